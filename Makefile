@@ -4,10 +4,45 @@ VENV   := .venv
 PYTHON := $(VENV)/bin/python
 PIP    := $(PYTHON) -m pip --disable-pip-version-check --quiet
 
+# What `make demo` runs, and what `make bench` is given.
+DEMO   ?= $(VENV)/bin/crudite run examples/departures/app.py
+BENCH  ?=
+
 .DEFAULT_GOAL := help
 
-.PHONY: setup
-setup: $(VENV)/develop.stamp
+.PHONY: help demo test check fix bench docs setup clean
+help: ## say what can be made
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name what; do \
+	  printf '  make %-7s %s\n' "$$name" "$$what"; done
+
+demo: $(VENV)/runtime.stamp ## set up what is needed and run the demo: a live list in your browser
+	@$(DEMO)
+
+test: setup ## set up what is needed and run the tests (ARGS="-k name" selects)
+	@$(VENV)/bin/pytest $(ARGS)
+
+check: setup .tools/typescript.stamp ## format, lint, types, layers
+	$(VENV)/bin/ruff format --check
+	$(VENV)/bin/ruff check
+	$(VENV)/bin/mypy
+	$(VENV)/bin/pyright
+	$(VENV)/bin/lint-imports
+	.tools/bin/node .tools/typescript/node_modules/typescript/bin/tsc
+
+fix: $(VENV)/develop.stamp ## mend what ruff can mend
+	$(VENV)/bin/ruff check --fix
+	$(VENV)/bin/ruff format
+
+bench: $(VENV)/bench.stamp ## measure (BENCH="..." are the arguments)
+	@$(PYTHON) -m benchmarks $(BENCH)
+
+docs: $(VENV)/develop.stamp ## check that the documentation holds
+	@$(VENV)/bin/pytest tests/project -k docs
+
+setup: $(VENV)/develop.stamp .tools/bin/node .tools/bin/chromium ## only set up: Python, Node and a browser for the tests
+
+clean: ## remove everything that was set up
+	rm -rf $(VENV) .tools
 
 $(VENV)/bin/python:
 	@tools/make-venv $(VENV)
@@ -21,4 +56,22 @@ $(VENV)/runtime.stamp: pyproject.toml | $(VENV)/bin/python
 $(VENV)/develop.stamp: $(VENV)/runtime.stamp
 	@echo "Installing the development dependencies into $(VENV)"
 	@$(PIP) install --group dev
+	@touch $@
+
+$(VENV)/bench.stamp: $(VENV)/runtime.stamp
+	@echo "Installing the dependencies of the benchmarks into $(VENV)"
+	@$(PIP) install --group bench
+	@touch $@
+
+# These two may end without their file, when the machine has no way to get it: the tests that need it are then
+# skipped, and the run says so at its end.
+.tools/bin/node: | $(VENV)/develop.stamp
+	@$(PYTHON) tools/get_node.py
+
+.tools/bin/chromium: | .tools/bin/node
+	@$(PYTHON) tools/get_chromium.py
+
+.tools/%.stamp: tools/npm/%/package-lock.json | .tools/bin/node
+	@echo "Installing $* into .tools"
+	@tools/npm-install $*
 	@touch $@

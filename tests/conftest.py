@@ -1,0 +1,37 @@
+"""What every test shares: real services, hypothesis profiles, and a loud word about what could not run."""
+
+import os
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from tests.services import MISSING
+
+pytest_plugins = ["tests.services.browser", "tests.services.node", "tests.services.postgresql"]
+
+# A shared machine makes time limits per example lie; the number of examples is the budget.
+settings.register_profile("default", max_examples=60, deadline=None)
+settings.register_profile("ci", max_examples=200, deadline=None, derandomize=True, print_blob=True)
+settings.register_profile(
+    "thorough", max_examples=5_000, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    """Crudite speaks asyncio only."""
+    return "asyncio"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say at the very end which tests did not run because this machine lacks something."""
+    absent: dict[str, int] = {}
+    for report in terminalreporter.stats.get("skipped", []):
+        reason = str(report.longrepr[2]).removeprefix("Skipped: ")
+        if reason.startswith(MISSING):
+            absent[reason] = absent.get(reason, 0) + 1
+    if absent:
+        terminalreporter.section("NOT EVERYTHING WAS TESTED", sep="!", red=True, bold=True)
+        for reason, count in sorted(absent.items()):
+            terminalreporter.line(f"{count} skipped: {reason}", red=True)

