@@ -1,0 +1,1069 @@
+// The browser client: calls, live queries and optimistic writes of one page, over one WebSocket.
+//
+// It speaks what docs/reference/wire.md describes. From the top of the file to its end:
+//
+//   errors · sorting · optimistic guesses · subscriptions · the line · the client · what an application calls
+//
+// A `Line` keeps a socket open: backoff, silence, waking up. A `Client` knows what is under way on it: calls,
+// subscriptions, guesses. A `Subscription` holds one set of records and does no input or output at all:
+//
+//              answer: resumed                 ready
+//      asked ───────────────────► resuming ─────────────► live
+//        │                                                ▲ │
+//        │     answer: not resumed            ready       │ │ reset
+//        └───────────────────────► loading ───────────────┘ │
+//                                     ▲─────────────────────┘
+//
+// A lost connection puts every subscription back to `asked`. What it holds stays on show until the new set is
+// complete, so that nothing flashes. Frames are kept until their `commit` and then applied to all subscriptions
+// before any callback is called: a page never sees half of a transaction.
+
+/** @typedef {Record<string, any>} Fields one record, or a part of one, as plain data */
+/** @typedef {string | number} Key */
+/** @typedef {{field: string, descending?: boolean, type?: string}} SortField */
+/** @typedef {"connecting" | "open" | "waiting" | "closed"} Status of the connection */
+/** @typedef {"loading" | "live" | "stale" | "ended"} LiveStatus of one live query */
+/** @typedef {Record<string, any>} QueryJson a query as docs/reference/wire.md writes it */
+
+const SUBPROTOCOL = "crudite.v1"
+const FIRST_BACKOFF = 250 // All times are in milliseconds.
+const LONGEST_BACKOFF = 15_000
+const LONGEST_SILENCE = 45_000
+const PROBE_PATIENCE = 10_000
+const MOST_SENDS_OF_A_READ = 3
+const MOST_CALLS = 1_000
+const MOST_PINGS_WITHOUT_ACK = 2
+const ORIGIN_REFUSED = 1008
+
+// ─── errors ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+/**
+ * A call or a subscription that failed. `problem` is the server's RFC 9457 object.
+ *
+ * Four codes are the client's own, with status 0: `disconnected` (the connection was lost while the call was
+ * under way: whether the server performed it is unknown), `closed` (by `api.close()`), `refused` (the server
+ * does not accept this page's origin) and `too_many_calls` (1,000 calls are waiting already).
+ */
+export class CruditeError extends Error {
+  /** @param {Fields} problem */
+  constructor(problem) {
+    super(problem.detail ?? problem.title ?? problem.code)
+    this.name = "CruditeError"
+    this.problem = problem
+    /** @type {number} the HTTP status; 0 when the server did not answer */
+    this.status = problem.status ?? 0
+    /** @type {string} the stable name of what went wrong */
+    this.code = problem.code ?? "unknown"
+    /** @type {string | undefined} */
+    this.detail = problem.detail
+    /** @type {{pointer?: string, parameter?: string, code?: string, detail?: string}[]} every fault at once */
+    this.errors = problem.errors ?? []
+  }
+}
+
+const disconnected = () =>
+  new CruditeError({
+    code: "disconnected",
+    detail: "The connection was lost before the answer came: whether the call was performed is unknown.",
+  })
+const closed = () => new CruditeError({ code: "closed", detail: "The client was closed." })
+const refused = () =>
+  new CruditeError({ code: "refused", detail: "The server does not accept connections from this page." })
+const tooManyCalls = () =>
+  new CruditeError({ code: "too_many_calls", detail: `${MOST_CALLS} calls are waiting for an answer.` })
+
+/** An error of JSON-RPC carries our problem, unless it is one of JSON-RPC's own. @param {Fields} error */
+const errorOf = ({ code, message, data }) =>
+  new CruditeError(data ?? { status: code > 0 ? code : 0, code: "protocol", detail: message })
+
+// ─── sorting ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+/**
+ * The comparator of a sort, for `Array.prototype.sort`: it orders records as the server does.
+ *
+ * Null and absent are the lowest value; text goes by code point; `bigint` and `decimal` travel as text and
+ * compare by value; false comes before true. A dotted field is a path into nested objects.
+ *
+ * @param {readonly SortField[]} sort as the answer to a subscription gives it
+ * @returns {(a: Fields, b: Fields) => number} negative, zero or positive
+ */
+export function compareRecords(sort) {
+  const steps = sort.map(({ field, descending, type }) => {
+    const compare = type === "bigint" || type === "decimal" ? compareNumerals : compareValues
+    return { field, compare, sign: descending ? -1 : 1 }
+  })
+  return (a, b) => {
+    for (const { field, compare, sign } of steps) {
+      const order = nullsLowest(valueAt(a, field), valueAt(b, field), compare)
+      if (order !== 0) return order * sign
+    }
+    return 0
+  }
+}
+
+/** @param {any} a @param {any} b @param {(a: any, b: any) => number} compare */
+function nullsLowest(a, b, compare) {
+  if (a === null || b === null) return Number(a !== null) - Number(b !== null)
+  return compare(a, b)
+}
+
+/** @param {any} record @param {string} path @returns {any} null when there is nothing */
+function valueAt(record, path) {
+  if (path in record || !path.includes(".")) return record[path] ?? null
+  return path.split(".").reduce((value, name) => value?.[name], record) ?? null
+}
+
+/** @param {any} a @param {any} b */
+function compareValues(a, b) {
+  if (typeof a === "string" || typeof a !== typeof b) return compareText(String(a), String(b))
+  return a < b ? -1 : a > b ? 1 : 0
+}
+
+/** By code point, where `<` goes by UTF-16 code unit. @param {string} a @param {string} b */
+function compareText(a, b) {
+  const shared = Math.min(a.length, b.length)
+  for (let i = 0; i < shared; i++) {
+    const x = a.charCodeAt(i)
+    const y = b.charCodeAt(i)
+    if (x !== y) return codePointRank(x) - codePointRank(y)
+  }
+  return a.length - b.length
+}
+
+/** Surrogates stand for U+10000 and above, so they belong after U+FFFF. @param {number} unit */
+const codePointRank = (unit) => (unit < 0xd800 ? unit : unit < 0xe000 ? unit + 0x2000 : unit - 0x800)
+
+/** Decimal text of any length, by value. @param {string | number} a @param {string | number} b */
+function compareNumerals(a, b) {
+  const [x, y] = [String(a).split("."), String(b).split(".")]
+  const places = Math.max(x[1]?.length ?? 0, y[1]?.length ?? 0)
+  try {
+    const [m, n] = [x, y].map(([whole, fraction = ""]) => BigInt(whole + fraction.padEnd(places, "0")))
+    return m < n ? -1 : m > n ? 1 : 0
+  } catch {
+    return compareText(String(a), String(b)) // Only a guess can hold what is no number; the server will refuse it.
+  }
+}
+
+// ─── optimistic guesses ──────────────────────────────────────────────────────────────────────────────────────
+
+/**
+ * What a write under way will probably do to one record. It lies over the confirmed records until the server
+ * refuses the write, or says (`acks`) that what it has sent contains it.
+ *
+ * @typedef {object} Guess
+ * @property {number} id of the call
+ * @property {string} resource
+ * @property {"create" | "update" | "delete"} action
+ * @property {string} key
+ * @property {Fields} data
+ * @property {boolean} [orphaned] performed on a connection that is gone, so that no `acks` will name it
+ * @property {number} [pings] heard since the call was answered
+ */
+
+/** The data as the server will read it, cut off from what the caller may change later. @param {any} data */
+const asJson = (data) => (data === undefined ? undefined : JSON.parse(JSON.stringify(data)))
+
+/**
+ * Whether a record made of `data` belongs to a query beyond doubt. Only a plain conjunction on the record's own
+ * fields can say so; a field that is not in the data gets a default that is not known here.
+ *
+ * @param {QueryJson} query @param {Fields} data
+ */
+function plainlyHolds({ where = {}, cursor, search }, data) {
+  if (cursor !== undefined || search !== undefined) return false
+  return Object.entries(where).every(([field, condition]) => {
+    if (field === "or" || field === "not" || !Object.hasOwn(data, field)) return false
+    const operators = isObject(condition) ? condition : { eq: condition }
+    return Object.entries(operators).every(([name, value]) => plainlyTrue(data[field], name, value))
+  })
+}
+
+/** @param {any} a @param {string} operator @param {any} b @returns {boolean} false also when it is uncertain */
+function plainlyTrue(a, operator, b) {
+  if (isNested(a) || isNested(b)) return false
+  if (operator === "eq") return a === b
+  if (operator === "ne") return a !== b && !mayBeSpeltInTwoWays(a, b)
+  if (a === null || typeof a !== typeof b || (typeof a === "string" && !(isDate(a) && isDate(b)))) return false
+  if (operator === "lt") return a < b
+  if (operator === "lte") return a <= b
+  if (operator === "gt") return a > b
+  return operator === "gte" && a >= b
+}
+
+/** Numbers, times and UUIDs as text, for their type is not known here. @param {any} a @param {any} b */
+const mayBeSpeltInTwoWays = (a, b) =>
+  a !== null && b !== null &&
+  (typeof a !== typeof b || (typeof a === "string" && (/^[-+.\d]/.test(a) || a.toLowerCase() === b.toLowerCase())))
+
+/** @param {string} text */
+const isDate = (text) => /^\d{4}-\d\d-\d\d$/.test(text)
+/** @param {any} value */
+const isNested = (value) => typeof value === "object" && value !== null
+/** @param {any} value */
+const isObject = (value) => isNested(value) && !Array.isArray(value)
+
+/** RFC 7396 inside a field; a null at the top is the field's value. @param {any} target @param {any} patch */
+function mergePatch(target, patch) {
+  if (!isObject(patch)) return patch
+  const merged = isObject(target) ? { ...target } : {}
+  for (const [name, value] of Object.entries(patch)) {
+    if (value === null) delete merged[name]
+    else merged[name] = mergePatch(merged[name], value)
+  }
+  return merged
+}
+
+let lastMillisecond = 0
+let lastCount = 0
+
+/** A UUIDv7 (RFC 9562, method 1: a counter keeps those of one millisecond in order). @param {number} now */
+function uuid7(now) {
+  const bytes = crypto.getRandomValues(new Uint8Array(10))
+  if (now > lastMillisecond) {
+    lastMillisecond = now
+    lastCount = ((bytes[0] & 0x07) << 8) | bytes[1]
+  } else if (++lastCount > 0xfff) {
+    lastMillisecond++
+    lastCount = 0
+  }
+  const time = lastMillisecond.toString(16).padStart(12, "0")
+  const count = lastCount.toString(16).padStart(3, "0")
+  bytes[2] = (bytes[2] & 0x3f) | 0x80
+  const random = [...bytes.subarray(2)].map((byte) => byte.toString(16).padStart(2, "0")).join("")
+  return `${time.slice(0, 8)}-${time.slice(8)}-7${count}-${random.slice(0, 4)}-${random.slice(4)}`
+}
+
+// ─── subscriptions ───────────────────────────────────────────────────────────────────────────────────────────
+
+/**
+ * @typedef {object} Frame
+ * @property {string} [group] @property {string} [sub]
+ * @property {Fields[]} [added] @property {{key: Key, fields: Fields, absent?: string[]}[]} [changed]
+ * @property {Key[]} [removed] @property {Key[]} [order] @property {any} [value]
+ */
+
+/**
+ * @typedef {object} Listener
+ * @property {(shown: any) => void} onRows
+ * @property {(error: CruditeError) => void} onError
+ * @property {(status: LiveStatus) => void} [onStatus]
+ * @property {any} [shown] what it was last called with
+ * @property {LiveStatus} [status]
+ */
+
+/** What a subscription holds: records by key, or one value. Its records are never changed, only replaced. */
+class Contents {
+  /** @type {Map<string, Fields>} */
+  records = new Map()
+  /** @type {Map<string, number> | undefined} the place of each key, where the server gives the order */
+  places
+  /** @type {any} */
+  value
+  isValue = false
+
+  /** @param {Frame & {records?: Fields[]}} part a frame, or a part of a snapshot @param {string} keyField */
+  apply(part, keyField) {
+    if ("value" in part) {
+      this.value = part.value
+      this.isValue = true
+    }
+    for (const record of part.records ?? []) this.records.set(String(record[keyField]), record)
+    for (const key of part.removed ?? []) this.records.delete(String(key))
+    for (const record of part.added ?? []) this.records.set(String(record[keyField]), record)
+    for (const change of part.changed ?? []) this.#change(change)
+    if (part.order) this.places = new Map(part.order.map((key, place) => [String(key), place]))
+  }
+
+  /** @param {{key: Key, fields: Fields, absent?: string[]}} change */
+  #change({ key, fields, absent = [] }) {
+    const old = this.records.get(String(key))
+    if (!old) return
+    const record = { ...old, ...fields }
+    for (const name of absent) delete record[name]
+    this.records.set(String(key), record)
+  }
+}
+
+const NOTHING = Symbol("nothing to show yet")
+
+class Subscription {
+  /** @type {"asked" | "loading" | "resuming" | "live" | "ended"} */
+  phase = "asked"
+  /** @type {string} its name on the present connection */
+  name = ""
+  /** @type {string | undefined} */
+  group
+  /** @type {string | undefined} the position up to which `contents` is complete */
+  cursor
+  /** @type {string | undefined} the server's check that query and rights are still the same */
+  key
+  keyField = "id"
+  /** @type {SortField[]} */
+  sort = []
+  /** @type {Contents | undefined} what is confirmed and complete */
+  contents
+  /** @type {Contents | undefined} the snapshot under way */
+  #incoming
+  /** @type {Frame[]} committed, but to be applied only after what `ready` completes */
+  #later = []
+  /** @type {any} the rows or the value on show */
+  shown = NOTHING
+  /** @type {Map<string, Fields>} the records on show that rest on guesses */
+  #guessed = new Map()
+  /** @type {Set<Listener>} */
+  listeners = new Set()
+
+  /** @param {string} identity @param {{resource?: string, query?: QueryJson, read?: string, args?: Fields}} target */
+  constructor(identity, target) {
+    this.identity = identity
+    this.target = target
+  }
+
+  /** @returns {LiveStatus} */
+  get status() {
+    if (this.phase === "live" || this.phase === "ended") return this.phase
+    return this.contents ? "stale" : "loading"
+  }
+
+  /** Forget the connection, not what is held. @param {string} name for the next one */
+  ask(name) {
+    this.name = name
+    this.group = undefined
+    this.#start("asked")
+    return { sub: name, ...this.target, ...(this.contents && { cursor: this.cursor, key: this.key }) }
+  }
+
+  /** @param {Fields} result of `subscribe` */
+  answered({ group, key, resumed, sort, key_field = "id" }) {
+    this.group = group
+    this.key = key
+    this.sort = sort ?? []
+    this.keyField = key_field
+    this.#start(resumed && this.contents ? "resuming" : "loading")
+  }
+
+  reset() {
+    this.#start("loading")
+  }
+
+  /** @param {"asked" | "loading" | "resuming"} phase */
+  #start(phase) {
+    this.phase = phase
+    this.#incoming = undefined
+    this.#later = []
+  }
+
+  /** @param {Fields} part */
+  snapshot(part) {
+    if (this.phase !== "loading") return
+    this.#incoming ??= new Contents()
+    this.#incoming.apply(part, this.keyField)
+  }
+
+  /** @param {string} cursor */
+  ready(cursor) {
+    if (this.phase !== "loading" && this.phase !== "resuming") return
+    if (this.phase === "loading") this.contents = this.#incoming ?? new Contents()
+    for (const frame of this.#later) this.contents?.apply(frame, this.keyField)
+    this.#start("asked") // Lets go of the snapshot.
+    this.phase = "live"
+    this.cursor = cursor
+  }
+
+  /** A frame whose commit has come. @param {Frame} frame */
+  committed(frame) {
+    const isCatchUp = this.phase === "resuming" && frame.sub !== undefined
+    if (this.phase === "live" || isCatchUp) this.contents?.apply(frame, this.keyField)
+    // What came before the snapshot is in it; what others of the group get meanwhile is not in what is missing.
+    else if (this.phase === "resuming" || this.#incoming) this.#later.push(frame)
+  }
+
+  /** Work out what to show. @param {Guess[]} guesses @returns {boolean} whether it differs from before */
+  refresh(guesses) {
+    if (!this.contents) return false
+    const next = this.contents.isValue ? this.contents.value : this.#rows(this.contents, guesses)
+    if (same(this.shown, next)) return false
+    this.shown = next
+    return true
+  }
+
+  /** @param {Contents} contents @param {Guess[]} guesses */
+  #rows(contents, guesses) {
+    const records = new Map(contents.records)
+    const mine = guesses.filter(({ resource }) => resource === this.target.resource)
+    for (const guess of mine) this.#imagine(records, guess)
+    this.#guessed = new Map(mine.flatMap(({ key }) => this.#kept(records, key)))
+    const rows = [...records.values()].sort(this.#order(contents))
+    return rows.slice(0, this.target.query?.limit ?? rows.length)
+  }
+
+  /** @param {Map<string, Fields>} records @param {Guess} guess */
+  #imagine(records, { action, key, data }) {
+    const old = records.get(key)
+    if (action === "delete") records.delete(key)
+    else if (action === "update" && old) records.set(key, this.#patched(old, data))
+    else if (action === "create" && !old && this.#plainlyGets(data)) records.set(key, this.#visible(data))
+  }
+
+  /** Only what the record shows already: the rest is not asked for, or may not be read. @param {Fields} old @param {Fields} patch */
+  #patched(old, patch) {
+    const record = { ...old }
+    for (const [name, value] of Object.entries(patch)) {
+      if (Object.hasOwn(old, name)) record[name] = mergePatch(old[name], value)
+    }
+    return record
+  }
+
+  /** @param {Fields} data */
+  #plainlyGets(data) {
+    return !this.contents?.places && plainlyHolds(this.target.query ?? {}, data)
+  }
+
+  /** @param {Fields} data */
+  #visible(data) {
+    const { fields, omit = [] } = this.target.query ?? {}
+    const isVisible = (/** @type {string} */ name) => (fields ? fields.includes(name) : !omit.includes(name))
+    return Object.fromEntries(Object.entries(data).filter(([name]) => name === this.keyField || isVisible(name)))
+  }
+
+  /** The same object as before when it says the same. @param {Map<string, Fields>} records @param {string} key @returns {[string, Fields][]} */
+  #kept(records, key) {
+    const record = records.get(key)
+    if (!record) return []
+    const before = this.#guessed.get(key)
+    if (!before || !hasSameMembers(before, record)) return [[key, record]]
+    records.set(key, before)
+    return [[key, before]]
+  }
+
+  /** @param {Contents} contents @returns {(a: Fields, b: Fields) => number} */
+  #order({ places }) {
+    if (!places) return compareRecords(this.sort)
+    const place = (/** @type {Fields} */ record) => places.get(String(record[this.keyField])) ?? places.size
+    return (a, b) => place(a) - place(b)
+  }
+}
+
+/** @param {any} a @param {any} b */
+const same = (a, b) =>
+  Object.is(a, b) ||
+  (Array.isArray(a) && Array.isArray(b) && a.length === b.length && a.every((item, i) => item === b[i]))
+
+/** @param {Fields} a @param {Fields} b */
+function hasSameMembers(a, b) {
+  const names = Object.keys(a)
+  return names.length === Object.keys(b).length && names.every((name) => Object.hasOwn(b, name) && a[name] === b[name])
+}
+
+/** JSON with sorted members: equal texts mean equal queries. @param {any} value @returns {string} */
+const identityOf = (value) =>
+  JSON.stringify(value, (_, member) =>
+    isObject(member) ? Object.fromEntries(Object.entries(member).sort(([a], [b]) => (a < b ? -1 : 1))) : member,
+  )
+
+// ─── the line ────────────────────────────────────────────────────────────────────────────────────────────────
+
+/**
+ * @typedef {object} Timers
+ * @property {(run: () => void, milliseconds: number) => any} setTimeout
+ * @property {(timer: any) => void} clearTimeout
+ * @property {() => number} now milliseconds since 1970
+ */
+
+/**
+ * @typedef {object} LineEvents
+ * @property {() => void} opened
+ * @property {(text: string) => void} received
+ * @property {(isFinal: boolean) => void} lost
+ * @property {() => void} probe ask the server for a sign of life
+ * @property {(status: Status) => void} status
+ */
+
+/** Keeps one socket open: tries again with full jitter, notices silence, wakes up with the page. */
+class Line {
+  /** @type {Status} */
+  status = "connecting"
+  /** @type {number | undefined} how long the server asked to wait */
+  retryIn
+  /** @type {WebSocket | undefined} */
+  #socket
+  #attempts = 0
+  #openedAt = 0
+  #heardAt = 0
+  #isProbing = false
+  /** @type {any} */
+  #timer
+
+  /**
+   * @param {{url: string, WebSocket: typeof WebSocket, random: () => number, timers: Timers, page: EventTarget | undefined}} setup
+   * @param {LineEvents} events
+   */
+  constructor(setup, events) {
+    this.setup = setup
+    this.events = events
+    for (const name of ["online", "visibilitychange"]) setup.page?.addEventListener(name, this.#wake)
+    this.#open()
+  }
+
+  /** @param {string} text */
+  send(text) {
+    this.#socket?.send(text)
+  }
+
+  /** Give the socket up without waiting for its close, which on a dead network may take minutes. */
+  drop() {
+    if (this.#socket) this.#ended(0)
+  }
+
+  close() {
+    if (this.status === "closed") return
+    for (const name of ["online", "visibilitychange"]) this.setup.page?.removeEventListener(name, this.#wake)
+    this.#release()
+    this.#become("closed")
+    this.events.lost(true)
+  }
+
+  #open() {
+    this.#become("connecting")
+    const socket = new this.setup.WebSocket(this.setup.url, [SUBPROTOCOL])
+    this.#socket = socket
+    this.#heardAt = this.#openedAt = this.setup.timers.now()
+    this.#isProbing = false
+    this.#after(LONGEST_SILENCE, this.#listen)
+    socket.onopen = () => {
+      this.#heardAt = this.#openedAt = this.setup.timers.now()
+      this.#become("open")
+      this.events.opened()
+    }
+    socket.onmessage = ({ data }) => {
+      this.#heardAt = this.setup.timers.now()
+      this.#isProbing = false
+      this.events.received(data)
+    }
+    socket.onclose = ({ code }) => this.#ended(code)
+  }
+
+  /** @param {number} code */
+  #ended(code) {
+    this.#release()
+    if (code === ORIGIN_REFUSED) return this.close()
+    // A connection that soon ends again has not shown that the trouble is over.
+    if (this.setup.timers.now() - this.#openedAt >= LONGEST_BACKOFF) this.#attempts = 0
+    const ceiling = Math.min(LONGEST_BACKOFF, FIRST_BACKOFF * 2 ** this.#attempts++)
+    const delay = this.retryIn ?? this.setup.random() * ceiling
+    this.retryIn = undefined
+    this.#after(delay, this.#reopen)
+    this.#become("waiting")
+    this.events.lost(false)
+  }
+
+  #release() {
+    this.setup.timers.clearTimeout(this.#timer)
+    const socket = this.#socket
+    this.#socket = undefined
+    if (!socket) return
+    socket.onopen = socket.onmessage = socket.onclose = null
+    socket.close()
+  }
+
+  #reopen = () => {
+    if (this.status === "waiting") this.#open()
+  }
+
+  #listen = () => {
+    const silence = this.setup.timers.now() - this.#heardAt
+    if (this.#isProbing) this.drop()
+    else if (silence < LONGEST_SILENCE) this.#after(LONGEST_SILENCE - silence, this.#listen)
+    else if (this.status === "open") this.#probe()
+    else this.drop()
+  }
+
+  #probe() {
+    this.#isProbing = true
+    this.#after(PROBE_PATIENCE, this.#listen)
+    this.events.probe()
+  }
+
+  /** The network is back, or somebody looks at the page again: do not wait any longer. */
+  #wake = () => {
+    if (globalThis.document?.visibilityState === "hidden") return
+    if (this.status === "open" && !this.#isProbing) this.#probe()
+    if (this.status !== "waiting") return
+    this.setup.timers.clearTimeout(this.#timer)
+    this.#open()
+  }
+
+  /** A line needs one timer at a time. @param {number} milliseconds @param {() => void} run */
+  #after(milliseconds, run) {
+    this.setup.timers.clearTimeout(this.#timer)
+    this.#timer = this.setup.timers.setTimeout(run, milliseconds)
+  }
+
+  /** @param {Status} status */
+  #become(status) {
+    if (this.status === status) return
+    this.status = status
+    this.events.status(status)
+  }
+}
+
+// ─── the client ──────────────────────────────────────────────────────────────────────────────────────────────
+
+/**
+ * @typedef {object} Call
+ * @property {number} id
+ * @property {string} method
+ * @property {Fields} params
+ * @property {boolean} mayRepeat after a lost connection: it reads, or says the same again
+ * @property {number} sends
+ * @property {boolean} isUnderWay
+ * @property {(result: any) => void} resolve
+ * @property {(error: CruditeError) => void} reject
+ */
+
+/** @typedef {string | null | (() => string | null | Promise<string | null>)} Token */
+
+/** Everything that is under way on one line: calls, subscriptions, guesses. */
+class Client {
+  /** @type {Line} */
+  #line
+  /** @type {Timers} */
+  #timers
+  /** @type {Token} */
+  #token
+  #lastId = 0
+  #lastName = 0
+  /** Counts connections, to know after waiting whether it is still the same one. */
+  #connection = 0
+  /** Whether calls may be sent: after the greeting, and until the server says `bye`. */
+  #isOpen = false
+  #isLeaving = false
+  /** @type {CruditeError | undefined} why nothing can be asked any more */
+  #end
+  /** @type {Map<number, Call>} waiting or under way */
+  #calls = new Map()
+  /** @type {Map<string, Subscription>} by identity */
+  #subscriptions = new Map()
+  /** @type {{frame: Frame, receivers: Set<Subscription>}[]} since the last commit */
+  #held = []
+  /** @type {number[]} acknowledged, but by frames that are still held */
+  #acked = []
+  /** @type {Guess[]} in the order of their calls */
+  #guesses = []
+  /** @type {Set<(status: Status) => void>} */
+  #watchers = new Set()
+
+  /** @param {{url: string, WebSocket: typeof WebSocket, random: () => number, timers: Timers, page: EventTarget | undefined, token: Token, onError: (error: unknown) => void}} setup */
+  constructor(setup) {
+    this.#timers = setup.timers
+    this.#token = setup.token
+    this.report = setup.onError
+    this.#line = new Line(setup, {
+      opened: () => void this.#greet(),
+      received: (text) => this.#received(text),
+      lost: (isFinal) => this.#lost(isFinal),
+      probe: () => this.#post({ method: "ping" }),
+      status: (status) => this.#watchers.forEach((watcher) => this.#guarded(() => watcher(status))),
+    })
+  }
+
+  get status() {
+    return this.#line.status
+  }
+
+  /** @param {(status: Status) => void} watcher @returns {() => void} */
+  watch(watcher) {
+    const own = (/** @type {Status} */ status) => watcher(status)
+    this.#watchers.add(own)
+    return () => void this.#watchers.delete(own)
+  }
+
+  close() {
+    this.#end ??= closed()
+    this.#line.close()
+  }
+
+  // ── calls
+
+  /**
+   * @param {string} method @param {Fields} [params] @param {{mayRepeat?: boolean, id?: number}} [options]
+   * @returns {Promise<any>}
+   */
+  call(method, params = {}, options = {}) {
+    return new Promise((resolve, reject) => {
+      if (this.#end) reject(this.#end)
+      else if (this.#calls.size >= MOST_CALLS) reject(tooManyCalls())
+      else this.#post({ method, params, ...options, resolve, reject })
+    })
+  }
+
+  /** @param {Partial<Call> & {method: string}} given */
+  #post({ id = ++this.#lastId, method, params = {}, mayRepeat = false, resolve = ignore, reject = ignore }) {
+    const call = { id, method, params, mayRepeat, sends: 0, isUnderWay: false, resolve, reject }
+    this.#calls.set(id, call)
+    if (this.#isOpen) this.#send(call)
+  }
+
+  /** @param {Call} call */
+  #send(call) {
+    call.sends++
+    call.isUnderWay = true
+    this.#line.send(JSON.stringify({ jsonrpc: "2.0", id: call.id, method: call.method, params: call.params }))
+  }
+
+  /** @param {Fields} response */
+  #answered({ id, result, error }) {
+    const call = this.#calls.get(id)
+    if (!call) return
+    this.#calls.delete(id)
+    if (error) call.reject(errorOf(error))
+    else call.resolve(result)
+    this.#leaveWhenIdle()
+  }
+
+  // ── one connection after the other
+
+  /** Say who we are, then everything that waited. */
+  async #greet() {
+    const connection = ++this.#connection
+    await this.#introduce(connection)
+    if (connection !== this.#connection || this.#isLeaving) return
+    this.#isOpen = true
+    for (const subscription of this.#subscriptions.values()) this.#subscribe(subscription)
+    for (const call of [...this.#calls.values()]) if (!call.isUnderWay) this.#send(call)
+  }
+
+  /** A refused token is reported, and the page goes on as nobody: its calls will say what is missing. @param {number} connection */
+  async #introduce(connection) {
+    if (this.#token === null) return
+    try {
+      const token = typeof this.#token === "function" ? await this.#token() : this.#token
+      if (token === null || connection !== this.#connection) return
+      await new Promise((resolve, reject) => {
+        const call = { id: ++this.#lastId, method: "auth", params: { token }, mayRepeat: false, sends: 0, isUnderWay: true, resolve, reject }
+        this.#calls.set(call.id, call)
+        this.#send(call)
+      })
+    } catch (error) {
+      if (connection === this.#connection) this.report(error)
+    }
+  }
+
+  /** @param {boolean} isFinal */
+  #lost(isFinal) {
+    this.#connection++
+    this.#isOpen = this.#isLeaving = false
+    this.#held = []
+    this.#acked = []
+    for (const guess of this.#guesses) guess.orphaned ||= !this.#calls.has(guess.id)
+    if (isFinal) return this.#finish((this.#end ??= refused()))
+    for (const subscription of this.#subscriptions.values()) subscription.ask("")
+    for (const call of [...this.#calls.values()]) if (call.isUnderWay) this.#interrupted(call)
+    this.#tell(this.#subscriptions.values())
+  }
+
+  /** @param {Call} call */
+  #interrupted(call) {
+    call.isUnderWay = false
+    if (call.mayRepeat && call.sends < MOST_SENDS_OF_A_READ) return
+    this.#calls.delete(call.id)
+    call.reject(disconnected())
+  }
+
+  /** @param {CruditeError} error */
+  #finish(error) {
+    const [calls, subscriptions] = [[...this.#calls.values()], [...this.#subscriptions.values()]]
+    this.#calls.clear()
+    this.#guesses = []
+    for (const call of calls) call.reject(error)
+    for (const subscription of subscriptions) this.#endSubscription(subscription, error)
+    this.#watchers.clear()
+  }
+
+  #leaveWhenIdle() {
+    if (this.#isLeaving && ![...this.#calls.values()].some(({ isUnderWay }) => isUnderWay)) this.#line.drop()
+  }
+
+  /** @param {Token} token @returns {Promise<{id: Key, roles: string[]} | null>} */
+  async auth(token) {
+    const before = this.#token
+    this.#token = token
+    try {
+      const value = typeof token === "function" ? await token() : token
+      const { actor } = await this.call("auth", { token: value }, { mayRepeat: true })
+      if (this.#isOpen) this.#subscribeAnew()
+      return actor
+    } catch (error) {
+      if (this.#token === token) this.#token = before
+      throw error
+    }
+  }
+
+  // ── what the server says
+
+  /** @param {string} text */
+  #received(text) {
+    try {
+      const message = JSON.parse(text)
+      for (const one of Array.isArray(message) ? message : [message]) {
+        if (one.method) this.#notified(one.method, one.params ?? {})
+        else this.#answered(one)
+      }
+    } catch (error) {
+      this.report(error) // What follows could not be trusted: begin again from the last complete position.
+      this.#line.drop()
+    }
+  }
+
+  /** @param {string} method @param {any} params */
+  #notified(method, params) {
+    const subscription = params.sub === undefined ? undefined : this.#named(params.sub)
+    if (method === "frame") this.#hold(params)
+    else if (method === "commit") this.#commit(params.cursor)
+    else if (method === "acks") this.#acknowledge(params.ids)
+    else if (method === "ping") this.#forgetUnacknowledged()
+    else if (method === "bye") this.#leave(params.retry_in)
+    else if (!subscription) return // It was stopped while this was on its way.
+    else if (method === "snapshot") subscription.snapshot(params)
+    else if (method === "ready") this.#ready(subscription, params.cursor)
+    else if (method === "reset") this.#reset(subscription)
+    else if (method === "problem") this.#endSubscription(subscription, new CruditeError(params.problem))
+  }
+
+  /** @param {Frame} frame */
+  #hold(frame) {
+    const isFor = (/** @type {Subscription} */ { name, group }) =>
+      frame.sub === undefined ? group !== undefined && group === frame.group : name === frame.sub
+    const receivers = new Set([...this.#subscriptions.values()].filter(isFor))
+    if (receivers.size) this.#held.push({ frame, receivers })
+  }
+
+  /** @param {string} cursor */
+  #commit(cursor) {
+    const held = this.#held
+    this.#held = []
+    for (const { frame, receivers } of held) receivers.forEach((subscription) => subscription.committed(frame))
+    for (const subscription of this.#subscriptions.values()) {
+      if (subscription.phase === "live") subscription.cursor = cursor
+    }
+    const acked = new Set(this.#acked)
+    this.#acked = []
+    this.#dropGuesses(({ id }) => acked.has(id))
+    this.#show(this.#subscriptions.values())
+  }
+
+  /** @param {Subscription} subscription @param {string} cursor */
+  #ready(subscription, cursor) {
+    subscription.ready(cursor)
+    const isSettled = (/** @type {string} */ resource) => this.#of(resource).every(({ phase }) => phase === "live")
+    this.#dropGuesses(({ orphaned, resource }) => orphaned === true && isSettled(resource))
+    this.#show(this.#subscriptions.values())
+  }
+
+  /** @param {Subscription} subscription */
+  #reset(subscription) {
+    for (const { receivers } of this.#held) receivers.delete(subscription)
+    subscription.reset()
+    this.#tell([subscription])
+  }
+
+  /** @param {number} retryIn milliseconds */
+  #leave(retryIn) {
+    this.#line.retryIn = retryIn
+    this.#isOpen = false
+    this.#isLeaving = true
+    this.#leaveWhenIdle()
+  }
+
+  // ── writes, shown before they are confirmed
+
+  /**
+   * @param {string} resource @param {"create" | "update" | "delete"} action
+   * @param {Fields} params @param {{key: Key, data: Fields}[]} expected
+   */
+  async write(resource, action, params, expected) {
+    const id = ++this.#lastId
+    const answer = this.call(`${resource}.${action}`, params, { id })
+    if (this.#calls.has(id) && this.#of(resource).length) {
+      this.#guesses.push(...expected.map(({ key, data }) => ({ id, resource, action, key: String(key), data })))
+      this.#show(this.#of(resource))
+    }
+    try {
+      return (await answer)?.data
+    } catch (error) {
+      this.#dropGuesses((guess) => guess.id === id)
+      this.#show(this.#of(resource))
+      throw error
+    }
+  }
+
+  /**
+   * Where live queries of a resource tell the name of its key, and that it is a UUID: each record with a key.
+   * @param {string} resource @param {Fields[]} records @returns {{key: Key, data: Fields}[]} those with a key, and their data
+   */
+  keyed(resource, records) {
+    const known = this.#of(resource).find(({ group }) => group !== undefined)
+    if (!known) return []
+    const { keyField, sort } = known
+    const isUuid = sort.some(({ field, type }) => field === keyField && type === "uuid")
+    return records.flatMap((record) => {
+      if (isUuid) record[keyField] ??= uuid7(this.#timers.now())
+      const key = record[keyField]
+      return key === undefined || key === null ? [] : [{ key, data: record }]
+    })
+  }
+
+  /** @param {number[]} ids */
+  #acknowledge(ids) {
+    this.#acked.push(...ids)
+    if (this.#held.length) return
+    const acked = new Set(this.#acked)
+    this.#acked = []
+    this.#dropGuesses(({ id }) => acked.has(id))
+    this.#show(this.#subscriptions.values())
+  }
+
+  /** A guess must not stay for ever because an `acks` never came. */
+  #forgetUnacknowledged() {
+    const answered = this.#guesses.filter(({ id }) => !this.#calls.has(id))
+    for (const guess of answered) guess.pings = (guess.pings ?? 0) + 1
+    this.#dropGuesses(({ pings = 0 }) => pings > MOST_PINGS_WITHOUT_ACK)
+    this.#show(this.#subscriptions.values())
+  }
+
+  /** @param {(guess: Guess) => boolean} isOver */
+  #dropGuesses(isOver) {
+    this.#guesses = this.#guesses.filter((guess) => !isOver(guess))
+  }
+
+  // ── live queries
+
+  /**
+   * @param {{resource?: string, query?: QueryJson, read?: string, args?: Fields}} target
+   * @param {Listener} listener
+   * @returns {() => void} stop
+   */
+  live(target, listener) {
+    const identity = identityOf(target)
+    const subscription = this.#subscriptions.get(identity) ?? this.#begin(identity, asJson(target))
+    subscription.listeners.add(listener)
+    // Always later than the call, so that `stop` exists when a callback wants it.
+    queueMicrotask(() => this.#inform(subscription, listener))
+    return () => this.#stop(subscription, listener)
+  }
+
+  /** @param {string} identity @param {Fields} target */
+  #begin(identity, target) {
+    const subscription = new Subscription(identity, target)
+    if (this.#end) {
+      const error = this.#end
+      queueMicrotask(() => this.#endSubscription(subscription, error))
+      return subscription
+    }
+    this.#subscriptions.set(identity, subscription)
+    if (this.#isOpen) this.#subscribe(subscription)
+    return subscription
+  }
+
+  /** @param {Subscription} subscription */
+  #subscribe(subscription) {
+    const name = `s${++this.#lastName}`
+    const isCurrent = () => subscription.name === name && subscription.phase !== "ended"
+    this.#post({
+      method: "subscribe",
+      params: subscription.ask(name),
+      resolve: (result) => {
+        if (isCurrent()) subscription.answered(result)
+      },
+      reject: (error) => {
+        if (isCurrent() && error.code !== "disconnected") this.#endSubscription(subscription, error)
+      },
+    })
+  }
+
+  /** Another actor may see other records, and so belong to other groups. */
+  #subscribeAnew() {
+    for (const subscription of this.#subscriptions.values()) {
+      this.#post({ method: "unsubscribe", params: { sub: subscription.name } })
+      this.#subscribe(subscription)
+    }
+    this.#tell(this.#subscriptions.values())
+  }
+
+  /** @param {Subscription} subscription @param {Listener} listener */
+  #stop(subscription, listener) {
+    subscription.listeners.delete(listener)
+    if (subscription.listeners.size || subscription.phase === "ended") return
+    if (this.#isOpen) this.#post({ method: "unsubscribe", params: { sub: subscription.name } })
+    this.#remove(subscription)
+  }
+
+  /** @param {Subscription} subscription @param {CruditeError} error */
+  #endSubscription(subscription, error) {
+    const listeners = [...subscription.listeners]
+    this.#remove(subscription)
+    for (const listener of listeners) {
+      if (error.code !== "closed") this.#guarded(() => listener.onError(error))
+      this.#guarded(() => listener.onStatus?.("ended"))
+    }
+    subscription.listeners.clear()
+  }
+
+  /** @param {Subscription} subscription */
+  #remove(subscription) {
+    subscription.phase = "ended"
+    this.#subscriptions.delete(subscription.identity)
+    const { resource } = subscription.target
+    if (resource !== undefined && !this.#of(resource).length) this.#dropGuesses((guess) => guess.resource === resource)
+  }
+
+  /** First all subscriptions, then all callbacks. @param {Iterable<Subscription>} subscriptions */
+  #show(subscriptions) {
+    const all = [...subscriptions]
+    for (const subscription of all) subscription.refresh(this.#guesses)
+    this.#tell(all)
+  }
+
+  /** @param {Iterable<Subscription>} subscriptions */
+  #tell(subscriptions) {
+    for (const subscription of [...subscriptions]) {
+      for (const listener of [...subscription.listeners]) this.#inform(subscription, listener)
+    }
+  }
+
+  /** Tell a listener what it does not know yet, each in an array of its own. @param {Subscription} subscription @param {Listener} listener */
+  #inform(subscription, listener) {
+    const { shown, status, listeners } = subscription
+    if (shown !== NOTHING && listeners.has(listener) && !(listener.isTold && Object.is(listener.shown, shown))) {
+      listener.shown = shown
+      listener.isTold = true
+      this.#guarded(() => listener.onRows(Array.isArray(shown) ? shown.slice() : shown))
+    }
+    if (listeners.has(listener) && listener.status !== status) {
+      listener.status = status
+      this.#guarded(() => listener.onStatus?.(status))
+    }
+  }
+
+  /** An application's mistake in one callback must not stop the others. @param {() => void} run */
+  #guarded(run) {
+    try {
+      run()
+    } catch (error) {
+      this.report(error)
+    }
+  }
+
+  /** @param {string} resource */
+  #of(resource) {
+    return [...this.#subscriptions.values()].filter(({ target }) => target.resource === resource)
+  }
+
+  /** @param {string} sub */
+  #named(sub) {
+    return [...this.#subscriptions.values()].find(({ name }) => name === sub)
+  }
+}
+
+const ignore = () => {}

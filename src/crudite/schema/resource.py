@@ -1,0 +1,114 @@
+"""The schema of a resource and the catalog of all of them."""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+import msgspec
+
+from crudite.schema.fields import FieldType
+from crudite.types import Plain
+
+NO_DEFAULT: Final = msgspec.UNSET
+"""Stands in `FieldSpec.default` where a field has no default that the database could fill in."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A field that holds the key of a record of another resource.
+
+    `target` is the name of that resource. `enforced` references are foreign keys of the database; what happens
+    to this record when its target is deleted is `on_delete`. A parent also gives the nested path.
+    """
+
+    target: str
+    parent: bool = False
+    enforced: bool = True
+    on_delete: Literal["restrict", "cascade", "clear"] = "restrict"
+
+
+@dataclass(frozen=True, slots=True)
+class FieldSpec:
+    """One field. `default` is plain; `default=None` on a nullable field is a default like any other.
+
+    A `secret` field never leaves the store but for the server's own code: it is in no image of the change log.
+    `quiet` fields do not move `version` and `updated_at` when they change (they have a rule for reading, and a
+    new version would tell everybody that something changed).
+    """
+
+    name: str
+    type: FieldType
+    nullable: bool = False
+    default: Plain = field(default=NO_DEFAULT, hash=False)
+    unique: bool = False
+    indexed: bool = False
+    secret: bool = False
+    quiet: bool = False
+    reference: Reference | None = None
+    renamed_from: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A reference followed backwards: the records of `target` whose `field` holds this record's key.
+
+    `source_key` is the name of the key field of this record's resource.
+    """
+
+    name: str
+    target: str
+    field: str
+    source_key: str = "id"
+
+
+@dataclass(frozen=True, eq=False)
+class ResourceSchema:
+    """What a store needs to know of a resource. Compared by identity: an application makes each one once.
+
+    `fields` holds every stored field in order, the key first, `version`, `created_at` and `updated_at` last.
+    `unique` are groups of fields whose values together occur once. Without `logged` its changes are in no log.
+    A record made without a key gets a new UUIDv7 or, where the key is an integer, the store's next number.
+    """
+
+    name: str
+    path: str
+    table: str
+    fields: Mapping[str, FieldSpec]
+    key: str = "id"
+    links: Mapping[str, Link] = field(default_factory=dict)
+    unique: tuple[tuple[str, ...], ...] = ()
+    logged: bool = True
+    renamed_from: str | None = None
+
+    @property
+    def key_field(self) -> FieldSpec:
+        """The field that holds the key."""
+        return self.fields[self.key]
+
+    def fingerprint(self) -> str:
+        """A short text that differs when anything changes that a client of this resource could see."""
+        seen = [
+            (f.name, f.type.kind, f.type.places, f.type.choices, f.nullable)
+            for f in self.fields.values()
+            if not f.secret
+        ]
+        return hashlib.blake2b(repr((self.name, self.path, seen)).encode(), digest_size=8).hexdigest()
+
+
+class Catalog(Mapping[str, ResourceSchema]):
+    """All resources of one application, by name."""
+
+    def __init__(self, schemas: Mapping[str, ResourceSchema]) -> None:
+        self._schemas = dict(schemas)
+        self.by_path: Mapping[str, ResourceSchema] = {s.path: s for s in self._schemas.values()}
+        self.by_table: Mapping[str, ResourceSchema] = {s.table: s for s in self._schemas.values()}
+
+    def __getitem__(self, name: str) -> ResourceSchema:
+        return self._schemas[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._schemas)
+
+    def __len__(self) -> int:
+        return len(self._schemas)

@@ -1,0 +1,131 @@
+"""The store port: what one database must be able to do. `crudite.testing.contracts` gives it its meaning."""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from crudite.changes import Change, Commit, Mark, Position, Reset, Unit
+from crudite.query.plan import Plan
+from crudite.schema import Catalog
+from crudite.types import Key, Plain
+
+
+class Page(NamedTuple):
+    """Some records of a plan, in its order, with what is needed to go on.
+
+    `records` are JSON texts of the plan's mask; `keys` and `versions` belong to them, one to one. `first` and
+    `last` are the plain sort values of the first and the last record (what `Plan.start` takes), None without
+    records. `more` says whether the plan has further records in its direction. `total` is there when asked for.
+    """
+
+    keys: Sequence[Key]
+    versions: Sequence[int]
+    records: Sequence[str]
+    first: tuple[Plain, ...] | None = None
+    last: tuple[Plain, ...] | None = None
+    more: bool = False
+    total: int | None = None
+
+
+class Pages(NamedTuple):
+    """Pages that were read in one snapshot, and the snapshot's position in the change log."""
+
+    position: Position
+    pages: tuple[Page, ...]
+
+
+class Batch(Protocol):
+    """Whole transactions from the change log, in commit order, and the snapshot just after them.
+
+    It is valid until the next one is asked for. When `reset` is there, the log could not be followed: `changes`
+    is empty and everything held by subscribers is void.
+    """
+
+    position: Position
+    changes: Sequence[Change]
+    reset: Reset | None
+
+    async def fetch(self, plans: Sequence[Plan]) -> tuple[Page, ...]:
+        """Reads in the batch's own snapshot, exactly at its position."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of a migration: what it does in words, its SQL, and what it would lose (empty: nothing)."""
+
+    description: str
+    sql: tuple[str, ...]
+    loses: str = ""
+
+
+class Store(Protocol):
+    """One database that keeps records and the log of their changes.
+
+    Every method may raise a `StoreError`. A method that is cancelled leaves the database as it was or as asked.
+    """
+
+    async def open(self, catalog: Catalog, *, migrate: bool = True) -> None:
+        """Connects, and brings the schema to what the catalog describes.
+
+        With `migrate`, steps that lose nothing are taken (an empty database is set up whole); if steps are left
+        over that would lose something, or with `migrate=False` any, StoreOutdated lists them.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Finishes what has been accepted, then lets go of the database. Everything acknowledged stays."""
+        ...
+
+    async def page(self, plan: Plan) -> Page:
+        """Reads one page: the quick way, for an answer that is not continued from the log."""
+        ...
+
+    async def read(self, plans: Sequence[Plan]) -> Pages:
+        """Reads pages in one snapshot, with its position (also when there are no records, or no plans)."""
+        ...
+
+    async def write(self, unit: Unit) -> Commit:
+        """Commits all writes of the unit with their log rows, durably, or raises Refused and changes nothing.
+
+        Units that wait together may share a transaction; each succeeds or fails alone.
+        """
+        ...
+
+    def follow(self, since: Position) -> AsyncIterator[Batch]:
+        """Yields what is committed after a position, by whomever, as batches; waits when there is nothing new.
+
+        A batch without changes may come (a wake-up, the idle tick that keeps positions fresh).
+        """
+        ...
+
+    def wake(self) -> None:
+        """Makes followers look now: somebody has heard of a change, or wants a batch for its snapshot."""
+        ...
+
+    async def changes(self, since: Position, until: Position, limit: int) -> Sequence[Change] | Reset:
+        """The changes after `since` and not after `until`, in order; a Reset `too_many` beyond `limit`."""
+        ...
+
+    async def locate(self, token: bytes) -> Position | Reset:
+        """The position that a token stands for, if the log still leads on from there."""
+        ...
+
+    async def trim(self, *, older_than: float, larger_than: int) -> int:
+        """Shortens the log: rows older than so many seconds, and the oldest beyond so many bytes.
+
+        Returns how many rows went. Positions before the cut become a Reset `gap`.
+        """
+        ...
+
+    async def plan(self, catalog: Catalog) -> Sequence[Step]:
+        """The steps from the database's schema to the catalog's; none when they agree."""
+        ...
+
+    async def migrate(self, catalog: Catalog, *, lose: bool = False) -> Sequence[Step]:
+        """Takes the steps in one transaction and returns them. Steps that lose something only with `lose`;
+        else StoreOutdated names them and nothing is done."""
+        ...
+
+
+__all__ = ["Batch", "Change", "Commit", "Mark", "Page", "Pages", "Plan", "Reset", "Step", "Store", "Unit"]
