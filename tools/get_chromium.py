@@ -35,11 +35,12 @@ exec '{root}/chromium' "$@"
 
 
 def runs(browser: str | Path) -> bool:
-    """Whether the executable starts: some systems ship a stub in its place that only asks for an installation."""
+    """Whether the executable starts: some systems ship a stub in its place that only asks to be installed."""
     try:
-        return subprocess.run([browser, "--version"], capture_output=True, timeout=30, check=False).returncode == 0
+        subprocess.run([browser, "--version"], capture_output=True, timeout=30, check=True)
     except (OSError, subprocess.SubprocessError):
         return False
+    return True
 
 
 def from_system() -> Path | None:

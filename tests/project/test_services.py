@@ -18,8 +18,8 @@ async def test_each_test_gets_an_empty_postgresql_18_that_decodes_its_log(postgr
 
 
 def test_node_runs_javascript_of_2023(node: str) -> None:
-    script = "console.log([3, 1, 2].toSorted().join())"
-    assert subprocess.run([node, "-e", script], capture_output=True, text=True, check=True).stdout == "1,2,3\n"
+    command = [node, "-e", "console.log([3, 1, 2].toSorted().join())"]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "1,2,3\n"
 
 
 async def test_the_browser_renders_a_page_from_this_machine_and_has_live_connections(page: Page) -> None:

@@ -38,7 +38,7 @@ async def browser(chromium: str) -> AsyncIterator[Browser]:
 
 @pytest.fixture
 async def browser_context(browser: Browser) -> AsyncIterator[BrowserContext]:
-    """A profile of its own: pages opened in it share cookies and storage with each other, and with no other test."""
+    """A profile of its own: its pages share cookies and storage with each other, and with no other test."""
     context = await browser.new_context()
     yield context
     await context.close()

