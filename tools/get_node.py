@@ -11,6 +11,9 @@ from pathlib import Path
 
 BIN = Path(".tools/bin")
 OLDEST = 20
+WRAPPER = """#!/bin/sh
+exec '{node}' '{script}' "$@"
+"""
 
 
 def major(node: Path) -> int:
@@ -30,13 +33,25 @@ def folders() -> list[Path]:
     return [folder for folder in system + wheel if (folder / "npm").exists()]
 
 
+def put(folder: Path, name: str) -> None:
+    """Make `name` of that folder callable from ours."""
+    ours, theirs = BIN / name, folder.absolute() / name
+    ours.unlink(missing_ok=True)
+    # A wheel cannot hold symbolic links: its `npm` is a copy that no longer finds its library.
+    script = theirs.parents[1] / "lib" / "node_modules" / "npm" / "bin" / f"{name}-cli.js"
+    if script.exists():
+        ours.write_text(WRAPPER.format(node=theirs.with_name("node"), script=script))
+        ours.chmod(0o755)
+    else:
+        ours.symlink_to(theirs)
+
+
 def main() -> None:
     for folder in folders():
         if major(folder / "node") >= OLDEST:
             BIN.mkdir(parents=True, exist_ok=True)
             for name in ("node", "npm", "npx"):
-                (BIN / name).unlink(missing_ok=True)
-                (BIN / name).symlink_to(folder.absolute() / name)
+                put(folder, name)
             print(f"Node {major(folder / 'node')} from {folder}")
             return
     print(f"WARNING: no Node >= {OLDEST} was found: what needs it will be skipped.", file=sys.stderr)
