@@ -94,11 +94,16 @@ def foreign(share: float) -> str:
 def write_json(
     file: Path, facts: dict[str, str], figures: list[Figure], samples: list[Sample], found: list[Delivery]
 ) -> None:
-    """Everything that was measured; times in ms, CPU in µs, rates per second."""
+    """Everything that was measured; times in ms, CPU in µs, rates per second, null for what is unknown."""
     told = {
         "machine": facts,
-        "http": [asdict(each) for each in figures],
-        "http_rounds": [asdict(each) for each in samples],
-        "fanout": [asdict(each) for each in found],
+        "http": [plain(each) for each in figures],
+        "http_rounds": [plain(each) for each in samples],
+        "fanout": [plain(each) for each in found],
     }
     file.write_text(json.dumps(told, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def plain(measured: Figure | Sample | Delivery) -> dict[str, object]:
+    """Its members, with None for nan, which JSON does not have."""
+    return {name: None if value != value else value for name, value in asdict(measured).items()}
