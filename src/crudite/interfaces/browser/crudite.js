@@ -157,7 +157,7 @@ function compareNumerals(a, b) {
  * @property {"create" | "update" | "delete"} action
  * @property {string} key
  * @property {Fields} data
- * @property {boolean} [orphaned] performed on a connection that is gone, so that no `acks` will name it
+ * @property {boolean} [isCovered] by what the server has sent, or will have sent when all is `ready` again
  * @property {number} [pings] heard since the call was answered
  */
 
@@ -171,9 +171,9 @@ const asJson = (data) => (data === undefined ? undefined : JSON.parse(JSON.strin
  * @param {QueryJson} query @param {Fields} data
  */
 function plainlyHolds({ where = {}, cursor, search }, data) {
-  if (cursor !== undefined || search !== undefined) return false
+  if (cursor || search) return false
   return Object.entries(where).every(([field, condition]) => {
-    if (field === "or" || field === "not" || !Object.hasOwn(data, field)) return false
+    if (field === "or" || field === "not" || field.includes(".") || !Object.hasOwn(data, field)) return false
     const operators = isObject(condition) ? condition : { eq: condition }
     return Object.entries(operators).every(([name, value]) => plainlyTrue(data[field], name, value))
   })
@@ -243,12 +243,20 @@ function uuid7(now) {
  * @property {Key[]} [removed] @property {Key[]} [order] @property {any} [value]
  */
 
+/** @typedef {{resource?: string, query?: QueryJson, read?: string, args?: Fields}} Target what is kept live */
+
+/**
+ * @typedef {object} LiveOptions
+ * @property {(error: CruditeError) => void} [onError] the live query has ended: no more rows
+ * @property {(status: LiveStatus) => void} [onStatus]
+ */
+
 /**
  * @typedef {object} Listener
  * @property {(shown: any) => void} onRows
  * @property {(error: CruditeError) => void} onError
  * @property {(status: LiveStatus) => void} [onStatus]
- * @property {any} [shown] what it was last called with
+ * @property {any} shown what it was last called with
  * @property {LiveStatus} [status]
  */
 
@@ -272,7 +280,15 @@ class Contents {
     for (const key of part.removed ?? []) this.records.delete(String(key))
     for (const record of part.added ?? []) this.records.set(String(record[keyField]), record)
     for (const change of part.changed ?? []) this.#change(change)
-    if (part.order) this.places = new Map(part.order.map((key, place) => [String(key), place]))
+    if (part.order) this.#place(part.order, part.records !== undefined)
+  }
+
+  /** @param {Key[]} order @param {boolean} isPart of a snapshot: the parts add up */
+  #place(order, isPart) {
+    const places = (isPart && this.places) || new Map()
+    const first = places.size
+    order.forEach((key, index) => places.set(String(key), first + index))
+    this.places = places
   }
 
   /** @param {{key: Key, fields: Fields, absent?: string[]}} change */
@@ -314,7 +330,7 @@ class Subscription {
   /** @type {Set<Listener>} */
   listeners = new Set()
 
-  /** @param {string} identity @param {{resource?: string, query?: QueryJson, read?: string, args?: Fields}} target */
+  /** @param {string} identity @param {Target} target */
   constructor(identity, target) {
     this.identity = identity
     this.target = target
@@ -331,7 +347,7 @@ class Subscription {
     this.name = name
     this.group = undefined
     this.#start("asked")
-    return { sub: name, ...this.target, ...(this.contents && { cursor: this.cursor, key: this.key }) }
+    return { sub: name, ...this.target, ...(this.cursor !== undefined && { cursor: this.cursor, key: this.key }) }
   }
 
   /** @param {Fields} result of `subscribe` */
@@ -340,14 +356,17 @@ class Subscription {
     this.key = key
     this.sort = sort ?? []
     this.keyField = key_field
-    this.#start(resumed && this.contents ? "resuming" : "loading")
+    if (resumed) this.#start("resuming")
+    else this.reset()
   }
 
+  /** What is held may be shown until the new set is complete, but never be resumed. */
   reset() {
+    this.cursor = undefined
     this.#start("loading")
   }
 
-  /** @param {"asked" | "loading" | "resuming"} phase */
+  /** @param {"asked" | "loading" | "resuming" | "live"} phase */
   #start(phase) {
     this.phase = phase
     this.#incoming = undefined
@@ -366,8 +385,7 @@ class Subscription {
     if (this.phase !== "loading" && this.phase !== "resuming") return
     if (this.phase === "loading") this.contents = this.#incoming ?? new Contents()
     for (const frame of this.#later) this.contents?.apply(frame, this.keyField)
-    this.#start("asked") // Lets go of the snapshot.
-    this.phase = "live"
+    this.#start("live")
     this.cursor = cursor
   }
 
@@ -406,7 +424,10 @@ class Subscription {
     else if (action === "create" && !old && this.#plainlyGets(data)) records.set(key, this.#visible(data))
   }
 
-  /** Only what the record shows already: the rest is not asked for, or may not be read. @param {Fields} old @param {Fields} patch */
+  /**
+   * Only what the record shows already: the rest is not asked for, or may not be read.
+   * @param {Fields} old @param {Fields} patch
+   */
   #patched(old, patch) {
     const record = { ...old }
     for (const [name, value] of Object.entries(patch)) {
@@ -427,7 +448,10 @@ class Subscription {
     return Object.fromEntries(Object.entries(data).filter(([name]) => name === this.keyField || isVisible(name)))
   }
 
-  /** The same object as before when it says the same. @param {Map<string, Fields>} records @param {string} key @returns {[string, Fields][]} */
+  /**
+   * The same object as before when it says the same.
+   * @param {Map<string, Fields>} records @param {string} key @returns {[string, Fields][]} none or one
+   */
   #kept(records, key) {
     const record = records.get(key)
     if (!record) return []
@@ -453,7 +477,8 @@ const same = (a, b) =>
 /** @param {Fields} a @param {Fields} b */
 function hasSameMembers(a, b) {
   const names = Object.keys(a)
-  return names.length === Object.keys(b).length && names.every((name) => Object.hasOwn(b, name) && a[name] === b[name])
+  if (names.length !== Object.keys(b).length) return false
+  return names.every((name) => Object.hasOwn(b, name) && a[name] === b[name])
 }
 
 /** JSON with sorted members: equal texts mean equal queries. @param {any} value @returns {string} */
@@ -469,6 +494,15 @@ const identityOf = (value) =>
  * @property {(run: () => void, milliseconds: number) => any} setTimeout
  * @property {(timer: any) => void} clearTimeout
  * @property {() => number} now milliseconds since 1970
+ */
+
+/**
+ * @typedef {object} Setup
+ * @property {string} url
+ * @property {typeof WebSocket} WebSocket
+ * @property {() => number} random
+ * @property {Timers} timers
+ * @property {EventTarget | undefined} page
  */
 
 /**
@@ -496,14 +530,14 @@ class Line {
   #timer
 
   /**
-   * @param {{url: string, WebSocket: typeof WebSocket, random: () => number, timers: Timers, page: EventTarget | undefined}} setup
+   * @param {Setup} setup
    * @param {LineEvents} events
    */
   constructor(setup, events) {
     this.setup = setup
     this.events = events
-    for (const name of ["online", "visibilitychange"]) setup.page?.addEventListener(name, this.#wake)
     this.#open()
+    for (const name of ["online", "visibilitychange"]) setup.page?.addEventListener(name, this.#wake)
   }
 
   /** @param {string} text */
@@ -613,8 +647,7 @@ class Line {
 /**
  * @typedef {object} Call
  * @property {number} id
- * @property {string} method
- * @property {Fields} params
+ * @property {string} text as it is sent
  * @property {boolean} mayRepeat after a lost connection: it reads, or says the same again
  * @property {number} sends
  * @property {boolean} isUnderWay
@@ -630,6 +663,8 @@ class Client {
   #line
   /** @type {Timers} */
   #timers
+  /** @type {(error: unknown) => void} */
+  #onError
   /** @type {Token} */
   #token
   #lastId = 0
@@ -654,16 +689,16 @@ class Client {
   /** @type {Set<(status: Status) => void>} */
   #watchers = new Set()
 
-  /** @param {{url: string, WebSocket: typeof WebSocket, random: () => number, timers: Timers, page: EventTarget | undefined, token: Token, onError: (error: unknown) => void}} setup */
+  /** @param {Setup & {token: Token, onError: (error: unknown) => void}} setup */
   constructor(setup) {
     this.#timers = setup.timers
     this.#token = setup.token
-    this.report = setup.onError
+    this.#onError = setup.onError
     this.#line = new Line(setup, {
       opened: () => void this.#greet(),
       received: (text) => this.#received(text),
       lost: (isFinal) => this.#lost(isFinal),
-      probe: () => this.#post({ method: "ping" }),
+      probe: () => this.#post({ method: "ping", goesFirst: true }),
       status: (status) => this.#watchers.forEach((watcher) => this.#guarded(() => watcher(status))),
     })
   }
@@ -698,18 +733,23 @@ class Client {
     })
   }
 
-  /** @param {Partial<Call> & {method: string}} given */
-  #post({ id = ++this.#lastId, method, params = {}, mayRepeat = false, resolve = ignore, reject = ignore }) {
-    const call = { id, method, params, mayRepeat, sends: 0, isUnderWay: false, resolve, reject }
+  /**
+   * Send a call now, or when the connection has been greeted; one that `goesFirst` does not wait for that.
+   * @param {Partial<Call> & {method: string, params?: Fields, goesFirst?: boolean}} given
+   */
+  #post({ method, params = {}, goesFirst = false, ...given }) {
+    const { id = ++this.#lastId, mayRepeat = false, resolve = ignore, reject = ignore } = given
+    const text = JSON.stringify({ jsonrpc: "2.0", id, method, params })
+    const call = { id, text, mayRepeat, sends: 0, isUnderWay: false, resolve, reject }
     this.#calls.set(id, call)
-    if (this.#isOpen) this.#send(call)
+    if (this.#isOpen || goesFirst) this.#send(call)
   }
 
   /** @param {Call} call */
   #send(call) {
     call.sends++
     call.isUnderWay = true
-    this.#line.send(JSON.stringify({ jsonrpc: "2.0", id: call.id, method: call.method, params: call.params }))
+    this.#line.send(call.text)
   }
 
   /** @param {Fields} response */
@@ -734,19 +774,20 @@ class Client {
     for (const call of [...this.#calls.values()]) if (!call.isUnderWay) this.#send(call)
   }
 
-  /** A refused token is reported, and the page goes on as nobody: its calls will say what is missing. @param {number} connection */
+  /**
+   * A refused token is reported, and the page goes on as nobody: its calls will say what is missing.
+   * @param {number} connection
+   */
   async #introduce(connection) {
     if (this.#token === null) return
     try {
       const token = typeof this.#token === "function" ? await this.#token() : this.#token
       if (token === null || connection !== this.#connection) return
-      await new Promise((resolve, reject) => {
-        const call = { id: ++this.#lastId, method: "auth", params: { token }, mayRepeat: false, sends: 0, isUnderWay: true, resolve, reject }
-        this.#calls.set(call.id, call)
-        this.#send(call)
-      })
+      await new Promise((resolve, reject) =>
+        this.#post({ method: "auth", params: { token }, goesFirst: true, resolve, reject }),
+      )
     } catch (error) {
-      if (connection === this.#connection) this.report(error)
+      if (connection === this.#connection) this.#report(error)
     }
   }
 
@@ -756,7 +797,8 @@ class Client {
     this.#isOpen = this.#isLeaving = false
     this.#held = []
     this.#acked = []
-    for (const guess of this.#guesses) guess.orphaned ||= !this.#calls.has(guess.id)
+    // No `acks` will name them on the next connection, whose snapshots and resumes contain them.
+    for (const guess of this.#guesses) guess.isCovered ||= !this.#calls.has(guess.id)
     if (isFinal) return this.#finish((this.#end ??= refused()))
     for (const subscription of this.#subscriptions.values()) subscription.ask("")
     for (const call of [...this.#calls.values()]) if (call.isUnderWay) this.#interrupted(call)
@@ -811,7 +853,7 @@ class Client {
         else this.#answered(one)
       }
     } catch (error) {
-      this.report(error) // What follows could not be trusted: begin again from the last complete position.
+      this.#report(error) // What follows could not be trusted: begin again from the last complete position.
       this.#line.drop()
     }
   }
@@ -847,18 +889,13 @@ class Client {
     for (const subscription of this.#subscriptions.values()) {
       if (subscription.phase === "live") subscription.cursor = cursor
     }
-    const acked = new Set(this.#acked)
-    this.#acked = []
-    this.#dropGuesses(({ id }) => acked.has(id))
-    this.#show(this.#subscriptions.values())
+    this.#settle()
   }
 
   /** @param {Subscription} subscription @param {string} cursor */
   #ready(subscription, cursor) {
     subscription.ready(cursor)
-    const isSettled = (/** @type {string} */ resource) => this.#of(resource).every(({ phase }) => phase === "live")
-    this.#dropGuesses(({ orphaned, resource }) => orphaned === true && isSettled(resource))
-    this.#show(this.#subscriptions.values())
+    if (!this.#held.length) this.#settle() // Else with the commit, together with what is held.
   }
 
   /** @param {Subscription} subscription */
@@ -899,11 +936,12 @@ class Client {
   }
 
   /**
-   * Where live queries of a resource tell the name of its key, and that it is a UUID: each record with a key.
-   * @param {string} resource @param {Fields[]} records @returns {{key: Key, data: Fields}[]} those with a key, and their data
+   * Give the records keys, where a live query of their resource tells the key's name and that it is a UUID.
+   * @param {string} resource @param {Fields[]} records
+   * @returns {{key: Key, data: Fields}[]} those that have a key
    */
   keyed(resource, records) {
-    const known = this.#of(resource).find(({ group }) => group !== undefined)
+    const known = this.#of(resource).find(({ contents }) => contents !== undefined)
     if (!known) return []
     const { keyField, sort } = known
     const isUuid = sort.some(({ field, type }) => field === keyField && type === "uuid")
@@ -917,10 +955,16 @@ class Client {
   /** @param {number[]} ids */
   #acknowledge(ids) {
     this.#acked.push(...ids)
-    if (this.#held.length) return
+    if (!this.#held.length) this.#settle()
+  }
+
+  /** Take away the guesses that the records on show contain by now. */
+  #settle() {
     const acked = new Set(this.#acked)
     this.#acked = []
-    this.#dropGuesses(({ id }) => acked.has(id))
+    for (const guess of this.#guesses) guess.isCovered ||= acked.has(guess.id)
+    const isComplete = (/** @type {string} */ resource) => this.#of(resource).every(({ phase }) => phase === "live")
+    this.#dropGuesses(({ isCovered, resource }) => isCovered === true && isComplete(resource))
     this.#show(this.#subscriptions.values())
   }
 
@@ -940,11 +984,13 @@ class Client {
   // ── live queries
 
   /**
-   * @param {{resource?: string, query?: QueryJson, read?: string, args?: Fields}} target
-   * @param {Listener} listener
+   * @param {Target} target
+   * @param {(shown: any) => void} onRows @param {LiveOptions} options
    * @returns {() => void} stop
    */
-  live(target, listener) {
+  live(target, onRows, { onError = (error) => this.#report(error), onStatus }) {
+    /** @type {Listener} */
+    const listener = { onRows, onError, onStatus, shown: NOTHING }
     const identity = identityOf(target)
     const subscription = this.#subscriptions.get(identity) ?? this.#begin(identity, asJson(target))
     subscription.listeners.add(listener)
@@ -1015,7 +1061,8 @@ class Client {
     subscription.phase = "ended"
     this.#subscriptions.delete(subscription.identity)
     const { resource } = subscription.target
-    if (resource !== undefined && !this.#of(resource).length) this.#dropGuesses((guess) => guess.resource === resource)
+    if (resource === undefined || this.#of(resource).length) return
+    this.#dropGuesses((guess) => guess.resource === resource)
   }
 
   /** First all subscriptions, then all callbacks. @param {Iterable<Subscription>} subscriptions */
@@ -1032,12 +1079,14 @@ class Client {
     }
   }
 
-  /** Tell a listener what it does not know yet, each in an array of its own. @param {Subscription} subscription @param {Listener} listener */
+  /**
+   * Tell a listener what it does not know yet, each in an array of its own.
+   * @param {Subscription} subscription @param {Listener} listener
+   */
   #inform(subscription, listener) {
     const { shown, status, listeners } = subscription
-    if (shown !== NOTHING && listeners.has(listener) && !(listener.isTold && Object.is(listener.shown, shown))) {
+    if (shown !== NOTHING && listeners.has(listener) && !Object.is(listener.shown, shown)) {
       listener.shown = shown
-      listener.isTold = true
       this.#guarded(() => listener.onRows(Array.isArray(shown) ? shown.slice() : shown))
     }
     if (listeners.has(listener) && listener.status !== status) {
@@ -1046,12 +1095,21 @@ class Client {
     }
   }
 
+  /** What nobody else will hear of. @param {unknown} error */
+  #report(error) {
+    try {
+      this.#onError(error)
+    } catch {
+      // Whoever listens to errors has nobody to tell of his own.
+    }
+  }
+
   /** An application's mistake in one callback must not stop the others. @param {() => void} run */
   #guarded(run) {
     try {
       run()
     } catch (error) {
-      this.report(error)
+      this.#report(error)
     }
   }
 
@@ -1067,3 +1125,260 @@ class Client {
 }
 
 const ignore = () => {}
+
+// ─── what an application calls ───────────────────────────────────────────────────────────────────────────────
+
+/**
+ * A query of one resource. Every method that narrows it returns a new one, so queries can be kept and shared.
+ *
+ * @template {Fields} [T=Fields] the shape of its records
+ */
+export class Query {
+  /** @type {Client} */
+  #client
+
+  /** @param {Client} client @param {string} resource @param {QueryJson} json */
+  constructor(client, resource, json) {
+    this.#client = client
+    this.resource = resource
+    this.json = Object.freeze(json)
+  }
+
+  /**
+   * And only those: `{status: "doing", due: {lt: "2026-12-01"}}`.
+   * Raises a TypeError when a field gets the same operator twice; say both with `or` and `not` in one `where`.
+   * @param {Fields} conditions @returns {Query<T>}
+   */
+  where(conditions) {
+    return this.#with({ where: conjunction(this.json.where ?? {}, conditions) })
+  }
+
+  /**
+   * By these fields, `-` before a name for descending; replaces an earlier order.
+   * @param {...string} fields @returns {Query<T>}
+   */
+  order(...fields) {
+    return this.#with({ sort: fields })
+  }
+
+  /** At most so many. @param {number} count @returns {Query<T>} */
+  limit(count) {
+    return this.#with({ limit: count })
+  }
+
+  /** Only these fields (and the key). @param {...string} names @returns {Query<T>} */
+  fields(...names) {
+    return this.#with({ fields: names })
+  }
+
+  /** All fields but these. @param {...string} names @returns {Query<T>} */
+  omit(...names) {
+    return this.#with({ omit: names })
+  }
+
+  /**
+   * One page, once: an array with three more properties. `next` and `prev` are cursors or null; `count` is
+   * there when asked for by `{count: "exact"}`.
+   * @param {QueryJson} [more] members of the query that have no method: `cursor`, `count`
+   * @returns {Promise<Page<T>>}
+   */
+  async list(more = {}) {
+    const query = { ...this.json, ...more }
+    const result = await this.#client.call(`${this.resource}.list`, { query }, { mayRepeat: true })
+    const { data, next = null, prev = null, count } = result
+    return Object.defineProperties(data, { next: { value: next }, prev: { value: prev }, count: { value: count } })
+  }
+
+  /**
+   * Keep the query current: `rows` is called with all its records, in order, now and whenever they change.
+   * Each call gets a new array; a record that did not change is the same object as before. Treat records as
+   * read-only.
+   * @param {(rows: T[]) => void} rows @param {LiveOptions} [options]
+   * @returns {() => void} stop
+   */
+  live(rows, options = {}) {
+    return this.#client.live({ resource: this.resource, query: this.json }, rows, options)
+  }
+
+  /** @param {QueryJson} more @returns {Query<T>} */
+  #with(more) {
+    return new Query(this.#client, this.resource, { ...this.json, ...more })
+  }
+}
+
+/** @typedef {{readonly next: string | null, readonly prev: string | null, readonly count: number | undefined}} Place */
+/** @template T @typedef {T[] & Place} Page */
+
+/** @param {Fields} first @param {Fields} second @returns {Fields} */
+function conjunction(first, second) {
+  const both = { ...first }
+  for (const [field, condition] of Object.entries(second)) {
+    both[field] = Object.hasOwn(first, field) ? bothOperators(field, first[field], condition) : condition
+  }
+  return both
+}
+
+/** @param {string} field @param {any} first @param {any} second */
+function bothOperators(field, first, second) {
+  const [a, b] = [first, second].map((condition) => (isObject(condition) ? condition : { eq: condition }))
+  const isAmbiguous = field === "or" || field === "not" || Object.keys(b).some((name) => Object.hasOwn(a, name))
+  if (isAmbiguous) throw new TypeError(`where() has two conditions on ${field} that do not combine`)
+  return { ...a, ...b }
+}
+
+/**
+ * One resource: a query of all its records, and what can be done with one.
+ *
+ * `create`, `update` and `delete` show in the live queries of this page at once; a refused one disappears again.
+ *
+ * @template {Fields} [T=Fields]
+ * @extends {Query<T>}
+ */
+export class Resource extends Query {
+  /** @type {Client} */
+  #client
+
+  /** @param {Client} client @param {string} name */
+  constructor(client, name) {
+    super(client, name, {})
+    this.#client = client
+  }
+
+  /** @param {Key} key @param {{fields?: string[], omit?: string[]}} [query] @returns {Promise<T>} */
+  async get(key, query = {}) {
+    return (await this.#client.call(`${this.resource}.read`, { key, query }, { mayRepeat: true })).data
+  }
+
+  /**
+   * A record, or several: all or none of them.
+   * @template {Partial<T> | Partial<T>[]} D
+   * @param {D} data @returns {Promise<D extends any[] ? T[] : T>} as stored; undefined where it may not be read
+   */
+  create(data) {
+    const own = asJson(data)
+    const expected = this.#client.keyed(this.resource, Array.isArray(own) ? own : [own])
+    return this.#client.write(this.resource, "create", { data: own }, expected)
+  }
+
+  /**
+   * Change some fields (a merge patch, RFC 7396); `version` makes it conditional.
+   * @param {Key} key @param {Partial<T>} patch @param {{version?: number}} [options] @returns {Promise<T>}
+   */
+  update(key, patch, { version } = {}) {
+    const data = asJson(patch)
+    return this.#client.write(this.resource, "update", { key, data, version }, [{ key, data }])
+  }
+
+  /**
+   * Overwrite a record: what is not given gets its default. Shown when confirmed, for defaults are not known here.
+   * @param {Key} key @param {Partial<T>} data @param {{version?: number}} [options] @returns {Promise<T>}
+   */
+  async replace(key, data, { version } = {}) {
+    return (await this.#client.call(`${this.resource}.replace`, { key, data, version })).data
+  }
+
+  /** @param {Key} key @param {{version?: number}} [options] @returns {Promise<void>} */
+  async delete(key, { version } = {}) {
+    await this.#client.write(this.resource, "delete", { key, version }, [{ key, data: {} }])
+  }
+}
+
+/** What a handler answers (`@app.read`), once or kept current. */
+class Reading {
+  #client
+
+  /** @param {Client} client @param {string} name @param {Fields} args */
+  constructor(client, name, args) {
+    this.#client = client
+    this.name = name
+    this.args = args
+  }
+
+  /** Once; sent again when the connection was lost. @returns {Promise<any>} */
+  async get() {
+    return (await this.#client.call(this.name, this.args, { mayRepeat: true })).data
+  }
+
+  /**
+   * Keep the answer current.
+   * @param {(shown: any) => void} shown called with the rows, or with the value @param {LiveOptions} [options]
+   * @returns {() => void} stop
+   */
+  live(shown, options = {}) {
+    return this.#client.live({ read: this.name, args: this.args }, shown, options)
+  }
+}
+
+/**
+ * @typedef {object} Options all may be left out
+ * @property {string} [url] of the WebSocket; `ws` beside this module unless given
+ * @property {Token} [token] sent before anything else on every connection; a function is asked each time
+ * @property {(error: unknown) => void} [onError] what nobody else hears of: `console.error` unless given
+ * @property {typeof WebSocket} [WebSocket]
+ * @property {EventTarget} [page] says `online` and `visibilitychange`; the window unless given
+ * @property {() => number} [random] from 0 to 1, for the backoff
+ * @property {Timers} [timers]
+ */
+
+/**
+ * @typedef {object} Api
+ * @property {(name: string) => Resource<any>} resource by its name on the wire, where it is no identifier
+ * @property {(name: string, args?: Fields) => Promise<any>} call a handler, once
+ * @property {(name: string, args?: Fields) => Reading} read a handler's answer, once or live
+ * @property {(token: Token) => Promise<{id: Key, roles: string[]} | null>} auth as somebody else, or null as nobody
+ * @property {Status} status
+ * @property {(watcher: (status: Status) => void) => () => void} onStatus returns a function that stops it
+ * @property {() => void} close everything; what is under way rejects with code `closed`
+ */
+
+/** @type {Timers} */
+const REAL_TIMERS = {
+  setTimeout: (run, milliseconds) => globalThis.setTimeout(run, milliseconds),
+  clearTimeout: (timer) => globalThis.clearTimeout(timer),
+  now: () => Date.now(),
+}
+
+/**
+ * Connect to an application. Every name that is not one of `Api` is a resource: `api.tasks`; `api.lineItems` is
+ * `line-items` on the wire.
+ *
+ * @param {Options} [options]
+ * @returns {Api & {[resource: string]: Resource<any>}}
+ */
+export function connect(options = {}) {
+  const client = new Client({
+    url: socketUrl(options.url),
+    WebSocket: options.WebSocket ?? globalThis.WebSocket,
+    random: options.random ?? Math.random,
+    timers: options.timers ?? REAL_TIMERS,
+    page: options.page ?? globalThis.window,
+    token: options.token ?? null,
+    onError: options.onError ?? ((error) => console.error(error)),
+  })
+  /** @type {Api} */
+  const api = {
+    resource: (name) => new Resource(client, name),
+    call: async (name, args = {}) => (await client.call(name, args))?.data,
+    read: (name, args = {}) => new Reading(client, name, args),
+    auth: (token) => client.auth(token),
+    get status() {
+      return client.status
+    },
+    onStatus: (watcher) => client.watch(watcher),
+    close: () => client.close(),
+  }
+  return /** @type {any} */ (new Proxy(api, { get: memberOrResource }))
+}
+
+/** @param {any} api @param {string | symbol} name */
+function memberOrResource(api, name) {
+  if (name in api) return api[name]
+  if (typeof name === "symbol" || name === "then" || name === "toJSON") return undefined // It is no promise.
+  return api.resource(name.replace(/[A-Z]/g, (capital) => `-${capital.toLowerCase()}`))
+}
+
+/** @param {string} [url] */
+function socketUrl(url) {
+  const { href } = url ? new URL(url, globalThis.location?.href) : new URL("ws", import.meta.url)
+  return href.replace(/^http/, "ws")
+}

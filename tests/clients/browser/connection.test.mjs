@@ -1,0 +1,341 @@
+// One connection after the other: backoff, silence, resuming, closing.
+
+import assert from "node:assert/strict"
+import { test } from "node:test"
+
+import { connect } from "../../../src/crudite/interfaces/browser/crudite.js"
+import { BY_ID, FakeServer, follow, ids, settled, start, started } from "./fake.mjs"
+
+/** Lose the connection, wait for the next attempt, and accept it. */
+async function reconnect({ server, clock }) {
+  await server.lose()
+  await clock.advance(clock.nextIn)
+  await server.accept()
+}
+
+test("the address becomes one of a WebSocket, with the subprotocol", () => {
+  const { api, server } = start({ url: "https://example.org/app/ws" })
+  assert.deepEqual([server.socket.url, server.socket.protocols], ["wss://example.org/app/ws", ["crudite.v1"]])
+  api.close()
+})
+
+test("the proxy is no promise, and knows its own members", async () => {
+  const { api } = await started()
+  assert.equal(await api, api)
+  assert.equal(api.status, "open")
+  assert.equal(api.lineItems.resource, "line-items")
+  assert.equal(api.resource("call").resource, "call")
+  assert.equal(JSON.stringify({ api }), '{"api":{"status":"open"}}')
+})
+
+test("a connection that fails is tried again with full jitter, at most 15 s apart", async () => {
+  const rolls = [1, 0.5, 1, 1, 1, 1, 1, 1, 1]
+  const { server, clock } = start({ random: () => rolls.shift() })
+  const delays = []
+  for (let i = 0; i < 9; i++) {
+    await server.lose()
+    delays.push(clock.nextIn)
+    await clock.advance(clock.nextIn)
+  }
+  assert.deepEqual(delays, [250, 250, 1000, 2000, 4000, 8000, 15000, 15000, 15000])
+  assert.equal(server.sockets.length, 10)
+})
+
+test("only a connection that lasted begins the backoff anew", async () => {
+  const all = await started()
+  const { server, clock } = all
+  await reconnect(all)
+  await server.lose()
+  assert.equal(clock.nextIn, 500)
+  await clock.advance(500)
+  await server.accept()
+  await clock.advance(15_000)
+  await server.lose()
+  assert.equal(clock.nextIn, 250)
+})
+
+test("status is told to watchers", async () => {
+  const all = start()
+  const seen = []
+  const stop = all.api.onStatus((status) => seen.push(status))
+  await all.server.accept()
+  await reconnect(all)
+  all.api.close()
+  stop()
+  assert.deepEqual(seen, ["open", "waiting", "connecting", "open", "closed"])
+})
+
+test("bye finishes what is under way, keeps new calls, and comes back when asked to", async () => {
+  const { api, server, clock } = await started()
+  const first = api.tasks.create({ n: 1 })
+  server.notify("bye", { retry_in: 1200 })
+  const second = api.tasks.create({ n: 2 })
+  assert.equal(server.count("tasks.create"), 1)
+  assert.equal(api.status, "open")
+  server.answer(server.last("tasks.create"), { data: { n: 1 } })
+  assert.deepEqual(await first, { n: 1 })
+  assert.deepEqual([api.status, server.socket.isClosed, clock.nextIn], ["waiting", true, 1200])
+  await clock.advance(1200)
+  await server.accept()
+  assert.deepEqual(server.last("tasks.create").params, { data: { n: 2 } })
+  server.answer(server.last("tasks.create"), { data: { n: 2 } })
+  assert.deepEqual(await second, { n: 2 })
+})
+
+test("after 45 s of silence it asks, and after 10 more it reconnects", async () => {
+  const { api, server, clock } = await started()
+  await clock.advance(44_000)
+  server.notify("ping")
+  await clock.advance(44_999)
+  assert.equal(server.count("ping"), 0)
+  await clock.advance(1)
+  assert.equal(server.count("ping"), 1)
+  server.answer(server.last("ping"), {})
+  await clock.advance(45_000)
+  assert.equal(server.count("ping"), 2)
+  await clock.advance(9_999)
+  assert.equal(api.status, "open")
+  await clock.advance(1)
+  assert.equal(api.status, "waiting")
+  assert.ok(server.socket.isClosed)
+})
+
+test("a connection that never opens is given up", async () => {
+  const { api, server, clock } = start()
+  await clock.advance(45_000)
+  assert.equal(api.status, "waiting")
+  assert.ok(server.socket.isClosed)
+})
+
+test("a page that comes back does not wait any longer, and checks a connection that seems open", async () => {
+  const { page, server, clock } = await started()
+  page.dispatchEvent(new Event("visibilitychange"))
+  page.dispatchEvent(new Event("online"))
+  assert.equal(server.count("ping"), 1)
+  await server.lose()
+  page.dispatchEvent(new Event("online"))
+  assert.equal(server.sockets.length, 2)
+  await clock.advance(10_000)
+  assert.equal(server.sockets.length, 2)
+})
+
+test("calls under way when the connection is lost reject, for their outcome is unknown", async () => {
+  const { api, server } = await started()
+  const calls = [api.tasks.create({ n: 1 }), api.tasks.replace("a", {}), api.call("send-mail")]
+  const rejections = calls.map((call) => assert.rejects(call, { code: "disconnected", status: 0 }))
+  await server.lose()
+  await Promise.all(rejections)
+})
+
+test("reads under way are sent again", async () => {
+  const all = await started()
+  const { api, server } = all
+  const reads = [api.tasks.list(), api.tasks.get("a"), api.read("overdue").get()]
+  await reconnect(all)
+  for (const method of ["tasks.list", "tasks.read", "overdue"]) {
+    assert.equal(server.count(method), 2)
+    server.answer(server.last(method), { data: [] })
+  }
+  await Promise.all(reads)
+})
+
+test("a read that ends three connections is not sent a fourth time", async () => {
+  const all = await started()
+  const rejection = assert.rejects(all.api.tasks.list(), { code: "disconnected" })
+  await reconnect(all)
+  await reconnect(all)
+  await all.server.lose(1009)
+  await rejection
+  assert.equal(all.server.count("tasks.list"), 3)
+})
+
+test("a subscription is resumed from the last commit, keeping what it holds", async () => {
+  const all = await started()
+  const { api, server } = all
+  const tasks = follow(api.tasks)
+  const first = server.subscribed("g1", [{ id: "a" }, { id: "b" }], { cursor: "c1" })
+  server.commit("c7")
+  server.frame("g1", { added: [{ id: "never committed" }] })
+  await reconnect(all)
+  const call = server.last("subscribe")
+  const { sub } = call.params
+  assert.notEqual(sub, first)
+  assert.deepEqual(call.params, { sub, resource: "tasks", query: {}, cursor: "c7", key: "key-g1" })
+  server.answer(call, { sub, group: "g9", key: "key-g1", resumed: true, sort: BY_ID, key_field: "id" })
+  server.notify("frame", { sub, added: [{ id: "c" }], removed: ["a"] })
+  server.frame("g9", { added: [{ id: "d" }] }) // of the group, so after what was missed
+  server.commit("c8")
+  assert.deepEqual(tasks.seen.map(ids), [["a", "b"], ["b", "c"]])
+  server.notify("ready", { sub, cursor: "c9" })
+  assert.deepEqual(ids(tasks.last), ["b", "c", "d"])
+  assert.equal(tasks.last[0], tasks.seen[0][1])
+  await settled()
+  assert.deepEqual(tasks.statuses, ["live", "stale", "live"])
+})
+
+test("a resume that is cut off begins again from the same position", async () => {
+  const all = await started()
+  const { api, server } = all
+  follow(api.tasks)
+  server.subscribed("g1", [], { cursor: "c1" })
+  await reconnect(all)
+  const call = server.last("subscribe")
+  server.answer(call, { ...call.params, group: "g1", resumed: true, sort: BY_ID })
+  server.commit("c5") // of another subscription
+  await reconnect(all)
+  assert.equal(server.last("subscribe").params.cursor, "c1")
+})
+
+test("a subscription that cannot be resumed shows nothing else until its new set is complete", async () => {
+  const all = await started()
+  const { api, server } = all
+  const tasks = follow(api.tasks)
+  server.subscribed("g1", [{ id: "a" }])
+  await reconnect(all)
+  const call = server.last("subscribe")
+  const { sub } = call.params
+  server.answer(call, { sub, group: "g2", key: "other", resumed: false, sort: BY_ID, key_field: "id" })
+  server.notify("reset", { sub, reason: "rights" })
+  server.notify("snapshot", { sub, records: [{ id: "b" }] })
+  assert.deepEqual(tasks.seen.map(ids), [["a"]])
+  await reconnect(all) // What is held belongs to other rights: it must not be resumed.
+  assert.equal(server.last("subscribe").params.cursor, undefined)
+  server.subscribed("g2", [{ id: "b" }])
+  assert.deepEqual(tasks.seen.map(ids), [["a"], ["b"]])
+})
+
+test("a confirmed write stays on show over a reconnect until the new connection covers it", async () => {
+  const all = await started()
+  const { api, server } = all
+  const tasks = follow(api.tasks)
+  server.subscribed("g1", [{ id: "a", n: 1 }])
+  const updating = api.tasks.update("a", { n: 2 })
+  server.answer(server.last("tasks.update"), { data: { id: "a", n: 2 } })
+  await updating
+  await reconnect(all)
+  server.subscribed("g1", [{ id: "a", n: 2 }])
+  server.frame("g1", { changed: [{ key: "a", fields: { n: 3 } }] })
+  server.commit()
+  assert.deepEqual(tasks.seen.map(([{ n }]) => n).filter((n, i, all) => n !== all[i - 1]), [1, 2, 3])
+})
+
+test("an interrupted write is not shown any longer", async () => {
+  const all = await started()
+  const { api, server } = all
+  const tasks = follow(api.tasks)
+  server.subscribed("g1", [{ id: "a", n: 1 }])
+  const rejection = assert.rejects(api.tasks.update("a", { n: 2 }), { code: "disconnected" })
+  await server.lose()
+  await rejection
+  assert.deepEqual(tasks.seen.map(([{ n }]) => n), [1, 2, 1])
+})
+
+test("a write made while waiting is shown at once and sent later", async () => {
+  const all = await started()
+  const { api, server, clock } = all
+  const tasks = follow(api.tasks)
+  server.subscribed("g1", [{ id: "a", n: 1 }])
+  await server.lose()
+  api.tasks.update("a", { n: 2 }).catch(() => {})
+  assert.equal(tasks.last[0].n, 2)
+  assert.equal(server.count("tasks.update"), 0)
+  await clock.advance(clock.nextIn)
+  await server.accept()
+  assert.equal(server.count("tasks.update"), 1)
+})
+
+test("the token goes first on every connection, and everything else waits for its answer", async () => {
+  const tokens = ["t1", "t2"]
+  const all = start({ token: async () => tokens.shift() })
+  const { api, server } = all
+  follow(api.tasks)
+  await server.accept()
+  assert.deepEqual(server.sent.map(({ method, params }) => [method, params.token]), [["auth", "t1"]])
+  server.answer(server.last("auth"), { actor: { id: 7, roles: [] } })
+  await settled()
+  assert.equal(server.count("subscribe"), 1)
+  await reconnect(all)
+  assert.equal(server.last("auth").params.token, "t2")
+})
+
+test("a refused token is reported and the page goes on as nobody", async () => {
+  const { api, server, errors } = start({ token: "old" })
+  follow(api.tasks)
+  await server.accept()
+  server.refuse(server.last("auth"), { status: 401, code: "unauthenticated", title: "Unauthenticated" })
+  await settled()
+  assert.deepEqual(errors.map(({ code }) => code), ["unauthenticated"])
+  assert.equal(server.count("subscribe"), 1)
+})
+
+test("auth() asks every subscription anew, since another actor may see other records", async () => {
+  const all = await started()
+  const { api, server } = all
+  const tasks = follow(api.tasks)
+  const before = server.subscribed("g1", [{ id: "a" }])
+  const signing = api.auth("t1")
+  server.answer(server.last("auth"), { actor: { id: 7, roles: ["staff"] } })
+  assert.deepEqual(await signing, { id: 7, roles: ["staff"] })
+  assert.deepEqual(server.last("unsubscribe").params, { sub: before })
+  server.frame("g1", { removed: ["a"] })
+  server.commit()
+  server.subscribed("g2", [{ id: "b" }])
+  assert.deepEqual(tasks.seen.map(ids), [["a"], ["b"]])
+  await reconnect(all)
+  assert.equal(server.last("auth").params.token, "t1")
+})
+
+test("a message that is no JSON begins a new connection", async () => {
+  const { api, server, errors } = await started()
+  server.socket.onmessage({ data: "{" })
+  assert.equal(api.status, "waiting")
+  assert.equal(errors.length, 1)
+})
+
+test("a server that refuses the origin is not tried again", async () => {
+  const { api, server, clock } = await started()
+  const tasks = follow(api.tasks)
+  const calling = api.call("x")
+  await Promise.all([server.lose(1008), assert.rejects(calling, { code: "refused" })])
+  assert.deepEqual(tasks.errors.map(({ code }) => code), ["refused"])
+  assert.deepEqual([api.status, clock.waiting], ["closed", 0])
+})
+
+test("close() leaves nothing behind", async () => {
+  const { api, server, clock, page, errors } = await started()
+  const tasks = follow(api.tasks)
+  server.subscribed("g1", [{ id: "a" }])
+  const call = api.call("x")
+  api.close()
+  api.close()
+  await assert.rejects(call, { code: "closed" })
+  await assert.rejects(api.tasks.list(), { code: "closed" })
+  api.tasks.live(() => assert.fail("it is closed"))
+  page.dispatchEvent(new Event("online"))
+  server.commit()
+  await clock.advance(100_000)
+  assert.deepEqual([clock.waiting, server.sockets.length, server.socket.isClosed, errors], [0, 1, true, []])
+  assert.deepEqual([tasks.seen.length, tasks.errors, tasks.statuses.at(-1)], [1, [], "ended"])
+})
+
+test("close() while waiting cancels the next attempt", async () => {
+  const { api, server, clock } = await started()
+  await server.lose()
+  api.close()
+  assert.deepEqual([api.status, clock.waiting], ["closed", 0])
+})
+
+test("real timers do not keep a closed client alive", async () => {
+  const server = new FakeServer()
+  const api = connect({ url: "ws://example.org/ws", WebSocket: server.WebSocket })
+  const before = process.getActiveResourcesInfo().filter((name) => name === "Timeout").length
+  api.close()
+  const after = process.getActiveResourcesInfo().filter((name) => name === "Timeout").length
+  assert.equal(before - after, 1)
+})
+
+test("a thousand calls may wait, and no more", async () => {
+  const { api } = start()
+  for (let i = 0; i < 1_000; i++) api.call("x").catch(() => {})
+  await assert.rejects(api.call("x"), { code: "too_many_calls" })
+})
