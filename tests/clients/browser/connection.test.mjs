@@ -204,6 +204,20 @@ test("a subscription that cannot be resumed shows nothing else until its new set
   assert.deepEqual(tasks.seen.map(ids), [["a"], ["b"]])
 })
 
+test("a new snapshot keeps the objects of records that did not change", async () => {
+  const all = await started()
+  const { api, server } = all
+  const tasks = follow(api.tasks)
+  server.subscribed("g1", [{ id: "a", tags: ["x"] }, { id: "b", n: 1 }])
+  await reconnect(all)
+  server.subscribed("g1", [{ id: "a", tags: ["x"] }, { id: "b", n: 2 }])
+  assert.equal(tasks.last[0], tasks.seen[0][0])
+  assert.deepEqual(tasks.last[1], { id: "b", n: 2 })
+  await reconnect(all)
+  server.subscribed("g1", [{ id: "a", tags: ["x"] }, { id: "b", n: 2 }])
+  assert.equal(tasks.seen.length, 2)
+})
+
 test("a confirmed write stays on show over a reconnect until the new connection covers it", async () => {
   const all = await started()
   const { api, server } = all
@@ -283,6 +297,16 @@ test("auth() asks every subscription anew, since another actor may see other rec
   assert.deepEqual(tasks.seen.map(ids), [["a"], ["b"]])
   await reconnect(all)
   assert.equal(server.last("auth").params.token, "t1")
+})
+
+test("a token that auth() was refused is not used again", async () => {
+  const all = await started({ token: null })
+  const { api, server } = all
+  const signing = assert.rejects(api.auth("wrong"), { code: "unauthenticated" })
+  server.refuse(server.last("auth"), { status: 401, code: "unauthenticated", title: "Unauthenticated" })
+  await signing
+  await reconnect(all)
+  assert.equal(server.count("auth"), 1)
 })
 
 test("a message that is no JSON begins a new connection", async () => {

@@ -177,8 +177,12 @@ async function history(seed, writesThroughClient) {
       await clock.advance(clock.nextIn)
       await connected()
     } else if (writesThroughClient) {
-      const calls = [() => api.t.create({ id: key(), ...fields() }), () => api.t.update(key(), fields()), () => api.t.delete(key())]
-      calls[model.pick(3)]().catch(() => {})
+      const writes = [
+        () => api.t.create({ id: key(), ...fields() }),
+        () => api.t.update(key(), fields()),
+        () => api.t.delete(key()),
+      ]
+      writes[model.pick(3)]().catch(() => {})
       if (random() < 0.6) model.hear()
     }
     await settled()
@@ -188,7 +192,8 @@ async function history(seed, writesThroughClient) {
   model.tick()
   await settled()
   model.tick()
-  for (const spec of QUERIES) assert.deepEqual(shown.get(spec.name), answerTo(spec, model.states.at(-1)), `seed ${seed}`)
+  const table = model.states.at(-1)
+  for (const spec of QUERIES) assert.deepEqual(shown.get(spec.name), answerTo(spec, table), `seed ${seed}`)
   assert.deepEqual(errors, [])
   api.close()
   assert.equal(clock.waiting, 0)

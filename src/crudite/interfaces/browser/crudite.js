@@ -291,6 +291,15 @@ class Contents {
     this.places = places
   }
 
+  /** Keep the objects of records that say the same as before. @param {Contents | undefined} before */
+  reusing(before) {
+    for (const [key, record] of this.records) {
+      const old = before?.records.get(key)
+      if (old && JSON.stringify(old) === JSON.stringify(record)) this.records.set(key, old)
+    }
+    return this
+  }
+
   /** @param {{key: Key, fields: Fields, absent?: string[]}} change */
   #change({ key, fields, absent = [] }) {
     const old = this.records.get(String(key))
@@ -383,7 +392,7 @@ class Subscription {
   /** @param {string} cursor */
   ready(cursor) {
     if (this.phase !== "loading" && this.phase !== "resuming") return
-    if (this.phase === "loading") this.contents = this.#incoming ?? new Contents()
+    if (this.phase === "loading") this.contents = (this.#incoming ?? new Contents()).reusing(this.contents)
     for (const frame of this.#later) this.contents?.apply(frame, this.keyField)
     this.#start("live")
     this.cursor = cursor
@@ -397,13 +406,11 @@ class Subscription {
     else if (this.phase === "resuming" || this.#incoming) this.#later.push(frame)
   }
 
-  /** Work out what to show. @param {Guess[]} guesses @returns {boolean} whether it differs from before */
+  /** Work out what to show; where that is nothing new, `shown` stays the same. @param {Guess[]} guesses */
   refresh(guesses) {
-    if (!this.contents) return false
+    if (!this.contents) return
     const next = this.contents.isValue ? this.contents.value : this.#rows(this.contents, guesses)
-    if (same(this.shown, next)) return false
-    this.shown = next
-    return true
+    if (!same(this.shown, next)) this.shown = next
   }
 
   /** @param {Contents} contents @param {Guess[]} guesses */
