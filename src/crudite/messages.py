@@ -1,11 +1,15 @@
 """What goes round: a request of one action, its response, and a query that is to be kept live."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, TypeAlias
 
+import msgspec
+
+from crudite.changes import Mark
 from crudite.query.plan import Plan
+from crudite.types import Key
 
 ActionName: TypeAlias = Literal["list", "read", "create", "replace", "update", "delete"]
 ACTIONS: tuple[ActionName, ...] = ("list", "read", "create", "replace", "update", "delete")
@@ -49,3 +53,92 @@ class LiveQuery:
     rebind: Callable[[datetime], "LiveQuery"] | None = None
     boundary_plans: tuple[Plan, ...] = ()
     wakes_at_midnight: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What a client showed to say who it is.
+
+    `token` is a bearer token (RFC 6750), or the one of an `auth` message; `cookies` and `headers` (lower-case
+    names) are those of the HTTP request or the WebSocket handshake; `address` is the peer's.
+    """
+
+    token: str | None = None
+    cookies: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    address: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """Records of one page as JSON texts in order, with the cursors of its neighbours.
+
+    `etag` is an opaque text that is equal only while the list is, None when that cannot be promised.
+    """
+
+    records: Sequence[str]
+    next: str | None = None
+    prev: str | None = None
+    first: bool = True
+    total: int | None = None
+    etag: str | None = None
+
+    @property
+    def json(self) -> str:
+        """The JSON text of the array of records."""
+        return f"[{','.join(self.records)}]"
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One record: its JSON text and its version."""
+
+    json: str
+    version: int
+    shared: bool = True
+    """Whether every actor who may read the record sees exactly this."""
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What a create, replace, update or delete did.
+
+    `records` are the JSON texts of the written records as the asker may see them, None where he may not (and
+    after a delete); `many` tells an array from one record. `mark` is the commit's place in the change log.
+    """
+
+    action: Literal["create", "replace", "update", "delete"]
+    keys: Sequence[Key]
+    versions: Sequence[int]
+    records: Sequence[str | None]
+    many: bool = False
+    mark: Mark | None = None
+
+    @property
+    def json(self) -> str | None:
+        """The JSON text of the record, or of the array of records; None when there is nothing to show."""
+        if not self.many:
+            return self.records[0]
+        return f"[{','.join(r for r in self.records if r is not None)}]"
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What a handler answered, as data that JSON can hold."""
+
+    value: Any
+
+    @property
+    def json(self) -> str:
+        """The answer's JSON text."""
+        return msgspec.json.encode(self.value).decode()
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """The answer to a subscription: the query to keep live."""
+
+    query: LiveQuery
+
+
+Response: TypeAlias = Listed | Found | Written | Answered | Live

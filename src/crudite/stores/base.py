@@ -73,6 +73,11 @@ class Store(Protocol):
         """
         ...
 
+    @property
+    def secret(self) -> bytes:
+        """A random secret of 32 bytes that lives in the database, the same for every process that opens it."""
+        ...
+
     async def close(self) -> None:
         """Finishes what has been accepted, then lets go of the database. Everything acknowledged stays."""
         ...

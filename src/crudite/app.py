@@ -1,0 +1,332 @@
+"""The application: the one place where the parts are made and joined, and the ASGI entry (ASGI 3.0)."""
+
+import asyncio
+import logging
+import os
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self, TypeAlias, TypeVar
+from urllib.parse import unquote
+
+from crudite.auth import Authenticate, Identification
+from crudite.errors import DeclarationError, MethodNotAllowed, NotFound, Problem
+from crudite.interfaces.base import Endpoint, Interface, Limits, Receive, Router, Scope, Send
+from crudite.interfaces.browser import Browser
+from crudite.interfaces.files import Files
+from crudite.interfaces.hosts import refuse_host
+from crudite.interfaces.http import new_request_id, read_headers, send_problem, send_response
+from crudite.interfaces.openapi import OpenApi
+from crudite.interfaces.rest import Rest
+from crudite.interfaces.sse import Sse
+from crudite.interfaces.websocket import WebSocket
+from crudite.live import Engine
+from crudite.messages import ANONYMOUS, Response
+from crudite.pipeline import Middleware, Pipeline, Step
+from crudite.resources.actions import Actions
+from crudite.resources.declare import Record
+from crudite.resources.definition import Definitions, compile_resources
+from crudite.resources.handlers import Handler, HandlerKind, perform_handler
+from crudite.resources.hooks import call
+from crudite.resources.records import Records
+from crudite.resources.request import Request
+from crudite.stores import open_store
+from crudite.stores.base import Store
+from crudite.tokens import Sealer
+
+F = TypeVar("F", bound=Callable[..., Any])
+Mode: TypeAlias = Literal["run", "dev"]
+
+_log = logging.getLogger("crudite")
+
+
+class App:
+    """An application made of resources: `app = App(Todo)`. It is an ASGI application, for any ASGI server.
+
+    `store` is a URL (`sqlite:///todo.db`, the default after the environment variable `CRUDITE_STORE`) or a
+    store. `auth` tells who shows some credentials. `interfaces` are the ways to speak, by default REST,
+    server-sent events, WebSocket, the browser client and the API description. `provide` gives handlers what
+    they need: a type and how to make it. `lifespan` is run around the application's life, given the app.
+    `hosts` are the names it answers to; without it, any, but on a loopback address only local names.
+
+    Raises DeclarationError, naming every fault, when the resources cannot work together.
+    """
+
+    def __init__(
+        self,
+        *resources: type[Record[Any]],
+        store: str | Store | None = None,
+        auth: Authenticate | None = None,
+        interfaces: Sequence[Interface] | None = None,
+        provide: dict[Any, Callable[..., Any]] | None = None,
+        lifespan: "Callable[[App], AbstractAsyncContextManager[Any]] | None" = None,
+        hosts: Sequence[str] | None = None,
+        limits: Limits | None = None,
+        title: str | None = None,
+    ) -> None:
+        self.title = title or "Crudite"
+        self.limits = limits or Limits()
+        self.mode: Mode = "dev" if os.environ.get("CRUDITE_MODE") == "dev" else "run"
+        self.definitions: Definitions = compile_resources(resources, open=self.mode == "dev")
+        self.handlers: dict[str, Handler] = {}
+        self.store = self._store(store)
+        self.hosts = tuple(hosts) if hosts is not None else None
+        self._identify = Identification(auth)
+        self._interfaces = tuple(interfaces) if interfaces is not None else default_interfaces()
+        self._provide = provide or {}
+        self._provided: dict[Any, Any] = {}
+        self._user_lifespan = lifespan
+        self._middleware: list[Middleware] = []
+        self._error_handlers: list[tuple[type[Exception], Callable[..., Any]]] = []
+        self._files: list[tuple[str, Files]] = []
+        self.pipeline = Pipeline(self._identify, self._middleware, self._error_handlers, self._perform)
+        self._running: AsyncExitStack | None = None
+        self._starting: asyncio.Lock | None = None
+        self._router: Router | None = None
+        self._check_routes()
+
+    # what application code declares
+
+    def read(self, name: str) -> Callable[[F], F]:
+        """Registers a handler for `GET /name`, the call `name` and the subscription `name`.
+
+        A query that it returns is live where somebody subscribes, a count is a live number.
+        """
+        return self._handler(name, "read")
+
+    def create(self, name: str) -> Callable[[F], F]:
+        """Registers a handler for `POST /name` and the call `name`."""
+        return self._handler(name, "create")
+
+    def update(self, name: str) -> Callable[[F], F]:
+        """Registers a handler for `PATCH /name` and the call `name`."""
+        return self._handler(name, "update")
+
+    def delete(self, name: str) -> Callable[[F], F]:
+        """Registers a handler for `DELETE /name` and the call `name`."""
+        return self._handler(name, "delete")
+
+    def use(self, step: Any = None, *, name: str | Sequence[str] = (), action: str | Sequence[str] = ()) -> Any:
+        """Puts a step `async (request, next) -> response` around every request, or around those of some names
+        (paths of resources, names of handlers) and actions. Works as a decorator, with and without arguments."""
+
+        def register(step: Step) -> Step:
+            self._middleware.append(Middleware(step, _set(name), _set(action)))
+            return step
+
+        return register if step is None else register(step)
+
+    def on_error(self, kind: type[Exception]) -> Callable[[F], F]:
+        """Registers what makes a Problem of an exception of application code: `(request, error) -> Problem`."""
+
+        def register(handler: F) -> F:
+            self._error_handlers.append((kind, handler))
+            return handler
+
+        return register
+
+    def files(self, path: str, directory: str | Path) -> None:
+        """Serves the files of a directory below a path, after everything else; `index.html` for a directory."""
+        self._files.append((path.strip("/"), Files(Path(directory))))
+
+    @property
+    def records(self) -> Records:
+        """The records API, acting as the server itself: hooks run, no rule holds."""
+        return Records(self._actions.performer(self._system_request()))
+
+    # its life
+
+    @asynccontextmanager
+    async def lifespan(self, _: Any = None) -> AsyncIterator[None]:
+        """The life of the application, for a server that mounts it: `FastAPI(lifespan=app.lifespan)`."""
+        async with self:
+            yield
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    async def start(self) -> None:
+        """Opens the store and starts the live engine; once, however often it is called."""
+        if self._running is not None:
+            return
+        if self._starting is None:
+            self._starting = asyncio.Lock()
+        async with self._starting:
+            if self._running is None:
+                async with AsyncExitStack() as stack:
+                    await self._open(stack)
+                    self._running = stack.pop_all()
+
+    async def stop(self) -> None:
+        """Says goodbye to living connections, finishes what was accepted, closes the store."""
+        running, self._running, self._router = self._running, None, None
+        if running is not None:
+            await running.aclose()
+
+    async def _open(self, stack: AsyncExitStack) -> None:
+        await self.store.open(self.definitions.catalog)
+        stack.push_async_callback(self.store.close)
+        self.sealer = Sealer(self.store.secret)
+        self._actions = Actions(self.definitions, self.store, self.sealer)
+        self.engine = await stack.enter_async_context(
+            Engine(self.store, self.definitions.catalog, secret=self.store.secret)
+        )
+        for kind, make in self._provide.items():
+            self._provided[kind] = await call(make)
+        if self._user_lifespan is not None:
+            await stack.enter_async_context(self._user_lifespan(self))
+        self._router = self._routes()
+
+    # requests
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The ASGI entry."""
+        if scope["type"] == "lifespan":
+            return await self._serve_lifespan(receive, send)
+        if self._running is None:
+            _log.info("started by the first request: the server that mounts this application sends no lifespan")
+            await self.start()
+        endpoint, parameters, problem = self._route(scope)
+        if endpoint is not None:
+            await endpoint(scope, receive, send, parameters)
+        elif scope["type"] == "websocket":
+            await receive()
+            await send({"type": "websocket.close", "code": 1008})
+        else:
+            await self._no_endpoint(scope, send, problem)
+
+    def performer(self, request: Request) -> Any:
+        """The records API's way to act as the actor of a request."""
+        return self._actions.performer(request)
+
+    @property
+    def is_private(self) -> bool:
+        """Whether answers can depend on who asks."""
+        return self._identify.is_needed
+
+    @property
+    def routes(self) -> Router:
+        """What answers which path."""
+        return self._router or self._routes()
+
+    async def _perform(self, request: Request) -> Response:
+        if request.action == "call":
+            return await perform_handler(self.handlers[request.name], request, self._actions, self._provided)
+        return await self._actions.perform(request)
+
+    def _route(self, scope: Scope) -> tuple[Endpoint | None, tuple[str, ...], Problem | None]:
+        refused = refuse_host(scope, self.hosts)
+        if refused is not None:
+            return None, (), refused
+        assert self._router is not None
+        found = self._router.find(_path(scope))
+        if found is None:
+            return None, (), NotFound("There is nothing at this address.")
+        endpoints, parameters = found
+        if scope["type"] == "websocket":
+            return endpoints.get("WEBSOCKET"), parameters, None
+        method = scope["method"]
+        if method == "GET" and "STREAM" in endpoints and _accepts_stream(scope):
+            return endpoints["STREAM"], parameters, None
+        endpoint = endpoints.get("GET" if method == "HEAD" else method)
+        if endpoint is not None:
+            return endpoint, parameters, None
+        return None, (), _not_allowed(endpoints, method)
+
+    async def _no_endpoint(self, scope: Scope, send: Send, problem: Problem | None) -> None:
+        if isinstance(problem, NotFound) and scope["method"] in ("GET", "HEAD"):
+            for prefix, files in self._files:
+                if await files.serve(prefix, _path(scope).strip("/"), scope, send):
+                    return
+        if isinstance(problem, MethodNotAllowed) and scope["method"] == "OPTIONS":
+            headers = [(name.encode(), value.encode()) for name, value in problem.headers.items()]
+            return await send_response(send, 204, headers)
+        request_id = read_headers(scope).get("x-request-id", "")[:64] or new_request_id()
+        problem = problem or NotFound("There is nothing at this address.")
+        await send_problem(send, problem, request_id, with_body=scope["method"] != "HEAD")
+
+    async def _serve_lifespan(self, receive: Receive, send: Send) -> None:
+        await receive()
+        try:
+            await self.start()
+        except Exception as error:
+            await send({"type": "lifespan.startup.failed", "message": str(error)})
+            return
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await self.stop()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    # joining
+
+    def _handler(self, name: str, kind: HandlerKind) -> Callable[[F], F]:
+        def register(function: F) -> F:
+            if name in self.handlers:
+                raise DeclarationError([f"Two handlers are called {name!r}."])
+            self.handlers[name] = Handler.of(name, kind, function, list(self._provide))
+            self._check_routes()
+            return function
+
+        return register
+
+    def _routes(self) -> Router:
+        router = Router()
+        for interface in self._interfaces:
+            interface.mount(self, router)
+        return router
+
+    def _check_routes(self) -> None:
+        """Raises DeclarationError when two resources or handlers want the same path."""
+        router = Router()
+        faults = [fault for interface in self._interfaces for fault in interface.mount(self, router)]
+        if faults:
+            raise DeclarationError(faults)
+
+    def _store(self, store: str | Store | None) -> Store:
+        if store is None:
+            store = os.environ.get("CRUDITE_STORE") or "sqlite:///app.db"
+        return open_store(store) if isinstance(store, str) else store
+
+    def _system_request(self) -> Request:
+        return Request(
+            "list", "", actor=ANONYMOUS, is_system=True, id=new_request_id(), performers=self._actions.performer
+        )
+
+
+def default_interfaces() -> tuple[Interface, ...]:
+    """REST, server-sent events, WebSocket, the browser client, and the API description."""
+    return (Rest(), Sse(), WebSocket(), Browser(), OpenApi())
+
+
+def _set(names: str | Sequence[str]) -> frozenset[str]:
+    return frozenset((names,) if isinstance(names, str) else names)
+
+
+def _path(scope: Scope) -> str:
+    """The path below where the application is mounted, decoded but for slashes inside a segment."""
+    path: str = scope["path"]
+    raw: bytes | None = scope.get("raw_path")
+    if raw is not None and b"%2" in raw:
+        path = "/".join(unquote(part) for part in raw.partition(b"?")[0].decode("ascii").split("/"))
+    root: str = scope.get("root_path", "")
+    return path.removeprefix(root) if root and path.startswith(root) else path
+
+
+def _accepts_stream(scope: Scope) -> bool:
+    return any(name == b"accept" and b"text/event-stream" in value for name, value in scope["headers"])
+
+
+def _not_allowed(endpoints: Any, method: str) -> MethodNotAllowed:
+    methods = [name for name in endpoints if name not in ("WEBSOCKET", "STREAM")]
+    allowed = sorted({*methods, "OPTIONS", *(("HEAD",) if "GET" in methods else ())})
+    return MethodNotAllowed(f"{method} is not done here.", allowed=allowed)
+
+
+__all__ = ["App", "default_interfaces"]

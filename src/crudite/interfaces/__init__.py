@@ -1,0 +1,1 @@
+"""The ways to speak to an application; independent of each other."""

@@ -1,0 +1,118 @@
+"""The interface port, and the routes that interfaces put into an application."""
+
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from typing import Any, Protocol, TypeAlias
+
+from crudite.live import Engine
+from crudite.pipeline import Pipeline
+from crudite.resources.definition import Definitions
+from crudite.resources.handlers import Handler
+from crudite.resources.request import Request
+from crudite.tokens import Sealer
+
+Scope: TypeAlias = MutableMapping[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Endpoint: TypeAlias = Callable[[Scope, Receive, Send, tuple[str, ...]], Awaitable[None]]
+"""An ASGI application with the values of its route's parameters, decoded, in order."""
+
+
+class Router:
+    """Finds the endpoint of a path: a tree of path segments, literal ones before parameters.
+
+    A pattern is written `/todos/{key}/subscribe`. Below each path there is one endpoint for each HTTP method,
+    one for `WEBSOCKET`, and one for requests that accept an event stream, `STREAM`.
+    """
+
+    def __init__(self) -> None:
+        self._root = _Node()
+
+    def add(self, pattern: str, methods: Iterable[str], endpoint: Endpoint, owner: str) -> str | None:
+        """Puts an endpoint below a path. Returns the owner of what is there already, if something is."""
+        node = self._root
+        for segment in filter(None, pattern.split("/")):
+            node = node.child(segment)
+        taken = [node.owners[method] for method in methods if method in node.owners]
+        for method in methods:
+            if method not in node.owners:
+                node.endpoints[method] = endpoint
+                node.owners[method] = owner
+        return taken[0] if taken else None
+
+    def find(self, path: str) -> tuple[MutableMapping[str, Endpoint], tuple[str, ...]] | None:
+        """The endpoints below a path, by method, and the values of its parameters; None for an unknown path."""
+        return _find(self._root, [segment for segment in path.split("/") if segment], 0, ())
+
+
+class _Node:
+    __slots__ = ("endpoints", "literal", "owners", "parameter")
+
+    def __init__(self) -> None:
+        self.literal: dict[str, _Node] = {}
+        self.parameter: _Node | None = None
+        self.endpoints: dict[str, Endpoint] = {}
+        self.owners: dict[str, str] = {}
+
+    def child(self, segment: str) -> "_Node":
+        if not segment.startswith("{"):
+            return self.literal.setdefault(segment, _Node())
+        if self.parameter is None:
+            self.parameter = _Node()
+        return self.parameter
+
+
+def _find(
+    node: _Node, segments: list[str], index: int, found: tuple[str, ...]
+) -> tuple[MutableMapping[str, Endpoint], tuple[str, ...]] | None:
+    if index == len(segments):
+        return (node.endpoints, found) if node.endpoints else None
+    literal = node.literal.get(segments[index])
+    if literal is not None:
+        deeper = _find(literal, segments, index + 1, found)
+        if deeper is not None:
+            return deeper
+    if node.parameter is None:
+        return None
+    return _find(node.parameter, segments, index + 1, (*found, segments[index]))
+
+
+class Host(Protocol):
+    """What an application lends to its interfaces."""
+
+    definitions: Definitions
+    handlers: dict[str, Handler]
+    pipeline: Pipeline
+    engine: Engine
+    sealer: Sealer
+    limits: "Limits"
+    is_private: bool
+    """Whether answers can depend on who asks, so that no shared cache may keep them."""
+
+    def performer(self, request: Request) -> Any:
+        """The records API's way to act as the actor of a request."""
+        ...
+
+
+class Interface(Protocol):
+    """One way to speak to the application. Interfaces do not know each other."""
+
+    @property
+    def name(self) -> str:
+        """What `Request.interface` says."""
+        ...
+
+    def mount(self, host: Host, router: Router) -> list[str]:
+        """Adds the interface's routes; returns one sentence for each path that somebody else has already."""
+        ...
+
+
+class Limits:
+    """What one client may ask for at once. Every limit is documented with its default.
+
+    `body` bytes of a request's body; `subscriptions` of one connection; `message` bytes of a WebSocket message.
+    """
+
+    def __init__(self, *, body: int = 1_000_000, subscriptions: int = 100, message: int = 1_000_000) -> None:
+        self.body = body
+        self.subscriptions = subscriptions
+        self.message = message

@@ -1,0 +1,147 @@
+"""What every interface over HTTP needs: reading bodies, sending answers and problems, and refusing forgeries."""
+
+import secrets
+from collections.abc import Iterable, Mapping
+from http.cookies import CookieError, SimpleCookie
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+import msgspec
+
+from crudite.errors import Fault, Forbidden, Malformed, Problem, TooLarge
+from crudite.interfaces.base import Receive, Scope, Send
+from crudite.messages import Credentials
+
+Headers = dict[str, str]
+
+SAFE_METHODS = frozenset(("GET", "HEAD", "OPTIONS", "QUERY"))
+_COMMON = ((b"x-content-type-options", b"nosniff"),)
+
+
+class ClientGone(Exception):
+    """The client went away before the request was read; there is nobody to answer."""
+
+
+def read_headers(scope: Scope) -> Headers:
+    """The headers by lower-case name; repeated ones are joined by commas (RFC 9110, section 5.3)."""
+    headers: Headers = {}
+    for raw_name, raw_value in scope["headers"]:
+        name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
+        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    return headers
+
+
+def credentials_of(headers: Mapping[str, str], scope: Scope) -> Credentials:
+    """What the request shows of who asks: bearer token, cookies, headers, address."""
+    kind, _, token = headers.get("authorization", "").partition(" ")
+    client = scope.get("client")
+    return Credentials(
+        token=token.strip() if kind.lower() == "bearer" and token.strip() else None,
+        cookies=_cookies(headers.get("cookie", "")),
+        headers=headers,
+        address=client[0] if client else None,
+    )
+
+
+async def read_body(receive: Receive, limit: int) -> bytes:
+    """The whole body. Raises TooLarge beyond `limit` bytes, ClientGone when the client went away."""
+    message = await receive()
+    if message["type"] == "http.disconnect":
+        raise ClientGone
+    body: bytes = message.get("body", b"")
+    if not message.get("more_body", False):
+        if len(body) > limit:
+            raise _too_large(limit)
+        return body
+    parts, size = [body], len(body)
+    while message.get("more_body", False):
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+        parts.append(message.get("body", b""))
+        size += len(parts[-1])
+        if size > limit:
+            raise _too_large(limit)
+    return b"".join(parts)
+
+
+def parameters_of(scope: Scope) -> list[tuple[str, str]]:
+    """The URL's parameters, decoded, in order. Raises Malformed when they are not UTF-8."""
+    raw = scope["query_string"]
+    if not raw:
+        return []
+    try:
+        return parse_qsl(raw.decode("ascii"), keep_blank_values=True, max_num_fields=1000, errors="strict")
+    except UnicodeDecodeError:
+        raise Malformed(faults=[Fault("bad_encoding", "The URL's parameters must be UTF-8.", parameter="")]) from None
+    except ValueError:
+        raise Malformed("The URL has more than 1000 parameters.") from None
+
+
+def decode_json(body: bytes) -> Any:
+    """The JSON value of a body. Raises Malformed when it is none."""
+    try:
+        return msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Malformed(f"The body is not JSON: {error}.") from error
+
+
+async def send_response(
+    send: Send, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes = b"", *, with_body: bool = True
+) -> None:
+    """Sends a whole answer; without `with_body` (HEAD) only its head."""
+    head = [*headers, *_COMMON]
+    if status != 204 and status != 304:
+        head.append((b"content-length", str(len(body)).encode()))
+    await send({"type": "http.response.start", "status": status, "headers": head})
+    await send({"type": "http.response.body", "body": body if with_body else b""})
+
+
+async def send_problem(send: Send, problem: Problem, request_id: str, *, with_body: bool = True) -> None:
+    """Sends a problem (RFC 9457)."""
+    headers = [(b"content-type", b"application/problem+json"), (b"cache-control", b"no-store")]
+    headers += [(name.encode(), value.encode("latin-1", "replace")) for name, value in problem.headers.items()]
+    body = msgspec.json.encode(problem.as_json(request_id))
+    await send_response(send, problem.status, headers, body, with_body=with_body)
+
+
+def new_request_id() -> str:
+    """A random id for one request: 16 hexadecimal digits."""
+    return secrets.token_hex(8)
+
+
+def refuse_forgery(method: str, headers: Mapping[str, str]) -> None:
+    """Refuses a request that a foreign page made the browser send with the user's cookies.
+
+    Browsers say where a request comes from in `Sec-Fetch-Site` (W3C Fetch Metadata) and `Origin` (RFC 6454).
+    Raises Forbidden for unsafe requests with a cookie that come from another site.
+    """
+    if method in SAFE_METHODS or "cookie" not in headers:
+        return
+    site = headers.get("sec-fetch-site")
+    if site in ("same-origin", "none"):
+        return
+    origin = headers.get("origin")
+    if site is None and (origin is None or is_same_host(origin, headers)):
+        return
+    raise Forbidden("This request comes from another site, with cookies of this one.")
+
+
+def is_same_host(origin: str, headers: Mapping[str, str]) -> bool:
+    """Whether an Origin header names the host that the request was sent to."""
+    return urlsplit(origin).netloc == headers.get("host", "")
+
+
+def _cookies(header: str) -> dict[str, str]:
+    if not header:
+        return {}
+    cookies: SimpleCookie = SimpleCookie()
+    try:
+        cookies.load(header)
+    except CookieError:
+        return {}
+    return {name: morsel.value for name, morsel in cookies.items()}
+
+
+def _too_large(limit: int) -> TooLarge:
+    return TooLarge(f"A body has at most {limit} bytes.")

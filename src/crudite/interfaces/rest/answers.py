@@ -1,0 +1,167 @@
+"""HTTP's conditions, preferences and links (RFC 9110, 7240, 8288), and the exchange that they belong to."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from functools import cached_property
+from typing import TypeAlias
+from urllib.parse import parse_qsl, urlencode
+
+from crudite.errors import Malformed, NotAcceptable, PreconditionFailed, Problem, UnsupportedMediaType
+from crudite.interfaces.base import Host, Receive, Scope, Send
+from crudite.interfaces.http import (
+    ClientGone,
+    Headers,
+    credentials_of,
+    new_request_id,
+    parameters_of,
+    read_headers,
+    refuse_forgery,
+    send_problem,
+    send_response,
+)
+from crudite.messages import Credentials, Listed, Written
+
+RawHeaders: TypeAlias = list[tuple[bytes, bytes]]
+
+_JSON = (b"content-type", b"application/json")
+_OPEN = [(b"cache-control", b"no-cache")]
+_PRIVATE = [(b"cache-control", b"private, no-cache"), (b"vary", b"Cookie, Authorization")]
+
+
+class Exchange:
+    """One HTTP request and the way to answer it."""
+
+    def __init__(self, host: Host, scope: Scope, receive: Receive, send: Send) -> None:
+        self.scope = scope
+        self.receive = receive
+        self.method: str = scope["method"]
+        self.headers: Headers = read_headers(scope)
+        self.request_id = self.headers.get("x-request-id", "")[:64] or new_request_id()
+        self._send = send
+        self._caching = _PRIVATE if host.is_private else _OPEN
+
+    @cached_property
+    def credentials(self) -> Credentials:
+        """What the request shows of who asks."""
+        return credentials_of(self.headers, self.scope)
+
+    @property
+    def parameters(self) -> list[tuple[str, str]]:
+        """The URL's parameters."""
+        return parameters_of(self.scope)
+
+    async def answer(self, status: int, json: str | None, headers: RawHeaders) -> None:
+        """Answers with a JSON text, or with nothing."""
+        head = [*headers, *self._caching]
+        if json is None:
+            status = 204 if status == 200 else status
+            return await send_response(self._send, status, head)
+        await send_response(self._send, status, [_JSON, *head], json.encode(), with_body=self.method != "HEAD")
+
+    def after(self, written: Written, minimal: bool | None) -> RawHeaders:
+        """The headers of a write: version, mark, the preference that was applied."""
+        headers: RawHeaders = []
+        if not written.many and written.action != "delete":
+            headers.append((b"etag", f'"v{written.versions[0]}"'.encode()))
+        if written.mark is not None:
+            headers.append((b"crudite-after", written.mark.encode()))
+        if minimal is not None:
+            applied = b"return=minimal" if minimal else b"return=representation"
+            headers.append((b"preference-applied", applied))
+        return headers
+
+    async def fail(self, problem: Problem) -> None:
+        """Answers with a problem."""
+        await send_problem(self._send, problem, self.request_id, with_body=self.method != "HEAD")
+
+
+async def serve(
+    host: Host,
+    scope: Scope,
+    receive: Receive,
+    send: Send,
+    endpoint: Callable[[Exchange, tuple[str, ...]], Awaitable[None]],
+    keys: tuple[str, ...],
+) -> None:
+    """Answers one request by an endpoint; whatever problem it raises becomes the answer."""
+    exchange = Exchange(host, scope, receive, send)
+    try:
+        refuse_forgery(exchange.method, exchange.headers)
+        await endpoint(exchange, keys)
+    except Problem as problem:
+        await exchange.fail(problem)
+    except ClientGone:
+        return
+
+
+def check_content_type(headers: Mapping[str, str], *accepted: str) -> None:
+    """Raises UnsupportedMediaType for a body that is said to be in another form."""
+    kind, _, rest = headers.get("content-type", accepted[0]).partition(";")
+    if kind.strip().lower() not in accepted:
+        raise UnsupportedMediaType(
+            f"The body must be {' or '.join(accepted)}, not {kind.strip()!r}.", headers={"accept": ", ".join(accepted)}
+        )
+    charset = rest.partition("charset=")[2].strip(' "').lower()
+    if charset not in ("", "utf-8", "utf8"):
+        raise UnsupportedMediaType(f"The body must be UTF-8, not {charset!r}.")
+    if headers.get("content-encoding", "identity").lower() != "identity":
+        raise UnsupportedMediaType("The body must not be compressed.", headers={"accept-encoding": "identity"})
+
+
+def check_accept(headers: Mapping[str, str]) -> None:
+    """Raises NotAcceptable for a client that does not take JSON."""
+    accept = headers.get("accept")
+    if not accept or "*/*" in accept:
+        return
+    kinds = {part.partition(";")[0].strip().lower() for part in accept.split(",")}
+    if not kinds & {"application/json", "application/*", "application/problem+json"}:
+        raise NotAcceptable("This answers in application/json.")
+
+
+def preference(headers: Mapping[str, str]) -> bool | None:
+    """Whether `Prefer` asks for a minimal answer (RFC 7240); None when it says nothing.
+
+    With `handling=strict` an unknown preference raises Malformed.
+    """
+    prefer = headers.get("prefer")
+    if not prefer:
+        return None
+    wanted = {part.partition(";")[0].strip().lower().replace(" ", "") for part in prefer.split(",")}
+    known = {"return=minimal", "return=representation", "handling=strict", "handling=lenient"}
+    if "handling=strict" in wanted and wanted - known:
+        raise Malformed(f"Prefer: {', '.join(sorted(wanted - known))} is not supported.")
+    if "return=minimal" in wanted:
+        return True
+    return False if "return=representation" in wanted else None
+
+
+def is_not_modified(headers: Mapping[str, str], etag: str) -> bool:
+    """Whether `If-None-Match` holds the current entity tag (weak comparison, RFC 9110, section 13.1.2)."""
+    given = headers.get("if-none-match")
+    if given is None:
+        return False
+    tags = {tag.strip().removeprefix("W/") for tag in given.split(",")}
+    return "*" in tags or etag in tags
+
+
+def accepted_version(headers: Mapping[str, str]) -> int | None:
+    """The version that `If-Match` asks for; None for any. Raises PreconditionFailed for what was never a version."""
+    given = headers.get("if-match")
+    if given is None or given.strip() == "*":
+        return None
+    tag = given.strip()
+    if not (tag.startswith('"v') and tag.endswith('"') and tag[2:-1].isascii() and tag[2:-1].isdigit()):
+        raise PreconditionFailed('If-Match takes one entity tag, such as "v17", or *.')
+    return int(tag[2:-1])
+
+
+def page_links(listed: Listed, scope: Scope) -> RawHeaders:
+    """The `Link` header of a page (RFC 8288), with references relative to the request's own URL."""
+    if listed.next is None and listed.prev is None and listed.first:
+        return []
+    query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+    kept = [(name, value) for name, value in query if name not in ("cursor", "offset")]
+    cursors = (("next", listed.next), ("prev", listed.prev))
+    links = [f'<?{urlencode([*kept, ("cursor", cursor)])}>; rel="{name}"' for name, cursor in cursors if cursor]
+    if not listed.first:
+        links.append(f'<?{urlencode(kept)}>; rel="first"')
+    return [(b"link", ", ".join(links).encode())]

@@ -1,0 +1,62 @@
+"""The route of one handler: its arguments from the URL or the body, its answer as JSON."""
+
+from typing import Any
+
+from crudite.errors import Fault, Malformed
+from crudite.interfaces.base import Host, Receive, Scope, Send
+from crudite.interfaces.http import decode_json, read_body
+from crudite.interfaces.rest.answers import Exchange, check_content_type, page_links, serve
+from crudite.messages import Answered, Found, Listed
+from crudite.resources.handlers import Handler
+from crudite.resources.request import Request
+
+_METHODS = {"read": "GET", "create": "POST", "update": "PATCH", "delete": "DELETE"}
+
+
+class HandlerEndpoints:
+    """The endpoint of a handler."""
+
+    def __init__(self, host: Host, handler: Handler) -> None:
+        self._host = host
+        self._handler = handler
+        self.method = _METHODS[handler.kind]
+
+    async def call(self, scope: Scope, receive: Receive, send: Send, _: tuple[str, ...]) -> None:
+        """Answers one request."""
+        await serve(self._host, scope, receive, send, self._call, ())
+
+    async def _call(self, exchange: Exchange, _: tuple[str, ...]) -> None:
+        args = url_arguments(exchange.parameters)
+        if self._handler.kind in ("create", "update"):
+            check_content_type(exchange.headers, "application/json")
+            body = await read_body(exchange.receive, self._host.limits.body)
+            args = _body_arguments(body, args)
+        request = Request(
+            "call", self._handler.name, args=args, credentials=exchange.credentials, headers=exchange.headers,
+            interface="rest", id=exchange.request_id, performers=self._host.performer,
+        )  # fmt: skip
+        response = await self._host.pipeline(request)
+        assert isinstance(response, Answered | Found | Listed)
+        headers = page_links(response, exchange.scope) if isinstance(response, Listed) else []
+        await exchange.answer(200, response.json, headers)
+
+
+def url_arguments(parameters: list[tuple[str, str]]) -> dict[str, Any]:
+    """The arguments in a URL: a repeated name is a list."""
+    args: dict[str, Any] = {}
+    for name, value in parameters:
+        if name not in args:
+            args[name] = value
+        else:
+            args[name] = [*(args[name] if isinstance(args[name], list) else [args[name]]), value]
+    return args
+
+
+def _body_arguments(body: bytes, from_url: dict[str, Any]) -> dict[str, Any]:
+    given = decode_json(body) if body else {}
+    if not isinstance(given, dict):
+        raise Malformed("The body must be a JSON object with the arguments.")
+    twice = [Fault("repeated", f"{name} is in the URL and in the body.", parameter=name) for name in from_url.keys() & given]
+    if twice:
+        raise Malformed(faults=twice)
+    return {**from_url, **given}

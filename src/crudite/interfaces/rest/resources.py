@@ -1,0 +1,195 @@
+"""The routes of one resource: HTTP in, one of the six actions, HTTP out."""
+
+from dataclasses import replace
+from urllib.parse import quote
+
+from crudite.errors import Fault, Malformed, MethodNotAllowed, NotFound
+from crudite.interfaces.base import Host, Receive, Scope, Send
+from crudite.interfaces.http import decode_json, parameters_of, read_body
+from crudite.interfaces.rest.answers import (
+    Exchange,
+    accepted_version,
+    check_accept,
+    check_content_type,
+    is_not_modified,
+    page_links,
+    preference,
+    serve,
+)
+from crudite.messages import Found, Listed, Written
+from crudite.query.parse import EMPTY, WrittenQuery, parse_json, parse_url
+from crudite.query.tree import And, Condition, Filter
+from crudite.resources.definition import Definition
+from crudite.resources.request import AnyAction, Nesting, Request
+from crudite.types import Key
+
+_WRITES: dict[str, AnyAction] = {"POST": "create", "PUT": "replace", "PATCH": "update", "DELETE": "delete"}
+
+
+class ResourceEndpoints:
+    """The endpoints of a resource below a chain of parents."""
+
+    def __init__(self, host: Host, definition: Definition, chain: tuple[Definition, ...]) -> None:
+        self._host = host
+        self._definition = definition
+        self._chain = chain
+
+    async def collection(self, scope: Scope, receive: Receive, send: Send, keys: tuple[str, ...]) -> None:
+        """`GET`, `QUERY` and `POST` of the resource itself."""
+        await serve(self._host, scope, receive, send, self._collection, keys)
+
+    async def query(self, scope: Scope, receive: Receive, send: Send, keys: tuple[str, ...]) -> None:
+        """`POST …/query`: QUERY for those who cannot send that method."""
+        await serve(self._host, scope, receive, send, self._query, keys)
+
+    async def item(self, scope: Scope, receive: Receive, send: Send, keys: tuple[str, ...]) -> None:
+        """`GET`, `PUT`, `PATCH` and `DELETE` of one record, `GET` of several."""
+        await serve(self._host, scope, receive, send, self._item, keys)
+
+    async def _collection(self, exchange: Exchange, keys: tuple[str, ...]) -> None:
+        match exchange.method:
+            case "POST":
+                await self._create(exchange, keys)
+            case "QUERY":
+                await self._query(exchange, keys)
+            case _:
+                await self._list(exchange, keys, parse_url(exchange.parameters))
+
+    async def _query(self, exchange: Exchange, keys: tuple[str, ...]) -> None:
+        check_content_type(exchange.headers, "application/json")
+        body = await read_body(exchange.receive, self._host.limits.body)
+        query = parse_json(decode_json(body) if body else {})
+        further = parse_url(exchange.parameters)
+        if further.cursor is not None:
+            query = replace(query, cursor=further.cursor)
+        await self._list(exchange, keys, query)
+
+    async def _list(self, exchange: Exchange, keys: tuple[str, ...], query: WrittenQuery) -> None:
+        check_accept(exchange.headers)
+        request = self._request(exchange, "list", keys, query=query)
+        listed = await self._host.pipeline(request)
+        assert isinstance(listed, Listed)
+        headers = page_links(listed, exchange.scope)
+        if listed.etag is not None:
+            headers.append((b"etag", f'"{listed.etag}"'.encode()))
+            if is_not_modified(exchange.headers, f'"{listed.etag}"'):
+                return await exchange.answer(304, None, headers)
+        if listed.total is not None:
+            headers.append((b"x-total-count", str(listed.total).encode()))
+        await exchange.answer(200, listed.json, headers)
+
+    async def _create(self, exchange: Exchange, keys: tuple[str, ...]) -> None:
+        check_content_type(exchange.headers, "application/json")
+        minimal = preference(exchange.headers)
+        body = await read_body(exchange.receive, self._host.limits.body)
+        request = self._request(exchange, "create", keys, data=body, is_minimal=minimal is True)
+        written = await self._host.pipeline(request)
+        assert isinstance(written, Written)
+        headers = exchange.after(written, minimal)
+        if not written.many:
+            headers.append((b"location", self._location(exchange.scope, written.keys[0]).encode()))
+        await exchange.answer(201, None if minimal else written.json, headers)
+
+    async def _item(self, exchange: Exchange, keys: tuple[str, ...]) -> None:
+        *above, text = keys
+        if exchange.method in ("GET", "HEAD"):
+            if "," in text:
+                return await self._read_many(exchange, tuple(above), text)
+            return await self._read(exchange, tuple(above), text)
+        await self._write(exchange, tuple(above), text)
+
+    async def _read(self, exchange: Exchange, above: tuple[str, ...], text: str) -> None:
+        check_accept(exchange.headers)
+        query = _shown_only(exchange)
+        found = await self._host.pipeline(self._request(exchange, "read", above, key=self._key(text), query=query))
+        assert isinstance(found, Found)
+        etag = f'"v{found.version}"'
+        headers = [(b"etag", etag.encode())]
+        if found.shared and is_not_modified(exchange.headers, etag):
+            return await exchange.answer(304, None, headers)
+        await exchange.answer(200, found.json, headers)
+
+    async def _read_many(self, exchange: Exchange, above: tuple[str, ...], text: str) -> None:
+        keys = [self._key(one) for one in text.split(",") if one]
+        request = self._request(exchange, "read", above, query=_shown_only(exchange))
+        request.keys = keys
+        listed = await self._host.pipeline(request)
+        assert isinstance(listed, Listed)
+        await exchange.answer(200, listed.json, [])
+
+    async def _write(self, exchange: Exchange, above: tuple[str, ...], text: str) -> None:
+        action = _WRITES[exchange.method]
+        if "," in text:
+            raise MethodNotAllowed("Several records are written one by one, or created together.", allowed=["GET"])
+        body = b""
+        if action != "delete":
+            kinds = ("application/json", "application/merge-patch+json")
+            check_content_type(exchange.headers, *kinds[: 2 if action == "update" else 1])
+            body = await read_body(exchange.receive, self._host.limits.body)
+        minimal = preference(exchange.headers)
+        request = self._request(
+            exchange, action, above, key=self._key(text), data=body, is_minimal=minimal is True,
+            expect=accepted_version(exchange.headers),
+        )  # fmt: skip
+        written = await self._host.pipeline(request)
+        assert isinstance(written, Written)
+        shown = None if minimal or action == "delete" else written.json
+        await exchange.answer(204 if action == "delete" else 200, shown, exchange.after(written, minimal))
+
+    def _request(
+        self, exchange: Exchange, action: AnyAction, above: tuple[str, ...], *, key: Key | None = None,
+        query: WrittenQuery = EMPTY, data: bytes | None = None, expect: int | None = None, is_minimal: bool = False,
+    ) -> Request:  # fmt: skip
+        return Request(
+            action, self._definition.path, definition=self._definition, key=key, query=query, data=data, expect=expect,
+            nesting=self._nesting(above) if above else None, credentials=exchange.credentials,
+            headers=exchange.headers, interface="rest", id=exchange.request_id, is_minimal=is_minimal,
+            performers=self._host.performer,
+        )  # fmt: skip
+
+    def _key(self, text: str) -> Key:
+        """The key in a path. Raises NotFound for a text that can be no key of this resource."""
+        return _key_in(text, self._definition)
+
+    def _nesting(self, above: tuple[str, ...]) -> Nesting:
+        parents = tuple((d, _key_in(text, d)) for d, text in zip(self._chain, above, strict=True))
+        conditions: list[Filter] = []
+        path: tuple[str, ...] = ()
+        below = self._definition
+        for parent, key in reversed(parents):
+            path = (*path, _parent_field(below, parent))
+            conditions.append(Condition(path, "eq", key))
+            below = parent
+        return Nesting(And(tuple(conditions)), {_parent_field(self._definition, self._chain[-1]): parents[-1][1]}, parents)
+
+    def _location(self, scope: Scope, key: Key) -> str:
+        path: str = scope["path"].rstrip("/")
+        return f"{quote(path)}/{quote(str(key), safe='')}"
+
+
+def _key_in(text: str, definition: Definition) -> Key:
+    try:
+        key: Key = definition.schema.key_field.type.parse(text)
+    except ValueError:
+        raise NotFound(f"There is no {definition.name} with the key {text!r}.") from None
+    return key
+
+
+def _parent_field(definition: Definition, parent: Definition) -> str:
+    for name in definition.parents:
+        reference = definition.schema.fields[name].reference
+        if reference is not None and reference.target == parent.schema.name:
+            return name
+    raise AssertionError(f"{definition.name} has no parent {parent.name}")
+
+
+def _shown_only(exchange: Exchange) -> WrittenQuery:
+    """The `fields` and `omit` of a read; a single record takes no other parameter."""
+    if not exchange.scope["query_string"]:
+        return EMPTY
+    query = parse_url(exchange.parameters)
+    given = {name.partition("[")[0] for name, _ in parameters_of(exchange.scope)} - {"fields", "omit"}
+    if given:
+        faults = [Fault("unknown_parameter", f"{name} does not go with one record.", parameter=name) for name in given]
+        raise Malformed(faults=sorted(faults, key=lambda fault: fault.detail))
+    return query

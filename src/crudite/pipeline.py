@@ -1,0 +1,105 @@
+"""The one shape of every step, `async (request, next) -> response`, and the order in which steps run.
+
+    credentials → actor → middleware → rules → validation → hooks → action → response
+
+The last four are inside the action (`resources.actions`). Every interface sends every request through here, and
+whatever goes wrong comes out as one Problem.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from crudite.auth import Identification
+from crudite.errors import Problem, StoreError, Unavailable, Unexpected
+from crudite.messages import Response
+from crudite.resources.hooks import call
+from crudite.resources.request import Request
+
+Next: TypeAlias = Callable[[], Awaitable[Response]]
+Step: TypeAlias = Callable[[Request, Next], Awaitable[Response]]
+Performs: TypeAlias = Callable[[Request], Awaitable[Response]]
+
+_log = logging.getLogger("crudite")
+
+
+@dataclass(frozen=True, slots=True)
+class Middleware:
+    """A step of the application's, for all requests or for those of some names and actions."""
+
+    step: Step
+    names: frozenset[str] = frozenset()
+    actions: frozenset[str] = frozenset()
+
+    def is_for(self, request: Request) -> bool:
+        """Whether a request goes through this step."""
+        return (not self.names or request.name in self.names) and (not self.actions or request.action in self.actions)
+
+
+class Pipeline:
+    """Brings requests through all steps; one for each application."""
+
+    def __init__(
+        self,
+        identify: Identification,
+        middleware: Sequence[Middleware],
+        error_handlers: Sequence[tuple[type[Exception], Callable[..., Any]]],
+        perform: Performs,
+    ) -> None:
+        self._identify = identify
+        self._middleware = middleware
+        self._error_handlers = error_handlers
+        self._perform = perform
+
+    async def __call__(self, request: Request) -> Response:
+        """The response to a request. Raises nothing but a Problem."""
+        try:
+            if self._identify.is_needed and not request.actor.is_known:
+                request.actor = await self._identify(request.credentials)
+            steps = [m.step for m in self._middleware if m.is_for(request)] if self._middleware else ()
+            if not steps:
+                return await self._perform(request)
+            return await _run(steps, 0, request, self._perform)
+        except Problem:
+            raise
+        except Exception as error:
+            raise await self._problem(error, request) from error
+
+    async def _problem(self, error: Exception, request: Request) -> Problem:
+        for kind, handler in self._error_handlers:
+            if isinstance(error, kind):
+                made = await call(handler, request, error)
+                if isinstance(made, Problem):
+                    return made
+                raise TypeError(f"an error handler returns a Problem, got {made!r}") from error
+        if isinstance(error, StoreError):
+            _log.warning("%r: %s", request, error)
+            return Unavailable("The database cannot do that now.", headers={"retry-after": "2"})
+        _log.exception("%r failed", request, exc_info=error)
+        return Unexpected("Something went wrong here; the server's log has the details.")
+
+
+async def _run(steps: Sequence[Step], index: int, request: Request, perform: Performs) -> Response:
+    """Runs the step at an index around those after it, and tells a step that misuses `next`."""
+    if index == len(steps):
+        return await perform(request)
+    called = False
+
+    async def proceed() -> Response:
+        nonlocal called
+        if called:
+            raise RuntimeError(f"{_name(steps[index])} called next() twice")
+        called = True
+        return await _run(steps, index + 1, request, perform)
+
+    response = await steps[index](request, proceed)
+    if not isinstance(response, Response):
+        raise TypeError(
+            f"{_name(steps[index])} returned {response!r}; it must return a response: is `return await next()` missing?"
+        )
+    return response
+
+
+def _name(step: Step) -> str:
+    return f"the middleware {getattr(step, '__qualname__', repr(step))}"

@@ -1,0 +1,169 @@
+"""What one actor may see and do: rules folded for him, kept by the values that they used."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from crudite.messages import ANONYMOUS, ActionName, Actor
+from crudite.query.plan import Mask, Selection
+from crudite.query.resolve import Resolver
+from crudite.query.tree import EVERYTHING, NOTHING, Filter, Given, Symbol, Test, leaves
+from crudite.resources.definition import Definition, Definitions
+from crudite.rules import fold, values_used
+from crudite.schema import ResourceSchema
+
+_MOST_KEPT = 10_000
+
+
+class FoldedRule:
+    """One resolved rule, folded once for each set of values that actors bring to it."""
+
+    def __init__(self, rule: Filter) -> None:
+        self._rule = rule
+        self._fixed = not any(_asks(leaf) for leaf in leaves(rule))
+        self._folded: dict[tuple[Any, ...], Filter] = {}
+
+    def values(self, actor: Actor) -> tuple[Any, ...]:
+        """What of the actor decides the folded rule."""
+        return () if self._fixed else values_used(self._rule, actor)
+
+    def __call__(self, actor: Actor) -> Filter:
+        """The rule for an actor, without `me`."""
+        values = self.values(actor)
+        folded = self._folded.get(values)
+        if folded is None:
+            if len(self._folded) >= _MOST_KEPT:
+                self._folded.clear()
+            folded = self._folded[values] = fold(self._rule, actor)
+        return folded
+
+
+class Rules:
+    """The rules of one resource."""
+
+    def __init__(self, definition: Definition) -> None:
+        self.definition = definition
+        self._actions: Mapping[ActionName, FoldedRule] = {
+            action: FoldedRule(rule) for action, rule in definition.rules.items()
+        }
+        self._reads = {name: FoldedRule(rule) for name, rule in definition.field_read.items()}
+        self._writes = {name: FoldedRule(rule) for name, rule in definition.field_write.items()}
+        self._open_fields = tuple(
+            f.name for f in definition.schema.fields.values() if not f.secret and f.name not in self._reads
+        )
+        self._selections: dict[tuple[Any, ...], Selection] = {}
+
+    def action(self, action: ActionName, actor: Actor) -> Filter:
+        """The records on which the actor may do that; NOTHING when there can be none."""
+        return self._actions[action](actor)
+
+    def field_read(self, name: str, actor: Actor) -> Filter:
+        """The records in which the actor may read a field."""
+        if self.definition.schema.fields[name].secret:
+            return NOTHING
+        rule = self._reads.get(name)
+        return EVERYTHING if rule is None else rule(actor)
+
+    def field_write(self, name: str, actor: Actor) -> Filter:
+        """The records in which the actor may write a field."""
+        rule = self._writes.get(name)
+        return EVERYTHING if rule is None else rule(actor)
+
+    @property
+    def restricted_writes(self) -> frozenset[str]:
+        """The fields that have a rule for writing."""
+        return frozenset(self._writes)
+
+    def mask(self, actor: Actor) -> Mask:
+        """Every field that the actor may see."""
+        if not self._reads:
+            return Mask(self._open_fields)
+        folded = {name: rule(actor) for name, rule in self._reads.items()}
+        always = [
+            name
+            for name in self.definition.schema.fields
+            if name in self._open_fields or folded.get(name) == EVERYTHING
+        ]
+        sometimes = [(name, f) for name, f in folded.items() if f not in (EVERYTHING, NOTHING)]
+        return Mask(tuple(always), tuple(sometimes))
+
+    def selection(self, actor: Actor, action: ActionName = "read") -> Selection:
+        """All that the actor may see of the resource; the same object again for actors that see the same."""
+        values = (action, self._actions[action].values(actor), *(r.values(actor) for r in self._reads.values()))
+        selection = self._selections.get(values)
+        if selection is None:
+            if len(self._selections) >= _MOST_KEPT:
+                self._selections.clear()
+            selection = Selection(self.definition.schema, self.action(action, actor), self.mask(actor))
+            self._selections[values] = selection
+        return selection
+
+
+class SystemRules(Rules):
+    """The rules that the server itself acts under: none, but that secret fields stay inside."""
+
+    def action(self, action: ActionName, actor: Actor) -> Filter:
+        """Every record."""
+        return EVERYTHING
+
+    def field_read(self, name: str, actor: Actor) -> Filter:
+        """Every record, but for a secret field none."""
+        return NOTHING if self.definition.schema.fields[name].secret else EVERYTHING
+
+    def field_write(self, name: str, actor: Actor) -> Filter:
+        """Every record."""
+        return EVERYTHING
+
+    @property
+    def restricted_writes(self) -> frozenset[str]:
+        """None."""
+        return frozenset()
+
+    def mask(self, actor: Actor) -> Mask:
+        """Every field but secret ones."""
+        return Mask(tuple(f.name for f in self.definition.schema.fields.values() if not f.secret))
+
+    def selection(self, actor: Actor, action: ActionName = "read") -> Selection:
+        """All of the resource."""
+        return super().selection(ANONYMOUS, "read")
+
+
+class Rulebook:
+    """The rules of all resources, and the same without rules for the server itself."""
+
+    def __init__(self, definitions: Definitions) -> None:
+        self.definitions = definitions
+        self._rules = {d.schema.name: Rules(d) for d in definitions}
+        self._system: dict[str, Rules] = {d.schema.name: SystemRules(d) for d in definitions}
+
+    def of(self, schema: ResourceSchema, *, system: bool = False) -> Rules:
+        """The rules of a resource."""
+        return (self._system if system else self._rules)[schema.name]
+
+    def resolve(self, schema: ResourceSchema, written: Filter) -> Filter:
+        """A filter of the server's own, resolved without rules. Raises Malformed when it does not fit."""
+        resolver = Resolver(schema, self.definitions.catalog)
+        resolved = resolver.filter(written)
+        resolver.check()
+        return resolved
+
+
+class ActorAccess:
+    """What an actor may read anywhere, as the resolver of his queries wants to know it (`query.resolve.Access`)."""
+
+    def __init__(self, rulebook: Rulebook, actor: Actor, *, system: bool = False) -> None:
+        self._rulebook = rulebook
+        self._actor = actor
+        self._system = system
+
+    def records(self, schema: ResourceSchema) -> Filter:
+        """The records of a resource that the actor may read."""
+        return self._rulebook.of(schema, system=self._system).action("read", self._actor)
+
+    def field(self, schema: ResourceSchema, name: str) -> Filter:
+        """The records in which the actor may read a field."""
+        return self._rulebook.of(schema, system=self._system).field_read(name, self._actor)
+
+
+def _asks(leaf: Filter) -> bool:
+    symbol = isinstance(leaf, Test) and isinstance(leaf.value, Symbol) and leaf.value.name.startswith("me.")
+    return symbol or isinstance(leaf, Given)

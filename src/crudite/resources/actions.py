@@ -1,0 +1,97 @@
+"""The six actions, joined: a request in, its response out."""
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+import msgspec
+
+from crudite.messages import Listed, Live, Response
+from crudite.query.parse import WrittenQuery
+from crudite.resources.access import Rulebook
+from crudite.resources.definition import Definition, Definitions
+from crudite.resources.reading import Reading
+from crudite.resources.records import Intent
+from crudite.resources.request import Request
+from crudite.resources.writing import Writing
+from crudite.stores.base import Store
+from crudite.tokens import Sealer
+from crudite.types import Key
+
+
+class Actions:
+    """Performs requests on the resources of one application."""
+
+    def __init__(self, definitions: Definitions, store: Store, sealer: Sealer) -> None:
+        self.definitions = definitions
+        rulebook = Rulebook(definitions)
+        self.reading = Reading(definitions.catalog, rulebook, store, sealer)
+        self.writing = Writing(rulebook, store)
+
+    async def perform(self, request: Request) -> Response:
+        """Performs a request of one of the six actions. Raises its problem; then nothing has changed."""
+        if request.nesting is not None:
+            await self.reading.check_parents(request, request.nesting)
+        if request.is_live:
+            return Live(self.reading.live(request))
+        match request.action:
+            case "read" if request.keys is not None:
+                return await self.reading.read_many(request)
+            case "read":
+                return await self.reading.read(request)
+            case "list":
+                return await self.reading.list(request)
+        return await self.writing.write(request)
+
+    def performer(self, request: Request) -> "RequestPerformer":
+        """The records API's way to act as the actor of a request."""
+        return RequestPerformer(self, request)
+
+
+class RequestPerformer:
+    """Acts for application code as the actor of a request, or as the server (`resources.records.Performer`)."""
+
+    def __init__(self, actions: Actions, request: Request) -> None:
+        self._actions = actions
+        self._request = request
+
+    async def list(self, resource: type[Any], query: WrittenQuery) -> list[Any]:
+        """The records of a query; without a limit of its own, all of them."""
+        request = self._derived("list", resource, query=query)
+        definition = cast(Definition, request.definition)
+        page: Listed = await self._actions.reading.list(request, trusted=True)
+        return [definition.from_plain(msgspec.json.decode(text)) for text in page.records]
+
+    async def count(self, resource: type[Any], query: WrittenQuery) -> int:
+        """How many records a query holds."""
+        return await self._actions.reading.count(self._derived("list", resource, query=query))
+
+    async def read(self, resource: type[Any], key: Any) -> Any:
+        """The record with a key. Raises NotFound."""
+        request = self._derived("read", resource, key=key)
+        found = await self._actions.reading.read(request)
+        return cast(Definition, request.definition).from_plain(msgspec.json.decode(found.json))
+
+    async def write(self, intents: Sequence[Intent]) -> list[Any]:
+        """Performs writes in one transaction; the records as stored, None where there is nothing to show."""
+        requests = [
+            self._derived(intent.action, intent.resource, key=intent.key, data=intent.data, expect=intent.expect)
+            for intent in intents
+        ]
+        results = await self._actions.writing.write_all(requests)
+        return [
+            None if text is None else cast(Definition, request.definition).from_plain(msgspec.json.decode(text))
+            for request, written in zip(requests, results, strict=True)
+            for text in written.records
+        ]
+
+    def _derived(self, action: Any, resource: type[Any], *, key: Any = None, **more: Any) -> Request:
+        definition = self._actions.definitions[resource]
+        request = self._request
+        plain: Key | None = None if key is None else definition.key_of(key)
+        return Request(
+            action, definition.path, definition=definition, key=plain, actor=request.actor, id=request.id,
+            credentials=request.credentials, interface=request.interface, headers=request.headers,
+            is_system=request.is_system, performers=self._actions.performer, **more,
+        )  # fmt: skip
+
+

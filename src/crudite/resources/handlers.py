@@ -1,0 +1,141 @@
+"""Handlers: plain functions reached by name over every interface, with typed arguments."""
+
+import dataclasses
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, TypeAlias, get_args, get_origin, get_type_hints
+
+import pydantic
+from pydantic_core import PydanticUndefined, to_jsonable_python
+
+from crudite.errors import DeclarationError, Fault, Invalid, Malformed
+from crudite.messages import Answered, Listed, Live, Response
+from crudite.resources.actions import Actions
+from crudite.resources.declare import Record
+from crudite.resources.definition import Definition
+from crudite.resources.hooks import call
+from crudite.resources.query import Count, Query
+from crudite.resources.request import Request
+
+HandlerKind: TypeAlias = Literal["read", "create", "update", "delete"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Handler:
+    """A function of the application's under a name. `kind` decides how HTTP reaches it: GET, POST, PATCH, DELETE.
+
+    Its first parameter is the request; those annotated with a type that the application provides are injected;
+    the rest are arguments, validated by their annotations.
+    """
+
+    name: str
+    kind: HandlerKind
+    function: Callable[..., Any]
+    arguments: "pydantic.TypeAdapter[Any]"
+    defaults: Mapping[str, Any]
+    injected: Mapping[str, Any]
+    lists: frozenset[str]
+    returns: Any
+
+    @classmethod
+    def of(cls, name: str, kind: HandlerKind, function: Callable[..., Any], provided: Sequence[Any]) -> "Handler":
+        """The handler that a function is. Raises DeclarationError when its signature cannot be served."""
+        hints = get_type_hints(function, include_extras=True)
+        parameters = list(inspect.signature(function).parameters.values())
+        if not parameters:
+            raise DeclarationError([f"The handler {name!r} must take the request as its first parameter."])
+        fields: dict[str, Any] = {}
+        defaults: dict[str, Any] = {}
+        injected: dict[str, Any] = {}
+        for parameter in parameters[1:]:
+            hint = hints.get(parameter.name, Any)
+            if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
+                raise DeclarationError([f"The handler {name!r} takes {parameter}; its arguments must be named."])
+            if any(hint is one for one in provided):
+                injected[parameter.name] = hint
+                continue
+            default = parameter.default if parameter.default is not parameter.empty else PydanticUndefined
+            fields[parameter.name] = (hint, pydantic.Field(default))
+            if parameter.default is not parameter.empty:
+                defaults[parameter.name] = parameter.default
+        title = "".join(part.capitalize() for part in name.replace("/", "-").split("-")) + "Arguments"
+        arguments = _arguments(title, fields)
+        lists = frozenset(name for name, (hint, _) in fields.items() if get_origin(hint) in (list, set, tuple))
+        return cls(name, kind, function, arguments, defaults, injected, lists, hints.get("return"))
+
+    @property
+    def live_resource(self) -> type[Any] | None:
+        """The class whose records the annotated return type `Query[…]` promises, if it does."""
+        return next(iter(get_args(self.returns)), None)
+
+    def parse(self, given: Mapping[str, Any], *, from_url: bool) -> dict[str, Any]:
+        """The arguments as Python values. Raises Malformed (from a URL) or Invalid with every fault."""
+        if from_url:
+            given = {name: [v] if name in self.lists and isinstance(v, str) else v for name, v in given.items()}
+        try:
+            parsed = self.arguments.validate_python(dict(given), strict=False)
+        except pydantic.ValidationError as error:
+            faults = [_fault(one, from_url) for one in error.errors(include_url=False, include_input=False)]
+            raise (Malformed if from_url else Invalid)(faults=faults) from error
+        return {name: getattr(parsed, name) for name in type(parsed).__dataclass_fields__}
+
+
+async def perform_handler(handler: Handler, request: Request, actions: Actions, provided: Mapping[Any, Any]) -> Response:
+    """Calls a handler and makes the response of what it returned.
+
+    A query is a page of records, a count a number; both are live where they are subscribed to. Anything else is
+    an answer, and cannot be subscribed to.
+    """
+    arguments = handler.parse(request.args, from_url=request.interface in ("rest", "sse"))
+    request.args = arguments
+    injected = {name: provided[kind] for name, kind in handler.injected.items()}
+    result = await call(handler.function, request, **arguments, **injected)
+    if isinstance(result, Query | Count):
+        return await _of_query(result, request, actions)
+    if request.is_live:
+        raise Malformed(f"{handler.name!r} returned an answer and not a query, so there is nothing to keep live.")
+    return Answered(_plain(result, actions))
+
+
+async def _of_query(result: "Query[Any] | Count", request: Request, actions: Actions) -> Response:
+    counts = isinstance(result, Count)
+    definition: Definition = actions.definitions[result.resource]
+    asked = Request(
+        "list", request.name, definition=definition, query=result.written, actor=request.actor, id=request.id,
+        interface=request.interface, is_live=request.is_live, performers=request.performers,
+    )  # fmt: skip
+    if request.is_live:
+        return Live(actions.reading.live(asked, counts=counts, trusted=True))
+    if counts:
+        return Answered(await actions.reading.count(asked))
+    return await actions.reading.list(asked, trusted=True)
+
+
+def _plain(value: Any, actions: Actions) -> Any:
+    """What a handler returned, as data that JSON can hold; records show what is not secret."""
+    if isinstance(value, Record):
+        definition = actions.definitions[type(value)]
+        shown = definition.to_plain(value)
+        return {name: one for name, one in shown.items() if not definition.schema.fields[name].secret}
+    if isinstance(value, Mapping):
+        return {str(name): _plain(one, actions) for name, one in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_plain(one, actions) for one in value]
+    if isinstance(value, Listed):
+        return value
+    return to_jsonable_python(value)
+
+
+def _arguments(title: str, fields: Mapping[str, Any]) -> "pydantic.TypeAdapter[Any]":
+    specs = [(name, hint, dataclasses.field(default=field)) for name, (hint, field) in fields.items()]
+    made = dataclasses.make_dataclass(title, specs, kw_only=True)
+    return pydantic.TypeAdapter(pydantic.dataclasses.dataclass(made, config=pydantic.ConfigDict(extra="forbid")))
+
+
+def _fault(error: Any, from_url: bool) -> Fault:
+    path = [str(part) for part in error["loc"]]
+    code = "unknown_argument" if error["type"] == "unexpected_keyword_argument" else error["type"]
+    detail = "There is no such argument." if code == "unknown_argument" else f"{error['msg']}."
+    if from_url:
+        return Fault(code, f"{path[0]}: {detail}", parameter=path[0])
+    return Fault(code, detail, pointer="/args/" + "/".join(path))

@@ -1,0 +1,301 @@
+"""How the reading actions are performed: list, read, and the query behind a live one."""
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from crudite.errors import Fault, Forbidden, Malformed, NotFound, Unauthorized
+from crudite.messages import ActionName, Actor, Found, Listed, LiveQuery
+from crudite.query.match import reads_others
+from crudite.query.parse import EMPTY, WrittenQuery
+from crudite.query.plan import Mask, Plan, Selection, SortKey
+from crudite.query.resolve import Resolver, join
+from crudite.query.sql import identity_of
+from crudite.query.tree import EVERYTHING, NOTHING, And, Exists, Filter, Or, Path, Symbol, Test
+from crudite.resources.access import ActorAccess, Rulebook, Rules
+from crudite.resources.definition import Definition
+from crudite.resources.request import Nesting, Request
+from crudite.rules import bind_clock, clocks_in
+from crudite.schema import Catalog, ResourceSchema
+from crudite.stores.base import Page, Store
+from crudite.tokens import Sealer
+
+MAX_OFFSET = 10_000
+"""How many records a list can skip by `offset`; cursors go on from anywhere."""
+MAX_KEYS = 200
+"""How many records can be read by their keys at once."""
+
+
+class Reading:
+    """Performs `list` and `read`, and prepares live queries."""
+
+    def __init__(self, catalog: Catalog, rulebook: Rulebook, store: Store, sealer: Sealer) -> None:
+        self._catalog = catalog
+        self._rulebook = rulebook
+        self._store = store
+        self._sealer = sealer
+
+    async def read(self, request: Request) -> Found:
+        """One record by its key. Raises NotFound when there is none that the actor may read."""
+        definition = _definition(request)
+        rules = self._rules(request)
+        selection = self._readable(rules, "read", request.actor)
+        if request.query is not EMPTY or request.nesting is not None:
+            selection = self._narrowed(request, definition, selection)
+        page = await self._store.page(Plan(selection=selection, keys=(request.key,)))  # type: ignore[arg-type]
+        if not page.keys:
+            raise NotFound(f"There is no {definition.name} with the key {request.key!r}.")
+        return Found(page.records[0], page.versions[0], not selection.mask.sometimes)
+
+    async def check_parents(self, request: Request, nesting: Nesting) -> None:
+        """Raises NotFound for the first parent on a nested path that the actor may not read."""
+        for parent, key in nesting.parents:
+            selection = self._rulebook.of(parent.schema, system=request.is_system).selection(request.actor)
+            page = await self._store.page(Plan(selection=selection, keys=(key,)))
+            if not page.keys:
+                raise NotFound(f"There is no {parent.name} with the key {key!r}.")
+
+    async def read_many(self, request: Request) -> Listed:
+        """Several records by their keys, in the asked order. Raises NotFound naming every key that is not there."""
+        definition = _definition(request)
+        keys = tuple(dict.fromkeys(request.keys or ()))
+        if len(keys) > MAX_KEYS:
+            raise Malformed(f"At most {MAX_KEYS} records are read by their keys at once.")
+        selection = self._narrowed(request, definition, self._readable(self._rules(request), "read", request.actor))
+        page = await self._store.page(Plan(selection=selection, keys=keys))
+        found = dict(zip(page.keys, page.records, strict=True))
+        missing = [key for key in keys if key not in found]
+        if missing:
+            raise NotFound(f"There is no {definition.name} with the key {', '.join(map(repr, missing))}.")
+        return Listed([found[key] for key in keys])
+
+    async def list(self, request: Request, *, trusted: bool = False) -> Listed:
+        """A page of records. Raises Malformed when the query does not fit the resource.
+
+        A `trusted` query was written by the application: it has no limit but its own.
+        """
+        definition = _definition(request)
+        query, at = request.query, _clock()
+        selection, sort, resolver = self._resolved(request, definition, "list")
+        limit = query.limit if trusted else self._limit(definition, query, resolver)
+        plan = Plan(
+            selection=_at(selection, at), sort=sort, limit=limit, offset=query.offset, total=query.count,
+            **self._start(query, selection, sort, resolver),
+        )  # fmt: skip
+        resolver.check()
+        if trusted or not self._has_etag(selection):
+            return self._listed(await self._store.page(plan), plan, query, None)
+        pages = await self._store.read([plan])
+        etag = self._sealer.digest(f"{self._identity(selection, sort)} {plan[1:]!r} {pages.position.token!r}")
+        return self._listed(pages.pages[0], plan, query, etag)
+
+    async def count(self, request: Request) -> int:
+        """How many records the query has."""
+        selection, _, resolver = self._resolved(request, _definition(request), "list")
+        resolver.check()
+        page = await self._store.page(Plan(selection=_at(selection, _clock()), sort=(), limit=0, total=True))
+        return page.total or 0
+
+    def live(self, request: Request, *, counts: bool = False, trusted: bool = False) -> LiveQuery:
+        """The query of a subscription, as the actor may see it. Raises Malformed when it does not fit.
+
+        With `counts` it is the number of records that is kept live.
+        """
+        definition = _definition(request)
+        query = request.query
+        selection, sort, resolver = self._resolved(request, definition, "list")
+        if request.key is not None:
+            own = definition.schema.key_field
+            by_key = Test(Path((), own, (), own.type), "eq", request.key)
+            selection = Selection(selection.schema, join((selection.filter, by_key), either=False), selection.mask)
+        for name, given in (("offset", query.offset), ("cursor", query.cursor), ("count", query.count)):
+            if given:
+                resolver.faults.append(Fault("not_live", f"{name} does not go with a live query.", parameter=name))
+        if query.limit is not None and query.limit > definition.max_limit and not trusted:
+            resolver.faults.append(_too_many(definition))
+        resolver.check()
+        if not definition.schema.logged:
+            raise Malformed(f"{definition.name} is declared with live=False, so it cannot be subscribed to.")
+        identity = f"{self._identity(selection, sort)} {query.limit} {counts}"
+        return self._live_at(selection, () if counts else sort, query.limit, identity, counts, _clock())
+
+    def _live_at(
+        self, selection: Selection, sort: Sequence[SortKey], limit: int | None, identity: str, counts: bool, at: datetime
+    ) -> LiveQuery:
+        clocks = clocks_in(selection.filter)
+        plan = Plan(selection=_at(selection, at), sort=tuple(sort), limit=limit, total=counts)
+        if not clocks:
+            return LiveQuery(plan, identity, counts)
+        return LiveQuery(
+            plan,
+            identity,
+            counts,
+            rebind=lambda moment: self._live_at(selection, sort, limit, identity, counts, moment),
+            boundary_plans=_boundaries(selection, at),
+            wakes_at_midnight="today" in clocks,
+        )
+
+    def _rules(self, request: Request) -> Rules:
+        return self._rulebook.of(_definition(request).schema, system=request.is_system)
+
+    def _readable(self, rules: Rules, action: ActionName, actor: Actor) -> Selection:
+        selection = rules.selection(actor, action)
+        if selection.filter == NOTHING:
+            raise refusal(actor, action, rules.definition)
+        return selection
+
+    def _narrowed(self, request: Request, definition: Definition, selection: Selection) -> Selection:
+        """A readable selection, with the request's own fields and nested path applied."""
+        resolver = self._resolver(request, definition)
+        scope = resolver.filter(request.nesting.filter) if request.nesting is not None else EVERYTHING
+        mask = self._mask(request.query, selection.mask, definition, resolver)
+        resolver.check()
+        if scope == EVERYTHING and mask is selection.mask:
+            return selection
+        return Selection(definition.schema, join((selection.filter, scope), either=False), mask)
+
+    def _resolved(
+        self, request: Request, definition: Definition, action: ActionName
+    ) -> tuple[Selection, tuple[SortKey, ...], Resolver]:
+        base = self._readable(self._rules(request), action, request.actor)
+        resolver = self._resolver(request, definition)
+        query = request.query
+        asked = EVERYTHING if query.filter == EVERYTHING else resolver.filter(query.filter)
+        if request.nesting is not None:
+            asked = join((asked, resolver.filter(request.nesting.filter)), either=False)
+        mask = self._mask(query, base.mask, definition, resolver)
+        sort = resolver.sort(query.sort)
+        if asked == EVERYTHING and mask is base.mask:
+            return base, sort, resolver
+        return Selection(definition.schema, join((base.filter, asked), either=False), mask), sort, resolver
+
+    def _resolver(self, request: Request, definition: Definition) -> Resolver:
+        access = ActorAccess(self._rulebook, request.actor, system=request.is_system)
+        return Resolver(definition.schema, self._catalog, access)
+
+    def _mask(self, query: WrittenQuery, mask: Mask, definition: Definition, resolver: Resolver) -> Mask:
+        """The mask without what the query leaves out; the key is always in it."""
+        if query.fields is None and query.omit is None:
+            return mask
+        key = definition.schema.key
+        if query.fields is not None:
+            wanted = {key, *resolver.names(query.fields, "fields")}
+        else:
+            left_out = set(resolver.names(query.omit or (), "omit")) - {key}
+            wanted = set(definition.schema.fields) - left_out
+        always = tuple(name for name in mask.always if name in wanted)
+        return Mask(always, tuple(pair for pair in mask.sometimes if pair[0] in wanted))
+
+    def _limit(self, definition: Definition, query: WrittenQuery, resolver: Resolver) -> int:
+        if query.offset > MAX_OFFSET:
+            detail = f"offset goes up to {MAX_OFFSET}; cursors go on from anywhere."
+            resolver.faults.append(Fault("bad_value", detail, parameter="offset"))
+        if query.limit is not None and query.limit > definition.max_limit:
+            resolver.faults.append(_too_many(definition))
+        return query.limit if query.limit is not None else definition.limit
+
+    def _start(
+        self, query: WrittenQuery, selection: Selection, sort: Sequence[SortKey], resolver: Resolver
+    ) -> dict[str, Any]:
+        """Where a cursor says that the page starts. A cursor of another query is a fault."""
+        if query.cursor is None:
+            return {}
+        content = self._sealer.open(query.cursor)
+        try:
+            digest, backwards, values = msgspec.msgpack.decode(content or b"", type=tuple[str, bool, list[Any]])
+        except msgspec.DecodeError:
+            digest = ""
+        if digest != self._page_digest(selection, sort):
+            detail = "The cursor does not belong to this query; leave it away to start again."
+            resolver.faults.append(Fault("bad_cursor", detail, parameter="cursor"))
+            return {}
+        return {"start": tuple(values), "backwards": backwards}
+
+    def _listed(self, page: Page, plan: Plan, query: WrittenQuery, etag: str | None) -> Listed:
+        has_more, came_by_cursor = page.more, plan.start is not None
+        goes_on = (has_more or plan.backwards) and page.last is not None
+        goes_back = (has_more if plan.backwards else came_by_cursor) and page.first is not None
+        return Listed(
+            page.records,
+            next=self._cursor(plan, page.last, False) if goes_on else None,
+            prev=self._cursor(plan, page.first, True) if goes_back else None,
+            first=not came_by_cursor and not query.offset,
+            total=page.total,
+            etag=etag,
+        )
+
+    def _cursor(self, plan: Plan, values: tuple[Any, ...] | None, backwards: bool) -> str:
+        digest = self._page_digest(plan.selection, plan.sort)
+        return self._sealer.seal(msgspec.msgpack.encode((digest, backwards, values)))
+
+    def _page_digest(self, selection: Selection, sort: Sequence[SortKey]) -> str:
+        memo, mark = selection.memo, ("page_digest", tuple((key.path.names, key.descending) for key in sort))
+        if mark not in memo:
+            memo[mark] = self._sealer.digest(f"{selection.schema.name} {_sort_text(sort)}")[:12]
+        return str(memo[mark])
+
+    def _identity(self, selection: Selection, sort: Sequence[SortKey]) -> str:
+        sometimes = [(name, identity_of(filter)) for name, filter in selection.mask.sometimes]
+        mask = (selection.mask.always, sometimes)
+        schema = selection.schema
+        return f"{schema.name} {schema.fingerprint()} {identity_of(selection.filter)} {mask!r} {_sort_text(sort)}"
+
+    def _has_etag(self, selection: Selection) -> bool:
+        """Whether the log's head tells that a list is unchanged: every table it reads is logged, no clock runs."""
+        if clocks_in(selection.filter):
+            return False
+        others = reads_others(selection.filter) or any(reads_others(f) for _, f in selection.mask.sometimes)
+        return selection.schema.logged and (not others or all(s.logged for s in self._catalog.values()))
+
+
+def refusal(actor: Actor, action: str, definition: Definition) -> Forbidden | Unauthorized:
+    """The problem for an actor who may not do that with any record."""
+    if not actor.is_known:
+        return Unauthorized(f"Sign in to {action} {definition.path}.", headers={"www-authenticate": "Bearer"})
+    return Forbidden(f"You may not {action} {definition.path}.")
+
+
+def _definition(request: Request) -> Definition:
+    if request.definition is None:
+        raise TypeError(f"{request!r} is not about a resource")
+    return request.definition
+
+
+def _clock() -> datetime:
+    return datetime.now(UTC)
+
+
+def _at(selection: Selection, at: datetime) -> Selection:
+    if not clocks_in(selection.filter):
+        return selection
+    return Selection(selection.schema, bind_clock(selection.filter, at), selection.mask)
+
+
+def _boundaries(selection: Selection, at: datetime) -> tuple[Plan, ...]:
+    """For each comparison with `now`: the plan whose first record is the next to pass it."""
+    plans = []
+    for schema, test in _compared_with_now(selection.schema, selection.filter):
+        later = Selection(schema, bind_clock(Test(test.path, "gt", test.value), at), Mask((schema.key,)))
+        plans.append(Plan(selection=later, sort=(SortKey(test.path),), limit=1))
+    return tuple(plans)
+
+
+def _compared_with_now(schema: ResourceSchema, filter: Filter) -> Iterator[tuple[ResourceSchema, Test]]:
+    match filter:
+        case And(terms) | Or(terms):
+            for term in terms:
+                yield from _compared_with_now(schema, term)
+        case Exists():
+            yield from _compared_with_now(filter.target, filter.filter)
+        case Test() if isinstance(filter.value, Symbol) and filter.value.name == "now":
+            yield schema, filter
+
+
+def _sort_text(sort: Sequence[SortKey]) -> str:
+    return ",".join(("-" if key.descending else "") + ".".join(key.path.names) for key in sort)
+
+
+def _too_many(definition: Definition) -> Fault:
+    return Fault("bad_value", f"limit goes up to {definition.max_limit}.", parameter="limit")

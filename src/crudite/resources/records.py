@@ -1,0 +1,133 @@
+"""The records API: the actions, typed, for application code.
+
+`request.records` acts as the actor of a request: his rules hold and hooks run. `app.records` acts as the
+server itself: hooks run and no rule holds. Nothing here reads or writes behind an attribute: every access to
+the database is an `await` that can be seen.
+"""
+
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Any, Protocol, Self, TypeVar, overload
+
+from crudite.query.parse import EMPTY, WrittenQuery
+from crudite.resources.declare import Record
+from crudite.resources.query import Count, Query
+
+R = TypeVar("R", bound="Record[Any]")
+
+
+class Performer(Protocol):
+    """Performs actions for somebody; made by the application."""
+
+    async def list(self, resource: type[R], query: WrittenQuery) -> list[R]: ...
+    async def count(self, resource: type[Any], query: WrittenQuery) -> int: ...
+    async def read(self, resource: type[R], key: Any) -> R: ...
+    async def write(self, intents: "Sequence[Intent]") -> "list[Any]": ...
+
+
+class Intent:
+    """One write that somebody wants: an action on a resource, a key, data, the version it is made for."""
+
+    __slots__ = ("action", "data", "expect", "key", "resource")
+
+    def __init__(self, action: Any, resource: type[Any], key: Any, data: Any, expect: int | None) -> None:
+        self.action = action
+        self.resource = resource
+        self.key = key
+        self.data = data
+        self.expect = expect
+
+
+class Records:
+    """Reads and writes records, typed by their class. Every method may raise the problems of its action."""
+
+    def __init__(self, performer: Performer) -> None:
+        self._performer = performer
+
+    async def list(self, query: "Query[R] | type[R]") -> list[R]:
+        """The records of a query, or of a whole class, in order; without a limit of its own, all of them."""
+        if isinstance(query, Query):
+            return await self._performer.list(query.resource, query.written)
+        return await self._performer.list(query, EMPTY)
+
+    async def count(self, query: "Query[Any] | Count | type[Any]") -> int:
+        """How many records a query holds."""
+        if isinstance(query, Query | Count):
+            return await self._performer.count(query.resource, query.written)
+        return await self._performer.count(query, EMPTY)
+
+    async def read(self, resource: type[R], key: Any) -> R:
+        """The record with a key. Raises NotFound."""
+        return await self._performer.read(resource, key)
+
+    @overload
+    async def create(self, resource: R) -> R: ...
+    @overload
+    async def create(self, resource: type[R], **values: Any) -> R: ...
+    async def create(self, resource: Any, **values: Any) -> Any:
+        """Creates a record from an instance, or from a class and the values of its fields; returns it as stored."""
+        return (await self._performer.write([_creation(resource, values)]))[0]
+
+    async def replace(self, resource: type[R], key: Any, *, expect_version: int | None = None, **values: Any) -> R:
+        """Gives a record exactly these values; what is not given gets its default. Returns it as stored."""
+        return await self._one(Intent("replace", resource, key, values, expect_version))
+
+    async def update(self, resource: type[R], key: Any, *, expect_version: int | None = None, **values: Any) -> R:
+        """Changes the given fields of a record. Returns it as stored."""
+        return await self._one(Intent("update", resource, key, values, expect_version))
+
+    async def delete(self, resource: type[Any], key: Any, *, expect_version: int | None = None) -> None:
+        """Deletes a record."""
+        await self._performer.write([Intent("delete", resource, key, None, expect_version)])
+
+    def batch(self) -> "Batch":
+        """Several writes in one transaction: `async with records.batch() as batch: batch.create(…)`."""
+        return Batch(self._performer)
+
+    async def _one(self, intent: Intent) -> Any:
+        return (await self._performer.write([intent]))[0]
+
+
+class Batch:
+    """Writes that are committed together, or not at all, when the `async with` block ends without an error."""
+
+    def __init__(self, performer: Performer | None) -> None:
+        self._performer = performer
+        self.intents: list[Intent] = []
+        self.results: list[Any] = []
+        """After the commit: the records as stored, in the order of the calls; None for a delete."""
+
+    def create(self, resource: "Record[Any] | type[Record[Any]]", **values: Any) -> None:
+        """Will create a record from an instance, or from a class and values."""
+        self.intents.append(_creation(resource, values))
+
+    def replace(self, resource: type[Any], key: Any, *, expect_version: int | None = None, **values: Any) -> None:
+        """Will give a record exactly these values."""
+        self.intents.append(Intent("replace", resource, key, values, expect_version))
+
+    def update(self, resource: type[Any], key: Any, *, expect_version: int | None = None, **values: Any) -> None:
+        """Will change the given fields of a record."""
+        self.intents.append(Intent("update", resource, key, values, expect_version))
+
+    def delete(self, resource: type[Any], key: Any, *, expect_version: int | None = None) -> None:
+        """Will delete a record."""
+        self.intents.append(Intent("delete", resource, key, None, expect_version))
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None and self.intents and self._performer is not None:
+            self.results = await self._performer.write(self.intents)
+
+
+def _creation(resource: Any, values: dict[str, Any]) -> Intent:
+    if isinstance(resource, type):
+        return Intent("create", resource, None, values, None)
+    if values:
+        raise TypeError("give an instance, or a class and values, not both")
+    return Intent("create", type(resource), None, resource, None)
+
+

@@ -1,0 +1,35 @@
+"""What a store refused, as the problem that the asker is told."""
+
+from crudite.changes import Refused
+from crudite.errors import Conflict, Fault, Forbidden, Invalid, NotFound, NotUnique, PreconditionFailed, Problem
+from crudite.resources.definition import Definition
+from crudite.resources.request import Request
+
+
+def explain(refused: Refused, definition: Definition, request: Request) -> Problem:
+    """The problem for a refused write of a record that the asker may know of."""
+    fields = refused.fields
+    match refused.kind:
+        case "missing":
+            return NotFound(f"There is no {definition.name} with the key {request.key!r}.")
+        case "version":
+            return PreconditionFailed("The record has changed since that version.")
+        case "where":
+            return Forbidden(f"You may not {request.action} this {definition.name}.")
+        case "guard":
+            return Forbidden(faults=_faults(fields, "not_writable", "You may not write {}."))
+        case "after":
+            return Forbidden(f"You may not store this {definition.name} with these values.")
+        case "unique":
+            together = "" if len(fields) < 2 else " together"
+            return NotUnique(faults=_faults(fields, "not_unique", f"{{}} is taken{together} by another record."))
+        case "need" | "reference":
+            return Invalid(faults=_faults(fields, "no_such_record", "{} points at no record."))
+        case "referenced":
+            return Conflict("Other records still point at this one.")
+        case "check":
+            return Invalid(refused.detail or "The database refuses these values.", faults=_faults(fields, "check", "{} is refused by the database."))
+
+
+def _faults(fields: tuple[str, ...], code: str, detail: str) -> list[Fault]:
+    return [Fault(code, detail.format(name), pointer=f"/{name}") for name in fields]

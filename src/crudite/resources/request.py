@@ -1,0 +1,119 @@
+"""One call of one action or handler: who asks for what, and what application code may use meanwhile."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+from crudite.messages import ANONYMOUS, Actor, Credentials
+from crudite.query.parse import EMPTY, WrittenQuery
+from crudite.query.tree import Filter
+from crudite.resources.definition import Definition
+from crudite.resources.records import Batch, Intent, Performer, Records
+from crudite.types import Key, PlainRecord
+
+AnyAction: TypeAlias = Literal["list", "read", "create", "replace", "update", "delete", "call"]
+
+Performers: TypeAlias = "Callable[[Request], Performer]"
+"""Makes the performer that acts as the actor of a request."""
+
+_NO_CREDENTIALS = Credentials()
+
+
+@dataclass(frozen=True, slots=True)
+class Nesting:
+    """A nested path such as `/projects/7/tasks`: the condition that it sets, the values that it gives to a new
+    record, and the parents that must be there, outermost first."""
+
+    filter: Filter
+    values: PlainRecord
+    parents: tuple[tuple[Definition, Key], ...]
+
+
+class Request:
+    """What is asked. Interfaces make one for each call; middleware, hooks and handlers read it.
+
+    `action` is one of the six actions, or `call` for a handler. `name` is the path of the resource, or the name
+    of the handler; `resource` the resource's class (None for a handler). `key` or `keys` say which records,
+    `query` which of them, `data` is the body: JSON as bytes, or plain Python data. `args` are a handler's
+    arguments. `expect` is the version that the record must still have. `actor` is known once the credentials
+    have been looked at, before any middleware. `interface` names the way it came in, `id` is unique for it.
+
+    `records` acts as the actor: his rules hold. `batch` takes further writes into the same transaction; in a
+    `before` hook they are committed together with the write at hand, or not at all.
+    """
+
+    __slots__ = (
+        "_batch", "action", "actor", "args", "credentials", "data", "definition", "expect", "headers", "id",
+        "interface", "is_live", "is_minimal", "is_system", "key", "keys", "name", "nesting", "performers", "query",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        action: AnyAction,
+        name: str,
+        *,
+        definition: Definition | None = None,
+        key: Key | None = None,
+        keys: Sequence[Key] | None = None,
+        query: WrittenQuery = EMPTY,
+        data: Any = None,
+        args: Mapping[str, Any] | None = None,
+        expect: int | None = None,
+        nesting: Nesting | None = None,
+        actor: Actor = ANONYMOUS,
+        credentials: Credentials = _NO_CREDENTIALS,
+        headers: Mapping[str, str] | None = None,
+        interface: str = "python",
+        id: str = "",
+        is_live: bool = False,
+        is_minimal: bool = False,
+        is_system: bool = False,
+        performers: "Performers | None" = None,
+    ) -> None:
+        self.action: AnyAction = action
+        self.name = name
+        self.definition = definition
+        self.key = key
+        self.keys = keys
+        self.query = query
+        self.data = data
+        self.args: Mapping[str, Any] = args if args is not None else {}
+        self.expect = expect
+        self.nesting = nesting
+        self.actor = actor
+        self.credentials = credentials
+        self.headers: Mapping[str, str] = headers if headers is not None else {}
+        self.interface = interface
+        self.id = id
+        self.is_live = is_live
+        self.is_minimal = is_minimal
+        self.is_system = is_system
+        self.performers = performers
+        self._batch: Batch | None = None
+
+    @property
+    def records(self) -> Records:
+        """The records API, acting as the actor of this request."""
+        if self.performers is None:
+            raise RuntimeError("the request has no application to act through")
+        return Records(self.performers(self))
+
+    @property
+    def batch(self) -> Batch:
+        """Further writes for the same transaction, made by the server itself: no rule holds for them."""
+        if self._batch is None:
+            self._batch = Batch(None)
+        return self._batch
+
+    @property
+    def batched(self) -> list[Intent]:
+        """The writes that have been put into the batch; whoever performs them takes them out."""
+        return self._batch.intents if self._batch is not None else []
+
+    @property
+    def resource(self) -> type[Any] | None:
+        """The class of the resource; None for a handler."""
+        return self.definition.cls if self.definition is not None else None
+
+    def __repr__(self) -> str:
+        return f"<Request {self.action} {self.name} by {self.actor.id!r} over {self.interface}>"

@@ -1,0 +1,394 @@
+"""How the writing actions are performed: create, replace, update, delete, alone or in one transaction.
+
+Decide, then act: each request becomes `Prepared` writes without touching the database more than to read what
+hooks and merges need; all of them go to the store as one unit; then `after` hooks run. A write that was decided
+on a version that has moved meanwhile is decided again, at most three times.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, cast
+
+import msgspec
+
+from crudite.changes import Commit, Guard, Need, Refused, Unit, Write
+from crudite.errors import Conflict, Fault, Forbidden, Invalid, Malformed, NotFound, Problem
+from crudite.messages import Actor, Written
+from crudite.query.plan import Plan, Selection, everything
+from crudite.query.resolve import join
+from crudite.query.tree import EVERYTHING, NOTHING, Filter
+from crudite.resources.access import Rulebook, Rules
+from crudite.resources.definition import Definition
+from crudite.resources.hooks import run_hook
+from crudite.resources.passwords import hash_passwords
+from crudite.resources.reading import refusal
+from crudite.resources.records import Intent
+from crudite.resources.refusals import explain
+from crudite.resources.request import Request
+from crudite.stores.base import Store
+from crudite.types import Key, Plain, PlainRecord, uuid7
+
+MAX_MANY = 1000
+"""How many records one request can create."""
+_TRIES = 3
+
+
+@dataclass(slots=True)
+class Prepared:
+    """One decided write, with what the steps after the commit need to know.
+
+    `draft` is what `after` hooks are given, `old` the stored record it was decided on (None when it was not
+    read). `optimistic` says that `expect` is ours and not the client's, so that a miss means to decide again.
+    """
+
+    write: Write
+    definition: Definition
+    request: Request
+    draft: Any = None
+    old: PlainRecord | None = None
+    optimistic: bool = False
+
+
+class Writing:
+    """Performs the writing actions."""
+
+    def __init__(self, rulebook: Rulebook, store: Store) -> None:
+        self._rulebook = rulebook
+        self._store = store
+
+    async def write(self, request: Request) -> Written:
+        """Performs one request of a writing action. Raises its problem; then nothing has changed."""
+        return (await self.write_all([request]))[0]
+
+    async def write_all(self, requests: Sequence[Request]) -> list[Written]:
+        """Performs several requests in one transaction: all of them, or none."""
+        for attempt in range(1, _TRIES + 1):
+            prepared = [await self._prepare(request) for request in requests]
+            further = await self._batched(requests)
+            every = [write for group in prepared for write in group] + further
+            try:
+                commit = await self._store.write(_unit(requests[0], every))
+                break
+            except Refused as refused:
+                missed = every[refused.index]
+                if refused.kind == "version" and missed.optimistic:
+                    if attempt < _TRIES:
+                        continue
+                    raise Conflict("The record keeps changing; try again.") from refused
+                raise await self._problem(refused, missed) from refused
+        await self._after(every, commit)
+        return await self._results(requests, prepared, commit)
+
+    async def _batched(self, requests: Sequence[Request]) -> list[Prepared]:
+        """The writes that `before` hooks have put into the batch; their own hooks may put in more."""
+        further: list[Prepared] = []
+        for request in requests:
+            done = 0
+            while done < len(request.batched):
+                intent = request.batched[done]
+                done += 1
+                further += await self._prepare(self._follow_up(request, intent))
+            request.batched.clear()
+        return further
+
+    def _follow_up(self, request: Request, intent: Intent) -> Request:
+        return Request(
+            intent.action, request.name, definition=self._rulebook.definitions[intent.resource], key=intent.key,
+            data=intent.data, expect=intent.expect, actor=request.actor, interface=request.interface, id=request.id,
+            is_minimal=True, is_system=True, performers=request.performers,
+        )  # fmt: skip
+
+    async def _prepare(self, request: Request) -> list[Prepared]:
+        definition = cast(Definition, request.definition)
+        rules = self._rulebook.of(definition.schema, system=request.is_system)
+        action = cast(Any, request.action)
+        rule = rules.action(action, request.actor)
+        if rule == NOTHING:
+            raise refusal(request.actor, action, definition)
+        match action:
+            case "create":
+                return await self._prepare_create(request, definition, rules, rule)
+            case "delete":
+                return [await self._prepare_delete(request, definition, rule)]
+            case _:
+                return [await self._prepare_change(request, definition, rules, rule)]
+
+    async def _prepare_create(
+        self, request: Request, definition: Definition, rules: Rules, rule: Filter
+    ) -> list[Prepared]:
+        body = definition.bodies["create"]
+        bodies = _bodies(request.data)
+        if bodies is None:
+            given = [body.parse(request.data)]
+        else:
+            given = _each(bodies, body.parse)
+        nested = request.nesting.values if request.nesting is not None else {}
+        now = datetime.now(UTC)
+        return [
+            await self._prepare_one(request, definition, rules, rule, {**values, **nested}, now) for values in given
+        ]
+
+    async def _prepare_one(
+        self, request: Request, definition: Definition, rules: Rules, rule: Filter, given: PlainRecord, now: datetime
+    ) -> Prepared:
+        schema, actor = definition.schema, request.actor
+        check, _ = self._field_rules(rules, given, actor)
+        values = {**definition.make_defaults(actor, now), **given}
+        if schema.key not in values and schema.key_field.type.kind == "uuid":
+            values[schema.key] = uuid7()
+        draft = None
+        hooks = definition.hooks.get(("before", "create"), ())
+        if hooks:
+            draft = definition.from_plain(values)
+            for hook in hooks:
+                await run_hook(hook, draft, request, None)
+            values = definition.to_plain(draft)
+        await hash_passwords(definition, values)
+        write = Write(
+            action="create",
+            schema=schema,
+            key=values.get(schema.key),
+            values=values,
+            needs=self._needs(definition, values, request),
+            check_after=_condition(rule, *(filter for _, filter in check)),
+            returning=self._returning(request, definition, "create"),
+        )
+        return Prepared(write, definition, request, draft)
+
+    async def _prepare_change(self, request: Request, definition: Definition, rules: Rules, rule: Filter) -> Prepared:
+        schema, actor, now = definition.schema, request.actor, datetime.now(UTC)
+        action = cast(Any, request.action)
+        body = definition.bodies[action]
+        given = body.parse(request.data)
+        hooks = definition.hooks.get(("before", action), ())
+        read_first = hooks or body.needs_old(given) or definition.immutable & given.keys() or action == "replace"
+        old, version = await self._old(request, definition) if read_first else (None, None)
+        _same_key(given, request, definition)
+        values = given if old is None else body.merge(old, given)
+        if old is not None:
+            _keep_immutable(definition, old, values)
+        check, guards = self._field_rules(rules, values if old is None else _changed(old, values), actor)
+        if action == "replace":
+            values = {**definition.make_defaults(actor, now), **values}
+            for name in definition.immutable:
+                values.pop(name, None)
+        draft = None
+        if hooks and old is not None:
+            draft = definition.from_plain({**old, **values})
+            stored = definition.from_plain(old)
+            for hook in hooks:
+                await run_hook(hook, draft, request, stored)
+            values = _changed(old, definition.to_plain(draft))
+        await hash_passwords(definition, values)
+        write = Write(
+            action="update",
+            schema=schema,
+            key=request.key,
+            values={name: value for name, value in values.items() if name != schema.key},
+            expect=request.expect if request.expect is not None else version,
+            where=_condition(rule, self._scope(request)),
+            guards=guards,
+            needs=self._needs(definition, values, request),
+            check_after=_condition(rule, *(filter for _, filter in check)),
+            returning=self._returning(request, definition, action),
+        )
+        return Prepared(write, definition, request, draft, old, optimistic=request.expect is None)
+
+    async def _prepare_delete(self, request: Request, definition: Definition, rule: Filter) -> Prepared:
+        hooks = definition.hooks.get(("before", "delete"), ())
+        old, version = None, None
+        if hooks or definition.hooks.get(("after", "delete")):
+            old, version = await self._old(request, definition)
+            stored = definition.from_plain(old)
+            for hook in hooks:
+                await run_hook(hook, stored, request, stored)
+        write = Write(
+            action="delete",
+            schema=definition.schema,
+            key=request.key,
+            expect=request.expect if request.expect is not None else version,
+            where=_condition(rule, self._scope(request)),
+        )
+        return Prepared(write, definition, request, None, old, optimistic=request.expect is None)
+
+    async def _old(self, request: Request, definition: Definition) -> tuple[PlainRecord, int]:
+        plan = Plan(selection=_whole(definition), keys=(cast(Key, request.key),))
+        page = await self._store.page(plan)
+        if not page.keys:
+            raise _not_found(request, definition)
+        return msgspec.json.decode(page.records[0]), page.versions[0]
+
+    def _scope(self, request: Request) -> Filter:
+        """The nested path that a record was asked for under, as a condition on it."""
+        if request.nesting is None or request.definition is None:
+            return EVERYTHING
+        return self._rulebook.resolve(request.definition.schema, request.nesting.filter)
+
+    def _field_rules(
+        self, rules: Rules, values: Mapping[str, Plain], actor: Actor
+    ) -> tuple[list[tuple[str, Filter]], tuple[Guard, ...]]:
+        """The rules for writing these fields: to be checked after, and on the stored record before."""
+        restricted = rules.restricted_writes & values.keys()
+        if not restricted:
+            return [], ()
+        folded = {name: rules.field_write(name, actor) for name in sorted(restricted)}
+        refused = [name for name, filter in folded.items() if filter == NOTHING]
+        if refused:
+            raise _fields_refused(refused)
+        partly = [(name, filter) for name, filter in folded.items() if filter != EVERYTHING]
+        return partly, tuple(Guard((name,), filter) for name, filter in partly)
+
+    def _needs(self, definition: Definition, values: Mapping[str, Plain], request: Request) -> tuple[Need, ...]:
+        """The records that references point at and that the actor must be able to read."""
+        needs = []
+        for name, reference in definition.references:
+            key = values.get(name)
+            if key is None or not reference.enforced:
+                continue
+            rules = self._rulebook.of(self._rulebook.definitions.catalog[reference.target], system=request.is_system)
+            selection = rules.selection(request.actor, "read")
+            if selection.filter != EVERYTHING:
+                needs.append(Need(name, selection, key))
+        return tuple(needs)
+
+    def _returning(self, request: Request, definition: Definition, action: str) -> Selection | None:
+        """What the asker may see of the written record; all of it where hooks will want it."""
+        if definition.hooks.get(("after", cast(Any, action))):
+            return _whole(definition)
+        if request.is_minimal:
+            return None
+        rules = self._rulebook.of(definition.schema, system=request.is_system)
+        selection = rules.selection(request.actor, "read")
+        return None if selection.filter == NOTHING else selection
+
+    async def _after(self, prepared: Sequence[Prepared], commit: Commit) -> None:
+        """Runs the `after` hooks. The commit stands, whatever they do."""
+        for one, stored in zip(prepared, commit.stored, strict=True):
+            action = cast(Any, one.request.action)
+            for hook in one.definition.hooks.get(("after", action), ()):
+                plain = one.old if stored.json is None else msgspec.json.decode(stored.json)
+                record = one.definition.from_plain(plain or {})
+                old = one.definition.from_plain(one.old) if one.old is not None else None
+                await run_hook(hook, record, one.request, old)
+
+    async def _results(
+        self, requests: Sequence[Request], prepared: Sequence[Sequence[Prepared]], commit: Commit
+    ) -> list[Written]:
+        results, start = [], 0
+        for request, group in zip(requests, prepared, strict=True):
+            stored = commit.stored[start : start + len(group)]
+            start += len(group)
+            action = cast(Any, request.action)
+            texts: list[str | None] = [one.json for one in stored]
+            definition = group[0].definition if group else cast(Definition, request.definition)
+            if definition.hooks.get(("after", action)) and action != "delete":
+                texts = await self._shown(request, definition, [one.key for one in stored])
+            many = action == "create" and _bodies(request.data) is not None
+            keys, versions = [one.key for one in stored], [one.version for one in stored]
+            results.append(Written(action, keys, versions, texts, many, commit.mark))
+        return results
+
+    async def _shown(self, request: Request, definition: Definition, keys: Sequence[Key]) -> list[str | None]:
+        if request.is_minimal:
+            return [None] * len(keys)
+        rules = self._rulebook.of(definition.schema, system=request.is_system)
+        page = await self._store.page(Plan(selection=rules.selection(request.actor, "read"), keys=tuple(keys)))
+        found = dict(zip(page.keys, page.records, strict=True))
+        return [found.get(key) for key in keys]
+
+    async def _problem(self, refused: Refused, missed: Prepared) -> Problem:
+        """The problem for a refusal. A record that the actor may not even read is not there for him."""
+        if refused.kind in ("where", "version", "guard"):
+            rules = self._rulebook.of(missed.definition.schema, system=missed.request.is_system)
+            selection = rules.selection(missed.request.actor, "read")
+            scoped = Selection(
+                selection.schema, join((selection.filter, self._scope(missed.request)), either=False), selection.mask
+            )
+            page = await self._store.page(Plan(selection=scoped, keys=(cast(Key, missed.request.key),)))
+            if not page.keys:
+                return _not_found(missed.request, missed.definition)
+        return explain(refused, missed.definition, missed.request)
+
+
+def _whole(definition: Definition) -> Selection:
+    selection = definition.memo.get("whole")
+    if selection is None:
+        selection = definition.memo["whole"] = everything(definition.schema)
+    return cast(Selection, selection)
+
+
+def _unit(request: Request, prepared: Sequence[Prepared]) -> Unit:
+    actor = None if request.actor.id is None else str(request.actor.id)
+    return Unit(writes=tuple([one.write for one in prepared]), actor=actor, request=request.id or None)
+
+
+def _condition(*filters: Filter) -> Filter | None:
+    """All of the filters as one condition; None when there is nothing to check."""
+    if all(filter == EVERYTHING for filter in filters):
+        return None
+    return join(filters, either=False)
+
+
+def _bodies(data: Any) -> Sequence[Any] | None:
+    """The parts of a body that holds several records; None when it holds one."""
+    if isinstance(data, bytes | bytearray | memoryview | msgspec.Raw):
+        raw = bytes(data)
+        if raw[:1] != b"[" and not raw.lstrip(b" \t\r\n").startswith(b"["):
+            return None
+        try:
+            parts: Sequence[Any] = msgspec.json.decode(raw, type=list[msgspec.Raw])
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise Malformed(f"The body is not JSON: {error}.") from error
+    elif isinstance(data, list | tuple):
+        parts = data
+    else:
+        return None
+    if len(parts) > MAX_MANY:
+        raise Malformed(f"At most {MAX_MANY} records are created at once, {len(parts)} came.")
+    return parts
+
+
+def _each(bodies: Sequence[Any], parse: Any) -> list[PlainRecord]:
+    """Parses every body. Raises Invalid with the faults of all of them, each pointer with its index in front."""
+    parsed, faults = [], []
+    for index, body in enumerate(bodies):
+        try:
+            parsed.append(parse(body))
+        except Problem as problem:
+            if not problem.faults:
+                raise
+            faults += [
+                Fault(fault.code, fault.detail, pointer=f"/{index}{fault.pointer or ''}") for fault in problem.faults
+            ]
+    if faults:
+        raise Invalid(faults=faults)
+    return parsed
+
+
+def _same_key(given: dict[str, Plain], request: Request, definition: Definition) -> None:
+    """A body may repeat the key of its record; it cannot give it another."""
+    key = definition.schema.key
+    if key in given and given[key] != request.key:
+        raise Invalid(faults=[Fault("immutable", f"{key} cannot be changed.", pointer=f"/{key}")])
+
+
+def _keep_immutable(definition: Definition, old: PlainRecord, values: dict[str, Plain]) -> None:
+    changed = [name for name in sorted(definition.immutable & values.keys()) if values[name] != old.get(name)]
+    if changed:
+        raise Invalid(faults=[Fault("immutable", f"{name} cannot be changed.", pointer=f"/{name}") for name in changed])
+
+
+def _changed(old: PlainRecord, values: Mapping[str, Plain]) -> dict[str, Plain]:
+    return {name: value for name, value in values.items() if name not in old or old[name] != value}
+
+
+def _fields_refused(names: Sequence[str]) -> Forbidden:
+    faults = [Fault("not_writable", f"You may not write {name}.", pointer=f"/{name}") for name in names]
+    return Forbidden(faults=faults)
+
+
+def _not_found(request: Request, definition: Definition) -> NotFound:
+    return NotFound(f"There is no {definition.name} with the key {request.key!r}.")
+
+
