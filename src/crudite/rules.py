@@ -1,17 +1,18 @@
-"""Which records an actor may touch: a rule is a filter that may speak of `me`, folded for one actor before use.
+"""Which records an actor may touch: a rule is a filter that may speak of `me`, folded for an actor before use.
 
 Folding replaces `me.…` by the actor's own values. A term that names a value which this actor lacks permits
 nothing, also under `ne`, `~` and `|`: it becomes NOTHING and is never bound as null.
 """
 
-from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, datetime
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import datetime
+from typing import Any, Final, NoReturn, Protocol
 
 from crudite.query.parse import where
-from crudite.query.resolve import simplify
+from crudite.query.simplify import join, simplify
 from crudite.query.tree import EVERYTHING, NOTHING, And, Exists, Filter, Given, Or, Symbol, Test, leaves
-from crudite.schema import FieldType, format_datetime
+from crudite.schema import format_datetime
 
 
 class Asker(Protocol):
@@ -25,16 +26,24 @@ class Asker(Protocol):
     def claims(self) -> Mapping[str, Any]: ...
 
 
+_ME: Final = "me."
+
+
 class Me:
     """The actor, in rules and defaults: `me.id`, `me.roles`, and `me.<claim>` for what authentication found."""
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        return Symbol(f"me.{name}")
+        return Symbol(f"{_ME}{name}")
 
-    def __bool__(self) -> bool:
-        raise TypeError("me stands for the actor in rules and defaults; in a handler or a hook use request.actor.")
+    def _refuse(self, *_: Any) -> NoReturn:
+        raise TypeError("me stands for the actor in rules and defaults; elsewhere use request.actor.")
+
+    __bool__ = __eq__ = __ne__ = __hash__ = __str__ = _refuse
+
+    def __repr__(self) -> str:
+        return "me"
 
 
 me = Me()
@@ -74,34 +83,39 @@ def fold(rule: Filter, actor: Asker) -> Filter:
     """A resolved rule for one actor: no `me` and no condition on the asker is left in it."""
     match rule:
         case And(terms):
-            return simplify(And(tuple(fold(term, actor) for term in terms)))
+            return join([fold(term, actor) for term in terms], either=False)
         case Or(terms):
-            return simplify(Or(tuple(fold(term, actor) for term in terms)))
+            return join([fold(term, actor) for term in terms], either=True)
         case Given():
             return EVERYTHING if bool(rule.test(actor)) != rule.negated else NOTHING
         case Exists():
             return _fold_exists(rule, actor)
-        case Test(path, operator, value, negated) if isinstance(value, Symbol) and value.name.startswith("me."):
-            type = path.type.item if operator == "contains" and path.type.item is not None else path.type
-            plain = _value(actor, value.name.removeprefix("me."), type, many=operator == "in")
+        case Test(path, operator, Symbol(name), negated) if name.startswith(_ME):
+            plain = _value(actor, name, rule)
             return NOTHING if plain is None else Test(path, operator, plain, negated)
     return rule
 
 
 def values_used(rule: Filter, actor: Asker) -> tuple[Any, ...]:
-    """The values of an actor that decide what a resolved rule folds to: equal values, equal folded rules."""
+    """The values of an actor that decide what a resolved rule folds to: equal values, equal folded rules.
+
+    They are plain values of the types that they are compared as, so that 1 and "1" are not mixed up.
+    """
     used: list[Any] = []
     for leaf in leaves(rule):
-        if isinstance(leaf, Given):
-            used.append(bool(leaf.test(actor)))
-        elif isinstance(leaf, Test) and isinstance(leaf.value, Symbol) and leaf.value.name.startswith("me."):
-            value = _raw(actor, leaf.value.name.removeprefix("me."))
-            used.append(tuple(sorted(map(str, value))) if isinstance(value, Iterable) and _is_many(value) else value)
+        match leaf:
+            case Given():
+                used.append(bool(leaf.test(actor)))
+            case Test(value=Symbol(name)) if name.startswith(_ME):
+                used.append(_value(actor, name, leaf))
     return tuple(used)
 
 
 def bind_clock(filter: Filter, at: datetime) -> Filter:
-    """A folded filter with `now` and `today` replaced by their values at a moment."""
+    """A folded filter with `now` and `today` replaced by their values at a moment (a naive one is UTC).
+
+    Raises TypeError when another symbol is left in it.
+    """
     match filter:
         case And(terms):
             return And(tuple(bind_clock(term, at) for term in terms))
@@ -109,16 +123,18 @@ def bind_clock(filter: Filter, at: datetime) -> Filter:
             return Or(tuple(bind_clock(term, at) for term in terms))
         case Exists(hops, link, target, inner, negated):
             return Exists(hops, link, target, bind_clock(inner, at), negated)
-        case Test(path, operator, value, negated) if isinstance(value, Symbol):
-            text = format_datetime(at) if value.name == "now" else at.astimezone(UTC).date().isoformat()
-            return Test(path, operator, text, negated)
+        case Test(path, operator, Symbol(name), negated):
+            if name not in _CLOCKS:
+                raise TypeError(f"the filter is not folded: {name} has no value yet")
+            text = format_datetime(at)
+            return Test(path, operator, text if name == "now" else text[:10], negated)
     return filter
 
 
 def clocks_in(filter: Filter) -> frozenset[str]:
-    """Which of `now` and `today` a folded filter speaks of."""
-    tests = (leaf for leaf in leaves(filter) if isinstance(leaf, Test) and isinstance(leaf.value, Symbol))
-    return frozenset(test.value.name for test in tests)
+    """Which of `now` and `today` a resolved filter speaks of."""
+    symbols = (leaf.symbol for leaf in leaves(filter) if isinstance(leaf, Test))
+    return frozenset(symbol.name for symbol in symbols if symbol is not None) & _CLOCKS
 
 
 def speaks_of_records(rule: Filter) -> bool:
@@ -126,40 +142,38 @@ def speaks_of_records(rule: Filter) -> bool:
     return any(not isinstance(leaf, Given) for leaf in leaves(rule))
 
 
+_CLOCKS = frozenset(("now", "today"))
+
+
 def _fold_exists(rule: Exists, actor: Asker) -> Filter:
     # A value that the actor lacks must permit nothing. Inside a negated EXISTS it would permit everything.
-    if any(_lacks(leaf, actor) for leaf in leaves(rule.filter)) and rule.negated:
+    if rule.negated and None in values_used(rule.filter, actor):
         return NOTHING
-    inner = fold(rule.filter, actor)
-    if inner == NOTHING:
-        return EVERYTHING if rule.negated else NOTHING
-    return Exists(rule.hops, rule.link, rule.target, inner, rule.negated)
-
-
-def _lacks(leaf: Filter, actor: Asker) -> bool:
-    if not isinstance(leaf, Test) or not isinstance(leaf.value, Symbol) or not leaf.value.name.startswith("me."):
-        return False
-    return _value(actor, leaf.value.name.removeprefix("me."), leaf.path.type, many=leaf.operator == "in") is None
+    return simplify(replace(rule, filter=fold(rule.filter, actor)))
 
 
 def _raw(actor: Asker, name: str) -> Any:
-    if name == "id":
-        return actor.id
-    return actor.roles if name == "roles" else actor.claims.get(name)
+    match name.removeprefix(_ME):
+        case "id":
+            return actor.id
+        case "roles":
+            return actor.roles
+        case claim:
+            return actor.claims.get(claim)
 
 
-def _is_many(value: Any) -> bool:
-    return isinstance(value, list | tuple | set | frozenset)
+def _value(actor: Asker, name: str, test: Test) -> Any:
+    """The actor's value for a test in plain form, in order if there are many.
 
-
-def _value(actor: Asker, name: str, type: FieldType, *, many: bool) -> Any:
-    """The actor's value in plain form, None when it is lacking or of another type than the field."""
+    None when it is lacking, or not of the type that the test compares, or one where many are meant.
+    """
     raw = _raw(actor, name)
-    if raw is None or _is_many(raw) != many:
+    many = test.operator == "in"
+    if raw is None or isinstance(raw, list | tuple | set | frozenset) != many:
         return None
     try:
         if many:
-            return tuple(dict.fromkeys(type.check(one) for one in raw if one is not None))
-        return type.check(raw)
+            return tuple(sorted({test.compared.check(one) for one in raw if one is not None}))
+        return test.compared.check(raw)
     except ValueError:
         return None

@@ -8,16 +8,19 @@ from typing import Any, cast
 import msgspec
 
 from crudite.errors import Fault, Malformed
-from crudite.query.resolve import UrlText
-from crudite.query.tree import OPERATORS, And, Condition, Filter, Not, Operator, Or
+from crudite.query.comparisons import UrlText
+from crudite.query.faults import add_fault, shown
+from crudite.query.tree import EVERYTHING, OPERATORS, And, Condition, Filter, Not, Operator, Or
 
 RESERVED = ("sort", "limit", "offset", "cursor", "fields", "omit", "count", "filter", "include", "search")
-"""Names of URL parameters that are ours; a field of such a name is asked for with its operator: `count[eq]=3`."""
+"""Names of URL parameters that are ours; a field of such a name is asked for with its operator, `count[eq]=3`."""
 
 MAX_DEPTH = 20
-"""How deep `or` and `not` may be nested."""
+"""How deep `or`, `and` and `not` may be nested."""
 
-_PARAMETER = re.compile(r"(?P<path>[^\[\]]+)\[(?P<operator>[A-Za-z]*)\]")
+_LARGEST_NUMBER = 999_999_999
+_PARAMETER = re.compile(r"(?P<path>[^\[\]]+)\[(?P<operator>[A-Za-z]+)\]")
+_JSON_OPTIONS = frozenset(("sort", "limit", "offset", "cursor", "fields", "omit", "count"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +30,7 @@ class WrittenQuery:
     `fields` and `omit` are None when not given; `filter` holds everything that was said about which records.
     """
 
-    filter: Filter = And()
+    filter: Filter = EVERYTHING
     sort: tuple[str, ...] = ()
     limit: int | None = None
     offset: int = 0
@@ -47,56 +50,55 @@ class _Reader:
     faults: list[Fault] = field(default_factory=list)
     conditions: list[Filter] = field(default_factory=list)
     found: dict[str, Any] = field(default_factory=dict)
-    prefix: str = ""
 
     def fault(self, code: str, detail: str, place: str) -> None:
-        where = {"pointer": place} if place.startswith("/") else {"parameter": place}
-        self.faults.append(Fault(code, detail, **where))
+        add_fault(self.faults, code, detail, place)
 
-    def place(self, name: str) -> str:
-        return f"{self.prefix}/{name}" if self.prefix else name
-
-    def names(self, name: str, value: Any) -> None:
-        """`sort`, `fields`, `omit`: a comma-separated text or a list of texts."""
-        parts = value.split(",") if isinstance(value, str) else value
-        if not isinstance(parts, list | tuple) or not all(isinstance(part, str) and part for part in parts):
-            self.fault("bad_value", f"{name} takes names, separated by commas or in a list.", self.place(name))
-        else:
-            self.found[name] = tuple(str(part) for part in parts)
-
-    def number(self, name: str, value: Any, lowest: int) -> None:
-        if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 10:
-            value = int(value)
-        if isinstance(value, bool) or not isinstance(value, int) or value < lowest:
-            self.fault("bad_value", f"{name} takes an integer of at least {lowest}.", self.place(name))
-        else:
-            self.found[name] = value
-
-    def option(self, name: str, value: Any) -> None:
-        """One of our own parameters."""
+    def option(self, name: str, value: Any, place: str) -> None:
+        """One of our own parameters; a number may be a text only where `value` is one from a URL."""
         match name:
             case "sort" | "fields" | "omit":
-                self.names(name, value)
-            case "limit":
-                self.number(name, value, 1)
-            case "offset":
-                self.number(name, value, 0)
-            case "cursor":
-                if not isinstance(value, str):
-                    self.fault("bad_value", "cursor takes a text.", self.place(name))
+                self._names(name, value, place)
+            case "limit" | "offset":
+                self._number(name, value, place)
+            case "cursor" if isinstance(value, str):
                 self.found[name] = value
-            case "count":
-                if value not in ("exact", "none"):
-                    self.fault("bad_value", "count takes exact or none.", self.place(name))
+            case "cursor":
+                self.fault("bad_value", f"cursor takes a text, got {shown(value)}.", place)
+            case "count" if isinstance(value, str) and value in ("exact", "none"):
                 self.found[name] = value == "exact"
+            case "count":
+                self.fault("bad_value", f"count takes exact or none, got {shown(value)}.", place)
             case _:
-                self.fault("unknown_parameter", f"{name} is not supported.", self.place(name))
+                self.fault("unknown_parameter", f"{name} is not supported.", place)
 
-    def query(self) -> WrittenQuery:
-        if "fields" in self.found and "omit" in self.found:
-            self.fault("bad_value", "fields and omit do not go together.", self.place("omit"))
+    def _names(self, name: str, value: Any, place: str) -> None:
+        """`sort`, `fields`, `omit`: a comma-separated text or a list of texts."""
+        parts = value.split(",") if isinstance(value, str) else value
+        if isinstance(parts, list | tuple) and all(isinstance(part, str) and part for part in parts):
+            self.found[name] = tuple(str(part) for part in parts)
+        else:
+            detail = f"{name} takes names, separated by commas or in a list, got {shown(value)}."
+            self.fault("bad_value", detail, place)
+
+    def _number(self, name: str, value: Any, place: str) -> None:
+        if isinstance(value, UrlText) and value.isascii() and value.isdigit() and len(value) < 10:
+            value = int(value)
+        lowest = 1 if name == "limit" else 0
+        if type(value) is int and lowest <= value <= _LARGEST_NUMBER:
+            self.found[name] = value
+        else:
+            detail = f"{name} takes an integer from {lowest} to {_LARGEST_NUMBER}, got {shown(value)}."
+            self.fault("bad_value", detail, place)
+
+    def check(self) -> None:
         if self.faults:
             raise Malformed(faults=self.faults)
+
+    def query(self, place_of_omit: str) -> WrittenQuery:
+        if "fields" in self.found and "omit" in self.found:
+            self.fault("bad_value", "fields and omit do not go together.", place_of_omit)
+        self.check()
         return WrittenQuery(filter=And(tuple(self.conditions)), **self.found)
 
 
@@ -117,10 +119,10 @@ def parse_url(parameters: Iterable[tuple[str, str]]) -> WrittenQuery:
         elif name in RESERVED:
             if len(given) > 1:
                 reader.fault("repeated", f"{name} is given {len(given)} times.", name)
-            reader.option(name, given[-1])
+            reader.option(name, UrlText(given[-1]), name)
         else:
             reader.conditions.extend(_url_conditions(name, given))
-    return reader.query()
+    return reader.query("omit")
 
 
 def parse_json(value: Any, prefix: str = "") -> WrittenQuery:
@@ -128,19 +130,19 @@ def parse_json(value: Any, prefix: str = "") -> WrittenQuery:
 
     `prefix` is the JSON Pointer of the object itself. Raises Malformed with every fault.
     """
-    reader = _Reader(prefix=prefix or "")
     if not isinstance(value, Mapping):
-        raise Malformed(faults=[Fault("bad_query", "A query is a JSON object.", pointer=prefix or "")])
-    reader.prefix = prefix if prefix else ""
+        text = f"A query is a JSON object, got {shown(value)}."
+        raise Malformed(faults=[Fault("bad_query", text, pointer=prefix)])
+    reader = _Reader()
     for name, part in value.items():
         pointer = f"{prefix}/{_escape(name)}"
         if name == "where":
             reader.conditions.append(_json_filter(part, pointer, reader, 0))
-        elif name in ("sort", "limit", "offset", "cursor", "fields", "omit", "count"):
-            _json_option(name, part, pointer, reader)
-        else:
-            reader.fault("unknown_parameter", f"A query has no {name!r}.", pointer)
-    return reader.query()
+        elif name not in _JSON_OPTIONS:
+            reader.fault("unknown_parameter", f"A query has no {shown(name)}.", pointer)
+        elif part is not None:
+            reader.option(name, part, pointer)
+    return reader.query(f"{prefix}/omit")
 
 
 def parse_filter(value: Any, prefix: str = "") -> Filter:
@@ -150,8 +152,7 @@ def parse_filter(value: Any, prefix: str = "") -> Filter:
     """
     reader = _Reader()
     written = _json_filter(value, prefix, reader, 0)
-    if reader.faults:
-        raise Malformed(faults=reader.faults)
+    reader.check()
     return written
 
 
@@ -164,16 +165,18 @@ def where(terms: Sequence[Filter] = (), **conditions: Any) -> Filter:
 
 
 def _keyword(name: str, value: Any) -> Condition:
-    path, operator = _split(name.split("__"))
-    if isinstance(value, (set, frozenset)):
-        value = list(value)
+    path, operator = _split(_names(name))
     return Condition(path, operator, value)
 
 
-def _split(names: list[str]) -> tuple[tuple[str, ...], Operator]:
+def _split(names: tuple[str, ...]) -> tuple[tuple[str, ...], Operator]:
     if len(names) > 1 and names[-1] in OPERATORS:
-        return tuple(names[:-1]), cast(Operator, names[-1])
-    return tuple(names), "eq"
+        return names[:-1], cast(Operator, names[-1])
+    return names, "eq"
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(text.replace("__", ".").split("."))
 
 
 def _url_conditions(name: str, given: list[str]) -> list[Condition]:
@@ -183,14 +186,10 @@ def _url_conditions(name: str, given: list[str]) -> list[Condition]:
     elif "[" in name or "]" in name:
         path, operator = (name,), "eq"
     else:
-        path, operator = _split(list(_names(name)))
+        path, operator = _split(_names(name))
     if operator == "eq" and len(given) > 1:
         return [Condition(path, "in", [UrlText(value) for value in given], name)]
     return [Condition(path, operator, UrlText(value), name) for value in given]
-
-
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(part for dotted in text.split(".") for part in dotted.split("__"))
 
 
 def _url_filter(text: str, reader: _Reader) -> None:
@@ -202,30 +201,16 @@ def _url_filter(text: str, reader: _Reader) -> None:
     reader.conditions.append(_json_filter(value, "filter", reader, 0))
 
 
-def _json_option(name: str, value: Any, pointer: str, reader: _Reader) -> None:
-    if value is None:
-        return
-    if isinstance(value, str) and name in ("limit", "offset"):
-        reader.fault("bad_value", f"{name} takes an integer.", pointer)
-    else:
-        reader.prefix = pointer.rsplit("/", 1)[0]
-        before = len(reader.faults)
-        reader.option(name, value)
-        reader.faults[before:] = [
-            Fault(fault.code, fault.detail, pointer=pointer) for fault in reader.faults[before:]
-        ]
-
-
 def _json_filter(value: Any, place: str, reader: _Reader, depth: int) -> Filter:
     if not isinstance(value, Mapping):
-        reader.fault("bad_filter", "A filter is a JSON object.", place)
-        return And()
+        reader.fault("bad_filter", f"A filter is a JSON object, got {shown(value)}.", place)
+        return EVERYTHING
     if depth > MAX_DEPTH:
         reader.fault("too_deep", f"A filter is nested at most {MAX_DEPTH} deep.", place)
-        return And()
+        return EVERYTHING
     terms: list[Filter] = []
     for name, part in value.items():
-        at = f"{place}/{_escape(name)}" if place.startswith("/") or not place else place
+        at = _below(place, name)
         if name in ("or", "and"):
             terms.append(_json_list(name, part, at, reader, depth))
         elif name == "not":
@@ -235,25 +220,30 @@ def _json_filter(value: Any, place: str, reader: _Reader, depth: int) -> Filter:
         elif isinstance(part, list):
             terms.append(Condition(_names(name), "in", part, at))
         else:
-            path, operator = _split(list(_names(name)))
-            terms.append(Condition(path, operator, part, at))
+            terms.append(Condition(*_split(_names(name)), part, at))
     return And(tuple(terms))
 
 
 def _json_list(name: str, value: Any, place: str, reader: _Reader, depth: int) -> Filter:
     if not isinstance(value, list):
-        reader.fault("bad_filter", f"{name} takes a list of filters.", place)
-        return And()
-    inner = [f"{place}/{index}" if place.startswith("/") else place for index in range(len(value))]
-    terms = tuple(_json_filter(part, at, reader, depth + 1) for part, at in zip(value, inner, strict=True))
+        reader.fault("bad_filter", f"{name} takes a list of filters, got {shown(value)}.", place)
+        return EVERYTHING
+    places = [_below(place, str(index)) for index in range(len(value))]
+    terms = tuple(_json_filter(part, at, reader, depth + 1) for part, at in zip(value, places, strict=True))
     return Or(terms) if name == "or" else And(terms)
 
 
-def _json_operators(path: tuple[str, ...], value: Mapping[str, Any], place: str, reader: _Reader) -> list[Filter]:
+def _json_operators(
+    path: tuple[str, ...], value: Mapping[str, Any], at: str, reader: _Reader
+) -> list[Filter]:
     if not value:
-        reader.fault("bad_filter", "An object here holds operators, and this one is empty.", place)
-    at = {name: f"{place}/{_escape(name)}" if place.startswith("/") else place for name in value}
-    return [Condition(path, cast(Operator, name), part, at[name]) for name, part in value.items()]
+        reader.fault("bad_filter", "An object here holds operators, and this one is empty.", at)
+    return [Condition(path, cast(Operator, name), part, _below(at, name)) for name, part in value.items()]
+
+
+def _below(place: str, name: str) -> str:
+    """The pointer of a member; a filter in a URL has only the name of its parameter."""
+    return place if place == "filter" else f"{place}/{_escape(name)}"
 
 
 def _escape(name: str) -> str:

@@ -6,10 +6,11 @@ every query of its shape with nothing but new constants.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, Protocol, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
+from crudite.query.dialect import Dialect
 from crudite.query.plan import Mask, Plan, Selection, SortKey
-from crudite.query.tree import And, Exists, Filter, Hop, Or, Path, Symbol, Test
+from crudite.query.tree import And, Exists, Filter, Hop, Or, Path, Test
 from crudite.schema import FieldSpec, FieldType, ResourceSchema
 from crudite.types import Plain
 
@@ -26,60 +27,6 @@ class Statement(NamedTuple):
     parameters: tuple[Any, ...]
 
 
-class Dialect(Protocol):
-    """How one database spells the leaves. Every argument that is SQL is a complete expression."""
-
-    name: str
-
-    def store(self, type: FieldType, value: Plain) -> Any:
-        """What is bound for a plain value (for a tuple of them: for the list)."""
-        ...
-
-    def load(self, type: FieldType, value: Any) -> Plain:
-        """The plain value of a column's."""
-        ...
-
-    def parameter(self, number: int, type: FieldType, is_list: bool = False) -> str:
-        """Parameter `number`, from 1."""
-        ...
-
-    def inside(self, column: str, path: tuple[str, ...], type: FieldType) -> str:
-        """The value at a path inside a JSON column; NULL when it is not there or of another type."""
-        ...
-
-    def present(self, column: str, path: tuple[str, ...]) -> str:
-        """Whether there is anything at the path, JSON null included."""
-        ...
-
-    def one_of(self, value: str, parameter: str, type: FieldType) -> str:
-        """Whether the value is in the list that is bound to a parameter."""
-        ...
-
-    def holds(self, column: str, path: tuple[str, ...], item: FieldType, parameter: str) -> str:
-        """Whether the JSON list at the path (or the column itself) has the parameter's value as an element."""
-        ...
-
-    def text_test(self, operator: str, value: str, parameter: str) -> str:
-        """`contains icontains startswith istartswith endswith`, by code point; the `i` ones fold ASCII only."""
-        ...
-
-    def json_value(self, column: str, type: FieldType) -> str:
-        """The column's value as an expression that a JSON object takes as it is."""
-        ...
-
-    def json_object(self, members: Sequence[tuple[str, str]]) -> str:
-        """The text of a JSON object of names and `json_value` expressions, in order."""
-        ...
-
-    def json_without(self, json: str, members: Sequence[tuple[str, str]]) -> str:
-        """The text of a JSON object without those members whose condition (SQL) is not true."""
-        ...
-
-    def order(self, value: str, descending: bool) -> str:
-        """A term of ORDER BY, null lowest."""
-        ...
-
-
 def quote(name: str) -> str:
     """A name as an SQL identifier."""
     return '"' + name.replace('"', '""') + '"'
@@ -87,18 +34,27 @@ def quote(name: str) -> str:
 
 def select(plan: Plan, dialect: Dialect) -> Statement:
     """Rows of (key, version, JSON text, *sort values) for a plan, one more than its limit."""
-    memo = plan.selection.memo
-    mark = (dialect.name, "parts")
-    if mark not in memo:
-        memo[mark] = _selection_parts(plan.selection, dialect)
-    shape, bound = memo[mark]
-    nulls = tuple(value is None for value in plan.start) if plan.start is not None else None
-    sort = tuple((key.path.names, key.descending) for key in plan.sort)
-    form = (plan.keys is not None, sort, nulls, plan.backwards, plan.limit is not None, plan.offset > 0)
-    text = _cached(dialect, shape, form, plan)
+    selection, start = plan.selection, plan.start
+    parts = selection.memo.get(dialect.name)
+    if parts is None:
+        parts = selection.memo[dialect.name] = _parts(selection, dialect)
+    form = (
+        plan.keys is not None,
+        tuple([(key.path.names, key.descending) for key in plan.sort]),
+        None if start is None else tuple([value is None for value in start]),
+        plan.backwards,
+        plan.limit is not None,
+        plan.offset > 0,
+    )
+    text = parts.texts.get(form)
+    if text is None:
+        mark = (dialect.name, selection.schema, parts.shape, form)
+        text = _compiled(mark, lambda: _select_text(plan, dialect))
+        if len(parts.texts) < _MOST_FORMS:
+            parts.texts[form] = text
     if plan.keys is not None:
-        return Statement(text, (*bound, dialect.store(plan.selection.schema.key_field.type, plan.keys)))
-    return Statement(text, (*bound, *_page_parameters(plan, dialect)))
+        return Statement(text, (*parts.bound, dialect.store(selection.schema.key_field.type, plan.keys)))
+    return Statement(text, (*parts.bound, *_page_parameters(plan, dialect)))
 
 
 def count(selection: Selection, dialect: Dialect) -> Statement:
@@ -106,8 +62,8 @@ def count(selection: Selection, dialect: Dialect) -> Statement:
     shape, constants = shape_of(selection.filter)
 
     def compile() -> str:
-        writer = SqlWriter(dialect)
-        return f"SELECT count(*) FROM {quote(selection.schema.table)} AS t WHERE {writer.filter(selection.filter)}"
+        table, where = quote(selection.schema.table), SqlWriter(dialect).filter(selection.filter)
+        return f"SELECT count(*) FROM {table} AS t WHERE {where}"
 
     text = _compiled((dialect.name, selection.schema, "count", shape), compile)
     return Statement(text, encode(constants, dialect))
@@ -116,18 +72,17 @@ def count(selection: Selection, dialect: Dialect) -> Statement:
 def condition(filter: Filter, dialect: Dialect, alias: str = "t", first: int = 1) -> Statement:
     """A bound filter as an SQL condition on the table called `alias`, its parameters numbered from `first`."""
     shape, constants = shape_of(filter)
-    root = _root(filter)
-    text = _compiled(
-        (dialect.name, root, "condition", alias, first, shape),
-        lambda: SqlWriter(dialect, first).filter(filter, alias),
-    )
+    mark = (dialect.name, _basis(filter), "condition", alias, first, shape)
+    text = _compiled(mark, lambda: SqlWriter(dialect, first).filter(filter, alias))
     return Statement(text, encode(constants, dialect))
 
 
 def record_json(schema: ResourceSchema, names: Sequence[str], alias: str, dialect: Dialect) -> str:
     """The SQL expression for the JSON text of a record with the named fields; `alias` may be NEW or OLD."""
     fields = [schema.fields[name] for name in names]
-    return dialect.json_object([(f.name, dialect.json_value(f"{alias}.{quote(f.name)}", f.type)) for f in fields])
+    return dialect.json_object(
+        [(f.name, dialect.json_value(f"{alias}.{quote(f.name)}", f.type)) for f in fields]
+    )
 
 
 def masked_json(selection: Selection, dialect: Dialect, alias: str = "t", first: int = 1) -> Statement:
@@ -150,16 +105,31 @@ def shape_of(filter: Filter) -> tuple[Shape, list[Constant]]:
 
 
 def identity_of(filter: Filter) -> str:
-    """A text that is equal for two filters exactly when shape and constants are; symbols count by name."""
-    shape, constants = shape_of(filter)
-    return repr((shape, [(type.kind, value) for type, value in constants]))
+    """A text that is equal for two resolved filters of one resource only if they mean the same records.
+
+    The order of terms and of the values of a list does not count; symbols count by name.
+    """
+    match filter:
+        case Test(path, operator, value, negated):
+            if isinstance(value, tuple):
+                value = tuple(sorted(value))
+            elif value.__class__ is float:
+                value = value + 0.0  # -0.0 is 0.0
+            return repr((path.names, operator, filter.compared.kind, value, negated))
+        case And(terms) | Or(terms):
+            word = "and" if isinstance(filter, And) else "or"
+            return f"{word}({','.join(sorted({identity_of(term) for term in terms}))})"
+        case Exists(hops, link, _, inner, negated):
+            way = tuple(hop.field.name for hop in hops)
+            return f"exists({(way, link.name, negated)!r},{identity_of(inner)})"
+    raise TypeError(f"expected a resolved filter, got {filter!r}")
 
 
 def _shape(filter: Filter, constants: list[Constant]) -> Shape:
     match filter:
         case Test(path, operator, value, negated):
             if operator not in ("isnull", "exists"):
-                constants.append((path.type.item if path.type.item is not None else path.type, value))
+                constants.append((path.type.item or path.type, value))
             return ("test", path.names, operator, negated)
         case And(terms):
             return ("and", *[_shape(term, constants) for term in terms])
@@ -177,29 +147,36 @@ def _mask_shape(mask: Mask) -> tuple[Shape, list[Constant]]:
     return (mask.always, shape), constants
 
 
-def _selection_parts(selection: Selection, dialect: Dialect) -> tuple[Shape, tuple[Any, ...]]:
+class _Parts(NamedTuple):
+    """What a selection brings to every statement made of it: its shape, its constants, and the texts so far."""
+
+    shape: Shape
+    bound: tuple[Any, ...]
+    texts: dict[Shape, str]
+
+
+def _parts(selection: Selection, dialect: Dialect) -> _Parts:
     filter_shape, constants = shape_of(selection.filter)
     mask_shape, mask_constants = _mask_shape(selection.mask)
-    return (filter_shape, mask_shape), encode([*constants, *mask_constants], dialect)
+    return _Parts((filter_shape, mask_shape), encode([*constants, *mask_constants], dialect), {})
 
 
+# Whoever asks ever new or ever longer queries pays by compiling, not with our memory.
+_MOST_TEXTS = 2_000
+_LONGEST_TEXT = 20_000
+_MOST_FORMS = 20
 _texts: dict[Shape, str] = {}
-_MOST_TEXTS = 5000
 
 
-def _compiled(shape: Shape, compile: Callable[[], str]) -> str:
-    text = _texts.get(shape)
+def _compiled(mark: Shape, compile: Callable[[], str]) -> str:
+    text = _texts.get(mark)
     if text is None:
-        if len(_texts) >= _MOST_TEXTS:  # whoever asks ever new shapes pays by compiling, not with our memory
+        text = compile()
+        if len(_texts) >= _MOST_TEXTS:
             _texts.clear()
-        text = _texts[shape] = compile()
+        if len(text) <= _LONGEST_TEXT:
+            _texts[mark] = text
     return text
-
-
-def _cached(dialect: Dialect, shape: Shape, form: Shape, plan: Plan) -> str:
-    return _compiled(
-        (dialect.name, plan.selection.schema, "select", shape, form), lambda: _select_text(plan, dialect)
-    )
 
 
 def _select_text(plan: Plan, dialect: Dialect) -> str:
@@ -215,7 +192,9 @@ def _select_text(plan: Plan, dialect: Dialect) -> str:
     if plan.start is not None:
         where.append(_after(plan.sort, plan.start, plan.backwards, writer))
     order = [dialect.order(writer.value(key.path), key.descending != plan.backwards) for key in plan.sort]
-    text += " AND ".join(where) + f" ORDER BY {', '.join(order)}"
+    text += " AND ".join(where)
+    if order:
+        text += f" ORDER BY {', '.join(order)}"
     if plan.limit is not None or plan.offset:
         text += f" LIMIT {writer.parameter(_COUNT)}"
     if plan.offset:
@@ -265,16 +244,16 @@ def _may_be_null(path: Path) -> bool:
     return path.field.nullable or bool(path.hops) or bool(path.inside)
 
 
-def _root(filter: Filter) -> Any:
-    """The schema object that the first leaf speaks of, so that equal names in two applications do not meet."""
+def _basis(filter: Filter) -> Any:
+    """What the names in a filter's shape stand for, so that equal names of two applications do not meet."""
     match filter:
         case And(terms) | Or(terms):
-            return tuple(_root(term) for term in terms)
+            return tuple([_basis(term) for term in terms])
         case Test(path):
-            return path.field
-        case Exists():
-            return (filter.target, _root(filter.filter))
-    return None
+            return (path.field, path.type.kind, *[hop.target for hop in path.hops])
+        case Exists(hops, link, target):
+            return (link, target, *[hop.target for hop in hops], _basis(filter.filter))
+    raise TypeError(f"expected a resolved filter, got {filter!r}")
 
 
 _COUNT = FieldType("integer")
@@ -301,7 +280,7 @@ class SqlWriter:
             case Or(terms):
                 return self._join(terms, " OR ", "FALSE", alias)
             case Test():
-                if isinstance(filter.value, Symbol):
+                if filter.symbol is not None:
                     raise TypeError(f"the filter is not bound: {filter.value!r} has no value yet")
                 return self._test(filter, alias)
             case Exists():
@@ -330,15 +309,24 @@ class SqlWriter:
 
     def _own_value(self, path: Path, alias: str) -> str:
         column = f"{alias}.{quote(path.field.name)}"
-        return self.dialect.inside(column, path.inside, path.type) if path.inside else column
+        if path.inside or path.type.kind == "json":
+            return self.dialect.inside(column, path.inside, path.type)
+        return column
 
     def _join(self, terms: Sequence[Filter], word: str, none: str, alias: str) -> str:
-        return f"({word.join(self.filter(term, alias) for term in terms)})" if terms else none
+        if not terms:
+            return none
+        if len(terms) <= _WIDEST:
+            return f"({word.join([self.filter(term, alias) for term in terms])})"
+        # halves of halves: databases limit how deep an expression is, and a chain is as deep as it is long
+        middle = len(terms) // 2
+        halves = (self._join(half, word, none, alias) for half in (terms[:middle], terms[middle:]))
+        return f"({word.join(halves)})"
 
     def _test(self, test: Test, alias: str) -> str:
         negated = test.negated
-        if test.operator == "isnull":  # through a reference, nothing there is null too: ask for something, negated
-            negated = not negated
+        if test.operator == "isnull":
+            negated = not negated  # where a reference leads nowhere is null too: ask for something, negated
         text = self._along(test.path.hops, alias, lambda at: self._own_test(test, at))
         return f"({text}) IS NOT TRUE" if negated else text
 
@@ -348,8 +336,8 @@ class SqlWriter:
             return then(alias)
         hop, inner = hops[0], self._alias()
         condition = self._along(hops[1:], inner, then)
-        key, table = quote(hop.target.key), quote(hop.target.table)
-        return f"{alias}.{quote(hop.field.name)} IN (SELECT {inner}.{key} FROM {table} AS {inner} WHERE {condition})"
+        column, key = f"{alias}.{quote(hop.field.name)}", f"{inner}.{quote(hop.target.key)}"
+        return f"{column} IN (SELECT {key} FROM {quote(hop.target.table)} AS {inner} WHERE {condition})"
 
     def _own_test(self, test: Test, alias: str) -> str:
         path, dialect = test.path, self.dialect
@@ -386,4 +374,11 @@ class SqlWriter:
         return f"r{self._aliases}"
 
 
+_WIDEST = 16
 _COMPARISONS = {"eq": "=", "lt": "<", "lte": "<=", "gt": ">", "gte": ">="}
+
+
+__all__ = [
+    "Constant", "Dialect", "Shape", "SqlWriter", "Statement", "condition", "count", "encode", "identity_of",
+    "masked_json", "quote", "record_json", "select", "shape_of",
+]  # fmt: skip

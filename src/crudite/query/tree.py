@@ -41,7 +41,9 @@ class Filter:
         return Not(self)
 
     def __bool__(self) -> NoReturn:
-        raise TypeError("A filter has no truth value; combine filters with &, | and ~ in place of and, or and not.")
+        raise TypeError(
+            "A filter has no truth value; combine filters with &, | and ~ in place of and, or and not."
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +89,7 @@ class Given(Filter):
     """A condition on who asks and not on the record, such as having a role; folded away before anything runs."""
 
     name: str
-    test: Callable[[Any], bool]
+    test: Callable[[Any], bool] = field(hash=False)
     negated: bool = False
 
 
@@ -112,7 +114,7 @@ class Symbol:
         )
 
     __bool__ = __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = _refuse
-    __hash__ = _refuse  # type: ignore[assignment]
+    __hash__ = _refuse
     __str__ = __format__ = __len__ = __iter__ = __int__ = __float__ = _refuse
 
     def __repr__(self) -> str:
@@ -140,27 +142,56 @@ class Path:
     inside: tuple[str, ...]
     type: FieldType
 
+    def __hash__(self) -> int:
+        return hash(self.names)  # a hash of everything would be made anew for every query
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The path as it was written."""
+        if not self.hops:
+            return (self.field.name, *self.inside)
+        return (*(hop.field.name for hop in self.hops), self.field.name, *self.inside)
+
     @property
     def is_own(self) -> bool:
         """Whether the value lies in the record itself."""
         return not self.hops
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The path as it was written."""
-        return (*(hop.field.name for hop in self.hops), self.field.name, *self.inside)
 
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Test(Filter):
     """Resolved: one comparison. It is false when the value is null (but for `isnull`); `negated` is its exact
-    opposite. `value` is plain and of the path's type, never null: a tuple for `in`, a bool for `isnull` and
-    `exists`, else one value, or a Symbol."""
+    opposite. `value` is plain and of the type that is compared, never null: a tuple for `in`, True for `isnull`
+    and `exists`, else one value; or a Symbol."""
 
     path: Path
     operator: TestOperator
     value: Plain | Symbol
     negated: bool = False
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Test):
+            return NotImplemented
+        return self._content == other._content and self.path == other.path
+
+    def __hash__(self) -> int:
+        return hash(self._content)
+
+    @property
+    def compared(self) -> FieldType:
+        """The type of what is compared: the path's, or that of the elements of the list there."""
+        return self.path.type.item or self.path.type
+
+    @property
+    def symbol(self) -> Symbol | None:
+        """The symbol that the value is compared with, if it is one."""
+        return self.value if isinstance(self.value, Symbol) else None
+
+    @property
+    def _content(self) -> tuple[Any, ...]:
+        # A symbol refuses to be compared or hashed; inside a filter its name stands for it.
+        value = (self.value.name,) if isinstance(self.value, Symbol) else ("", self.value)
+        return (self.path.names, self.operator, value, self.negated)
 
 
 @dataclass(frozen=True, slots=True)

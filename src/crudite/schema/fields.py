@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from enum import Enum
 from typing import Any, Literal, TypeAlias
 from uuid import UUID
@@ -27,7 +27,7 @@ INT64 = 2**63 - 1
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _INTEGER = re.compile(r"-?[0-9]{1,19}")
 _FLOAT = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
-_DECIMAL = re.compile(r"-?[0-9]{1,18}(\.[0-9]+)?")
+_DECIMAL = re.compile(r"-?[0-9]{1,18}(\.[0-9]{1,40})?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ class FieldType:
         """
         if isinstance(value, Enum):
             value = value.value
-        if isinstance(value, _PYTHON_TYPES.get(self.kind, ())):
+        if isinstance(value, _PYTHON_TYPES.get(self.kind, ())) and not _loses(value, self.kind):
             return self.to_plain(value)
         return self._choice(_CHECK[self.kind](value, self))
 
@@ -98,6 +98,11 @@ class FieldType:
         if self.choices is not None and value not in self.choices:
             raise ValueError(f"expected {self.described}")
         return value
+
+
+def _loses(value: Any, kind: Kind) -> bool:
+    """Whether the plain form would leave something away: the time of a datetime, the zone of a time."""
+    return kind == "date" and isinstance(value, datetime) or kind == "time" and value.tzinfo is not None
 
 
 def refuse_unstorable_text(text: str) -> str:
@@ -174,10 +179,11 @@ def _float(value: Any, _: FieldType) -> Plain:
 def _decimal(value: Any, kind: FieldType) -> Plain:
     if isinstance(value, bool) or not isinstance(value, str | int):
         raise ValueError("expected a decimal number, written as text")
-    try:
-        return format_decimal(Decimal(value), kind.places)
-    except InvalidOperation:
-        raise ValueError("expected a decimal number, written as text") from None
+    if isinstance(value, str) and not _DECIMAL.fullmatch(value):
+        raise ValueError("expected a decimal number, written as text")
+    if isinstance(value, int) and abs(value) >= 10**18:
+        raise ValueError("expected at most 18 digits")
+    return format_decimal(Decimal(value), kind.places)
 
 
 def _boolean(value: Any, _: FieldType) -> Plain:

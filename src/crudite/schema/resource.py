@@ -48,6 +48,9 @@ class FieldSpec:
     reference: Reference | None = None
     renamed_from: str | None = None
 
+    def __hash__(self) -> int:
+        return hash(self.name)  # a hash of everything would be made anew for every query
+
 
 @dataclass(frozen=True, slots=True)
 class Link:

@@ -23,7 +23,14 @@ from crudite.types import Plain
 
 _encode = msgspec.json.Encoder().encode
 _PLAIN_KINDS = frozenset(("text", "integer", "date", "time", "datetime", "uuid"))
-_JSON_TYPES = {"integer": "'integer'", "float": "'integer', 'real'", "boolean": "'true', 'false'"}
+_JSON_TYPES = {
+    "integer": "= 'integer'",
+    "float": "IN ('integer', 'real')",
+    "boolean": "IN ('true', 'false')",
+}
+
+_MOST_MEMBERS = 60
+"""An SQLite function takes 127 arguments, by default in older versions."""
 
 
 class SqliteDialect:
@@ -68,10 +75,10 @@ class SqliteDialect:
         return f"?{number}"
 
     def inside(self, column: str, path: tuple[str, ...], type: FieldType) -> str:
-        """The value at a path inside a JSON column; NULL when it is not there or of another type."""
+        """The value at a path inside a JSON column; NULL when it is not there, JSON null or of another type."""
         at = _json_path(path)
-        types = _JSON_TYPES.get(type.kind, "'text'")
-        return f"CASE WHEN json_type({column}, {at}) IN ({types}) THEN json_extract({column}, {at}) END"
+        fits = f"json_type({column}, {at}) {_is_json_type(type)}"
+        return f"CASE WHEN {fits} THEN json_extract({column}, {at}) END"
 
     def present(self, column: str, path: tuple[str, ...]) -> str:
         """Whether there is anything at the path, JSON null included."""
@@ -83,10 +90,9 @@ class SqliteDialect:
 
     def holds(self, column: str, path: tuple[str, ...], item: FieldType, parameter: str) -> str:
         """Whether the JSON list at the path has the parameter's value as an element."""
-        types = _JSON_TYPES.get(item.kind, "'text'")
         each = f"json_each({column}, {_json_path(path)})" if path else f"json_each({column})"
         kind = f"json_type({column}{', ' + _json_path(path) if path else ''}) = 'array'"
-        found = f"SELECT 1 FROM {each} AS e WHERE e.type IN ({types}) AND e.value = {parameter}"
+        found = f"SELECT 1 FROM {each} AS e WHERE e.type {_is_json_type(item)} AND e.value = {parameter}"
         return f"{kind} AND EXISTS ({found})"
 
     def text_test(self, operator: str, value: str, parameter: str) -> str:
@@ -96,7 +102,8 @@ class SqliteDialect:
         if operator == "contains":
             return f"instr({value}, {parameter}) > 0"
         if operator == "startswith":
-            return f"substr({value}, 1, length({parameter})) = {parameter}"
+            # the bound is implied by the rest, and lets an index start there
+            return f"{value} >= {parameter} AND substr({value}, 1, length({parameter})) = {parameter}"
         fits = f"length({value}) >= length({parameter})"
         return f"{fits} AND substr({value}, length({value}) - length({parameter}) + 1) = {parameter}"
 
@@ -115,13 +122,21 @@ class SqliteDialect:
 
     def json_object(self, members: Sequence[tuple[str, str]]) -> str:
         """The text of a JSON object of names and `json_value` expressions, in order."""
-        return f"json_object({', '.join(f'{_literal(name)}, {value}' for name, value in members)})"
+        first, rest = members[:_MOST_MEMBERS], members[_MOST_MEMBERS:]
+        json = f"json_object({', '.join(f'{_literal(name)}, {value}' for name, value in first)})"
+        while rest:
+            first, rest = rest[:_MOST_MEMBERS], rest[_MOST_MEMBERS:]
+            more = ", ".join(f"{_json_path((name,))}, {value}" for name, value in first)
+            json = f"json_insert({json}, {more})"
+        return json
 
     def json_without(self, json: str, members: Sequence[tuple[str, str]]) -> str:
         """The text of a JSON object without those members whose condition is not true."""
         # a path that is never there in place of the member's leaves the object as it is
         paths = [f"CASE WHEN {when} THEN '$.\"\"' ELSE {_json_path((name,))} END" for name, when in members]
-        return f"json_remove({json}, {', '.join(paths)})"
+        while paths:
+            json, paths = f"json_remove({json}, {', '.join(paths[:_MOST_MEMBERS])})", paths[_MOST_MEMBERS:]
+        return json
 
     def order(self, value: str, descending: bool) -> str:
         """A term of ORDER BY; SQLite takes null as the lowest value by itself."""
@@ -133,13 +148,25 @@ def _literal(text: str) -> str:
 
 
 def _json_path(path: tuple[str, ...]) -> str:
-    return _literal("$" + "".join(f'."{name}"' for name in path))
+    """A path as SQL text; names are written as JSON strings, which is how SQLite reads what is in quotes."""
+    return _literal("$" + "".join(f".{_encode(name).decode()}" for name in path))
+
+
+def _is_json_type(type: FieldType) -> str:
+    """What SQLite's json_type says of values of a type, as the end of a condition; true, 1 and "1" are three."""
+    if type.kind == "json" and type.item is None and type.members is None and type.values is None:
+        return "<> 'null'"
+    if type.kind == "json":
+        return "= 'object'" if type.item is None else "= 'array'"
+    return _JSON_TYPES.get(type.kind, "= 'text'")
 
 
 def _float_text(column: str) -> str:
     """The shorter of 15 and 17 significant digits that reads back as the same double."""
     short, long = f"printf('%!.15g', {column})", f"printf('%!.17g', {column})"
-    return f"CASE WHEN CAST({short} AS REAL) = {column} THEN {short} WHEN {column} IS NOT NULL THEN {long} END"
+    return (
+        f"CASE WHEN CAST({short} AS REAL) = {column} THEN {short} WHEN {column} IS NOT NULL THEN {long} END"
+    )
 
 
 def _decimal_text(column: str, places: int) -> str:

@@ -1,0 +1,62 @@
+"""What differs between databases: how one spells the leaves of a query, and how it keeps values."""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from crudite.schema import FieldType
+from crudite.types import Plain
+
+
+class Dialect(Protocol):
+    """How one database spells the leaves. Every argument that is SQL is a complete expression."""
+
+    name: str
+
+    def store(self, type: FieldType, value: Plain) -> Any:
+        """What is bound for a plain value (for a tuple of them: for the list)."""
+        ...
+
+    def load(self, type: FieldType, value: Any) -> Plain:
+        """The plain value of a column's."""
+        ...
+
+    def parameter(self, number: int, type: FieldType, is_list: bool = False) -> str:
+        """Parameter `number`, from 1."""
+        ...
+
+    def inside(self, column: str, path: tuple[str, ...], type: FieldType) -> str:
+        """The value at a path inside a JSON column (an empty path: the column's own); NULL when it is not there,
+        JSON null, or not of the type: a list where one is declared, an object for members or values."""
+        ...
+
+    def present(self, column: str, path: tuple[str, ...]) -> str:
+        """Whether there is anything at the path, JSON null included."""
+        ...
+
+    def one_of(self, value: str, parameter: str, type: FieldType) -> str:
+        """Whether the value is in the list that is bound to a parameter."""
+        ...
+
+    def holds(self, column: str, path: tuple[str, ...], item: FieldType, parameter: str) -> str:
+        """Whether the JSON list at the path (or the column itself) has the parameter's value as an element."""
+        ...
+
+    def text_test(self, operator: str, value: str, parameter: str) -> str:
+        """`contains icontains startswith istartswith endswith`, by code point; the `i` ones fold ASCII only."""
+        ...
+
+    def json_value(self, column: str, type: FieldType) -> str:
+        """The column's value as an expression that a JSON object takes as it is."""
+        ...
+
+    def json_object(self, members: Sequence[tuple[str, str]]) -> str:
+        """The text of a JSON object of names and `json_value` expressions, in order."""
+        ...
+
+    def json_without(self, json: str, members: Sequence[tuple[str, str]]) -> str:
+        """The text of a JSON object without those members whose condition (SQL) is not true."""
+        ...
+
+    def order(self, value: str, descending: bool) -> str:
+        """A term of ORDER BY, null lowest."""
+        ...
