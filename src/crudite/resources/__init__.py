@@ -1,0 +1,1 @@
+"""What an application declares, and how an action on it is performed."""

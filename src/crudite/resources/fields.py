@@ -1,0 +1,178 @@
+"""What a declaration says of one field: `Field(…)`, references to other resources, and the types that are our own."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, Protocol, TypeAlias, TypeVar, overload
+from uuid import UUID
+
+from crudite.query.tree import Filter
+
+if TYPE_CHECKING:
+    # Type checkers then leave `members: Many["Membership"]` out of the constructor, as it is at run time.
+    from typing import ClassVar as Many
+
+K = TypeVar("K")
+K_co = TypeVar("K_co", covariant=True)
+T_co = TypeVar("T_co", covariant=True)
+
+Visibility: TypeAlias = Literal["public", "private", "secret"]
+OnDelete: TypeAlias = Literal["restrict", "cascade", "clear"]
+
+
+class _Absent:
+    def __repr__(self) -> str:
+        return "<absent>"
+
+
+ABSENT: Any = _Absent()
+"""Stands where nothing was given. Compare with `is`: a default may be a symbol, which refuses `==`."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FieldOptions:
+    """What `Field(…)` was given, unchecked; `constraints` holds those of the limits on values that were given."""
+
+    default: Any = ABSENT
+    default_factory: Callable[[], Any] | None = None
+    constraints: Mapping[str, Any] = field(default_factory=dict)
+    decimal_places: int | None = None
+    unique: bool = False
+    index: bool = False
+    immutable: bool = False
+    read: Filter | None = None
+    write: Filter | None = None
+    visible: Visibility = "public"
+    renamed_from: str | None = None
+    checked: bool = True
+    on_delete: OnDelete = "restrict"
+    by: str | None = None
+    title: str | None = None
+    description: str | None = None
+    examples: tuple[Any, ...] = ()
+
+
+def Field(  # noqa: N802
+    *,
+    default: Any = ABSENT,
+    default_factory: Callable[[], Any] | None = None,
+    min_length: int | None = None,
+    max_length: int | None = None,
+    pattern: str | None = None,
+    gt: Any = None,
+    ge: Any = None,
+    lt: Any = None,
+    le: Any = None,
+    multiple_of: Any = None,
+    decimal_places: int | None = None,
+    unique: bool = False,
+    index: bool = False,
+    immutable: bool = False,
+    read: Filter | None = None,
+    write: Filter | None = None,
+    visible: Visibility = "public",
+    renamed_from: str | None = None,
+    checked: bool = True,
+    on_delete: OnDelete = "restrict",
+    by: str | None = None,
+    title: str | None = None,
+    description: str | None = None,
+    examples: Iterable[Any] = (),
+    init: bool = True,
+) -> Any:
+    """More about a field than its type: `title: str = Field(min_length=1, max_length=200)`.
+
+    - `default`: a plain value (every record gets its own copy), a function without arguments, or a symbol
+      (`me.id`, `now`, `today`); `default_factory`: a function without arguments.
+    - `min_length`, `max_length` (characters, or items of a list), `pattern` (a regular expression that must be
+      found in the text), `gt`, `ge`, `lt`, `le`, `multiple_of`; `decimal_places` of a `Decimal`.
+    - `unique`: no two records have the same value; `index`: records are often searched by it.
+    - `immutable`: can be given only when a record is created.
+    - `read`, `write`: rules, for which records an actor may see or set this field.
+    - `visible`: `"private"` shows it to nobody unless `read` says so; `"secret"` shows it to nobody, ever.
+    - `renamed_from`: the field's former name, so that its values are kept.
+    - For a reference: `checked=False` lets it point at nothing; `on_delete` says what happens to this record
+      when the one it points at is deleted (`"clear"`: the reference becomes null).
+    - For `Many`: `by` names the field of the other resource that points here, when there are several.
+    - `title`, `description`, `examples`: for the documentation of the interface.
+    - `init` is for type checkers only.
+    """
+    given = {
+        "min_length": min_length, "max_length": max_length, "pattern": pattern, "gt": gt, "ge": ge, "lt": lt,
+        "le": le, "multiple_of": multiple_of,
+    }  # fmt: skip
+    return FieldOptions(
+        default=default, default_factory=default_factory, decimal_places=decimal_places, unique=unique, index=index,
+        immutable=immutable, read=read, write=write, visible=visible, renamed_from=renamed_from, checked=checked,
+        on_delete=on_delete, by=by, title=title, description=description, examples=tuple(examples),
+        constraints={name: value for name, value in given.items() if value is not None},
+    )  # fmt: skip
+
+
+class Keyed(Protocol[K_co]):
+    """Whatever has a key."""
+
+    @property
+    def id(self) -> K_co: ...
+
+
+class Ref(Generic[T_co]):
+    """A field that holds the key of a record of another resource: `owner: Ref[Account]`.
+
+    Reading gives the key; a key or a record can be set. `Ref[Account | None]`, or `Ref[Account] | None`, may be
+    null; type checkers let the first be given in the constructor as well.
+    """
+
+    @overload
+    def __get__(self: "Ref[Keyed[K]]", instance: object, owner: Any) -> K: ...
+    @overload
+    def __get__(self: "Ref[Keyed[K] | None]", instance: object, owner: Any) -> K | None: ...
+    def __get__(self, instance: object, owner: Any) -> Any:
+        raise TypeError("Ref is for annotations only")
+
+    def __set__(self, instance: object, value: T_co | UUID | str | int) -> None:
+        raise TypeError("Ref is for annotations only")
+
+
+class Parent(Ref[T_co]):
+    """A reference to the record that this one belongs to, which gives the nested path: `project: Parent[Project]`
+    makes `/projects/{project}/tasks`."""
+
+
+@dataclass(frozen=True, slots=True)
+class ManyOf:
+    """A declared link backwards: the records of `target` whose field `by` points here."""
+
+    target: Any
+    by: str | None = None
+
+
+if not TYPE_CHECKING:
+
+    class Many:
+        """The records of another resource that point here, for rules and queries: `members: Many["Membership"]`.
+
+        It is no field: nothing is stored, and it is no argument of the constructor. When several fields of the
+        other resource point here, `Field(by="project")` names the one that is meant; so does
+        `Many["Membership", "project"]`, which type checkers do not accept.
+        """
+
+        def __class_getitem__(cls, given: Any) -> ManyOf:
+            return ManyOf(*given) if isinstance(given, tuple) else ManyOf(given)
+
+
+@dataclass(frozen=True, slots=True)
+class Special:
+    """Marks the types of our own inside `Annotated`."""
+
+    name: Literal["email", "password", "bigint"]
+
+
+Email: TypeAlias = Annotated[str, Special("email")]
+"""An e-mail address; its domain is kept in lower case. Whether it exists is not looked up."""
+
+Password: TypeAlias = Annotated[str, Special("password")]
+"""A password: hashed with argon2 on the way in, never on the way out. At least 8 characters, unless
+`Field(min_length=…)` says otherwise."""
+
+BigInt: TypeAlias = Annotated[int, Special("bigint")]
+"""An integer of 64 bits, which travels as text, since JavaScript keeps only 53."""

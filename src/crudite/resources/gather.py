@@ -1,0 +1,183 @@
+"""What a class and its bases declare, put together: fields with their resolved annotations, links, options, hooks."""
+
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from typing import Any, TypeVar, get_args, get_origin
+
+from typing_extensions import get_type_hints
+
+from crudite.messages import ACTIONS, ActionName
+from crudite.resources.collect import (
+    SYSTEM_FIELDS,
+    Declaration,
+    HookKind,
+    HookMark,
+    declared_classes,
+    hook_marks,
+    is_class_variable,
+)
+from crudite.resources.declare import Record
+from crudite.resources.fields import ABSENT, FieldOptions, ManyOf
+from crudite.resources.hooks import Hook
+
+_OWN_OPTIONS = ("path", "renamed_from")
+
+
+@dataclass(slots=True)
+class Gathered:
+    """One class, with everything that it inherits. `faults` are sentences; a field that has one is in `broken`
+    and not in `annotations`."""
+
+    cls: type[Any]
+    annotations: dict[str, Any] = field(default_factory=dict)
+    fields: dict[str, FieldOptions] = field(default_factory=dict)
+    links: dict[str, ManyOf] = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict)
+    hooks: dict[tuple[HookKind, ActionName], tuple[Hook, ...]] = field(default_factory=dict)
+    broken: set[str] = field(default_factory=set)
+    faults: list[str] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        """The name of the class."""
+        return self.cls.__name__
+
+    def fault(self, name: str, text: str) -> None:
+        """Notes what is wrong with a field; it is left out from here on."""
+        self.faults.append(f"{self.name}.{name}: {text}.")
+        self.broken.add(name)
+        self.annotations.pop(name, None)
+        self.links.pop(name, None)
+
+
+def gather(cls: type[Any], resources: Mapping[str, type[Any]]) -> Gathered:
+    """All that a class declares, given the application's resources by name."""
+    found = Gathered(cls)
+    hooks: dict[str, tuple[Any, tuple[HookMark, ...]]] = {}
+    for base in declared_classes(cls):
+        declaration: Declaration = base.__declaration__
+        own = base is cls
+        found.options.update({n: v for n, v in declaration.options.items() if own or n not in _OWN_OPTIONS})
+        hooks.update(declaration.hooks)
+        for name in declaration.stray:
+            found.faults.append(f"{base.__name__}.{name}: a field needs an annotation, such as {name}: str.")
+        _annotated(found, base, declaration, resources)
+    _key(found)
+    _hooks(found, hooks.values())
+    return found
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A question for the name that was meant, or nothing."""
+    near = get_close_matches(name, list(known), 1)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def _annotated(
+    found: Gathered, base: type[Any], declaration: Declaration, resources: Mapping[str, type[Any]]
+) -> None:
+    surroundings = _namespace(base, declaration, resources)
+    for name, annotation in declaration.annotations.items():
+        if is_class_variable(annotation):
+            continue
+        found.fields[name] = declaration.fields[name]
+        wrong = _name_fault(name) if base is not Record else None
+        if wrong is not None:
+            found.fault(name, wrong)
+            continue
+        try:
+            resolved = _resolved(annotation, surroundings)
+        except NameError as error:
+            known = [n for n in surroundings if not n.startswith("_")]
+            found.fault(name, f"there is no {error.name!r}{nearest(str(error.name), known)}".rstrip("?"))
+            continue
+        except Exception as error:  # an annotation is the application's code
+            found.fault(name, f"the annotation cannot be read: {error}")
+            continue
+        if isinstance(resolved, ManyOf):
+            found.links[name] = ManyOf(resolved.target, declaration.fields[name].by or resolved.by)
+        else:
+            found.annotations[name] = resolved
+            _check_options(found, name, declaration.fields[name])
+
+
+def _namespace(
+    base: type[Any], declaration: Declaration, resources: Mapping[str, type[Any]]
+) -> dict[str, Any]:
+    """What the names in annotations mean: the surroundings of the class, then the application's resources.
+
+    Where the surroundings hold another class of the same name that the application does not have (a module may
+    declare several applications), the application's own is meant.
+    """
+    module = sys.modules.get(base.__module__)
+    around = {**vars(module), **declaration.names} if module is not None else dict(declaration.names)
+    own = set(resources.values())
+    for name, resource in resources.items():
+        there = around.get(name, ABSENT)
+        if there is ABSENT or (isinstance(there, type) and issubclass(there, Record) and there not in own):
+            around[name] = resource
+    around.setdefault(base.__name__, base)
+    return around
+
+
+def _resolved(annotation: Any, surroundings: dict[str, Any]) -> Any:
+    if isinstance(annotation, ManyOf):
+        return ManyOf(_resolved(annotation.target, surroundings), annotation.by)
+    holder = type("Holder", (), {"__annotations__": {"it": annotation}})
+    resolved = get_type_hints(holder, globalns=surroundings, localns={}, include_extras=True)["it"]
+    return _resolved(resolved, surroundings) if isinstance(resolved, ManyOf) else resolved
+
+
+def _name_fault(name: str) -> str | None:
+    if name in SYSTEM_FIELDS:
+        return "every record has this field; it cannot be declared"
+    if name == "where":
+        return "`where` is the one reserved name, since Task.where(…) makes a query; call the field otherwise"
+    if "__" in name:
+        return "two underscores join the names of a path, so a field's name cannot hold them"
+    return "a field's name starts with a letter" if name.startswith("_") else None
+
+
+def _check_options(found: Gathered, name: str, options: FieldOptions) -> None:
+    if options.default is not ABSENT and options.default_factory is not None:
+        found.fault(name, "it has a default and a default_factory; give one")
+    elif hook_marks(options.default):
+        found.fault(name, "a method has the same name; call one of them otherwise")
+    elif options.by is not None:
+        found.fault(name, "`by` is for Many only")
+
+
+def _key(found: Gathered) -> None:
+    """Puts the type of the key in place of the parameter of `Record[K]`."""
+    if not isinstance(found.annotations.get("id"), TypeVar):
+        return
+    for base in found.cls.__mro__:
+        for original in vars(base).get("__orig_bases__", ()):
+            if get_origin(original) is Record and not isinstance(get_args(original)[0], TypeVar):
+                found.annotations["id"] = get_args(original)[0]
+                return
+    found.fault(
+        "id", "the class says which type its key has: Record[str], Record[int], or Resource for a UUID"
+    )
+
+
+def _hooks(found: Gathered, declared: Iterable[tuple[Any, tuple[HookMark, ...]]]) -> None:
+    hooks: dict[tuple[HookKind, ActionName], list[Hook]] = {}
+    for function, marks in declared:
+        for mark in marks:
+            _check_actions(found, function.__name__, mark.kind, mark.actions)
+            for action in ACTIONS:
+                if action in mark.actions:
+                    hooks.setdefault((mark.kind, action), []).append(Hook.of(function))
+    found.hooks = {place: tuple(functions) for place, functions in hooks.items()}
+
+
+def _check_actions(found: Gathered, name: str, kind: str, actions: Sequence[Any]) -> None:
+    if not actions:
+        found.faults.append(f"{found.name}.{name}: @{kind} names no action, such as @{kind}('update').")
+    for action in actions:
+        if action not in ACTIONS:
+            hint = nearest(str(action), ACTIONS) or f"; there are {', '.join(ACTIONS)}"
+            found.faults.append(f"{found.name}.{name}: there is no action {action!r}{hint.rstrip('?')}.")
