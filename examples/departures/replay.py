@@ -2,7 +2,7 @@
 
 It follows one record, the clock, which the page's buttons write too. While the clock runs, it moves
 the clock on and writes the steps that fell due. When somebody moves the clock back, it makes every
-flight what it was then. It keeps nothing: stop it, start it again, and it goes on.
+flight what it was then. It keeps nothing: stop it, start it again, and it goes on where the clock is.
 """
 
 import asyncio
@@ -72,49 +72,58 @@ def next_tick(clock: Json, end: datetime) -> tuple[float, datetime]:
     """How many seconds to wait, and what time it is then."""
     speed = clock["minutes_per_second"]
     seconds = max(SHORTEST_TICK, 1 / speed)
-    now = datetime.fromisoformat(clock["at"])
-    return seconds, min(end, now + timedelta(minutes=seconds * speed))
+    return seconds, min(end, time_of(clock) + timedelta(minutes=seconds * speed))
 
 
 async def play(wire: Wire, day: Day) -> None:
     """Follow the clock until the connection breaks, which raises ConnectionError."""
     clocks = await wire.subscribe("clocks", {"where": {"id": CLOCK}})
     if CLOCK not in clocks.records:
+        await restore(wire, day, START)
         await wire.call("clocks.create", data={"id": CLOCK, "at": on_the_wire(START)})
         await clocks.change()
-    cancelled = await wire.subscribe("flights", {"where": {"status": "cancelled", "on_board": True}})
-    await write(wire, differing(await everything(wire), day.at(time_of(clocks))))
-    played = time_of(clocks)
+    by_hand = {"where": {"status": "cancelled", "on_board": True}, "fields": ["id"], "limit": PAGE}
+    cancelled = await wire.subscribe("flights", by_hand)
+    played = time_of(clocks.records[CLOCK])
     while True:
-        await tick(wire, clocks, day.end)
-        now = time_of(clocks)
+        clock = clocks.records[CLOCK]
+        now = time_of(clock)
         if now < played:
-            await write(wire, differing(await everything(wire), day.at(now)))
-        else:
-            await write(wire, merged(day.between(played, now), cancelled.records))
+            await restore(wire, day, now)
+        await write(wire, merged(day.between(played, now), cancelled.records))
         played = now
+        if not clock["running"] or now >= day.end:
+            await clocks.change()
+            continue
+        seconds, then = next_tick(clock, day.end)
+        await asyncio.sleep(seconds)
+        if clocks.records[CLOCK]["version"] == clock["version"]:
+            # The flights first: where the clock stands, everything before it is written.
+            await write(wire, merged(day.between(now, then), cancelled.records))
+            played = then if await move(wire, clocks, clock["version"], then) else now
 
 
-def time_of(clocks: LiveSet) -> datetime:
-    return datetime.fromisoformat(clocks.records[CLOCK]["at"])
+def time_of(clock: Json) -> datetime:
+    return datetime.fromisoformat(clock["at"])
 
 
-async def tick(wire: Wire, clocks: LiveSet, end: datetime) -> None:
-    """Wait for the next time: the one that the running clock comes to, or the one that somebody set."""
-    clock = clocks.records[CLOCK]
-    if not clock["running"] or time_of(clocks) >= end:
-        await clocks.change()
-        return
-    seconds, now = next_tick(clock, end)
-    await asyncio.sleep(seconds)
+async def move(wire: Wire, clocks: LiveSet, version: int, then: datetime) -> bool:
+    """Move the clock on, unless somebody has set it meanwhile: then they are right, and nothing moves."""
     try:
-        # With the version: whoever moved the clock meanwhile is right, and this tick is void.
-        await wire.call("clocks.update", key=CLOCK, data={"at": on_the_wire(now)}, version=clock["version"])
+        await wire.call("clocks.update", key=CLOCK, data={"at": on_the_wire(then)}, version=version)
+        moved = True
     except Failed as failed:
         if failed.status not in (409, 412):
             raise
-    while clocks.records[CLOCK]["version"] <= clock["version"]:
+        moved = False
+    while clocks.records[CLOCK]["version"] <= version:
         await clocks.change()
+    return moved
+
+
+async def restore(wire: Wire, day: Day, now: datetime) -> None:
+    """Make every flight what it was at a time, whatever was done to it since."""
+    await write(wire, differing(await everything(wire), day.at(now)))
 
 
 async def everything(wire: Wire) -> list[Json]:
