@@ -25,8 +25,9 @@ from crudite.live import Engine
 from crudite.messages import ANONYMOUS, Response
 from crudite.pipeline import Middleware, Pipeline, Step
 from crudite.resources.actions import Actions
+from crudite.resources.compile import compile_resources
 from crudite.resources.declare import Record
-from crudite.resources.definition import Definitions, compile_resources
+from crudite.resources.definition import Definitions
 from crudite.resources.handlers import Handler, HandlerKind, perform_handler
 from crudite.resources.hooks import call
 from crudite.resources.records import Records
@@ -72,7 +73,7 @@ class App:
         self.handlers: dict[str, Handler] = {}
         self.store = self._store(store)
         self.hosts = tuple(hosts) if hosts is not None else None
-        self._identify = Identification(auth)
+        self.identify = Identification(auth)
         self._interfaces = tuple(interfaces) if interfaces is not None else default_interfaces()
         self._provide = provide or {}
         self._provided: dict[Any, Any] = {}
@@ -80,7 +81,7 @@ class App:
         self._middleware: list[Middleware] = []
         self._error_handlers: list[tuple[type[Exception], Callable[..., Any]]] = []
         self._files: list[tuple[str, Files]] = []
-        self.pipeline = Pipeline(self._identify, self._middleware, self._error_handlers, self._perform)
+        self.pipeline = Pipeline(self.identify, self._middleware, self._error_handlers, self._perform)
         self._running: AsyncExitStack | None = None
         self._starting: asyncio.Lock | None = None
         self._router: Router | None = None
@@ -209,7 +210,7 @@ class App:
     @property
     def is_private(self) -> bool:
         """Whether answers can depend on who asks."""
-        return self._identify.is_needed
+        return self.identify.is_needed
 
     @property
     def routes(self) -> Router:

@@ -1,8 +1,9 @@
 """The interface port, and the routes that interfaces put into an application."""
 
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, MutableMapping
 from typing import Any, Protocol, TypeAlias
 
+from crudite.auth import Identification
 from crudite.live import Engine
 from crudite.pipeline import Pipeline
 from crudite.resources.definition import Definitions
@@ -43,6 +44,10 @@ class Router:
         """The endpoints below a path, by method, and the values of its parameters; None for an unknown path."""
         return _find(self._root, [segment for segment in path.split("/") if segment], 0, ())
 
+    def __iter__(self) -> Iterator[tuple[tuple[str, ...], Mapping[str, str]]]:
+        """Every path that has endpoints, as its segments (a parameter is `{key}`), and the owner of each method."""
+        return _walk(self._root, ())
+
 
 class _Node:
     __slots__ = ("endpoints", "literal", "owners", "parameter")
@@ -76,17 +81,35 @@ def _find(
     return _find(node.parameter, segments, index + 1, (*found, segments[index]))
 
 
+def _walk(node: _Node, above: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Mapping[str, str]]]:
+    if node.endpoints:
+        yield above, node.owners
+    for segment, child in node.literal.items():
+        yield from _walk(child, (*above, segment))
+    if node.parameter is not None:
+        yield from _walk(node.parameter, (*above, "{key}"))
+
+
 class Host(Protocol):
     """What an application lends to its interfaces."""
 
     definitions: Definitions
     handlers: dict[str, Handler]
     pipeline: Pipeline
+    identify: Identification
     engine: Engine
     sealer: Sealer
     limits: "Limits"
     is_private: bool
     """Whether answers can depend on who asks, so that no shared cache may keep them."""
+    title: str
+    mode: str
+    """`dev` while somebody works on the application, else `run`."""
+
+    @property
+    def routes(self) -> Router:
+        """What answers which path."""
+        ...
 
     def performer(self, request: Request) -> Any:
         """The records API's way to act as the actor of a request."""

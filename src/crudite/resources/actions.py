@@ -5,6 +5,7 @@ from typing import Any, cast
 
 import msgspec
 
+from crudite.errors import NotFound
 from crudite.messages import Listed, Live, Response
 from crudite.query.parse import WrittenQuery
 from crudite.resources.access import Rulebook
@@ -54,7 +55,7 @@ class RequestPerformer:
         self._actions = actions
         self._request = request
 
-    async def list(self, resource: type[Any], query: WrittenQuery) -> list[Any]:
+    async def select(self, resource: type[Any], query: WrittenQuery) -> list[Any]:
         """The records of a query; without a limit of its own, all of them."""
         request = self._derived("list", resource, query=query)
         definition = cast(Definition, request.definition)
@@ -87,7 +88,7 @@ class RequestPerformer:
     def _derived(self, action: Any, resource: type[Any], *, key: Any = None, **more: Any) -> Request:
         definition = self._actions.definitions[resource]
         request = self._request
-        plain: Key | None = None if key is None else definition.key_of(key)
+        plain: Key | None = None if key is None else _plain_key(definition, key)
         return Request(
             action, definition.path, definition=definition, key=plain, actor=request.actor, id=request.id,
             credentials=request.credentials, interface=request.interface, headers=request.headers,
@@ -95,3 +96,12 @@ class RequestPerformer:
         )  # fmt: skip
 
 
+
+
+def _plain_key(definition: Definition, key: Any) -> Key:
+    """A key as plain data, from Python or plain. Raises NotFound for what can be no key of the resource."""
+    try:
+        plain: Key = definition.schema.key_field.type.check(key)
+    except ValueError:
+        raise NotFound(f"There is no {definition.name} with the key {key!r}.") from None
+    return plain

@@ -99,9 +99,10 @@ async def perform_handler(handler: Handler, request: Request, actions: Actions, 
 
 async def _of_query(result: "Query[Any] | Count", request: Request, actions: Actions) -> Response:
     counts = isinstance(result, Count)
-    definition: Definition = actions.definitions[result.resource]
+    query = result.query if isinstance(result, Count) else result
+    definition: Definition = actions.definitions[query.resource]
     asked = Request(
-        "list", request.name, definition=definition, query=result.written, actor=request.actor, id=request.id,
+        "list", request.name, definition=definition, query=query.written, actor=request.actor, id=request.id,
         interface=request.interface, is_live=request.is_live, performers=request.performers,
     )  # fmt: skip
     if request.is_live:

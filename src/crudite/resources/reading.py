@@ -88,7 +88,8 @@ class Reading:
         if trusted or not self._has_etag(selection):
             return self._listed(await self._store.page(plan), plan, query, None)
         pages = await self._store.read([plan])
-        etag = self._sealer.digest(f"{self._identity(selection, sort)} {plan[1:]!r} {pages.position.token!r}")
+        asked = (plan.limit, plan.start, plan.backwards, plan.offset, plan.total, pages.position.token)
+        etag = self._sealer.digest(f"{self._identity(selection, sort)} {asked!r}")
         return self._listed(pages.pages[0], plan, query, etag)
 
     async def count(self, request: Request) -> int:

@@ -19,7 +19,7 @@ R = TypeVar("R", bound="Record[Any]")
 class Performer(Protocol):
     """Performs actions for somebody; made by the application."""
 
-    async def list(self, resource: type[R], query: WrittenQuery) -> list[R]: ...
+    async def select(self, resource: type[R], query: WrittenQuery) -> list[R]: ...
     async def count(self, resource: type[Any], query: WrittenQuery) -> int: ...
     async def read(self, resource: type[R], key: Any) -> R: ...
     async def write(self, intents: "Sequence[Intent]") -> "list[Any]": ...
@@ -47,12 +47,13 @@ class Records:
     async def list(self, query: "Query[R] | type[R]") -> list[R]:
         """The records of a query, or of a whole class, in order; without a limit of its own, all of them."""
         if isinstance(query, Query):
-            return await self._performer.list(query.resource, query.written)
-        return await self._performer.list(query, EMPTY)
+            return await self._performer.select(query.resource, query.written)
+        return await self._performer.select(query, EMPTY)
 
     async def count(self, query: "Query[Any] | Count | type[Any]") -> int:
         """How many records a query holds."""
-        if isinstance(query, Query | Count):
+        query = query.query if isinstance(query, Count) else query
+        if isinstance(query, Query):
             return await self._performer.count(query.resource, query.written)
         return await self._performer.count(query, EMPTY)
 

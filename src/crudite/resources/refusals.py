@@ -1,7 +1,16 @@
 """What a store refused, as the problem that the asker is told."""
 
 from crudite.changes import Refused
-from crudite.errors import Conflict, Fault, Forbidden, Invalid, NotFound, NotUnique, PreconditionFailed, Problem
+from crudite.errors import (
+    Conflict,
+    Fault,
+    Forbidden,
+    Invalid,
+    NotFound,
+    NotUnique,
+    PreconditionFailed,
+    Problem,
+)
 from crudite.resources.definition import Definition
 from crudite.resources.request import Request
 

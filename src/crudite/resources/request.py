@@ -6,12 +6,20 @@ from typing import Any, Literal, TypeAlias
 
 from crudite.messages import ANONYMOUS, Actor, Credentials
 from crudite.query.parse import EMPTY, WrittenQuery
-from crudite.query.tree import Filter
+from crudite.query.tree import And, Condition, Filter
 from crudite.resources.definition import Definition
 from crudite.resources.records import Batch, Intent, Performer, Records
 from crudite.types import Key, PlainRecord
 
 AnyAction: TypeAlias = Literal["list", "read", "create", "replace", "update", "delete", "call"]
+
+def _parent_field(definition: Definition, parent: Definition) -> str:
+    for name in definition.parents:
+        reference = definition.schema.fields[name].reference
+        if reference is not None and reference.target == parent.schema.name:
+            return name
+    raise LookupError(f"{definition.name} has no parent {parent.name}")
+
 
 Performers: TypeAlias = "Callable[[Request], Performer]"
 """Makes the performer that acts as the actor of a request."""
@@ -27,6 +35,19 @@ class Nesting:
     filter: Filter
     values: PlainRecord
     parents: tuple[tuple[Definition, Key], ...]
+
+    @classmethod
+    def below(cls, definition: Definition, parents: tuple[tuple[Definition, Key], ...]) -> "Nesting":
+        """The nesting of a resource below some parents, outermost first: each must belong to the one before it."""
+        conditions: list[Filter] = []
+        path: tuple[str, ...] = ()
+        child = definition
+        for parent, key in reversed(parents):
+            path = (*path, _parent_field(child, parent))
+            conditions.append(Condition(path, "eq", key))
+            child = parent
+        own, key = parents[-1]
+        return cls(And(tuple(conditions)), {_parent_field(definition, own): key}, parents)
 
 
 class Request:

@@ -134,7 +134,7 @@ class Writing:
     ) -> Prepared:
         schema, actor = definition.schema, request.actor
         check, _ = self._field_rules(rules, given, actor)
-        values = {**definition.make_defaults(actor, now), **given}
+        values = {**definition.make_defaults(actor, now, given), **given}
         if schema.key not in values and schema.key_field.type.kind == "uuid":
             values[schema.key] = uuid7()
         draft = None
@@ -143,7 +143,7 @@ class Writing:
             draft = definition.from_plain(values)
             for hook in hooks:
                 await run_hook(hook, draft, request, None)
-            values = definition.to_plain(draft)
+            values = definition.validated(definition.to_plain(draft))
         await hash_passwords(definition, values)
         write = Write(
             action="create",
@@ -170,7 +170,7 @@ class Writing:
             _keep_immutable(definition, old, values)
         check, guards = self._field_rules(rules, values if old is None else _changed(old, values), actor)
         if action == "replace":
-            values = {**definition.make_defaults(actor, now), **values}
+            values = {**definition.make_defaults(actor, now, values), **values}
             for name in definition.immutable:
                 values.pop(name, None)
         draft = None
@@ -179,7 +179,7 @@ class Writing:
             stored = definition.from_plain(old)
             for hook in hooks:
                 await run_hook(hook, draft, request, stored)
-            values = _changed(old, definition.to_plain(draft))
+            values = definition.validated(_changed(old, definition.to_plain(draft)))
         await hash_passwords(definition, values)
         write = Write(
             action="update",

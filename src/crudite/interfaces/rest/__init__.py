@@ -3,7 +3,7 @@
 from crudite.interfaces.base import Host, Router
 from crudite.interfaces.rest.handlers import HandlerEndpoints
 from crudite.interfaces.rest.resources import ResourceEndpoints
-from crudite.resources.definition import Definition, Definitions
+from crudite.interfaces.subscribing import nested_paths
 
 _ITEM_METHODS = ("GET", "PUT", "PATCH", "DELETE")
 
@@ -20,8 +20,8 @@ class Rest:
         """Adds the routes of every resource and handler."""
         faults: list[str] = []
         for definition in host.definitions:
-            for chain in paths_to(definition, host.definitions):
-                faults += self._mount_resource(host, router, definition, chain)
+            for chain, base in nested_paths(definition, host.definitions, self.prefix):
+                faults += self._mount_resource(ResourceEndpoints(host, definition, chain), router, base, definition.name)
         for handler in host.handlers.values():
             endpoints = HandlerEndpoints(host, handler)
             taken = router.add(f"{self.prefix}/{handler.name}", [endpoints.method], endpoints.call, handler.name)
@@ -29,12 +29,7 @@ class Rest:
                 faults.append(f"The handler {handler.name!r} and {taken} both answer {self.prefix}/{handler.name}.")
         return faults
 
-    def _mount_resource(
-        self, host: Host, router: Router, definition: Definition, chain: tuple[Definition, ...]
-    ) -> list[str]:
-        endpoints = ResourceEndpoints(host, definition, chain)
-        base = self.prefix + "".join(f"/{parent.path}/{{key}}" for parent in chain) + f"/{definition.path}"
-        owner = definition.name
+    def _mount_resource(self, endpoints: ResourceEndpoints, router: Router, base: str, owner: str) -> list[str]:
         routes = [
             (base, ("GET", "POST", "QUERY"), endpoints.collection),
             (f"{base}/query", ("POST",), endpoints.query),
@@ -42,20 +37,3 @@ class Rest:
         ]
         taken = [(path, router.add(path, methods, endpoint, owner)) for path, methods, endpoint in routes]
         return [f"{owner} and {other} both answer {path}; give one of them a path=." for path, other in taken if other]
-
-
-def paths_to(definition: Definition, definitions: Definitions) -> list[tuple[Definition, ...]]:
-    """The chains of parents under which a resource is found: () at the top, (projects,) below a project."""
-    chains: list[tuple[Definition, ...]] = [] if definition.only_nested else [()]
-    for name in definition.parents:
-        reference = definition.schema.fields[name].reference
-        assert reference is not None
-        parent = definitions.by_name[reference.target]
-        if parent is definition:
-            continue
-        above = paths_to(parent, definitions)
-        chains += [(*chain, parent) for chain in above if definition not in chain]
-    return chains
-
-
-__all__ = ["Rest", "paths_to"]

@@ -5,7 +5,7 @@ from typing import Any
 from crudite.errors import Fault, Malformed
 from crudite.interfaces.base import Host, Receive, Scope, Send
 from crudite.interfaces.http import decode_json, read_body
-from crudite.interfaces.rest.answers import Exchange, check_content_type, page_links, serve
+from crudite.interfaces.rest.answers import Exchange, check_content_type, serve
 from crudite.messages import Answered, Found, Listed
 from crudite.resources.handlers import Handler
 from crudite.resources.request import Request
@@ -37,8 +37,7 @@ class HandlerEndpoints:
         )  # fmt: skip
         response = await self._host.pipeline(request)
         assert isinstance(response, Answered | Found | Listed)
-        headers = page_links(response, exchange.scope) if isinstance(response, Listed) else []
-        await exchange.answer(200, response.json, headers)
+        await exchange.answer(200, response.json, [])
 
 
 def url_arguments(parameters: list[tuple[str, str]]) -> dict[str, Any]:

@@ -18,7 +18,6 @@ from crudite.interfaces.rest.answers import (
 )
 from crudite.messages import Found, Listed, Written
 from crudite.query.parse import EMPTY, WrittenQuery, parse_json, parse_url
-from crudite.query.tree import And, Condition, Filter
 from crudite.resources.definition import Definition
 from crudite.resources.request import AnyAction, Nesting, Request
 from crudite.types import Key
@@ -152,15 +151,9 @@ class ResourceEndpoints:
         return _key_in(text, self._definition)
 
     def _nesting(self, above: tuple[str, ...]) -> Nesting:
-        parents = tuple((d, _key_in(text, d)) for d, text in zip(self._chain, above, strict=True))
-        conditions: list[Filter] = []
-        path: tuple[str, ...] = ()
-        below = self._definition
-        for parent, key in reversed(parents):
-            path = (*path, _parent_field(below, parent))
-            conditions.append(Condition(path, "eq", key))
-            below = parent
-        return Nesting(And(tuple(conditions)), {_parent_field(self._definition, self._chain[-1]): parents[-1][1]}, parents)
+        return Nesting.below(
+            self._definition, tuple((d, _key_in(text, d)) for d, text in zip(self._chain, above, strict=True))
+        )
 
     def _location(self, scope: Scope, key: Key) -> str:
         path: str = scope["path"].rstrip("/")
@@ -173,14 +166,6 @@ def _key_in(text: str, definition: Definition) -> Key:
     except ValueError:
         raise NotFound(f"There is no {definition.name} with the key {text!r}.") from None
     return key
-
-
-def _parent_field(definition: Definition, parent: Definition) -> str:
-    for name in definition.parents:
-        reference = definition.schema.fields[name].reference
-        if reference is not None and reference.target == parent.schema.name:
-            return name
-    raise AssertionError(f"{definition.name} has no parent {parent.name}")
 
 
 def _shown_only(exchange: Exchange) -> WrittenQuery:

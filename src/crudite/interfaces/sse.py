@@ -1,0 +1,285 @@
+"""Server-sent events (WHATWG HTML, section 9.2): a live query as an event stream.
+
+Every event has an `id:`, so that a client that was cut off after any of them resumes exactly: it is the last
+position complete before the event; only the last event of a frame carries the frame's own. The id holds the
+cursor and a key that proves at a resume that the same is asked for with the same rights.
+"""
+
+import asyncio
+import hashlib
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
+
+from crudite.changes import ResetReason
+from crudite.errors import Fault, Malformed, NotFound, Problem, TooManyRequests
+from crudite.interfaces.base import Host, Receive, Router, Scope, Send
+from crudite.interfaces.events import changed_json, encode, sort_json
+from crudite.interfaces.http import (
+    Headers,
+    credentials_of,
+    decode_json,
+    new_request_id,
+    parameters_of,
+    read_headers,
+    send_problem,
+)
+from crudite.interfaces.subscribing import live_query, nested_paths
+from crudite.live import Connection, Frame, Subscription
+from crudite.messages import Live, LiveQuery
+from crudite.query.parse import parse_url
+from crudite.resources.definition import Definition
+from crudite.resources.handlers import Handler
+from crudite.resources.request import Nesting, Request
+from crudite.types import Key, Plain
+
+_RESUMING = ("cursor", "last_event_id")
+_HEADERS = [
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-store"),
+    (b"x-accel-buffering", b"no"),
+    (b"x-content-type-options", b"nosniff"),
+]
+
+
+class Sse:
+    """The server-sent events interface, below `prefix`."""
+
+    name = "sse"
+
+    def __init__(self, prefix: str = "") -> None:
+        self.prefix = prefix.rstrip("/")
+
+    def mount(self, host: Host, router: Router) -> list[str]:
+        """Adds a stream beside every list, record and reading handler, and one for several queries."""
+        streams = _Streams(host)
+        taken = [router.add(f"{self.prefix}/subscribe", ["GET"], streams.several, "the event stream")]
+        for definition in host.definitions:
+            for chain, base in nested_paths(definition, host.definitions, self.prefix):
+                endpoint = streams.records(definition, chain)
+                single = streams.records(definition, chain, single=True)
+                taken.append(router.add(f"{base}/subscribe", ["GET"], endpoint, definition.name))
+                taken.append(router.add(f"{base}/{{key}}/subscribe", ["GET"], single, definition.name))
+                router.add(base, ["STREAM"], endpoint, definition.name)
+                router.add(f"{base}/{{key}}", ["STREAM"], single, definition.name)
+        for handler in host.handlers.values():
+            if handler.kind == "read":
+                path = f"{self.prefix}/{handler.name}"
+                taken.append(router.add(f"{path}/subscribe", ["GET"], streams.handler(handler), handler.name))
+                router.add(path, ["STREAM"], streams.handler(handler), handler.name)
+        return [f"{owner} has the path of an event stream already." for owner in taken if owner]
+
+
+class _Streams:
+    """Makes the endpoints that stream."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+
+    def records(self, definition: Definition, chain: tuple[Definition, ...], *, single: bool = False) -> Any:
+        """The endpoint for the records of a resource, or for one of them."""
+
+        async def endpoint(scope: Scope, receive: Receive, send: Send, keys: tuple[str, ...]) -> None:
+            def make(request_id: str, headers: Headers) -> list[tuple[str, Request]]:
+                plain = [_key(d, text) for d, text in zip((*chain, definition), keys, strict=False)]
+                query = parse_url(_without_resuming(scope))
+                key = plain.pop() if single else None
+                nesting = Nesting.below(definition, tuple(zip(chain, plain, strict=True))) if chain else None
+                request = self._request("list", definition.path, request_id, headers, scope)
+                request.definition, request.query, request.key, request.nesting = definition, query, key, nesting
+                return [("", request)]
+
+            await self._stream(scope, receive, send, make, named=False)
+
+        return endpoint
+
+    def handler(self, handler: Handler) -> Any:
+        """The endpoint for the query of a handler."""
+
+        async def endpoint(scope: Scope, receive: Receive, send: Send, _: tuple[str, ...]) -> None:
+            def make(request_id: str, headers: Headers) -> list[tuple[str, Request]]:
+                request = self._request("call", handler.name, request_id, headers, scope)
+                request.args = _arguments(_without_resuming(scope))
+                return [("", request)]
+
+            await self._stream(scope, receive, send, make, named=False)
+
+        return endpoint
+
+    async def several(self, scope: Scope, receive: Receive, send: Send, _: tuple[str, ...]) -> None:
+        """`GET /subscribe?queries={…}`: several queries on one stream."""
+
+        def make(request_id: str, headers: Headers) -> list[tuple[str, Request]]:
+            given = dict(parameters_of(scope)).get("queries", "")
+            queries = decode_json(given.encode()) if given else None
+            if not isinstance(queries, dict) or not queries:
+                fault = Fault("bad_value", "queries takes a JSON object of name to subscription.", parameter="queries")
+                raise Malformed(faults=[fault])
+            if len(queries) > self._host.limits.subscriptions:
+                raise TooManyRequests(f"A stream has at most {self._host.limits.subscriptions} queries.")
+            base = self._request("list", "", request_id, headers, scope)
+            return [(name, live_query(self._host, base, asked)) for name, asked in queries.items()]
+
+        await self._stream(scope, receive, send, make, named=True)
+
+    def _request(self, action: Any, name: str, request_id: str, headers: Headers, scope: Scope) -> Request:
+        return Request(
+            action, name, credentials=credentials_of(headers, scope), headers=headers, interface="sse",
+            id=request_id, is_live=True, performers=self._host.performer,
+        )  # fmt: skip
+
+    async def _stream(self, scope: Scope, receive: Receive, send: Send, make: Any, *, named: bool) -> None:
+        headers = read_headers(scope)
+        request_id = headers.get("x-request-id", "")[:64] or new_request_id()
+        try:
+            requests = make(request_id, headers)
+            queries = [(name, await self._live(request)) for name, request in requests]
+            resume = _resume_id(scope, headers)
+            keys = {name: self._host.engine.key(query) for name, query in queries}
+            connection = self._host.engine.connect(_EventFormat(keys, named))
+        except Problem as problem:
+            return await send_problem(send, problem, request_id)
+        try:
+            await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
+            await self._serve(connection, queries, keys, resume, receive, send)
+        finally:
+            connection.close()
+
+    async def _serve(
+        self, connection: Connection, queries: Sequence[tuple[str, LiveQuery]], keys: Mapping[str, str],
+        resume: str | None, receive: Receive, send: Send,
+    ) -> None:  # fmt: skip
+        connection.send(f"retry: {self._host.engine.retry_in()}\n\n".encode())
+        cursor, _, proof = (resume or "").partition("~")
+        same = proof == _proof(keys)
+        async with asyncio.TaskGroup() as tasks:
+            watching = tasks.create_task(_until_gone(receive, connection))
+            for name, query in queries:
+                key = keys[name] if same else "other"
+                await connection.subscribe(name, query, cursor=cursor or None, key=key if cursor else None)
+            async for parts in connection.messages():
+                await send({"type": "http.response.body", "body": b"".join(parts), "more_body": True})
+            watching.cancel()
+        await send({"type": "http.response.body", "body": b""})
+
+    async def _live(self, request: Request) -> LiveQuery:
+        response = await self._host.pipeline(request)
+        assert isinstance(response, Live)
+        return response.query
+
+
+class _EventFormat:
+    """Turns facts into events (`live.Format`). With `named` queries every event says which one it is of."""
+
+    heartbeat = 15.0
+
+    def __init__(self, keys: Mapping[str, str], named: bool) -> None:
+        self._named = named
+        self._proof = _proof(keys)
+
+    @property
+    def share(self) -> Hashable:
+        return ("sse", self._proof)
+
+    def address(self, name: str) -> Hashable:
+        return name
+
+    def frame(self, frame: Frame, to: Subscription, before: str, after: str | None) -> Sequence[bytes]:
+        events = self._events(frame, to)
+        last = len(events) - 1
+        return [
+            self._event(kind, data, after if after is not None and index == last else before)
+            for index, (kind, data) in enumerate(events)
+        ]
+
+    def missed(self, frame: Frame, to: Subscription, before: str, after: str) -> Sequence[bytes]:
+        # With several queries on one stream the others may not have caught up yet, so only `ready` moves the id.
+        return self.frame(frame, to, before, None if self._named else after)
+
+    def commit(self, cursor: str) -> bytes:
+        return f"id: {cursor}~{self._proof}\n\n".encode()
+
+    def snapshot(self, to: Subscription, records: Sequence[str]) -> bytes:
+        return b"".join(self._event("added", self._record(to, text), None) for text in records)
+
+    def value(self, to: Subscription, value: Plain) -> bytes:
+        return self._event("value", self._data(to, f'"value":{encode(value)}'), None)
+
+    def ready(self, to: Subscription, cursor: str) -> bytes:
+        return self._event("ready", self._data(to, f'"sort":{sort_json(to.query)}'), cursor)
+
+    def reset(self, to: Subscription, reason: ResetReason) -> bytes:
+        return self._event("reset", self._data(to, f'"reason":{encode(reason)}'), None)
+
+    def problem(self, to: Subscription, problem: Problem) -> bytes:
+        return self._event("problem", self._data(to, f'"problem":{encode(problem.as_json())}'), None)
+
+    def acks(self, calls: Sequence[Plain]) -> bytes:
+        return b""
+
+    def ping(self) -> bytes:
+        return b":\n"  # no empty line behind it: some clients take that for an event
+
+    def bye(self, retry_in: int) -> bytes:
+        return f"retry: {retry_in}\n\n".encode()
+
+    def _events(self, frame: Frame, to: Subscription) -> list[tuple[str, str]]:
+        if isinstance(frame.value, int):
+            return [("value", self._data(to, f'"value":{encode(frame.value)}'))]
+        events = [("removed", self._data(to, f'"key":{encode(key)}')) for key in frame.removed]
+        events += [("added", self._record(to, text)) for text in frame.added]
+        events += [("changed", self._data(to, changed_json(changed)[1:-1])) for changed in frame.changed]
+        if frame.order is not None:
+            events.append(("order", self._data(to, f'"keys":{encode(frame.order)}')))
+        return events
+
+    def _record(self, to: Subscription, text: str) -> str:
+        return f'{{"query":{encode(to.name)},"record":{text}}}' if self._named else text
+
+    def _data(self, to: Subscription, members: str) -> str:
+        return f'{{"query":{encode(to.name)},{members}}}' if self._named else f"{{{members}}}"
+
+    def _event(self, kind: str, data: str, cursor: str | None) -> bytes:
+        id = "0" if cursor is None else f"{cursor}~{self._proof}"
+        return f"event: {kind}\nid: {id}\ndata: {data}\n\n".encode()
+
+
+def _proof(keys: Mapping[str, str]) -> str:
+    """A short hash of the keys of all queries of a stream."""
+    text = "\n".join(f"{name}={key}" for name, key in sorted(keys.items()))
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def _resume_id(scope: Scope, headers: Headers) -> str | None:
+    given = headers.get("last-event-id") or dict(parameters_of(scope)).get("last_event_id")
+    given = given or dict(parameters_of(scope)).get("cursor")
+    return given if given and given != "0" else None
+
+
+def _without_resuming(scope: Scope) -> list[tuple[str, str]]:
+    return [(name, value) for name, value in parameters_of(scope) if name not in _RESUMING]
+
+
+def _arguments(parameters: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    args: dict[str, Any] = {}
+    for name, value in parameters:
+        args[name] = value if name not in args else [*_listed(args[name]), value]
+    return args
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def _key(definition: Definition, text: str) -> Key:
+    try:
+        key: Key = definition.schema.key_field.type.parse(text)
+    except ValueError:
+        raise NotFound(f"There is no {definition.name} with the key {text!r}.") from None
+    return key
+
+
+async def _until_gone(receive: Receive, connection: Connection) -> None:
+    """Closes the connection once the client has gone away."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    connection.close()

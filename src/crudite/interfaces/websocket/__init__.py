@@ -1,0 +1,49 @@
+"""WebSocket: calls and live queries as JSON-RPC 2.0 over one connection."""
+
+from collections.abc import Sequence
+
+from crudite.errors import Unavailable
+from crudite.interfaces.base import Host, Receive, Router, Scope, Send
+from crudite.interfaces.http import is_same_host, read_headers
+from crudite.interfaces.websocket.session import Session
+
+SUBPROTOCOL = "crudite.v1"
+
+
+class WebSocket:
+    """The WebSocket interface at `path`. `origins` are foreign pages that may connect, such as
+    `https://app.example.org`; a page of the same host always may."""
+
+    name = "websocket"
+
+    def __init__(self, path: str = "/ws", *, origins: Sequence[str] = ()) -> None:
+        self.path = path
+        self._origins = frozenset(origins)
+
+    def mount(self, host: Host, router: Router) -> list[str]:
+        """Adds the route."""
+
+        async def endpoint(scope: Scope, receive: Receive, send: Send, _: tuple[str, ...]) -> None:
+            await self._serve(host, scope, receive, send)
+
+        taken = router.add(self.path, ["WEBSOCKET"], endpoint, "the WebSocket")
+        return [f"The WebSocket and {taken} both answer {self.path}."] if taken else []
+
+    async def _serve(self, host: Host, scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        headers = read_headers(scope)
+        origin = headers.get("origin")
+        if origin is not None and origin not in self._origins and not is_same_host(origin, headers):
+            await send({"type": "websocket.close", "code": 1008, "reason": "this origin may not connect"})
+            return
+        try:
+            session = Session(host, headers, scope)
+        except Unavailable:
+            await send({"type": "websocket.close", "code": 1013})
+            return
+        chosen = SUBPROTOCOL if SUBPROTOCOL in scope.get("subprotocols", ()) else None
+        await send({"type": "websocket.accept", "subprotocol": chosen})
+        try:
+            await session.run(receive, send)
+        except* OSError:
+            return  # the client went away in the middle of a message

@@ -1,0 +1,344 @@
+"""One WebSocket connection: reads calls, answers them, and sends what the live engine has for it.
+
+Subscribing, unsubscribing and `auth` take effect in the order in which they were sent, and so do writes among
+each other; other calls run side by side, a bounded number at a time. All that is sent goes through one outbox,
+so that an answer stands where it belongs between the frames.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import msgspec
+
+from crudite.errors import Fault, Malformed, NotFound, Problem, Unauthorized, Unexpected
+from crudite.interfaces.base import Host, Receive, Scope, Send
+from crudite.interfaces.events import encode
+from crudite.interfaces.http import Headers, credentials_of, new_request_id
+from crudite.interfaces.subscribing import find_resource, live_query
+from crudite.interfaces.websocket.format import (
+    RpcFormat,
+    Text,
+    error,
+    message,
+    result,
+    subscribed_result,
+    subscription_problem,
+)
+from crudite.messages import Answered, Found, Listed, Live, LiveQuery, Response, Written
+from crudite.query.parse import parse_json
+from crudite.resources.request import Request
+from crudite.types import Key, Plain
+
+_SIDE_BY_SIDE = 16
+_MOST_IN_BATCH = 100
+_WRITES = ("create", "replace", "update", "delete")
+_ORDERED = ("subscribe", "unsubscribe", "auth")
+_PARSE_ERROR, _INVALID_REQUEST, _METHOD_NOT_FOUND = -32700, -32600, -32601
+_END_CODES = {"slow": 4408, "away": 1001, "closed": 1000}
+
+
+class _Call(msgspec.Struct, frozen=True):
+    """A JSON-RPC 2.0 request object; without an id it is a notification and gets no answer."""
+
+    method: str
+    params: dict[str, msgspec.Raw] = {}
+    id: str | int | None | msgspec.UnsetType = msgspec.UNSET
+    jsonrpc: str = "2.0"
+
+
+_decode_calls = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_decode_call = msgspec.json.Decoder(_Call).decode
+_format = RpcFormat()
+
+
+class Session:
+    """Serves one connection from its handshake to its end."""
+
+    def __init__(self, host: Host, headers: Headers, scope: Scope) -> None:
+        self._host = host
+        self._headers = headers
+        self._credentials = credentials_of(headers, scope)
+        self._connection = host.engine.connect(_format)
+        self._asked: dict[str, Any] = {}
+        self._writes = asyncio.Lock()
+        self._room = asyncio.Semaphore(_SIDE_BY_SIDE)
+        self._refused = 0
+        self._is_gone = False
+
+    async def run(self, receive: Receive, send: Send) -> None:
+        """Serves the connection until either side ends it."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                reading = tasks.create_task(self._read(receive, tasks))
+                await self._send_all(send)
+                reading.cancel()
+        finally:
+            self._connection.close()
+
+    async def _send_all(self, send: Send) -> None:
+        async for parts in self._connection.messages():
+            for part in parts:
+                if self._is_gone:
+                    return
+                text = part.text if isinstance(part, Text) else part.decode()
+                await send({"type": "websocket.send", "text": text})
+        if not self._is_gone:
+            code = self._refused or _END_CODES[self._connection.ended or "closed"]
+            await send({"type": "websocket.close", "code": code})
+
+    async def _read(self, receive: Receive, tasks: asyncio.TaskGroup) -> None:
+        while True:
+            received = await receive()
+            if received["type"] == "websocket.disconnect":
+                self._is_gone = True
+                return self._connection.close()
+            raw = received.get("text")
+            data = raw.encode() if raw is not None else received.get("bytes") or b""
+            if len(data) > self._host.limits.message:
+                self._refused = 1009
+                return self._connection.outbox.end("closed")
+            await self._take(data, tasks)
+
+    async def _take(self, data: bytes, tasks: asyncio.TaskGroup) -> None:
+        """Begins the work on one message: a call, or a batch of calls that are answered together."""
+        if data.lstrip()[:1] != b"[":
+            return await self._begin(data, tasks)
+        try:
+            parts = _decode_calls(data)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as fault:
+            return self._send(error(None, Malformed(f"Not JSON: {fault}."), None, _PARSE_ERROR))
+        if not parts or len(parts) > _MOST_IN_BATCH:
+            problem = Malformed(f"A batch holds 1 to {_MOST_IN_BATCH} calls.")
+            return self._send(error(None, problem, None, _INVALID_REQUEST))
+        answers = [answer for part in parts if (answer := await self._answer(bytes(part))) is not None]
+        if answers:
+            self._send(f"[{','.join(answers)}]")
+
+    async def _begin(self, data: bytes, tasks: asyncio.TaskGroup) -> None:
+        method = _peek(data)
+        if method in _ORDERED:
+            answer = await self._answer(data)
+            if answer is not None:
+                self._send(answer)
+            return
+        lock = self._writes if method.rpartition(".")[2] in _WRITES else None
+        await self._room.acquire()
+        tasks.create_task(self._answer_aside(data, lock))
+
+    async def _answer_aside(self, data: bytes, lock: asyncio.Lock | None) -> None:
+        try:
+            if lock is None:
+                answer = await self._answer(data)
+            else:
+                async with lock:
+                    answer = await self._answer(data)
+            if answer is not None:
+                self._send(answer)
+        finally:
+            self._room.release()
+
+    async def _answer(self, data: bytes) -> str | None:
+        """The answer to one call; None when there is none to send (any more)."""
+        try:
+            call = _decode_call(data)
+        except msgspec.ValidationError as fault:
+            return error(_id_of(data), Malformed(f"Not a JSON-RPC request: {fault}."), None, _INVALID_REQUEST)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as fault:
+            return error(None, Malformed(f"Not JSON: {fault}."), None, _PARSE_ERROR)
+        number = None if call.id is msgspec.UNSET else call.id
+        request_id = new_request_id()
+        try:
+            answer = await self._perform(call, number, request_id)
+        except Problem as problem:
+            unknown = isinstance(problem, _UnknownMethod)
+            answer = error(number, problem, request_id, _METHOD_NOT_FOUND if unknown else None)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as fault:
+            answer = error(number, Malformed(f"Not JSON: {fault}."), request_id)
+        return answer if call.id is not msgspec.UNSET else None
+
+    async def _perform(self, call: _Call, number: Plain, request_id: str) -> str | None:
+        match call.method:
+            case "subscribe":
+                return await self._subscribe(_plain(call.params), number, request_id)
+            case "unsubscribe":
+                return self._unsubscribe(_plain(call.params), number)
+            case "auth":
+                return await self._auth(_plain(call.params), number, request_id)
+            case "ping":
+                return result(number, "{}")
+        request = self._request(call, request_id)
+        response = await self._host.pipeline(request)
+        answer = result(number, _result(response))
+        if isinstance(response, Written) and response.mark is not None and number is not None:
+            self._send(answer)  # before the acknowledgement that may follow at once
+            self._connection.expect(response.mark, number)
+            return None
+        return answer
+
+    def _request(self, call: _Call, request_id: str) -> Request:
+        path, _, action = call.method.rpartition(".")
+        if path:
+            return self._record_request(path, action, call.params, request_id)
+        if call.method not in self._host.handlers:
+            raise _UnknownMethod(f"There is no method {call.method[:100]!r}.")
+        request = self._base(request_id)
+        request.action, request.name, request.args = "call", call.method, _plain(call.params)
+        return request
+
+    def _record_request(self, path: str, action: str, raw: Mapping[str, msgspec.Raw], request_id: str) -> Request:
+        if action not in ("list", "read", *_WRITES):
+            raise _UnknownMethod(f"There is no method {path[:100]}.{action[:100]}.")
+        params = {name: value for name, value in raw.items() if name != "data"}
+        given = _plain(params)
+        _check_params(action, raw)
+        definition = find_resource(self._host, path)
+        request = self._base(request_id)
+        request.action, request.name, request.definition = action, definition.path, definition  # type: ignore[assignment]
+        request.query = parse_json(given.get("query") or {}, "/query")
+        request.data = raw.get("data")
+        if action not in ("list", "create"):
+            request.key = _key(definition, given.get("key"))
+        request.expect = _version(given.get("version"))
+        return request
+
+    def _base(self, request_id: str) -> Request:
+        return Request(
+            "list", "", credentials=self._credentials, headers=self._headers, interface="websocket", id=request_id,
+            performers=self._host.performer,
+        )  # fmt: skip
+
+    async def _subscribe(self, params: Mapping[str, Any], number: Plain, request_id: str) -> str | None:
+        name = params.get("sub")
+        if not isinstance(name, str) or not name or len(name) > 100:
+            raise Malformed(faults=[Fault("bad_value", "sub takes a name of up to 100 characters.", pointer="/sub")])
+        asked = {k: v for k, v in params.items() if k in ("resource", "query", "read", "args")}
+        cursor, key = params.get("cursor"), params.get("key")
+        if not isinstance(cursor, str | None) or not isinstance(key, str | None):
+            raise Malformed(faults=[Fault("bad_value", "cursor and key are texts.", pointer="/cursor")])
+        query = await self._live(asked, request_id)
+        path = query.plan.selection.schema.path
+        await self._connection.subscribe(
+            name, query, cursor=cursor, key=key,
+            announce=lambda subscribed: message(result(number, subscribed_result(subscribed, path))),
+        )  # fmt: skip
+        self._asked = {n: a for n, a in self._asked.items() if n in self._connection.members} | {name: asked}
+        return None
+
+    async def _live(self, asked: Mapping[str, Any], request_id: str) -> LiveQuery:
+        response = await self._host.pipeline(live_query(self._host, self._base(request_id), asked))
+        assert isinstance(response, Live)
+        return response.query
+
+    def _unsubscribe(self, params: Mapping[str, Any], number: Plain) -> str:
+        self._connection.unsubscribe(str(params.get("sub")))
+        self._asked.pop(str(params.get("sub")), None)
+        return result(number, "{}")
+
+    async def _auth(self, params: Mapping[str, Any], number: Plain, request_id: str) -> str | None:
+        """Other credentials from now on. Subscriptions that they change end; the client asks again."""
+        token = params.get("token")
+        if not isinstance(token, str | None):
+            raise Malformed(faults=[Fault("bad_value", "token is a text or null.", pointer="/token")])
+        before = self._credentials
+        self._credentials = replace(self._credentials, token=token)
+        try:
+            actor = await self._host.identify(self._credentials)
+            if token is not None and not actor.is_known:
+                raise Unauthorized("The token is not valid.")
+        except Problem:
+            self._credentials = before
+            raise
+        shown = {"id": actor.id, "roles": sorted(actor.roles)} if actor.is_known else None
+        self._send(result(number, f'{{"actor":{encode(shown)}}}'))
+        await self._end_changed(request_id)
+        return None
+
+    async def _end_changed(self, request_id: str) -> None:
+        for name, asked in list(self._asked.items()):
+            member = self._connection.members.get(name)
+            if member is None:
+                continue
+            try:
+                key = self._host.engine.key(await self._live(asked, request_id))
+                problem: Problem = Unauthorized("Your rights have changed; subscribe again.")
+            except Problem as refusal:
+                key, problem = "", refusal
+            if key != member.subscription.key:
+                self._connection.unsubscribe(name)
+                self._send_raw(subscription_problem(name, problem))
+
+    def _send(self, text: str) -> None:
+        self._connection.send(message(text))
+
+    def _send_raw(self, made: bytes) -> None:
+        self._connection.send(made)
+
+
+class _UnknownMethod(NotFound):
+    """JSON-RPC's own word for a method that is not there."""
+
+
+def _result(response: Response) -> str:
+    match response:
+        case Listed():
+            further = {"next": response.next, "prev": response.prev}
+            if response.total is not None:
+                further["count"] = response.total  # type: ignore[assignment]
+            return f'{{"data":{response.json},{encode(further)[1:]}'
+        case Found() | Answered():
+            return f'{{"data":{response.json}}}'
+        case Written():
+            after = f'"after":{encode(response.mark)}'
+            shown = response.json if response.action != "delete" else None
+            return f'{{"data":{shown},{after}}}' if shown is not None else f"{{{after}}}"
+    raise Unexpected()
+
+
+def _plain(params: Mapping[str, msgspec.Raw]) -> dict[str, Any]:
+    return {name: msgspec.json.decode(value) for name, value in params.items()}
+
+
+_PARAMS = {
+    "list": {"query"}, "read": {"key", "query"}, "create": {"data"}, "replace": {"key", "data", "version"},
+    "update": {"key", "data", "version"}, "delete": {"key", "version"},
+}  # fmt: skip
+
+
+def _check_params(action: str, given: Mapping[str, Any]) -> None:
+    known = _PARAMS[action]
+    faults = [Fault("unknown_parameter", f"{action} takes no {name!r}.", pointer=f"/{name}") for name in given.keys() - known]
+    needed = known & {"key", "data"} - given.keys()
+    faults += [Fault("missing", f"{action} needs {name}.", pointer=f"/{name}") for name in sorted(needed)]
+    if faults:
+        raise Malformed(faults=faults)
+
+
+def _key(definition: Any, value: Any) -> Key:
+    try:
+        key: Key = definition.schema.key_field.type.check(value)
+    except ValueError:
+        raise NotFound(f"There is no {definition.name} with the key {str(value)[:100]!r}.") from None
+    return key
+
+
+def _version(value: Any) -> int | None:
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
+        raise Malformed(faults=[Fault("bad_value", "version is an integer.", pointer="/version")])
+    return value
+
+
+def _peek(data: bytes) -> str:
+    """The method of a call, to know how to run it; empty for what is no call."""
+    try:
+        return _decode_call(data).method
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return ""
+
+
+def _id_of(data: bytes) -> Plain:
+    decoded = msgspec.json.decode(data)
+    found = decoded.get("id") if isinstance(decoded, dict) else None
+    return found if isinstance(found, str | int) and not isinstance(found, bool) else None
+
