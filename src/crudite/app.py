@@ -74,7 +74,7 @@ class App:
         self.store = self._store(store)
         self.hosts = tuple(hosts) if hosts is not None else None
         self.identify = Identification(auth)
-        self._interfaces = tuple(interfaces) if interfaces is not None else default_interfaces()
+        self.interfaces = tuple(interfaces) if interfaces is not None else default_interfaces()
         self._provide = provide or {}
         self._provided: dict[Any, Any] = {}
         self._user_lifespan = lifespan
@@ -165,6 +165,11 @@ class App:
                     await self._open(stack)
                     self._running = stack.pop_all()
 
+    async def say_goodbye(self) -> None:
+        """Ends living connections, telling them to come back; requests are answered until `stop`."""
+        if self._running is not None:
+            await self._living.aclose()
+
     async def stop(self) -> None:
         """Says goodbye to living connections, finishes what was accepted, closes the store."""
         running, self._running, self._router = self._running, None, None
@@ -176,7 +181,8 @@ class App:
         stack.push_async_callback(self.store.close)
         self.sealer = Sealer(self.store.secret)
         self._actions = Actions(self.definitions, self.store, self.sealer)
-        self.engine = await stack.enter_async_context(
+        self._living = await stack.enter_async_context(AsyncExitStack())
+        self.engine = await self._living.enter_async_context(
             Engine(self.store, self.definitions.catalog, secret=self.store.secret)
         )
         for kind, make in self._provide.items():
@@ -279,14 +285,14 @@ class App:
 
     def _routes(self) -> Router:
         router = Router()
-        for interface in self._interfaces:
+        for interface in self.interfaces:
             interface.mount(self, router)
         return router
 
     def _check_routes(self) -> None:
         """Raises DeclarationError when two resources or handlers want the same path."""
         router = Router()
-        faults = [fault for interface in self._interfaces for fault in interface.mount(self, router)]
+        faults = [fault for interface in self.interfaces for fault in interface.mount(self, router)]
         if faults:
             raise DeclarationError(faults)
 

@@ -27,9 +27,13 @@ class Router:
 
     def __init__(self) -> None:
         self._root = _Node()
+        self.routes: list[tuple[str, tuple[str, ...], str]] = []
+        """Every pattern that was added, its methods and its owner, in order."""
 
     def add(self, pattern: str, methods: Iterable[str], endpoint: Endpoint, owner: str) -> str | None:
         """Puts an endpoint below a path. Returns the owner of what is there already, if something is."""
+        methods = tuple(methods)
+        self.routes.append((pattern, methods, owner))
         node = self._root
         for segment in filter(None, pattern.split("/")):
             node = node.child(segment)
