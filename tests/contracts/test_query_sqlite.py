@@ -1,0 +1,124 @@
+"""SQLite and the matcher mean the same by every query: the same records, in the same order, on the same pages."""
+
+from typing import Any
+
+import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
+
+from crudite.query.match import compile_mask
+from crudite.query.plan import Mask, Plan, Selection, SortKey
+from crudite.query.sql import condition, count, masked_json, quote
+from crudite.query.tree import And, Filter, Not, Or
+from crudite.types import Key
+from tests.unit.query.worlds import DIALECT, World, filters, sorts, worlds
+
+
+@given(st.data())
+def test_sqlite_finds_exactly_the_records_that_the_matcher_accepts_in_the_same_order(
+    data: st.DataObject,
+) -> None:
+    world = data.draw(worlds())
+    filter = world.resolved("A", data.draw(filters(world, "A")))
+    sort = data.draw(sorts(world, "A"))
+    assert world.selected("A", filter, sort) == world.matched("A", filter, sort)
+
+
+@given(st.data())
+def test_pages_laid_end_to_end_are_the_whole_list_forwards_and_backwards(data: st.DataObject) -> None:
+    world = data.draw(worlds(most_records=7))
+    filter = world.resolved("A", data.draw(filters(world, "A", most_hops=1)))
+    sort = data.draw(sorts(world, "A"))
+    size = data.draw(st.integers(1, 3))
+    whole = world.matched("A", filter, sort)
+    assert pages(world, filter, sort, size, backwards=False) == whole
+    assert pages(world, filter, sort, size, backwards=True) == whole[::-1]
+
+
+def pages(world: World, filter: Filter, sort: tuple[SortKey, ...], size: int, backwards: bool) -> list[Key]:
+    """The keys of all pages, each one started where the last one ended."""
+    schema = world.catalog["A"]
+    selection = Selection(schema, filter, Mask((schema.key,)))
+    keys: list[Key] = []
+    start: tuple[Any, ...] | None = None
+    while True:
+        plan = Plan(selection=selection, sort=sort, limit=size, start=start, backwards=backwards)
+        rows = world.rows(plan)
+        assert len(rows) <= size + 1, "one more than the limit says that there is more"
+        keys += [DIALECT.load(schema.key_field.type, row[0]) for row in rows[:size]]
+        if len(rows) <= size:
+            return keys
+        last = rows[size - 1][3:]
+        start = tuple(DIALECT.load(k.path.type, value) for k, value in zip(sort, last, strict=True))
+        start = tuple(msgspec.json.decode(msgspec.json.encode(start)))  # as a cursor keeps it
+
+
+@given(st.data())
+def test_what_a_mask_shows_is_the_same_in_sqlite_and_in_memory(data: st.DataObject) -> None:
+    world = data.draw(worlds(most_fields=8))
+    schema = world.catalog["A"]
+    names = list(schema.fields)
+    sometimes = data.draw(st.lists(st.sampled_from(names[1:]), unique=True, max_size=3))
+    conditions = tuple((name, world.resolved("A", data.draw(filters(world, "A")))) for name in sometimes)
+    mask = Mask(tuple(name for name in names if name not in sometimes), conditions)
+    show = compile_mask(mask, world)
+    filter = world.resolved("A", data.draw(filters(world, "A")))
+    rows = world.rows(Plan(selection=Selection(schema, filter, mask), sort=world.resolver("A").sort(())))
+    found = {
+        DIALECT.load(schema.key_field.type, row[0]): list(msgspec.json.decode(row[2]).items()) for row in rows
+    }
+    kept = world.matched("A", filter)
+    assert found == {r["id"]: list(show(r).items()) for r in world.records["A"] if r["id"] in kept}
+
+
+@given(st.data())
+def test_a_condition_and_a_count_agree_with_the_selected_rows(data: st.DataObject) -> None:
+    world = data.draw(worlds())
+    schema = world.catalog["A"]
+    filter = world.resolved("A", data.draw(filters(world, "A")))
+    found = world.matched("A", filter)
+    selection = Selection(schema, filter, Mask((schema.key,)))
+    assert list(world.database.execute(*count(selection, DIALECT))) == [(len(found),)]
+    where = condition(filter, DIALECT, alias="x", first=2)
+    text = f"SELECT count(*) FROM {quote(schema.table)} AS x WHERE ?1 = 'first' AND {where.text}"
+    assert list(world.database.execute(text, ("first", *where.parameters))) == [(len(found),)]
+    json = masked_json(selection, DIALECT, "x")
+    rows = world.database.execute(f"SELECT {json.text} FROM {quote(schema.table)} AS x", json.parameters)
+    assert sorted(row[0] for row in rows) == sorted(
+        msgspec.json.encode({"id": record["id"]}).decode() for record in world.records["A"]
+    )
+
+
+@given(st.data())
+def test_reading_by_keys_gives_those_of_them_that_the_filter_holds(data: st.DataObject) -> None:
+    world = data.draw(worlds())
+    schema = world.catalog["A"]
+    filter = world.resolved("A", data.draw(filters(world, "A")))
+    some = data.draw(
+        st.lists(st.sampled_from([r["id"] for r in world.records["A"]] or ["none"]), unique=True)
+    )
+    plan = Plan(selection=Selection(schema, filter, Mask((schema.key,))), keys=tuple(some))
+    if some != ["none"]:
+        found = {DIALECT.load(schema.key_field.type, row[0]) for row in world.rows(plan)}
+        assert found == set(some) & set(world.matched("A", filter))
+
+
+@given(st.data())
+def test_not_selects_exactly_the_other_records(data: st.DataObject) -> None:
+    world = data.draw(worlds())
+    written = data.draw(filters(world, "A"))
+    everything = world.matched("A", And())
+    inside = world.selected("A", world.resolved("A", written))
+    outside = world.selected("A", world.resolved("A", Not(written)))
+    assert sorted(inside + outside, key=repr) == sorted(everything, key=repr)
+
+
+@given(st.data())
+def test_de_morgan_holds(data: st.DataObject) -> None:
+    world = data.draw(worlds())
+    # each in a term of its own: conditions that stand directly in one And speak of one related record
+    a, b = And((data.draw(filters(world, "A")),)), And((data.draw(filters(world, "A")),))
+    both = world.resolved("A", Not(And((a, b))))
+    assert world.selected("A", both) == world.selected("A", world.resolved("A", Or((Not(a), Not(b)))))
+    either = world.resolved("A", Not(Or((a, b))))
+    assert world.selected("A", either) == world.selected("A", world.resolved("A", And((Not(a), Not(b)))))
