@@ -76,7 +76,8 @@ class Paths:
 
     def find(self, names: tuple[str, ...], schema: ResourceSchema, complain: Complain) -> One | Many | None:
         """Where a path leads from a record of a resource; None, and a complaint, when it leads nowhere."""
-        if not self._well_formed(names, complain):
+        if len(names) > MAX_PATH:
+            complain("path_too_long", f"A path has at most {MAX_PATH} names, and this one has {len(names)}.")
             return None
         guards: list[Filter] = []
         hops: tuple[Hop, ...] = ()
@@ -104,17 +105,6 @@ class Paths:
             "unknown_field", f"{schema.name} has no field {shown(name)}{nearest(name, self._names(schema))}"
         )
         return None
-
-    def _well_formed(self, names: tuple[str, ...], complain: Complain) -> bool:
-        if len(names) > MAX_PATH:
-            complain("path_too_long", f"A path has at most {MAX_PATH} names, and this one has {len(names)}.")
-        elif any(len(name) > MAX_NAME for name in names):
-            complain("name_too_long", f"A name has at most {MAX_NAME} characters.")
-        elif any(map(is_unstorable, names)):
-            complain("bad_text", "A name must not hold U+0000 or a lone surrogate.")
-        else:
-            return True
-        return False
 
     def _guard(self, guards: list[Filter], filter: Filter, hops: tuple[Hop, ...]) -> None:
         if filter != EVERYTHING:
@@ -144,10 +134,21 @@ def _inside(
     for name in rest:
         inner = type.members.get(name) if type.members is not None else type.values
         if inner is None:
-            known = nearest(name, type.members or ())
-            complain(
-                "unknown_field", f"{spec.name!r} has no declared value {shown('.'.join(rest))} inside{known}"
-            )
+            what = f"{spec.name!r} has no declared value {shown('.'.join(rest))} inside"
+            complain("unknown_field", what + nearest(name, type.members or ()))
+            return None
+        if type.members is None and not _may_be_asked(name, complain):
             return None
         type = inner
     return One(Path(hops, spec, rest, type), guards)
+
+
+def _may_be_asked(name: str, complain: Complain) -> bool:
+    """Whether a name that nobody has declared, the key of a dictionary, can be part of a query."""
+    if len(name) > MAX_NAME:
+        complain("name_too_long", f"A name has at most {MAX_NAME} characters, and this one has {len(name)}.")
+    elif is_unstorable(name):
+        complain("bad_text", "A name must not hold U+0000 or a lone surrogate.")
+    else:
+        return True
+    return False

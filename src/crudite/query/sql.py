@@ -143,7 +143,9 @@ def _shape(filter: Filter, constants: list[Constant]) -> Shape:
 
 def _mask_shape(mask: Mask) -> tuple[Shape, list[Constant]]:
     constants: list[Constant] = []
-    shape = tuple((name, _shape(filter, constants)) for name, filter in mask.sometimes)
+    if not mask.sometimes:
+        return mask.always, constants
+    shape = tuple([(name, _shape(filter, constants)) for name, filter in mask.sometimes])
     return (mask.always, shape), constants
 
 

@@ -166,7 +166,7 @@ def test_whether_there_are_related_records_can_be_asked() -> None:
         ({"project__members": 5}, "bad_operator", "A path that ends in many records takes exists or isnull only."),
         ({"project__owner__projects__owner__projects__owner__name": 1}, "path_too_long",
          "A path has at most 6 names, and this one has 7."),
-        ({"scores__" + "x" * (MAX_NAME + 1): 1}, "name_too_long", "A name has at most 200 characters."),
+        ({"scores__" + "x" * (MAX_NAME + 1): 1}, "name_too_long", "A name has at most 200 characters, and this one has 201."),
         ({"scores__a\0b": 1}, "bad_text", "A name must not hold U+0000 or a lone surrogate."),
         ({"title": "\ud800"}, "bad_text", "'title': text must not hold a lone surrogate, got '\\ud800'."),
         ({"title": "a\0"}, "bad_text", "'title': text must not hold U+0000, got 'a\\x00'."),
