@@ -1,12 +1,13 @@
 """What a client sends for one record, validated: JSON in, plain values out, or every fault at once.
 
 All validation goes through JSON text, also for Python values, so that one set of types decides. Where a field
-holds a JSON object, an update may bring a part of it (RFC 7396): it is kept as a `Part` until `merge` has put it
-into the old value, and the whole is validated then.
+holds a JSON object, an update may bring a part of it (RFC 7396): it is kept as a `Part` until `merge` has put
+it into the old value, and the whole is validated then.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from difflib import get_close_matches
 from typing import Annotated, Any, NotRequired
 
@@ -64,8 +65,8 @@ class Body:
         self._validate: Callable[..., dict[str, Any]] = self.adapter.validator.validate_json
 
     def parse(self, data: Any) -> dict[str, Plain]:
-        """The plain values of a body: JSON as bytes or `msgspec.Raw`, a mapping of Python or plain values, or an
-        instance of the resource. Raises Malformed when it is not JSON, Invalid with every fault."""
+        """The plain values of a body: JSON as bytes or `msgspec.Raw`, a mapping of Python or plain values, or
+        an instance of the resource. Raises Malformed when it is not JSON, Invalid with every fault."""
         if isinstance(data, bytes | bytearray):
             return self.parse_json(data)
         if isinstance(data, msgspec.Raw | memoryview):
@@ -89,7 +90,8 @@ class Body:
         return values
 
     def parse_python(self, values: Any) -> dict[str, Plain]:
-        """The plain values of a mapping that holds Python values, plain ones, or both. Raises as `parse` does."""
+        """The plain values of a mapping that holds Python values, plain ones, or both. Raises as `parse`
+        does."""
         if not isinstance(values, Mapping):
             raise Invalid(faults=[_not_an_object()])
         if not self._objects:
@@ -103,8 +105,8 @@ class Body:
         return bool(self._objects) and any(isinstance(values.get(name), Part) for name in self._objects)
 
     def merge(self, old: PlainRecord, values: Mapping[str, Plain]) -> dict[str, Plain]:
-        """The parsed values with every part put into the old value it changes (RFC 7396). Raises Invalid when the
-        result is not valid."""
+        """The parsed values with every part put into the old value it changes (RFC 7396). Raises Invalid when
+        the result is not valid."""
         parts = {name: value for name, value in values.items() if isinstance(value, Part)}
         if not parts or self._whole is None:
             return dict(values)
@@ -113,7 +115,12 @@ class Body:
 
     def _encoded(self, values: Mapping[str, Any]) -> bytes:
         try:
-            return to_json(values, fallback=_key_of_record, inf_nan_mode="constants", by_alias=True)
+            return to_json(
+                {n: _in_utc(v) for n, v in values.items()},
+                fallback=_key_of_record,
+                inf_nan_mode="constants",
+                by_alias=True,
+            )
         except (PydanticSerializationError, ValueError, RecursionError):
             raise Invalid(faults=list(_unencodable(values))) from None
 
@@ -189,6 +196,16 @@ def _adapter(name: str, fields: Iterable[BodyField], objects: frozenset[str]) ->
 
 def _part(value: Any, validate: Callable[[Any], Any]) -> Any:
     return Part(storable(value)) if isinstance(value, dict) else validate(value)
+
+
+def _in_utc(value: Any) -> Any:
+    """A datetime in UTC, since its text leaves out the seconds of an offset; anything else as it is."""
+    if not isinstance(value, datetime) or value.tzinfo is None:
+        return value
+    try:
+        return value.astimezone(UTC)
+    except OverflowError:
+        return value
 
 
 def _key_of_record(value: Any) -> Any:

@@ -71,7 +71,9 @@ def is_secret(annotation: Any, options: FieldOptions) -> bool:
 def collect(cls: type[Any], options: dict[str, Any]) -> Declaration:
     annotations = _annotations(cls)
     fields: dict[str, FieldOptions] = {}
-    for name in annotations:
+    for name, annotation in annotations.items():
+        if is_class_variable(annotation):
+            continue
         given = cls.__dict__.get(name, ABSENT)
         if inspect.ismemberdescriptor(given):
             given = ABSENT
@@ -124,8 +126,8 @@ def _annotations(cls: type[Any]) -> dict[str, Any]:
 def _local_names(cls: type[Any], annotations: Mapping[str, Any]) -> dict[str, Any]:
     """The values of those names in the annotations that are local to the function the class is made in.
 
-    They are looked up now, since nothing else will know them later; a name that is not there yet must be that of
-    a resource, which the application knows.
+    They are looked up now, since nothing else will know them later; a name that is not there yet must be that
+    of a resource, which the application knows.
     """
     if "<locals>" not in cls.__qualname__:
         return {}

@@ -18,7 +18,7 @@ from crudite.resources.declare import Record
 from crudite.resources.defaults import of_function, of_symbol
 from crudite.resources.definition import BodyName, Codec, Definition, Definitions, MakeDefault
 from crudite.resources.fields import ABSENT, FieldOptions
-from crudite.resources.gather import Gathered, gather, nearest
+from crudite.resources.gather import Gathered, gather, nearest, sentence
 from crudite.resources.names import path_of, table_of
 from crudite.resources.shapes import Shape, key_type, nested_models, read_annotation
 from crudite.schema import NO_DEFAULT, Catalog, FieldSpec, FieldType, Link, Reference, ResourceSchema
@@ -41,8 +41,8 @@ _PATH = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~-]*")
 def compile_resources(classes: Sequence[type[Any]], *, open: bool) -> Definitions:
     """The definitions of the classes of one application.
 
-    `open` lets everyone do everything with a resource that declares no rules (for development); else nobody may.
-    Raises DeclarationError with one sentence for every fault in any of the classes.
+    `open` lets everyone do everything with a resource that declares no rules (for development); else nobody
+    may. Raises DeclarationError with one sentence for every fault in any of the classes.
     """
     compiler = _Compiler(_checked_classes(classes))
     definitions = compiler.definitions(open=open)
@@ -191,7 +191,7 @@ class _Compiler:
             elif many.by is not None:
                 found.fault(
                     name,
-                    f"{target.__name__}.{many.by} does not point here{nearest(many.by, ways)}".rstrip("?"),
+                    f"{target.__name__}.{many.by} does not point here{nearest(many.by, ways)}",
                 )
                 continue
             if len(ways) == 1:
@@ -216,9 +216,8 @@ class _Compiler:
             names = self.shapes[found.cls]
             for name in group:
                 if name not in names and name not in found.broken:
-                    found.faults.append(
-                        f"{found.name}: unique names {name!r}, which is no field{nearest(name, names)}"
-                    )
+                    text = f"{found.name}: unique names {name!r}, which is no field{nearest(name, names)}"
+                    found.faults.append(sentence(text))
                 elif name in names and names[name].type.kind == "json":
                     found.faults.append(f"{found.name}: unique names {name!r}, which holds JSON.")
             groups.append(tuple(group))
@@ -254,7 +253,7 @@ class _Compiler:
             for what in ("", "Create", "Replace", "Update")
         }
         for found in self.gathered.values():
-            for name, annotation in found.annotations.items():
+            for name, annotation in list(found.annotations.items()):
                 for model in nested_models(annotation):
                     if model.__name__ in taken:
                         found.fault(
@@ -321,8 +320,8 @@ class _Compiler:
             return dict.fromkeys(ACTIONS, NOTHING)
         for key in written:
             if key not in _RULE_KEYS:
-                hint = nearest(str(key), _RULE_KEYS) or f"; there are {', '.join(_RULE_KEYS)}."
-                found.faults.append(f"{found.name}: rules have no {key!r}{hint}")
+                hint = nearest(str(key), _RULE_KEYS) or f"; there are {', '.join(_RULE_KEYS)}"
+                found.faults.append(sentence(f"{found.name}: rules have no {key!r}{hint}"))
         resolved = {
             key: self._rule(found, f"rules[{key!r}]", written[key]) for key in _RULE_KEYS if key in written
         }

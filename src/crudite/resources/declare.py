@@ -1,12 +1,12 @@
 """What an application declares: the classes `Record[K]` and `Resource`, and hooks on their methods.
 
-Making a class only collects what is written. Nothing is resolved and nothing is refused before an `App` is made
-of the classes, so that they may name each other in any order.
+Making a class only collects what is written. Nothing is resolved and nothing is refused before an `App` is
+made of the classes, so that they may name each other in any order.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, ClassVar, Generic, Self, TypeAlias, TypeVar, dataclass_transform
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeAlias, TypeVar, dataclass_transform
 from uuid import UUID
 
 from crudite.messages import ActionName
@@ -73,20 +73,22 @@ class _Declared:
         for name, options in cls.__defaults__.items():
             value = values[name] if name in values else default_value(options)
             if value is not ABSENT:
-                own[name] = value.__dict__.get("id") if isinstance(value, _Declared) else value
+                own[name] = _held(value)
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name not in type(self).__defaults__:
             raise AttributeError(f"{type(self).__name__} has no field {name!r}")
-        self.__dict__[name] = value.__dict__.get("id") if isinstance(value, _Declared) else value
+        self.__dict__[name] = _held(value)
 
-    def __getattr__(self, name: str) -> Any:
-        cls = type(self)
-        if name in cls.__links__:
-            raise AttributeError(f"{cls.__name__}.{name} is not loaded: ask for the records with a query")
-        if name in cls.__defaults__:
-            raise AttributeError(f"this {cls.__name__} has no {name!r} yet, or it was not read")
-        raise AttributeError(f"{cls.__name__} has no field {name!r}")
+    if not TYPE_CHECKING:  # type checkers shall find names that are not there
+
+        def __getattr__(self, name: str) -> Any:
+            cls = type(self)
+            if name in cls.__links__:
+                raise AttributeError(f"{cls.__name__}.{name} is not loaded: ask for the records with a query")
+            if name in cls.__defaults__:
+                raise AttributeError(f"this {cls.__name__} has no {name!r} yet, or it was not read")
+            raise AttributeError(f"{cls.__name__} has no field {name!r}")
 
     def __eq__(self, other: object) -> bool:
         if type(other) is not type(self):
@@ -102,14 +104,23 @@ class _Declared:
         return f"{type(self).__name__}({', '.join(f'{name}={self.__dict__[name]!r}' for name in shown)})"
 
 
+def _held(value: Any) -> Any:
+    """What an instance keeps of a value: of a record only its key."""
+    if not isinstance(value, _Declared):
+        return value
+    if "id" not in value.__dict__:
+        raise ValueError(f"this {type(value).__name__} has no key yet, so nothing can point at it")
+    return value.__dict__["id"]
+
+
 class Record(_Declared, Generic[K]):
     """One kind of record, with keys of type `K` (`UUID`, `str` or `int`): `class Country(Record[str]): …`.
 
     Annotations are fields; what else is to be said of one stands in `Field(…)`. Class keywords:
 
-    - `rules`: one rule for every action, or a rule for each of `read`, `list`, `write`, `create`, `replace`,
-      `update`, `delete`. `replace` falls back to `update`, then `write`; `create` and `delete` to `write`; `list`
-      to `read`. Where none is given, nobody may.
+    - `rules`: one rule for every action, or a rule for each of `read`, `list`, `write`, `create`,
+      `replace`, `update`, `delete`. `replace` falls back to `update`, then `write`; `create` and `delete`
+      to `write`; `list` to `read`. Where none is given, nobody may.
     - `unique`: groups of fields whose values together occur once.
     - `live=False`: changes are not logged, so nobody can subscribe.
     - `path`: the name in URLs, when the plural of the class's name will not do.
@@ -117,8 +128,8 @@ class Record(_Declared, Generic[K]):
     - `renamed_from`: the class's former name, so that its records are kept.
     - `limit` (50), `max_limit` (200): how many records a list has when nothing is said, and at most.
 
-    An instance holds the values of one record and does no I/O. What it does not have (the key before the record
-    is stored, a field that was not read) raises AttributeError.
+    An instance holds the values of one record and does no I/O. What it does not have (the key before the
+    record is stored, a field that was not read) raises AttributeError.
     """
 
     id: K = Field(default=ABSENT)
@@ -128,7 +139,8 @@ class Record(_Declared, Generic[K]):
 
     @classmethod
     def where(cls, *filters: Filter, **conditions: Any) -> Query[Self]:
-        """A query for the records for which all of the conditions hold: `Task.where(status="todo", due__lt=today)`."""
+        """A query for the records for which all of the conditions hold: `Task.where(status="todo",
+        due__lt=today)`."""
         return Query(cls).where(*filters, **conditions) if filters or conditions else Query(cls)
 
 
@@ -137,8 +149,8 @@ class Resource(Record[UUID]):
 
 
 def before(*actions: ActionName) -> Callable[[F], F]:
-    """Runs the method before the action: it may change the draft (`self`), refuse by raising a problem, or add
-    writes to the same transaction (`request.batch`)."""
+    """Runs the method before the action: it may change the draft (`self`), refuse by raising a problem, or
+    add writes to the same transaction (`request.batch`)."""
     return _mark("before", actions)
 
 

@@ -23,7 +23,8 @@ def of_function(make: Callable[[], Any], shape: Shape) -> MakeDefault:
 
 
 def of_symbol(symbol: Symbol, type: FieldType) -> MakeDefault:
-    """The default that `me.…`, `now` or `today` stands for. Raises ValueError when it does not go with the type."""
+    """The default that `me.…`, `now` or `today` stands for. Raises ValueError when it does not go with the
+    type."""
     name = symbol.name
     if name in ("now", "today"):
         if type.kind != {"now": "datetime", "today": "date"}[name]:

@@ -39,9 +39,10 @@ class Codec:
 class Definition:
     """One resource, compiled. Compared by identity: an application makes each one once.
 
-    `rules` has a resolved rule for every action; `field_read` and `field_write` for those fields that have one.
-    `hooks` are in the order of declaration, those of a base class first. `passwords` are the fields whose text is
-    to be hashed before it is stored. `memo` is for whoever wants to keep something with the definition.
+    `rules` has a resolved rule for every action; `field_read` and `field_write` for those fields that have
+    one. `hooks` are in the order of declaration, those of a base class first. `passwords` are the fields
+    whose text is to be hashed before it is stored. `memo` is for whoever wants to keep something with the
+    definition.
     """
 
     cls: type[Any]
@@ -117,8 +118,8 @@ class Definition:
         return instance
 
     def to_plain(self, instance: Any) -> PlainRecord:
-        """The plain values of an instance, as far as they are set. Raises Invalid with the fault of each value
-        that is not of its field's type; limits such as lengths are checked by `validated`."""
+        """The plain values of an instance, as far as they are set. Raises Invalid with the fault of each
+        value that is not of its field's type; limits such as lengths are checked by `validated`."""
         values: dict[str, Any] = instance.__dict__
         plain: PlainRecord = {}
         faults: list[Fault] = []
@@ -139,13 +140,13 @@ class Definition:
         return plain
 
     def validated(self, values: Mapping[str, Plain]) -> PlainRecord:
-        """Plain values, such as those that a hook has set, when they keep all limits. Raises Invalid with every
-        fault; `version`, `created_at` and `updated_at` cannot be among them."""
+        """Plain values, such as those that a hook has set, when they keep all limits. Raises Invalid with
+        every fault; `version`, `created_at` and `updated_at` cannot be among them."""
         return self.whole.parse_python(values)
 
     def json_schema(self, action: ActionName) -> dict[str, Any]:
-        """The JSON Schema (2020-12) of what an action takes, or for reading gives: a reference to the component
-        `Task`, `TaskCreate`, `TaskReplace` or `TaskUpdate`."""
+        """The JSON Schema (2020-12) of what an action takes, or for reading gives: a reference to the
+        component `Task`, `TaskCreate`, `TaskReplace` or `TaskUpdate`."""
         return {"$ref": REF.format(model=self.component(action))}
 
     def component(self, action: ActionName) -> str:
@@ -183,8 +184,8 @@ class Definitions:
 
     @cached_property
     def components(self) -> Mapping[str, dict[str, Any]]:
-        """The JSON Schemas of all bodies and records, and of what is nested in them, by their names: OpenAPI's
-        `components.schemas`."""
+        """The JSON Schemas of all bodies and records, and of what is nested in them, by their names:
+        OpenAPI's `components.schemas`."""
         wanted: list[tuple[str, Literal["validation", "serialization"], TypeAdapter[Any]]] = []
         for definition in self:
             wanted.append((definition.name, "serialization", definition.shown))

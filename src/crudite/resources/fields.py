@@ -1,4 +1,5 @@
-"""What a declaration says of one field: `Field(…)`, references to other resources, and the types that are our own."""
+"""What a declaration says of one field: `Field(…)`, references to other resources, and the types that are our
+own."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -8,8 +9,13 @@ from uuid import UUID
 from crudite.query.tree import Filter
 
 if TYPE_CHECKING:
-    # Type checkers then leave `members: Many["Membership"]` out of the constructor, as it is at run time.
+    # `members: Many["Membership"]` is no argument of the constructor, as class variables are none.
     from typing import ClassVar as Many
+
+__all__ = [
+    "ABSENT", "BigInt", "Email", "Field", "FieldOptions", "Many", "ManyOf", "OnDelete", "Parent", "Password", "Ref",
+    "Special", "Visibility",
+]  # fmt: skip
 
 K = TypeVar("K")
 K_co = TypeVar("K_co", covariant=True)
@@ -30,7 +36,8 @@ ABSENT: Any = _Absent()
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FieldOptions:
-    """What `Field(…)` was given, unchecked; `constraints` holds those of the limits on values that were given."""
+    """What `Field(…)` was given, unchecked; `constraints` holds those of the limits on values that were
+    given."""
 
     default: Any = ABSENT
     default_factory: Callable[[], Any] | None = None
@@ -51,6 +58,36 @@ class FieldOptions:
     examples: tuple[Any, ...] = ()
 
 
+@overload
+def Field(*, by: str, init: Literal[False] = False) -> Any: ...
+@overload
+def Field(
+    *,
+    default: Any = ABSENT,
+    default_factory: Callable[[], Any] | None = None,
+    min_length: int | None = None,
+    max_length: int | None = None,
+    pattern: str | None = None,
+    gt: Any = None,
+    ge: Any = None,
+    lt: Any = None,
+    le: Any = None,
+    multiple_of: Any = None,
+    decimal_places: int | None = None,
+    unique: bool = False,
+    index: bool = False,
+    immutable: bool = False,
+    read: Filter | None = None,
+    write: Filter | None = None,
+    visible: Visibility = "public",
+    renamed_from: str | None = None,
+    checked: bool = True,
+    on_delete: OnDelete = "restrict",
+    title: str | None = None,
+    description: str | None = None,
+    examples: Iterable[Any] = (),
+    init: bool = True,
+) -> Any: ...
 def Field(  # noqa: N802
     *,
     default: Any = ABSENT,
@@ -83,15 +120,15 @@ def Field(  # noqa: N802
 
     - `default`: a plain value (every record gets its own copy), a function without arguments, or a symbol
       (`me.id`, `now`, `today`); `default_factory`: a function without arguments.
-    - `min_length`, `max_length` (characters, or items of a list), `pattern` (a regular expression that must be
-      found in the text), `gt`, `ge`, `lt`, `le`, `multiple_of`; `decimal_places` of a `Decimal`.
+    - `min_length`, `max_length` (characters, or items of a list), `pattern` (a regular expression that must
+      be found in the text), `gt`, `ge`, `lt`, `le`, `multiple_of`; `decimal_places` of a `Decimal`.
     - `unique`: no two records have the same value; `index`: records are often searched by it.
     - `immutable`: can be given only when a record is created.
     - `read`, `write`: rules, for which records an actor may see or set this field.
     - `visible`: `"private"` shows it to nobody unless `read` says so; `"secret"` shows it to nobody, ever.
     - `renamed_from`: the field's former name, so that its values are kept.
-    - For a reference: `checked=False` lets it point at nothing; `on_delete` says what happens to this record
-      when the one it points at is deleted (`"clear"`: the reference becomes null).
+    - For a reference: `checked=False` lets it point at nothing; `on_delete` says what happens to this
+      record when the one it points at is deleted (`"clear"`: the reference becomes null).
     - For `Many`: `by` names the field of the other resource that points here, when there are several.
     - `title`, `description`, `examples`: for the documentation of the interface.
     - `init` is for type checkers only.
@@ -118,8 +155,8 @@ class Keyed(Protocol[K_co]):
 class Ref(Generic[T_co]):
     """A field that holds the key of a record of another resource: `owner: Ref[Account]`.
 
-    Reading gives the key; a key or a record can be set. `Ref[Account | None]`, or `Ref[Account] | None`, may be
-    null; type checkers let the first be given in the constructor as well.
+    Reading gives the key; a key or a record can be set. `Ref[Account | None]`, or `Ref[Account] | None`, may
+    be null; type checkers let the first be given in the constructor as well.
     """
 
     @overload
@@ -134,8 +171,8 @@ class Ref(Generic[T_co]):
 
 
 class Parent(Ref[T_co]):
-    """A reference to the record that this one belongs to, which gives the nested path: `project: Parent[Project]`
-    makes `/projects/{project}/tasks`."""
+    """A reference to the record that this one belongs to, which gives the nested path: `project:
+    Parent[Project]` makes `/projects/{project}/tasks`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,10 +186,11 @@ class ManyOf:
 if not TYPE_CHECKING:
 
     class Many:
-        """The records of another resource that point here, for rules and queries: `members: Many["Membership"]`.
+        """The records of another resource that point here, for rules and queries: `members:
+        Many["Membership"]`.
 
-        It is no field: nothing is stored, and it is no argument of the constructor. When several fields of the
-        other resource point here, `Field(by="project")` names the one that is meant; so does
+        It is no field: nothing is stored, and it is no argument of the constructor. When several fields of
+        the other resource point here, `Field(by="project")` names the one that is meant; so does
         `Many["Membership", "project"]`, which type checkers do not accept.
         """
 

@@ -1,4 +1,5 @@
-"""What a class and its bases declare, put together: fields with their resolved annotations, links, options, hooks."""
+"""What a class and its bases declare, put together: fields with their resolved annotations, links, options,
+hooks."""
 
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -27,8 +28,8 @@ _OWN_OPTIONS = ("path", "renamed_from")
 
 @dataclass(slots=True)
 class Gathered:
-    """One class, with everything that it inherits. `faults` are sentences; a field that has one is in `broken`
-    and not in `annotations`."""
+    """One class, with everything that it inherits. `faults` are sentences; a field that has one is in
+    `broken` and not in `annotations`."""
 
     cls: type[Any]
     annotations: dict[str, Any] = field(default_factory=dict)
@@ -46,7 +47,7 @@ class Gathered:
 
     def fault(self, name: str, text: str) -> None:
         """Notes what is wrong with a field; it is left out from here on."""
-        self.faults.append(f"{self.name}.{name}: {text}.")
+        self.faults.append(sentence(f"{self.name}.{name}: {text}"))
         self.broken.add(name)
         self.annotations.pop(name, None)
         self.links.pop(name, None)
@@ -69,8 +70,13 @@ def gather(cls: type[Any], resources: Mapping[str, type[Any]]) -> Gathered:
     return found
 
 
+def sentence(text: str) -> str:
+    """The text with a full stop, unless it ends with a mark of its own."""
+    return text if text.endswith(("?", ".")) else f"{text}."
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
-    """A question for the name that was meant, or nothing."""
+    """A question for the name that was meant, to be put behind a sentence; nothing when none is near."""
     near = get_close_matches(name, list(known), 1)
     return f"; did you mean {near[0]!r}?" if near else ""
 
@@ -91,7 +97,7 @@ def _annotated(
             resolved = _resolved(annotation, surroundings)
         except NameError as error:
             known = [n for n in surroundings if not n.startswith("_")]
-            found.fault(name, f"there is no {error.name!r}{nearest(str(error.name), known)}".rstrip("?"))
+            found.fault(name, f"there is no {error.name!r}{nearest(str(error.name), known)}")
             continue
         except Exception as error:  # an annotation is the application's code
             found.fault(name, f"the annotation cannot be read: {error}")
@@ -108,8 +114,8 @@ def _namespace(
 ) -> dict[str, Any]:
     """What the names in annotations mean: the surroundings of the class, then the application's resources.
 
-    Where the surroundings hold another class of the same name that the application does not have (a module may
-    declare several applications), the application's own is meant.
+    Where the surroundings hold another class of the same name that the application does not have (a module
+    may declare several applications), the application's own is meant.
     """
     module = sys.modules.get(base.__module__)
     around = {**vars(module), **declaration.names} if module is not None else dict(declaration.names)
@@ -180,4 +186,4 @@ def _check_actions(found: Gathered, name: str, kind: str, actions: Sequence[Any]
     for action in actions:
         if action not in ACTIONS:
             hint = nearest(str(action), ACTIONS) or f"; there are {', '.join(ACTIONS)}"
-            found.faults.append(f"{found.name}.{name}: there is no action {action!r}{hint.rstrip('?')}.")
+            found.faults.append(sentence(f"{found.name}.{name}: there is no action {action!r}{hint}"))

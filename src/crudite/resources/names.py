@@ -11,7 +11,8 @@ def words_of(name: str) -> list[str]:
 
 
 def plural(word: str) -> str:
-    """The plural by three rules: -y after a consonant becomes -ies; -s, -x, -z, -ch and -sh take -es; else -s."""
+    """The plural by three rules: -y after a consonant becomes -ies; -s, -x, -z, -ch and -sh take -es; else
+    -s."""
     if word.endswith("y") and word[-2:-1] not in "aeiou":
         return f"{word[:-1]}ies"
     return f"{word}es" if word.endswith(("s", "x", "z", "ch", "sh")) else f"{word}s"

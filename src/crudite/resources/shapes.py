@@ -1,7 +1,9 @@
-"""From the annotation of a field to all that is made of it: its type in the schema, its validation, its conversions.
+"""From the annotation of a field to all that is made of it: its type in the schema, its validation, its
+conversions.
 
 A value has three forms here: the Python value that application code holds, the plain value that is stored and
-travels, and what comes out of Pydantic when a body has been validated, which is plain already where it can be.
+travels, and what comes out of Pydantic when a body has been validated, which is plain already where it can
+be.
 """
 
 import dataclasses
@@ -17,6 +19,7 @@ from uuid import UUID
 import msgspec
 import pydantic
 from pydantic import AwareDatetime, BaseModel, EmailStr, TypeAdapter
+from pydantic_core import SchemaError
 from typing_extensions import TypeAliasType, get_type_hints, is_typeddict
 
 from crudite.resources.fields import FieldOptions, Parent, Ref, Special
@@ -42,8 +45,8 @@ class Shape:
     `body` is what Pydantic validates a given value by, `shown` what it documents a stored one by (null left
     out of both); `convert` makes the plain value of a validated one (None: it is plain), `to_plain` that of a
     Python value, `from_plain` goes back (None: they are the same). They raise ValueError for what cannot be
-    stored, and are never given null. `is_object`: a value may be a JSON object, which a merge patch changes in
-    part. `target` is the class that a reference points at.
+    stored, and are never given null. `is_object`: a value may be a JSON object, which a merge patch changes
+    in part. `target` is the class that a reference points at.
     """
 
     type: FieldType
@@ -136,20 +139,24 @@ def _scalar_of(type: FieldType) -> Shape:
 
 
 def _choice(inner: Any) -> Shape:
-    enum = inner if isinstance(inner, type) else None
+    enum: type[Enum] | None = inner if isinstance(inner, type) else None
     values = tuple(member.value for member in enum) if enum is not None else get_args(inner)
     if not values or len({type(value) for value in values}) != 1 or type(values[0]) not in (str, int):
         raise ValueError("the choices of an enumeration are all texts, or all integers")
     kind: Kind = "text" if isinstance(values[0], str) else "integer"
     described = FieldType(kind, choices=tuple(dict.fromkeys(values)), enum=enum)
-    body = Literal[values]
+    body: Any = Literal.__getitem__(values)
+    if kind == "integer":
+        body = Annotated[body, pydantic.BeforeValidator(_no_boolean)]
     return Shape(described, body, body, described.check, from_plain=enum)
 
 
 def _json(inner: Any) -> Shape:
     described = describe(inner)
     bare = inner in (Any, object, dict, list) or described.kind != "json"
-    adapter: TypeAdapter[Any] = TypeAdapter(inner)
+    # Else a NaN in what is not declared would silently become null.
+    config = None if _is_model(inner) else pydantic.ConfigDict(ser_json_inf_nan="constants")
+    adapter: TypeAdapter[Any] = TypeAdapter(inner, config=config)
     is_object = (
         inner in (Any, object) or get_origin(inner) in (dict, Mapping) or inner is dict or _is_model(inner)
     )
@@ -161,8 +168,10 @@ def _json(inner: Any) -> Shape:
     def from_plain(value: Plain) -> Any:
         return adapter.validate_json(msgspec.json.encode(value))
 
-    convert = None if _is_plain_json(inner) else storable if bare else to_plain
-    return Shape(described, _bounded(inner), inner, to_plain, convert, from_plain, is_object=is_object)
+    body = _bounded(inner)
+    if not _is_plain_json(inner):
+        body = Annotated[body, pydantic.AfterValidator(storable if bare else to_plain)]
+    return Shape(described, body, inner, to_plain, None, from_plain, is_object=is_object)
 
 
 def describe(annotation: Any, seen: tuple[Any, ...] = ()) -> FieldType:
@@ -188,8 +197,8 @@ def describe(annotation: Any, seen: tuple[Any, ...] = ()) -> FieldType:
 
 
 def storable(value: Plain) -> Plain:
-    """Returns a JSON value. Raises ValueError when something in it cannot be kept: U+0000 or a lone surrogate in
-    a text or name, a number that is not finite or is an integer beyond 2^53."""
+    """Returns a JSON value. Raises ValueError when something in it cannot be kept: U+0000 or a lone surrogate
+    in a text or name, a number that is not finite or is an integer beyond 2^53."""
     pending = [value]
     while pending:
         one = pending.pop()
@@ -214,7 +223,8 @@ def storable(value: Plain) -> Plain:
 
 
 def nested_models(annotation: Any) -> set[Any]:
-    """The Pydantic models, dataclasses and typed dictionaries in an annotation, which have names of their own."""
+    """The Pydantic models, dataclasses and typed dictionaries in an annotation, which have names of their
+    own."""
     found: set[Any] = set()
     pending = [annotation]
     while pending:
@@ -235,6 +245,8 @@ def _constrained(shape: Shape, options: FieldOptions, special: str | None) -> Sh
     for name in limits:
         if shape.type.kind not in _LIMITS[name] and not (name in _LENGTHS and _has_length(shape)):
             raise ValueError(f"{name} does not go with {_WORDS.get(shape.type.kind, shape.type.kind)}")
+    if "pattern" in limits:
+        _check_pattern(limits["pattern"])
     if special == "password":
         limits = {"min_length": 8, "max_length": 1024, **limits}
     if shape.type.kind == "integer" and shape.type.choices is None:
@@ -244,17 +256,24 @@ def _constrained(shape: Shape, options: FieldOptions, special: str | None) -> Sh
             limits["le"] = min(limits.get("le", SAFE_INTEGER), SAFE_INTEGER)
     if options.decimal_places is not None and shape.type.kind != "decimal":
         raise ValueError(f"decimal_places does not go with {_WORDS.get(shape.type.kind, shape.type.kind)}")
-    said = {
+    about: dict[str, Any] = {
         "title": options.title,
         "description": options.description,
         "examples": list(options.examples) or None,
     }
-    said = {name: value for name, value in said.items() if value is not None}
+    said = {name: value for name, value in about.items() if value is not None}
     shown = Annotated[shape.shown, pydantic.Field(**said)] if said else shape.shown
     both = {**limits, **said}
     return replace(
         shape, body=Annotated[shape.body, pydantic.Field(**both)] if both else shape.body, shown=shown
     )
+
+
+def _check_pattern(pattern: str) -> None:
+    try:
+        TypeAdapter(Annotated[str, pydantic.Field(pattern=pattern)])
+    except SchemaError as error:
+        raise ValueError(f"the pattern cannot be read: {str(error).strip().splitlines()[-1]}") from None
 
 
 def _has_length(shape: Shape) -> bool:
@@ -364,6 +383,12 @@ def _plain_datetime(value: Any) -> Plain:
         raise ValueError("expected a moment between the years 1 and 9999 in UTC") from None
 
 
+def _no_boolean(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError("expected an integer")
+    return value
+
+
 def _python_bigint(value: Any) -> Any:
     return int(FieldType("bigint").check(value))
 
@@ -384,7 +409,7 @@ _BODIES: dict[Kind, tuple[Any, Any, Convert | None]] = {
     "decimal": (Decimal, Annotated[Decimal, _DECIMAL_SCHEMA], None),
     "boolean": (bool, bool, None),
     "date": (date, date, date.isoformat),
-    "time": (time, time, _plain_time),
+    "time": (Annotated[time, pydantic.AfterValidator(_plain_time)], time, None),
     "datetime": (AwareDatetime, datetime, _plain_datetime),
     "uuid": (UUID, UUID, str),
 }  # fmt: skip
