@@ -16,7 +16,7 @@ from crudite.interfaces.base import Endpoint, Interface, Limits, Receive, Router
 from crudite.interfaces.browser import Browser
 from crudite.interfaces.files import Files
 from crudite.interfaces.hosts import refuse_host
-from crudite.interfaces.http import new_request_id, read_headers, send_problem, send_response
+from crudite.interfaces.http import read_headers, send_problem, send_response
 from crudite.interfaces.openapi import OpenApi
 from crudite.interfaces.rest import Rest
 from crudite.interfaces.sse import Sse
@@ -35,6 +35,7 @@ from crudite.resources.request import Request
 from crudite.stores import open_store
 from crudite.stores.base import Store
 from crudite.tokens import Sealer
+from crudite.types import new_request_id
 
 F = TypeVar("F", bound=Callable[..., Any])
 Mode: TypeAlias = Literal["run", "dev"]

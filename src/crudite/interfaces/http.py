@@ -1,7 +1,7 @@
 """What every interface over HTTP needs: reading bodies, sending answers and problems, and refusing forgeries."""
 
-import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -41,6 +41,15 @@ def credentials_of(headers: Mapping[str, str], scope: Scope) -> Credentials:
         headers=headers,
         address=client[0] if client else None,
     )
+
+
+@contextmanager
+def suppress_gone() -> Iterator[None]:
+    """A client that goes away in the middle of a message is nothing to report (servers raise an OSError then)."""
+    try:
+        yield
+    except* OSError:
+        pass
 
 
 async def read_body(receive: Receive, limit: int) -> bytes:
@@ -103,11 +112,6 @@ async def send_problem(send: Send, problem: Problem, request_id: str, *, with_bo
     headers += [(name.encode(), value.encode("latin-1", "replace")) for name, value in problem.headers.items()]
     body = msgspec.json.encode(problem.as_json(request_id))
     await send_response(send, problem.status, headers, body, with_body=with_body)
-
-
-def new_request_id() -> str:
-    """A random id for one request: 16 hexadecimal digits."""
-    return secrets.token_hex(8)
 
 
 def refuse_forgery(method: str, headers: Mapping[str, str]) -> None:

@@ -18,10 +18,10 @@ from crudite.interfaces.http import (
     Headers,
     credentials_of,
     decode_json,
-    new_request_id,
     parameters_of,
     read_headers,
     send_problem,
+    suppress_gone,
 )
 from crudite.interfaces.subscribing import live_query, nested_paths
 from crudite.live import Connection, Frame, Subscription
@@ -30,7 +30,7 @@ from crudite.query.parse import parse_url
 from crudite.resources.definition import Definition
 from crudite.resources.handlers import Handler
 from crudite.resources.request import Nesting, Request
-from crudite.types import Key, Plain
+from crudite.types import Key, Plain, new_request_id
 
 _RESUMING = ("cursor", "last_event_id")
 _HEADERS = [
@@ -139,8 +139,9 @@ class _Streams:
         except Problem as problem:
             return await send_problem(send, problem, request_id)
         try:
-            await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
-            await self._serve(connection, queries, keys, resume, receive, send)
+            with suppress_gone():
+                await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
+                await self._serve(connection, queries, keys, resume, receive, send)
         finally:
             connection.close()
 

@@ -57,6 +57,19 @@ def select(plan: Plan, dialect: Dialect) -> Statement:
     return Statement(text, (*parts.bound, *_page_parameters(plan, dialect)))
 
 
+def lookup(selection: Selection, dialect: Dialect) -> Statement:
+    """The row of (version, JSON text) of one record, whose key is to be bound as one more parameter, the last."""
+    mark = (dialect.name, "lookup")
+    statement: Statement | None = selection.memo.get(mark)
+    if statement is None:
+        writer, schema = SqlWriter(dialect), selection.schema
+        where, json = writer.filter(selection.filter), writer.mask(selection, "t")
+        key = f"t.{quote(schema.key)} = {writer.parameter(schema.key_field.type)}"
+        text = f'SELECT t."version", {json} FROM {quote(schema.table)} AS t WHERE {where} AND {key}'
+        statement = selection.memo[mark] = Statement(text, _parts(selection, dialect).bound)
+    return statement
+
+
 def count(selection: Selection, dialect: Dialect) -> Statement:
     """One row with the number of records of a selection."""
     shape, constants = shape_of(selection.filter)

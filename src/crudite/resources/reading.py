@@ -44,17 +44,16 @@ class Reading:
         selection = self._readable(rules, "read", request.actor)
         if request.query is not EMPTY or request.nesting is not None:
             selection = self._narrowed(request, definition, selection)
-        page = await self._store.page(Plan(selection=selection, keys=(request.key,)))  # type: ignore[arg-type]
-        if not page.keys:
+        row = await self._store.lookup(selection, request.key)  # type: ignore[arg-type]
+        if row is None:
             raise NotFound(f"There is no {definition.name} with the key {request.key!r}.")
-        return Found(page.records[0], page.versions[0], not selection.mask.sometimes)
+        return Found(row.json, row.version, not selection.mask.sometimes)
 
     async def check_parents(self, request: Request, nesting: Nesting) -> None:
         """Raises NotFound for the first parent on a nested path that the actor may not read."""
         for parent, key in nesting.parents:
             selection = self._rulebook.of(parent.schema, system=request.is_system).selection(request.actor)
-            page = await self._store.page(Plan(selection=selection, keys=(key,)))
-            if not page.keys:
+            if await self._store.lookup(selection, key) is None:
                 raise NotFound(f"There is no {parent.name} with the key {key!r}.")
 
     async def read_many(self, request: Request) -> Listed:

@@ -64,7 +64,7 @@ class Request:
     """
 
     __slots__ = (
-        "_batch", "action", "actor", "args", "credentials", "data", "definition", "expect", "headers", "id",
+        "_batch", "_credentials", "action", "actor", "args", "data", "definition", "expect", "headers", "id",
         "interface", "is_live", "is_minimal", "is_system", "key", "keys", "name", "nesting", "performers", "query",
     )  # fmt: skip
 
@@ -82,7 +82,7 @@ class Request:
         expect: int | None = None,
         nesting: Nesting | None = None,
         actor: Actor = ANONYMOUS,
-        credentials: Credentials = _NO_CREDENTIALS,
+        credentials: Credentials | Callable[[], Credentials] = _NO_CREDENTIALS,
         headers: Mapping[str, str] | None = None,
         interface: str = "python",
         id: str = "",
@@ -102,7 +102,7 @@ class Request:
         self.expect = expect
         self.nesting = nesting
         self.actor = actor
-        self.credentials = credentials
+        self._credentials = credentials
         self.headers: Mapping[str, str] = headers if headers is not None else {}
         self.interface = interface
         self.id = id
@@ -111,6 +111,13 @@ class Request:
         self.is_system = is_system
         self.performers = performers
         self._batch: Batch | None = None
+
+    @property
+    def credentials(self) -> Credentials:
+        """What the client showed to say who it is."""
+        if not isinstance(self._credentials, Credentials):
+            self._credentials = self._credentials()
+        return self._credentials
 
     @property
     def records(self) -> Records:

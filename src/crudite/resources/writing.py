@@ -213,11 +213,10 @@ class Writing:
         return Prepared(write, definition, request, None, old, optimistic=request.expect is None)
 
     async def _old(self, request: Request, definition: Definition) -> tuple[PlainRecord, int]:
-        plan = Plan(selection=_whole(definition), keys=(cast(Key, request.key),))
-        page = await self._store.page(plan)
-        if not page.keys:
+        row = await self._store.lookup(_whole(definition), cast(Key, request.key))
+        if row is None:
             raise _not_found(request, definition)
-        return msgspec.json.decode(page.records[0]), page.versions[0]
+        return msgspec.json.decode(row.json), row.version
 
     def _scope(self, request: Request) -> Filter:
         """The nested path that a record was asked for under, as a condition on it."""
@@ -305,8 +304,7 @@ class Writing:
             scoped = Selection(
                 selection.schema, join((selection.filter, self._scope(missed.request)), either=False), selection.mask
             )
-            page = await self._store.page(Plan(selection=scoped, keys=(cast(Key, missed.request.key),)))
-            if not page.keys:
+            if await self._store.lookup(scoped, cast(Key, missed.request.key)) is None:
                 return _not_found(missed.request, missed.definition)
         return explain(refused, missed.definition, missed.request)
 

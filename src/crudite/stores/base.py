@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from crudite.changes import Change, Commit, Mark, Position, Reset, Unit
-from crudite.query.plan import Plan
+from crudite.query.plan import Plan, Selection
 from crudite.schema import Catalog
 from crudite.types import Key, Plain
 
@@ -25,6 +25,13 @@ class Page(NamedTuple):
     last: tuple[Plain, ...] | None = None
     more: bool = False
     total: int | None = None
+
+
+class Row(NamedTuple):
+    """One record: its version, and the JSON text of what a mask shows of it."""
+
+    version: int
+    json: str
 
 
 class Pages(NamedTuple):
@@ -82,6 +89,10 @@ class Store(Protocol):
         """Finishes what has been accepted, then lets go of the database. Everything acknowledged stays."""
         ...
 
+    async def lookup(self, selection: Selection, key: Key) -> Row | None:
+        """Reads the record of a selection that has a key, None when there is none: the way of most requests."""
+        ...
+
     async def page(self, plan: Plan) -> Page:
         """Reads one page: the quick way, for an answer that is not continued from the log."""
         ...
@@ -124,13 +135,13 @@ class Store(Protocol):
         ...
 
     async def plan(self, catalog: Catalog) -> Sequence[Step]:
-        """The steps from the database's schema to the catalog's; none when they agree."""
+        """The steps from the database's schema to the catalog's; none when they agree. The store need not be open."""
         ...
 
     async def migrate(self, catalog: Catalog, *, lose: bool = False) -> Sequence[Step]:
         """Takes the steps in one transaction and returns them. Steps that lose something only with `lose`;
-        else StoreOutdated names them and nothing is done."""
+        else StoreOutdated names them and nothing is done. The store need not be open."""
         ...
 
 
-__all__ = ["Batch", "Change", "Commit", "Mark", "Page", "Pages", "Plan", "Reset", "Step", "Store", "Unit"]
+__all__ = ["Batch", "Change", "Commit", "Mark", "Page", "Pages", "Plan", "Reset", "Row", "Step", "Store", "Unit"]

@@ -1,7 +1,6 @@
 """HTTP's conditions, preferences and links (RFC 9110, 7240, 8288), and the exchange that they belong to."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from functools import cached_property
 from typing import TypeAlias
 from urllib.parse import parse_qsl, urlencode
 
@@ -11,7 +10,6 @@ from crudite.interfaces.http import (
     ClientGone,
     Headers,
     credentials_of,
-    new_request_id,
     parameters_of,
     read_headers,
     refuse_forgery,
@@ -19,6 +17,7 @@ from crudite.interfaces.http import (
     send_response,
 )
 from crudite.messages import Credentials, Listed, Written
+from crudite.types import new_request_id
 
 RawHeaders: TypeAlias = list[tuple[bytes, bytes]]
 
@@ -39,8 +38,7 @@ class Exchange:
         self._send = send
         self._caching = _PRIVATE if host.is_private else _OPEN
 
-    @cached_property
-    def credentials(self) -> Credentials:
+    def read_credentials(self) -> Credentials:
         """What the request shows of who asks."""
         return credentials_of(self.headers, self.scope)
 

@@ -32,7 +32,7 @@ class HandlerEndpoints:
             body = await read_body(exchange.receive, self._host.limits.body)
             args = _body_arguments(body, args)
         request = Request(
-            "call", self._handler.name, args=args, credentials=exchange.credentials, headers=exchange.headers,
+            "call", self._handler.name, args=args, credentials=exchange.read_credentials, headers=exchange.headers,
             interface="rest", id=exchange.request_id, performers=self._host.performer,
         )  # fmt: skip
         response = await self._host.pipeline(request)

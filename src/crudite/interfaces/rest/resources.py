@@ -141,7 +141,7 @@ class ResourceEndpoints:
     ) -> Request:  # fmt: skip
         return Request(
             action, self._definition.path, definition=self._definition, key=key, query=query, data=data, expect=expect,
-            nesting=self._nesting(above) if above else None, credentials=exchange.credentials,
+            nesting=self._nesting(above) if above else None, credentials=exchange.read_credentials,
             headers=exchange.headers, interface="rest", id=exchange.request_id, is_minimal=is_minimal,
             performers=self._host.performer,
         )  # fmt: skip

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from crudite.errors import Unavailable
 from crudite.interfaces.base import Host, Receive, Router, Scope, Send
-from crudite.interfaces.http import is_same_host, read_headers
+from crudite.interfaces.http import is_same_host, read_headers, suppress_gone
 from crudite.interfaces.websocket.session import Session
 
 SUBPROTOCOL = "crudite.v1"
@@ -43,7 +43,5 @@ class WebSocket:
             return
         chosen = SUBPROTOCOL if SUBPROTOCOL in scope.get("subprotocols", ()) else None
         await send({"type": "websocket.accept", "subprotocol": chosen})
-        try:
+        with suppress_gone():
             await session.run(receive, send)
-        except* OSError:
-            return  # the client went away in the middle of a message

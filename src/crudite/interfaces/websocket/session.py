@@ -15,7 +15,7 @@ import msgspec
 from crudite.errors import Fault, Malformed, NotFound, Problem, Unauthorized, Unexpected
 from crudite.interfaces.base import Host, Receive, Scope, Send
 from crudite.interfaces.events import encode
-from crudite.interfaces.http import Headers, credentials_of, new_request_id
+from crudite.interfaces.http import Headers, credentials_of
 from crudite.interfaces.subscribing import find_resource, live_query
 from crudite.interfaces.websocket.format import (
     RpcFormat,
@@ -29,7 +29,7 @@ from crudite.interfaces.websocket.format import (
 from crudite.messages import Answered, Found, Listed, Live, LiveQuery, Response, Written
 from crudite.query.parse import parse_json
 from crudite.resources.request import Request
-from crudite.types import Key, Plain
+from crudite.types import Key, Plain, new_request_id
 
 _SIDE_BY_SIDE = 16
 _MOST_IN_BATCH = 100
