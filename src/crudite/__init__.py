@@ -1,3 +1,87 @@
 """Declare a resource once; every client gets it live, over the interface that it already speaks."""
 
-__all__: list[str] = []
+from crudite.app import App
+from crudite.auth import Authenticate
+from crudite.errors import (
+    Conflict,
+    CruditeError,
+    DeclarationError,
+    Fault,
+    Forbidden,
+    Invalid,
+    Malformed,
+    NotFound,
+    NotUnique,
+    PreconditionFailed,
+    Problem,
+    StoreError,
+    TooManyRequests,
+    Unauthorized,
+    Unavailable,
+)
+from crudite.interfaces.base import Limits
+from crudite.interfaces.browser import Browser
+from crudite.interfaces.openapi import OpenApi
+from crudite.interfaces.rest import Rest
+from crudite.interfaces.sse import Sse
+from crudite.interfaces.websocket import WebSocket
+from crudite.messages import Actor, Credentials, Response
+from crudite.pipeline import Next
+from crudite.resources.declare import Record, Resource, after, around, before
+from crudite.resources.fields import BigInt, Email, Field, Many, Parent, Password, Ref
+from crudite.resources.passwords import verify_password
+from crudite.resources.query import Count, Query
+from crudite.resources.request import Request
+from crudite.rules import allow, me, now, today
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Actor",
+    "App",
+    "Authenticate",
+    "BigInt",
+    "Browser",
+    "Conflict",
+    "Count",
+    "Credentials",
+    "CruditeError",
+    "DeclarationError",
+    "Email",
+    "Fault",
+    "Field",
+    "Forbidden",
+    "Invalid",
+    "Limits",
+    "Malformed",
+    "Many",
+    "Next",
+    "NotFound",
+    "NotUnique",
+    "OpenApi",
+    "Parent",
+    "Password",
+    "PreconditionFailed",
+    "Problem",
+    "Query",
+    "Record",
+    "Ref",
+    "Request",
+    "Resource",
+    "Response",
+    "Rest",
+    "Sse",
+    "StoreError",
+    "TooManyRequests",
+    "Unauthorized",
+    "Unavailable",
+    "WebSocket",
+    "after",
+    "allow",
+    "around",
+    "before",
+    "me",
+    "now",
+    "today",
+    "verify_password",
+]

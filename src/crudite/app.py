@@ -12,6 +12,7 @@ from urllib.parse import unquote
 
 from crudite.auth import Authenticate, Identification
 from crudite.errors import DeclarationError, MethodNotAllowed, NotFound, Problem
+from crudite.ids import new_request_id
 from crudite.interfaces.base import Endpoint, Interface, Limits, Receive, Router, Scope, Send
 from crudite.interfaces.browser import Browser
 from crudite.interfaces.files import Files
@@ -35,7 +36,6 @@ from crudite.resources.request import Request
 from crudite.stores import open_store
 from crudite.stores.base import Store
 from crudite.tokens import Sealer
-from crudite.types import new_request_id
 
 F = TypeVar("F", bound=Callable[..., Any])
 Mode: TypeAlias = Literal["run", "dev"]

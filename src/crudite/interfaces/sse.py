@@ -12,6 +12,7 @@ from typing import Any
 
 from crudite.changes import ResetReason
 from crudite.errors import Fault, Malformed, NotFound, Problem, TooManyRequests
+from crudite.ids import new_request_id
 from crudite.interfaces.base import Host, Receive, Router, Scope, Send
 from crudite.interfaces.events import changed_json, encode, sort_json
 from crudite.interfaces.http import (
@@ -30,7 +31,7 @@ from crudite.query.parse import parse_url
 from crudite.resources.definition import Definition
 from crudite.resources.handlers import Handler
 from crudite.resources.request import Nesting, Request
-from crudite.types import Key, Plain, new_request_id
+from crudite.types import Key, Plain
 
 _RESUMING = ("cursor", "last_event_id")
 _HEADERS = [

@@ -14,6 +14,7 @@ import msgspec
 
 from crudite.changes import Commit, Guard, Need, Refused, Unit, Write
 from crudite.errors import Conflict, Fault, Forbidden, Invalid, Malformed, NotFound, Problem
+from crudite.ids import uuid7
 from crudite.messages import Actor, Written
 from crudite.query.plan import Plan, Selection, everything
 from crudite.query.resolve import join
@@ -27,7 +28,7 @@ from crudite.resources.records import Intent
 from crudite.resources.refusals import explain
 from crudite.resources.request import Request
 from crudite.stores.base import Store
-from crudite.types import Key, Plain, PlainRecord, uuid7
+from crudite.types import Key, Plain, PlainRecord
 
 MAX_MANY = 1000
 """How many records one request can create."""

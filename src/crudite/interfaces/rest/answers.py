@@ -5,6 +5,7 @@ from typing import TypeAlias
 from urllib.parse import parse_qsl, urlencode
 
 from crudite.errors import Malformed, NotAcceptable, PreconditionFailed, Problem, UnsupportedMediaType
+from crudite.ids import new_request_id
 from crudite.interfaces.base import Host, Receive, Scope, Send
 from crudite.interfaces.http import (
     ClientGone,
@@ -17,7 +18,6 @@ from crudite.interfaces.http import (
     send_response,
 )
 from crudite.messages import Credentials, Listed, Written
-from crudite.types import new_request_id
 
 RawHeaders: TypeAlias = list[tuple[bytes, bytes]]
 

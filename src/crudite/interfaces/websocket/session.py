@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from crudite.errors import Fault, Malformed, NotFound, Problem, Unauthorized, Unexpected
+from crudite.ids import new_request_id
 from crudite.interfaces.base import Host, Receive, Scope, Send
 from crudite.interfaces.events import encode
 from crudite.interfaces.http import Headers, credentials_of
@@ -29,7 +30,7 @@ from crudite.interfaces.websocket.format import (
 from crudite.messages import Answered, Found, Listed, Live, LiveQuery, Response, Written
 from crudite.query.parse import parse_json
 from crudite.resources.request import Request
-from crudite.types import Key, Plain, new_request_id
+from crudite.types import Key, Plain
 
 _SIDE_BY_SIDE = 16
 _MOST_IN_BATCH = 100
