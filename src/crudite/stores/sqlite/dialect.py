@@ -75,7 +75,7 @@ class SqliteDialect:
         return f"?{number}"
 
     def inside(self, column: str, path: tuple[str, ...], type: FieldType) -> str:
-        """The value at a path inside a JSON column; NULL when it is not there, JSON null or of another type."""
+        """The value at a path inside a JSON column; NULL when it is null, of another type or not there."""
         at = _json_path(path)
         fits = f"json_type({column}, {at}) {_is_json_type(type)}"
         return f"CASE WHEN {fits} THEN json_extract({column}, {at}) END"
@@ -153,7 +153,7 @@ def _json_path(path: tuple[str, ...]) -> str:
 
 
 def _is_json_type(type: FieldType) -> str:
-    """What SQLite's json_type says of values of a type, as the end of a condition; true, 1 and "1" are three."""
+    """What json_type says of values of a type, as the end of a condition; true, 1 and "1" are three."""
     if type.kind == "json" and type.item is None and type.members is None and type.values is None:
         return "<> 'null'"
     if type.kind == "json":

@@ -1,0 +1,89 @@
+"""How connections to the file are opened, and what each of them may do."""
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, TypeAlias
+
+import apsw
+
+Execute: TypeAlias = Callable[..., Any]
+"""A cursor's `execute`: SQL text and what is bound to its parameters. Use `fetchall` of the answer: a
+statement that is not stepped to its end keeps its snapshot."""
+
+Synchronous = Literal["OFF", "NORMAL", "FULL", "EXTRA"]
+
+BUSY_MILLISECONDS = 5000
+READ_SECONDS = 5.0
+_OPCODES_BETWEEN_LOOKS = 20_000
+
+
+def connect(path: str, *, create: bool = False) -> apsw.Connection:
+    """A connection with our settings. Raises apsw.Error; never creates the file unless told to."""
+    flags = apsw.SQLITE_OPEN_READWRITE | (apsw.SQLITE_OPEN_CREATE if create else 0)
+    connection = apsw.Connection(path, flags=flags, statementcachesize=400)
+    connection.set_busy_timeout(BUSY_MILLISECONDS)
+    return connection
+
+
+def make_writer(connection: apsw.Connection, synchronous: Synchronous) -> None:
+    """Makes a connection the one that writes. It leaves checkpoints to others: no request waits for one."""
+    pragma(connection, "journal_mode = WAL")
+    pragma(connection, f"synchronous = {synchronous}")
+    pragma(connection, "foreign_keys = ON")
+    pragma(connection, "recursive_triggers = OFF")
+    pragma(connection, "cache_size = -32000")
+    connection.wal_autocheckpoint(0)
+
+
+def connect_reader(path: str) -> apsw.Connection:
+    """A connection that only reads."""
+    connection = connect(path)
+    pragma(connection, "query_only = ON")
+    pragma(connection, "cache_size = -16000")
+    connection.wal_autocheckpoint(0)
+    return connection
+
+
+def pragma(connection: apsw.Connection, text: str) -> Any:
+    """Runs a PRAGMA to its end and returns the first value it gives, if any."""
+    found = rows(connection, f"PRAGMA {text}")
+    return found[0][0] if found else None
+
+
+def rows(connection: apsw.Connection, text: str, bound: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+    """All rows of a statement."""
+    return connection.execute(text, bound).fetchall()
+
+
+class Deadline:
+    """Interrupts a connection's statements when a moment has passed; `start` sets it anew."""
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        self._end = float("inf")
+        connection.set_progress_handler(lambda: time.monotonic() > self._end, _OPCODES_BETWEEN_LOOKS)
+
+    def start(self, seconds: float = READ_SECONDS) -> None:
+        """Gives the statements from now on so many seconds."""
+        self._end = time.monotonic() + seconds
+
+    def stop(self) -> None:
+        """Gives them all the time that they want."""
+        self._end = float("inf")
+
+
+def checkpoint(connection: apsw.Connection) -> tuple[int, int]:
+    """Copies what it can of the write-ahead log into the file, without waiting for anybody.
+
+    Returns how many pages the log has and how many of them have been copied.
+    """
+    return connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+
+
+def identity(path: str) -> tuple[int, int] | None:
+    """What tells the file at a path from another one that takes its place; None when there is no file."""
+    try:
+        status = os.stat(path)  # noqa: PTH116 (asked after every commit; a Path costs four times as much)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino

@@ -1,0 +1,92 @@
+"""What the file must hold for the store to work: its own tables, a living log, and our triggers."""
+
+import secrets
+from typing import Literal
+
+import apsw
+
+from crudite.errors import StoreCorrupt, StoreTooNew
+from crudite.query.sql import quote
+from crudite.schema import Catalog
+from crudite.stores.sqlite.connections import pragma, rows
+from crudite.stores.sqlite.ddl import APPLICATION_ID, FORMAT, SYSTEM_TABLES
+from crudite.stores.sqlite.triggers import create_triggers
+
+
+def check_owner(connection: apsw.Connection, path: str) -> None:
+    """Raises StoreCorrupt for another program's file and StoreTooNew for one of a later version of ours."""
+    owner = pragma(connection, "application_id")
+    if owner not in (0, APPLICATION_ID):
+        raise StoreCorrupt(f"{path}: the file belongs to another program (its application_id is {owner})")
+    version = pragma(connection, "user_version")
+    if owner == APPLICATION_ID and version > FORMAT:
+        raise StoreTooNew(f"{path}: the file has format {version}, this version of Crudite knows {FORMAT}")
+
+
+def create_system_tables(connection: apsw.Connection) -> None:
+    """Makes the store's own tables where they are missing, and the first log; inside a transaction."""
+    present = tables(connection)
+    for name, text in SYSTEM_TABLES.items():
+        if name not in present:
+            connection.execute(text)
+    if not rows(connection, "SELECT 1 FROM _secret"):
+        connection.execute("INSERT INTO _secret (value) VALUES (?)", (secrets.token_bytes(32),))
+    if not rows(connection, "SELECT 1 FROM _logs WHERE ended IS NULL"):
+        _begin_log(connection)
+    if pragma(connection, "application_id") != APPLICATION_ID:
+        pragma(connection, f"application_id = {APPLICATION_ID}")
+        pragma(connection, f"user_version = {FORMAT}")
+
+
+def tables(connection: apsw.Connection) -> dict[str, str]:
+    """The tables of the file and the statements that made them."""
+    found = rows(connection, "SELECT name, sql FROM sqlite_schema WHERE type = 'table'")
+    return {row[0]: row[1] for row in found}
+
+
+def indexes(connection: apsw.Connection, table: str) -> dict[str, str]:
+    """The indexes of a table that were made by a statement, and those statements."""
+    text = "SELECT name, sql FROM sqlite_schema WHERE type = 'index' AND tbl_name = ? AND sql IS NOT NULL"
+    return {row[0]: row[1] for row in rows(connection, text, (table,))}
+
+
+def end_log(connection: apsw.Connection, why: Literal["schema", "epoch"]) -> None:
+    """Ends the log and begins another one: no position of the old one leads on. Inside a transaction."""
+    connection.execute("UPDATE _logs SET ended = ? WHERE ended IS NULL", (why,))
+    _begin_log(connection)
+
+
+def _begin_log(connection: apsw.Connection) -> None:
+    head = rows(connection, "SELECT seq FROM sqlite_sequence WHERE name = '_changes'")
+    seq = head[0][0] if head else 0
+    salt = rows(connection, "SELECT salt FROM _changes WHERE seq = ?", (seq,))
+    bound = (secrets.randbits(62), seq, salt[0][0] if salt else secrets.randbits(62))
+    connection.execute("INSERT INTO _logs (id, trim_seq, trim_salt) VALUES (?, ?, ?)", bound)
+
+
+def triggers_agree(connection: apsw.Connection, catalog: Catalog) -> bool:
+    """Whether the catalog's triggers are installed, word for word, and no others of ours."""
+    return installed_triggers(connection) == _wanted(catalog)
+
+
+def install_triggers(connection: apsw.Connection, catalog: Catalog) -> None:
+    """Puts the catalog's triggers in place of what is there. Inside a transaction."""
+    drop_triggers(connection)
+    for text in _wanted(catalog).values():
+        connection.execute(text)
+
+
+def drop_triggers(connection: apsw.Connection) -> None:
+    """Takes our triggers away. Inside a transaction."""
+    for name in installed_triggers(connection):
+        connection.execute(f"DROP TRIGGER {quote(name)}")
+
+
+def _wanted(catalog: Catalog) -> dict[str, str]:
+    return {name: text for schema in catalog.values() for name, text in create_triggers(schema).items()}
+
+
+def installed_triggers(connection: apsw.Connection) -> dict[str, str]:
+    """Our triggers that are there, by name."""
+    text = "SELECT name, sql FROM sqlite_schema WHERE type = 'trigger' AND name GLOB 'crudite *'"
+    return {row[0]: row[1] for row in rows(connection, text)}

@@ -1,0 +1,160 @@
+"""Places in the change log, and reading what lies between two of them."""
+
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import apsw
+import msgspec
+
+from crudite.changes import Change, ChangeKind, Mark, Reset
+from crudite.schema import Catalog, ResourceSchema
+from crudite.stores.sqlite.connections import Execute, rows
+from crudite.stores.sqlite.dialect import SqliteDialect
+
+_dialect = SqliteDialect()
+_TOKEN = struct.Struct(">qqq")
+
+_HEAD = """SELECT l.id, coalesce(s.seq, 0), c.salt, l.trim_seq, l.trim_salt FROM _logs AS l
+LEFT JOIN sqlite_sequence AS s ON s.name = '_changes' LEFT JOIN _changes AS c ON c.seq = s.seq
+WHERE l.ended IS NULL ORDER BY l.number DESC LIMIT 1"""
+_ROW = "SELECT salt FROM _changes WHERE seq = ?"
+_ROWS = "SELECT seq, tbl, pk, before, after FROM _changes WHERE seq > ? AND seq <= ? ORDER BY seq"
+_ENDED = "SELECT ended FROM _logs WHERE id = ?"
+
+
+@dataclass(frozen=True, slots=True)
+class SqlitePosition:
+    """A place in the log: the log's id, the number of the last row covered, and that row's salt.
+
+    The salt is random for each row. A number that comes again after an older copy of the file was put back is
+    recognised by it.
+    """
+
+    log: int
+    seq: int
+    salt: int
+
+    @property
+    def token(self) -> bytes:
+        """The position as 24 bytes."""
+        return _TOKEN.pack(self.log, self.seq, self.salt)
+
+    def covers(self, mark: Mark) -> bool:
+        """Whether the commit with that mark is at or before this position."""
+        return int(mark) <= self.seq
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """Where the log ends, and where it was last cut."""
+
+    position: SqlitePosition
+    trimmed: SqlitePosition
+
+
+def read_head(execute: Execute) -> Head:
+    """The head of the log in the current snapshot; for an empty log, where it was cut."""
+    log, seq, salt, trim_seq, trim_salt = execute(_HEAD).fetchall()[0]
+    if salt is None:
+        salt = trim_salt if seq == trim_seq else 0
+    return Head(SqlitePosition(log, seq, salt), SqlitePosition(log, trim_seq, trim_salt))
+
+
+def read_position(execute: Execute) -> SqlitePosition:
+    """The position of the current snapshot."""
+    return read_head(execute).position
+
+
+def locate(execute: Execute, token: bytes) -> SqlitePosition | Reset:
+    """The position of a token, if the log still leads on from there."""
+    if len(token) != _TOKEN.size:
+        return Reset("epoch")
+    position = SqlitePosition(*_TOKEN.unpack(token))
+    return check(execute, position, read_head(execute)) or position
+
+
+def check(execute: Execute, position: SqlitePosition, head: Head) -> Reset | None:
+    """Why the log does not lead on from a position; None when it does."""
+    if position.log != head.position.log:
+        ended = execute(_ENDED, (position.log,)).fetchall()
+        return Reset("schema") if ended and ended[0][0] == "schema" else Reset("epoch")
+    if position in (head.position, head.trimmed):
+        return None
+    found = execute(_ROW, (position.seq,)).fetchall()
+    if found:
+        return None if found[0][0] == position.salt else Reset("epoch")
+    return Reset("epoch") if position.seq >= head.position.seq else Reset("gap")
+
+
+def read_changes(
+    execute: Execute, catalog: Catalog, since: SqlitePosition, until: SqlitePosition, limit: int
+) -> Sequence[Change] | Reset:
+    """The changes between two positions of one log, both checked before; `too_many` when there are more."""
+    expected = until.seq - since.seq
+    if expected <= 0:
+        return ()
+    if expected > limit:
+        return Reset("too_many")
+    try:
+        found = execute(_ROWS, (since.seq, until.seq)).fetchall()
+        if len(found) != expected:  # numbers are never left out: somebody took rows away
+            return Reset("gap")
+        return [change for row in found if (change := _change(catalog, row)) is not None]
+    except (UnicodeDecodeError, msgspec.MsgspecError):
+        return Reset("undecodable")
+
+
+def _change(catalog: Catalog, row: tuple[Any, ...]) -> Change | None:
+    seq, table, key, before, after = row
+    schema = catalog.by_table.get(table)
+    if schema is None:  # its resource has been removed from the application
+        return None
+    kind: ChangeKind = "created" if before is None else "deleted" if after is None else "updated"
+    change = Change(schema, _dialect.load(schema.key_field.type, key), kind, before, after, str(seq))
+    if _has_json(schema):  # the only texts in an image that are not made by us, and so might not be readable
+        _ = change.before, change.after
+    return change
+
+
+def _has_json(schema: ResourceSchema) -> bool:
+    return any(f.type.kind == "json" and not f.secret for f in schema.fields.values())
+
+
+_CUT_BY_AGE = "SELECT seq - 1 FROM _changes WHERE ts >= unixepoch() - ? ORDER BY seq LIMIT 1"
+_SIZES = """SELECT seq,
+64 + length(CAST(coalesce(before, '') AS BLOB)) + length(CAST(coalesce(after, '') AS BLOB))
+FROM _changes ORDER BY seq DESC"""
+
+
+def find_cut(connection: apsw.Connection, older_than: float, larger_than: int) -> int:
+    """The number of the last row that is older than so many seconds or beyond so many bytes from the head."""
+    execute: Execute = connection.execute
+    kept = rows(connection, _CUT_BY_AGE, (older_than,))
+    by_age: int = kept[0][0] if kept else read_position(execute).seq
+    size = 0
+    for seq, weight in execute(_SIZES):
+        if seq <= by_age:
+            break
+        size += weight
+        if size > larger_than:
+            return int(seq)
+    return by_age
+
+
+def cut(connection: apsw.Connection, until: int, most: int = 2000) -> int:
+    """Removes the oldest rows up to a number, at most so many, and marks the last one; how many went.
+
+    The caller holds a write transaction.
+    """
+    oldest = rows(
+        connection, "SELECT seq, salt FROM _changes WHERE seq <= ? ORDER BY seq LIMIT ?", (until, most)
+    )
+    if not oldest:
+        return 0
+    connection.execute("UPDATE _logs SET trim_seq = ?, trim_salt = ? WHERE ended IS NULL", oldest[-1])
+    connection.execute("DELETE FROM _changes WHERE seq <= ?", oldest[-1][:1])
+    connection.execute("DELETE FROM _commits WHERE last <= ?", oldest[-1][:1])
+    connection.execute("DELETE FROM _notes")
+    return len(oldest)

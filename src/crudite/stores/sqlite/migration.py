@@ -1,0 +1,343 @@
+"""The steps from the database's schema to a catalog's, and taking them.
+
+A table whose statement differs is made anew, filled and renamed, as SQLite's documentation advises
+(lang_altertable.html, section 7): one way for every change. What a step would lose is counted in the
+data that is there: text that happens to hold only dates becomes a date without a loss.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import apsw
+import msgspec
+
+from crudite.errors import StoreOutdated
+from crudite.query.sql import quote
+from crudite.schema import NO_DEFAULT, Catalog, FieldSpec, FieldType, Kind, ResourceSchema
+from crudite.stores.base import Step
+from crudite.stores.sqlite import install
+from crudite.stores.sqlite.connections import pragma, rows
+from crudite.stores.sqlite.conversion import Conversion, convert
+from crudite.stores.sqlite.ddl import create_indexes, create_table, is_numbered, literal, stored_default
+
+
+class OldField(msgspec.Struct, frozen=True):
+    """A column as it was made."""
+
+    kind: Kind
+    places: int = 0
+    choices: list[Any] | None = None
+
+    @property
+    def type(self) -> FieldType:
+        """Its type, as far as a column's values depend on it."""
+        return FieldType(self.kind, self.places, tuple(self.choices) if self.choices is not None else None)
+
+
+class OldTable(msgspec.Struct, frozen=True):
+    """A table as it was made."""
+
+    resource: str
+    fields: dict[str, OldField]
+
+
+def describe(catalog: Catalog) -> str:
+    """What the tables are made from, as JSON to be kept in the file."""
+    tables = {schema.table: _describe(schema) for schema in catalog.values()}
+    return msgspec.json.encode(tables).decode()
+
+
+def _describe(schema: ResourceSchema) -> OldTable:
+    fields = {
+        f.name: OldField(
+            f.type.kind, f.type.places, list(f.type.choices) if f.type.choices is not None else None
+        )
+        for f in schema.fields.values()
+    }
+    return OldTable(schema.name, fields)
+
+
+def plan(connection: apsw.Connection, catalog: Catalog) -> list[Step]:
+    """The steps from what is there to the catalog; none when they agree. Only reads."""
+    present = install.tables(connection)
+    old = _load(connection) if "_schema" in present else {}
+    steps: list[Step] = []
+    made: list[Step] = []
+    used: set[str] = set()
+    for schema in catalog.values():
+        source = _source(schema, old, present, catalog)
+        if source is None:
+            made.append(_create(schema, catalog, schema.table in present and schema.table not in used))
+            continue
+        used.add(source)
+        steps += _Table(connection, schema, catalog, source, old[source], present[source]).steps()
+    for table in old:
+        if table in present and table not in used:
+            steps.append(_drop(connection, table, old[table]))
+    return steps + made
+
+
+def migrate(connection: apsw.Connection, catalog: Catalog, *, lose: bool) -> list[Step]:
+    """Takes the steps in one transaction and returns them; the connection must be in none.
+
+    Raises StoreOutdated, having changed nothing, when a step would lose something without `lose`, or
+    cannot be taken at all.
+    """
+    pragma(connection, "foreign_keys = OFF")
+    pragma(connection, "legacy_alter_table = ON")
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        install.create_system_tables(connection)
+        steps = plan(connection, catalog)
+        refuse([step for step in steps if not step.sql or (step.loses and not lose)])
+        if (
+            steps
+            or describe(catalog) != _saved(connection)
+            or not install.triggers_agree(connection, catalog)
+        ):
+            take(connection, catalog, steps)
+        connection.execute("COMMIT")
+        return steps
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        pragma(connection, "legacy_alter_table = OFF")
+        pragma(connection, "foreign_keys = ON")
+
+
+def refuse(steps: Sequence[Step]) -> None:
+    """Raises StoreOutdated that lists the steps, when there are any."""
+    if steps:
+        lines = [f"- {step.description}" + (f" (loses {step.loses})" if step.loses else "") for step in steps]
+        raise StoreOutdated("The database is older than what the application declares:\n" + "\n".join(lines))
+
+
+def take(connection: apsw.Connection, catalog: Catalog, steps: Sequence[Step]) -> None:
+    """Takes the steps, renews the triggers, remembers the catalog; in a transaction without foreign keys."""
+    before = install.installed_triggers(connection)
+    install.drop_triggers(connection)
+    dangling = len(rows(connection, "PRAGMA foreign_key_check")) if steps else 0
+    for step in steps:
+        for text in step.sql:
+            connection.execute(text)
+    wrong = rows(connection, "PRAGMA foreign_key_check") if steps else []
+    if len(wrong) > dangling:
+        names = ", ".join(sorted({f"{row[0]} to {row[2]}" for row in wrong}))
+        raise StoreOutdated(f"{len(wrong)} references would point at nothing: {names}")
+    install.install_triggers(connection, catalog)
+    after = install.installed_triggers(connection)
+    made_anew = any("DROP TABLE" in text for step in steps for text in step.sql)
+    if made_anew or any(after.get(name) != text for name, text in before.items()):
+        install.end_log(connection, "schema")  # the images, or what no log tells of, have changed
+    text = "INSERT INTO _schema (id, description) VALUES (1, ?)"
+    connection.execute(
+        f"{text} ON CONFLICT DO UPDATE SET description = excluded.description", (describe(catalog),)
+    )
+
+
+def _load(connection: apsw.Connection) -> dict[str, OldTable]:
+    saved = _saved(connection)
+    return msgspec.json.decode(saved, type=dict[str, OldTable]) if saved else {}
+
+
+def _saved(connection: apsw.Connection) -> str:
+    found = rows(connection, "SELECT description FROM _schema")
+    return found[0][0] if found else ""
+
+
+def _source(
+    schema: ResourceSchema, old: Mapping[str, OldTable], present: Mapping[str, str], catalog: Catalog
+) -> str | None:
+    """The table that becomes the schema's: of the same name, or of the resource that was renamed."""
+    if schema.table in old and schema.table in present:
+        return schema.table
+    for table, was in old.items():
+        if (
+            table in present
+            and table not in catalog.by_table
+            and was.resource in (schema.name, schema.renamed_from)
+        ):
+            return table
+    return None
+
+
+def _create(schema: ResourceSchema, catalog: Catalog, taken: bool) -> Step:
+    if taken:
+        return Step(f"{schema.table}: a table of this name is there that Crudite did not make", ())
+    sql = (create_table(schema, dict(catalog)), *create_indexes(schema).values())
+    return Step(f"{schema.table}: make the table", sql)
+
+
+def _drop(connection: apsw.Connection, table: str, was: OldTable) -> Step:
+    count = _number(connection, f"SELECT count(*) FROM {quote(table)}")
+    loses = f"{count} records of {was.resource}" if count else ""
+    return Step(f"{table}: remove the table", (f"DROP TABLE {quote(table)}",), loses)
+
+
+def _number(connection: apsw.Connection, text: str) -> int:
+    number: int = rows(connection, text)[0][0]
+    return number
+
+
+class _Table:
+    """The way of one table from what it was to a schema."""
+
+    def __init__(
+        self,
+        connection: apsw.Connection,
+        schema: ResourceSchema,
+        catalog: Catalog,
+        source: str,
+        was: OldTable,
+        statement: str,
+    ) -> None:
+        self._connection = connection
+        self._schema = schema
+        self._source = source
+        self._wanted = create_table(schema, dict(catalog))
+        self._statement = statement
+        columns = [row[1] for row in rows(connection, f"PRAGMA table_info({quote(source)})")]
+        self._old = {name: was.fields.get(name, OldField("text")) for name in columns}
+        self._rows = _number(connection, f"SELECT count(*) FROM {quote(source)}")
+        self._done: list[str] = []
+        self._loses: list[str] = []
+        self._values: dict[str, str] = {}
+
+    def steps(self) -> Iterator[Step]:
+        """The steps for the table; first those that stand in the way."""
+        same_table = _body(self._statement) == _body(self._wanted) and self._source == self._schema.table
+        present, wanted = install.indexes(self._connection, self._source), create_indexes(self._schema)
+        if same_table and present == wanted:
+            return
+        blocked = [*self._map_fields(), *self._duplicates(present)]
+        if blocked:
+            yield from (Step(f"{self._schema.table}: {reason}", ()) for reason in blocked)
+        elif same_table:
+            yield self._reindex(present, wanted)
+        else:
+            yield self._rebuild()
+
+    def _reindex(self, present: Mapping[str, str], wanted: Mapping[str, str]) -> Step:
+        old = [
+            name
+            for name, text in present.items()
+            if wanted.get(name) != text and _is_ours(name, self._source)
+        ]
+        new = [text for name, text in wanted.items() if present.get(name) != text]
+        sql = (*[f"DROP INDEX {quote(name)}" for name in old], *new)
+        return Step(f"{self._schema.table}: renew {len(old) + len(new)} indexes", sql)
+
+    def _rebuild(self) -> Step:
+        schema, fresh = self._schema, f"_new {self._schema.table}"
+        names, values = ", ".join(map(quote, self._values)), ", ".join(self._values.values())
+        sql = [
+            self._wanted.replace(f"CREATE TABLE {quote(schema.table)}", f"CREATE TABLE {quote(fresh)}", 1),
+            f"INSERT INTO {quote(fresh)} ({names}) SELECT {values} FROM {quote(self._source)}",
+        ]
+        if is_numbered(schema):
+            new, old = literal(fresh), literal(self._source)
+            sql.append(f"DELETE FROM sqlite_sequence WHERE name = {new}")
+            text = f"INSERT INTO sqlite_sequence (name, seq) SELECT {new}, seq FROM sqlite_sequence"
+            sql.append(f"{text} WHERE name = {old}")
+        sql.append(f"DROP TABLE {quote(self._source)}")
+        sql.append(f"ALTER TABLE {quote(fresh)} RENAME TO {quote(schema.table)}")
+        sql += create_indexes(schema).values()
+        if self._source != schema.table:
+            self._done.insert(0, f"rename the table from {self._source}")
+        what = "; ".join(self._done) or "renew its checks and defaults"
+        return Step(f"{schema.table}: {what}", tuple(sql), ", ".join(self._loses))
+
+    def _map_fields(self) -> list[str]:
+        """Decides what each new column is filled with; returns what stands in the way."""
+        blocked = []
+        used = set()
+        for field in self._schema.fields.values():
+            old = self._old_name(field)
+            if old is not None:
+                used.add(old)
+            reason = self._added(field) if old is None else self._converted(field, old)
+            if reason:
+                blocked.append(reason)
+        for name in self._old:
+            if name not in used:
+                self._done.append(f"remove {name}")
+                self._count_loss(f"{quote(name)} IS NOT NULL", f"values of {name}")
+        return blocked
+
+    def _old_name(self, field: FieldSpec) -> str | None:
+        if field.name in self._old:
+            return field.name
+        renamed = field.renamed_from
+        return renamed if renamed in self._old and renamed not in self._schema.fields else None
+
+    def _added(self, field: FieldSpec) -> str:
+        self._done.append(f"add {field.name}")
+        if field.default is NO_DEFAULT and not field.nullable and self._has_no_default(field):
+            return (
+                f"{field.name} needs a default: {self._rows} records have no value for it"
+                if self._rows
+                else ""
+            )
+        if field.default is not NO_DEFAULT:
+            self._values[field.name] = stored_default(field)
+        return ""
+
+    def _has_no_default(self, field: FieldSpec) -> bool:
+        return field.name not in (self._schema.key, "version", "created_at", "updated_at")
+
+    def _converted(self, field: FieldSpec, name: str) -> str:
+        column, old = quote(name), self._old[name]
+        conversion = convert(column, old.type, field.type)
+        if name != field.name:
+            self._done.append(f"rename {name} to {field.name}")
+        changes = (old.kind, old.places, old.choices) != (field.type.kind, field.type.places, _choices(field))
+        if changes:
+            self._done.append(f"make {field.name} {field.type.described}")
+        value = conversion.value
+        if changes:
+            value = f"CASE WHEN {conversion.fits} THEN {conversion.value} END"
+            self._count_loss(_misfits(column, conversion), f"values of {name}")
+        if not field.nullable:
+            nulls = self._count(f"{column} IS NULL OR {_misfits(column, conversion)}")
+            if nulls and field.default is NO_DEFAULT:
+                return f"{field.name} needs a default: {nulls} records would have no value for it"
+            if field.default is not NO_DEFAULT:
+                value = f"coalesce({value}, {stored_default(field)})"
+        self._values[field.name] = value
+        return ""
+
+    def _duplicates(self, present: Mapping[str, str]) -> Iterator[str]:
+        """What stands in the way of the unique indexes that are new."""
+        groups = [(f.name,) for f in self._schema.fields.values() if f.unique and f.name != self._schema.key]
+        for group in dict.fromkeys([*groups, *self._schema.unique]):
+            values = [self._values.get(name, "NULL") for name in group]
+            there = " AND ".join(f"({value}) IS NOT NULL" for value in values)
+            together = ", ".join(f"({value})" for value in values)
+            text = f"SELECT 1 FROM {quote(self._source)} WHERE {there} GROUP BY {together}"
+            count = _number(self._connection, f"SELECT count(*) FROM ({text} HAVING count(*) > 1)")
+            if count:
+                yield f"{count} values of {', '.join(group)} occur more than once"
+
+    def _count(self, condition: str) -> int:
+        return _number(self._connection, f"SELECT count(*) FROM {quote(self._source)} WHERE {condition}")
+
+    def _count_loss(self, condition: str, what: str) -> None:
+        count = self._count(condition)
+        if count:
+            self._loses.append(f"{count} {what}")
+
+
+def _choices(field: FieldSpec) -> list[Any] | None:
+    return list(field.type.choices) if field.type.choices is not None else None
+
+
+def _misfits(column: str, conversion: Conversion) -> str:
+    return f"({column} IS NOT NULL AND ({conversion.fits}) IS NOT TRUE)"
+
+
+def _is_ours(index: str, table: str) -> bool:
+    return index.startswith((f"{table} unique ", f"{table} by "))
+
+
+def _body(statement: str) -> str:
+    return statement.partition("(")[2]

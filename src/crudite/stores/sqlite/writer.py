@@ -1,0 +1,263 @@
+"""The one thread that writes: what waits together is committed together.
+
+Theory of operation. The event loop puts units into a queue; the thread takes all that wait and runs them in
+one BEGIN IMMEDIATE … COMMIT, each unit in a savepoint where one statement's own atomicity is not enough.
+Nobody hears of an outcome before the COMMIT; then one call on the event loop settles all futures.
+
+| what happens | what becomes of the unit | what becomes of the group |
+|---|---|---|
+| a write is refused | back to its savepoint, Refused | goes on |
+| the transaction is gone (RAISE(ROLLBACK), full disk) | run again, alone, once | as this unit: each alone |
+| BEGIN or COMMIT fails | StoreError | the same for all |
+| the file at the path is another one after COMMIT | StoreError | the same for all, and no write is taken |
+"""
+
+import asyncio
+import queue
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, TypeAlias, TypeVar
+
+import apsw
+
+from crudite.changes import Commit, Refused, Unit, Write
+from crudite.errors import StoreError, StoreLocked
+from crudite.stores.sqlite.connections import Execute, identity, pragma
+from crudite.stores.sqlite.errors import store_error
+from crudite.stores.sqlite.statements import Clock, Performer, is_plain
+
+T = TypeVar("T")
+Outcome: TypeAlias = Any
+
+_MOST_WAITING = 20_000
+_MOST_TOGETHER = 512
+_NOTE_COMMITS = "INSERT INTO _commits (last, first, actor, request, at) VALUES (?, ?, ?, ?, ?)"
+_HEAD = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = '_changes'"
+
+
+class _Job(NamedTuple):
+    """A unit to commit, or a function to run on the connection outside of any transaction."""
+
+    work: Unit | Callable[[apsw.Connection], Any]
+    future: "asyncio.Future[Any]"
+
+
+def _may_fail_late(write: Write) -> bool:
+    """Whether the write can fail after its main statement has succeeded."""
+    after = write.returning is not None and not is_plain(write.returning)
+    return after or write.check_after is not None
+
+
+class Replaced(StoreError):
+    """Another file lies at the database's path, or none: what was committed went into the old one."""
+
+
+class Writer:
+    """Owns the writing connection from `start` to `close`.
+
+    `verify` is called inside each transaction before which the schema has moved; `committed`, on the event
+    loop, after each one.
+    """
+
+    def __init__(
+        self,
+        connection: apsw.Connection,
+        path: str,
+        clock: Clock,
+        verify: Callable[[apsw.Connection], None],
+        committed: Callable[[], None],
+    ) -> None:
+        self._connection = connection
+        self._execute: Execute = connection.cursor().execute
+        self._path = path
+        self._clock = clock
+        self._verify = verify
+        self._committed = committed
+        self._file = identity(path)
+        self._schema_version = pragma(connection, "schema_version")
+        self._performer = Performer(self._execute, clock)
+        self._queue: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._loop = asyncio.get_running_loop()
+        self._thread = threading.Thread(target=self._run, name="crudite-write", daemon=True)
+        self.wal_pages = 0
+        connection.set_wal_hook(self._count_pages)
+        self._head = 0
+        self._notes: list[tuple[int, int, str | None, str | None, int]] = []
+        self._is_closed = False
+        self.is_cut_off = False
+        """Whether another file was found at the path."""
+
+    def start(self) -> None:
+        """Begins to take units."""
+        self._thread.start()
+
+    async def write(self, unit: Unit) -> Commit:
+        """Commits a unit. Raises Refused or a StoreError."""
+        commit: Commit = await self._put(unit)
+        return commit
+
+    async def run(self, work: Callable[[apsw.Connection], T]) -> T:
+        """The result of `work(connection)`, run between two transactions. It leaves none open."""
+        result: T = await self._put(work)
+        return result
+
+    async def close(self) -> None:
+        """Finishes what has been accepted and lets go of the file."""
+        self._is_closed = True
+        self._queue.put(None)
+        await asyncio.to_thread(self._thread.join)
+
+    def _put(self, work: Any) -> "asyncio.Future[Any]":
+        if self._is_closed:
+            raise StoreError(f"{self._path}: the store is closed")
+        if self._queue.qsize() >= _MOST_WAITING:
+            raise StoreLocked(f"{self._path}: {_MOST_WAITING} writes are waiting already")
+        future: asyncio.Future[Any] = self._loop.create_future()
+        self._queue.put(_Job(work, future))
+        return future
+
+    def _run(self) -> None:
+        try:
+            while True:
+                group, control, last = self._take()
+                if group:
+                    self._answer(group, self._commit([job.work for job in group]))
+                if control is not None:
+                    self._answer([control], [self._control(control.work)])
+                if last:
+                    return
+        finally:
+            self._connection.close(True)
+
+    def _count_pages(self, connection: apsw.Connection, name: str, pages: int) -> int:
+        self.wal_pages = pages
+        return apsw.SQLITE_OK
+
+    def _take(self) -> tuple[list[_Job], _Job | None, bool]:
+        """What waits: units up to the first function or the end."""
+        group: list[_Job] = []
+        job = self._queue.get()
+        while True:
+            if job is None:
+                return group, None, True
+            if not isinstance(job.work, Unit):
+                return group, job, False
+            group.append(job)
+            if len(group) >= _MOST_TOGETHER:
+                return group, None, False
+            try:
+                job = self._queue.get_nowait()
+            except queue.Empty:
+                return group, None, False
+
+    def _control(self, work: Any) -> Outcome:
+        try:
+            return work(self._connection)
+        except apsw.Error as error:
+            return store_error(error, self._path)
+        except Exception as error:
+            return error
+        finally:
+            if self._connection.in_transaction:
+                self._execute("ROLLBACK")
+            self._schema_version = pragma(self._connection, "schema_version")
+
+    def _commit(self, units: Sequence[Any]) -> list[Outcome]:
+        """What became of each unit, all of them committed or refused."""
+        outcomes = self._together(units)
+        if outcomes is not None:
+            return outcomes
+        # the whole transaction was lost by one of them: each again, alone, and what then fails has failed
+        return [(self._together([unit], alone=True) or [self._lost()])[0] for unit in units]
+
+    def _lost(self) -> StoreError:
+        return StoreError(f"{self._path}: the transaction was rolled back")
+
+    def _together(self, units: Sequence[Unit], alone: bool = False) -> list[Outcome] | None:
+        """What became of the units in one transaction; None when it was lost and they may be run again."""
+        outcomes: list[Outcome] = []
+        try:
+            self._begin()
+            for unit in units:
+                outcome = self._one(unit)
+                outcomes.append(outcome)
+                if not self._connection.in_transaction:
+                    return [outcome] if alone and isinstance(outcome, Exception) else None
+            if self._notes:
+                self._connection.executemany(_NOTE_COMMITS, self._notes)
+            self._execute("COMMIT")
+        except Exception as error:
+            failure = store_error(error, self._path) if isinstance(error, apsw.Error) else error
+            return [failure] * len(units)
+        finally:
+            if self._connection.in_transaction:
+                self._execute("ROLLBACK")
+        if self._file != identity(self._path):
+            return [self._replaced()] * len(units)
+        return outcomes
+
+    def _replaced(self) -> Replaced:
+        self.is_cut_off = True
+        return Replaced(f"{self._path}: another file has taken the database's place")
+
+    def _begin(self) -> None:
+        if self.is_cut_off:
+            raise self._replaced()
+        self._notes.clear()
+        self._execute("BEGIN IMMEDIATE")
+        version = self._execute("PRAGMA schema_version").fetchall()[0][0]
+        if version != self._schema_version:
+            self._verify(self._connection)
+            self._schema_version = self._execute("PRAGMA schema_version").fetchall()[0][0]
+        self._head = self._execute(_HEAD).fetchall()[0][0]
+
+    def _one(self, unit: Unit) -> Outcome:
+        """A unit's commit, or why there is none; then nothing of it is left in the transaction."""
+        writes = unit.writes
+        saved = len(writes) != 1 or _may_fail_late(writes[0])
+        if saved:
+            self._execute("SAVEPOINT unit")
+        try:
+            perform = self._performer.perform
+            stored = tuple([perform(index, write) for index, write in enumerate(writes)])
+            if saved:
+                self._execute("RELEASE unit")
+            return Commit(self._note(unit), stored)
+        except Exception as error:
+            self._undo(saved, isinstance(error, Refused))
+            return store_error(error, self._path) if isinstance(error, apsw.Error) else error
+
+    def _undo(self, saved: bool, refused: bool) -> None:
+        if not self._connection.in_transaction:
+            return
+        if saved:
+            self._execute("ROLLBACK TO unit")
+            self._execute("RELEASE unit")
+        elif not refused:  # how far it came is not known: give the whole transaction up
+            self._execute("ROLLBACK")
+
+    def _note(self, unit: Unit) -> str | None:
+        """The unit's mark, and a note of who asked for it, to be written beside the log."""
+        head = self._performer.head or self._execute(_HEAD).fetchall()[0][0]
+        if head == self._head:
+            return None
+        self._notes.append((head, self._head + 1, unit.actor, unit.request, time.time_ns() // 1000))
+        self._head = head
+        return str(head)
+
+    def _answer(self, jobs: Sequence[_Job], outcomes: Sequence[Outcome]) -> None:
+        try:
+            self._loop.call_soon_threadsafe(self._settle, jobs, outcomes)
+        except RuntimeError:  # the loop has ended; nobody waits any more
+            return
+
+    def _settle(self, jobs: Sequence[_Job], outcomes: Sequence[Outcome]) -> None:
+        for job, outcome in zip(jobs, outcomes, strict=True):
+            if job.future.cancelled():
+                continue
+            if isinstance(outcome, BaseException):
+                job.future.set_exception(outcome)
+            else:
+                job.future.set_result(outcome)
+        self._committed()
