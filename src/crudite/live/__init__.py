@@ -1,0 +1,20 @@
+"""The live engine: from committed changes to what each subscriber should see."""
+
+from crudite.live.connection import Connection
+from crudite.live.engine import Engine
+from crudite.live.frames import Changed, Format, Frame, Subscribed, Subscription
+from crudite.live.limits import LiveLimits, Metrics
+from crudite.live.outbox import EndReason
+
+__all__ = [
+    "Changed",
+    "Connection",
+    "EndReason",
+    "Engine",
+    "Format",
+    "Frame",
+    "LiveLimits",
+    "Metrics",
+    "Subscribed",
+    "Subscription",
+]

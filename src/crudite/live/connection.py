@@ -1,0 +1,123 @@
+"""A connection: one client's subscriptions and the one outbox that serves them all."""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Protocol
+
+from crudite.changes import Mark
+from crudite.errors import Conflict, TooManyRequests
+from crudite.live.frames import Format, Subscribed
+from crudite.live.groups import Member
+from crudite.live.limits import LiveLimits
+from crudite.live.outbox import EndReason, Outbox
+from crudite.messages import LiveQuery
+from crudite.types import Plain
+
+Announce = Callable[[Subscribed], bytes]
+
+
+class Hub(Protocol):
+    """What a connection needs of its engine."""
+
+    @property
+    def limits(self) -> LiveLimits: ...
+
+    async def join(
+        self,
+        connection: "Connection",
+        name: str,
+        query: LiveQuery,
+        resume: tuple[str, str | None] | None,
+        announce: Announce | None,
+    ) -> Subscribed: ...
+
+    def leave(self, member: Member) -> None: ...
+
+    def covers(self, mark: Mark) -> bool: ...
+
+    def await_marks(self, connection: "Connection") -> None: ...
+
+    def forget(self, connection: "Connection", reason: EndReason) -> None: ...
+
+
+class Connection:
+    """One client. All its subscriptions go through the same positions, and share its cursor.
+
+    `ended` tells, when `messages` has come to its end, why: `closed` by its owner, `slow`, or `away`.
+    """
+
+    def __init__(self, hub: Hub, format: Format, outbox: Outbox) -> None:
+        self.format = format
+        self.outbox = outbox
+        self.members: dict[str, Member] = {}
+        self.pinged = 0.0  # when it last got a sign of life, by the loop's clock
+        self._hub = hub
+        self._expected: list[tuple[Mark, Plain]] = []
+
+    @property
+    def ended(self) -> EndReason | None:
+        """Why nothing more comes; None while something may."""
+        return self.outbox.ended
+
+    async def subscribe(
+        self,
+        name: str,
+        query: LiveQuery,
+        *,
+        cursor: str | None = None,
+        key: str | None = None,
+        announce: Announce | None = None,
+    ) -> Subscribed:
+        """Keeps a query live under a name of the client's choice.
+
+        With `cursor` and `key` (from an earlier subscription to the same query) it goes on from there if it
+        can; if not, a reset and a new snapshot follow. `announce` makes the message that answers the client:
+        it is put into the outbox before anything else of this subscription.
+
+        Raises Conflict when the name is taken or the query's records are in no log, TooManyRequests beyond
+        the limit of subscriptions.
+        """
+        if name in self.members:
+            raise Conflict(f"This connection has a subscription {name!r} already.")
+        if len(self.members) >= self._hub.limits.subscriptions:
+            raise TooManyRequests(f"A connection has at most {self._hub.limits.subscriptions} subscriptions.")
+        resume = (cursor, key) if cursor is not None else None
+        return await self._hub.join(self, name, query, resume, announce)
+
+    def unsubscribe(self, name: str) -> None:
+        """Ends a subscription; what is in the outbox already still comes. An unknown name is no error."""
+        member = self.members.get(name)
+        if member is not None:
+            self._hub.leave(member)
+
+    def send(self, *messages: bytes) -> None:
+        """Puts messages of the interface's own into the outbox, in order with all others."""
+        self.outbox.send(*messages)
+
+    def expect(self, mark: Mark, call: Plain) -> None:
+        """Acknowledges a call of this connection once the frames sent to it cover the call's commit."""
+        if self._hub.covers(mark):
+            self.outbox.send(self.format.acks([call]))
+            return
+        self._expected.append((mark, call))
+        self._hub.await_marks(self)
+        if len(self._expected) > self._hub.limits.expected:
+            self._hub.forget(self, "slow")
+
+    def acknowledge(self, covers: Callable[[Mark], bool]) -> bool:
+        """Sends the acks that are due; returns whether more are awaited."""
+        due = [call for mark, call in self._expected if covers(mark)]
+        if due:
+            self._expected = [(mark, call) for mark, call in self._expected if not covers(mark)]
+            self.outbox.send(self.format.acks(due))
+        return bool(self._expected)
+
+    def messages(self) -> AsyncIterator[Sequence[bytes]]:
+        """Whatever is due, in order: every time all that has gathered, to be written in one go.
+
+        It ends when the connection has ended. Only one reader at a time.
+        """
+        return self.outbox.messages()
+
+    def close(self) -> None:
+        """The client is gone: gives up all subscriptions and what is due."""
+        self._hub.forget(self, "closed")

@@ -1,0 +1,75 @@
+"""Delivery: a frame is encoded once for each audience, and its bytes are put into every outbox of it."""
+
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+
+from crudite.live.frames import Format, Subscription
+from crudite.live.groups import Group, Member, Sent, Snapshot
+from crudite.live.limits import Metrics
+from crudite.live.outbox import Encoded, Outbox
+
+_log = logging.getLogger("crudite.live")
+_CHUNK = 64 * 1024
+
+
+def deliver(frames: Iterable[Sent], before: str, after: str, now: float, metrics: Metrics) -> list[Group]:
+    """Puts the frames that lead from one cursor to the next into the outboxes, and the commit behind them.
+
+    Only the last frame of an outbox may carry the commit, and which one that is shows at the end: so every
+    outbox holds back one frame until the next one comes or there is none. Returns the groups whose frames
+    could not be encoded; those are not delivered.
+    """
+    touched: list[Outbox] = []
+    failed: list[Group] = []
+    for sent in frames:
+        try:
+            _hold_back(sent, before, after, touched, metrics)
+        except Exception:
+            _log.exception("a frame of group %s could not be encoded", sent.group.id)
+            failed.append(sent.group)
+    for outbox in touched:
+        encoded, outbox.held = outbox.held, None
+        if encoded is not None:
+            outbox.put(encoded.closing, encoded.size)
+            outbox.touched = now
+    return failed
+
+
+def _hold_back(sent: Sent, before: str, after: str, touched: list[Outbox], metrics: Metrics) -> None:
+    for audience in sent.group.audiences.values():
+        encoded = Encoded(sent.frame, audience.format, audience.to, before, after)
+        metrics.frames += 1
+        metrics.frame_bytes += encoded.size
+        metrics.deliveries += len(audience.outboxes)
+        for outbox in audience.outboxes:
+            if outbox.held is None:
+                touched.append(outbox)
+            else:
+                outbox.send(*outbox.held.opening)
+            outbox.held = encoded
+
+
+def serve(group: Group, member: Member, snapshot: Snapshot, cursor: str, now: float) -> None:
+    """Gives a member the whole set and its place among those who get the group's frames."""
+    if member.left:
+        return
+    format, to, outbox = member.format, member.subscription, member.outbox
+    if to.query.counts:
+        outbox.send(format.value(to, snapshot.value))
+    else:
+        outbox.stream(_parts(format, to, snapshot.records))
+    outbox.send(format.ready(to, cursor))
+    outbox.touched = now
+    group.seat(member)
+
+
+def _parts(format: Format, to: Subscription, records: Sequence[str]) -> Iterator[bytes]:
+    """The messages of a snapshot, at least one, each of about 64 KiB."""
+    start = size = 0
+    for at, text in enumerate(records):
+        size += len(text)
+        if size >= _CHUNK:
+            yield format.snapshot(to, records[start : at + 1])
+            start, size = at + 1, 0
+    if start < len(records) or not records:
+        yield format.snapshot(to, records[start:])

@@ -1,0 +1,110 @@
+"""A group: all subscriptions of one query, and the audiences that get the same bytes of it."""
+
+from collections.abc import Hashable, MutableMapping, Sequence
+from dataclasses import dataclass, field
+
+from crudite.live.frames import Format, Frame, Subscription
+from crudite.live.outbox import Outbox
+from crudite.messages import LiveQuery
+from crudite.schema import ResourceSchema
+
+
+class Member:
+    """One subscription in its group, and in the `home` that its connection keeps it in by name.
+
+    `ready`: it has its set and gets frames; `left`: it is over, whatever is still under way for it.
+    """
+
+    __slots__ = ("format", "group", "home", "left", "outbox", "ready", "subscription")
+
+    def __init__(
+        self,
+        subscription: Subscription,
+        group: "Group",
+        format: Format,
+        outbox: Outbox,
+        home: MutableMapping[str, "Member"],
+    ) -> None:
+        self.subscription = subscription
+        self.group = group
+        self.format = format
+        self.outbox = outbox
+        self.home = home
+        self.ready = False
+        self.left = False
+        group.members.add(self)
+        home[subscription.name] = self
+
+    @property
+    def address(self) -> Hashable:
+        """What must be equal for two members to get the same bytes."""
+        return self.format.share, self.format.address(self.subscription.name)
+
+
+@dataclass(slots=True, eq=False)
+class Audience:
+    """Outboxes that get the same bytes, each once, with how many subscriptions it has here."""
+
+    format: Format
+    to: Subscription
+    outboxes: dict[Outbox, int] = field(default_factory=dict)
+
+
+class Group:
+    """What both kinds of groups have in common: who belongs to it, and who of them gets its frames."""
+
+    def __init__(self, id: str, key: str, query: LiveQuery) -> None:
+        self.id = id
+        self.key = key
+        self.query = query
+        self.members: set[Member] = set()
+        self.audiences: dict[Hashable, Audience] = {}
+
+    @property
+    def schema(self) -> ResourceSchema:
+        """The resource of the query."""
+        return self.query.plan.selection.schema
+
+    def seat(self, member: Member) -> None:
+        """From now on the member gets the group's frames."""
+        member.ready = True
+        audience = self.audiences.get(member.address)
+        if audience is None:
+            audience = self.audiences[member.address] = Audience(member.format, member.subscription)
+        audience.outboxes[member.outbox] = audience.outboxes.get(member.outbox, 0) + 1
+
+    def unseat(self, member: Member) -> None:
+        """The member gets no more frames; it still belongs to the group."""
+        if not member.ready:
+            return
+        member.ready = False
+        audience = self.audiences[member.address]
+        audience.outboxes[member.outbox] -= 1
+        if not audience.outboxes[member.outbox]:
+            del audience.outboxes[member.outbox]
+        if not audience.outboxes:
+            del self.audiences[member.address]
+
+    def leave(self, member: Member) -> None:
+        """The member is over; its name is free again."""
+        if not member.left:
+            self.unseat(member)
+            self.members.discard(member)
+            del member.home[member.subscription.name]
+            member.left = True
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A group's whole set at the engine's position: JSON texts of records, or the value of a live number."""
+
+    records: Sequence[str] = ()
+    value: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A frame that a group's audiences are to get."""
+
+    group: Group
+    frame: Frame

@@ -1,0 +1,110 @@
+"""Rerun groups: queries that only the store can answer are run again when something they read has changed.
+
+What the audience holds is kept as JSON texts by key; the new result is compared with it, so the frames are
+the same as those of exact groups.
+"""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, time, timedelta
+
+import msgspec
+
+from crudite.changes import Change
+from crudite.errors import TooLarge
+from crudite.live.exact import difference, nested_fields
+from crudite.live.frames import Changed, Frame
+from crudite.live.groups import Group, Snapshot
+from crudite.live.tiers import bounded, is_ordered, membership, own_part, watched
+from crudite.messages import LiveQuery
+from crudite.query.match import compile_matcher
+from crudite.query.plan import Plan
+from crudite.stores.base import Page
+from crudite.types import Key
+
+_decode = msgspec.json.Decoder().decode
+_INSTANT = timedelta(microseconds=1)
+
+
+class RerunGroup(Group):
+    """A group of a query for which `tiers.is_exact` does not hold, with at most `records` records.
+
+    Without a `snapshot` it has not run yet. `failures` counts the runs in a row that failed.
+    """
+
+    def __init__(self, id: str, key: str, query: LiveQuery, records: int) -> None:
+        super().__init__(id, key, query)
+        self.filter = own_part(membership(query.plan))
+        self._matches = compile_matcher(self.filter)
+        self.watched = watched(query)
+        self.snapshot: Snapshot | None = None
+        self.failures = 0
+        self._bound = query
+        self._records = records
+        self._is_ordered = is_ordered(query.plan)
+        self._held: dict[Key, str] = {}
+        self._nested = nested_fields(self.schema)
+
+    def concerns(self, change: Change) -> bool:
+        """Whether one of a change's images can be in the set, as far as the record alone tells."""
+        return any(image is not None and self._matches(image) for image in (change.before, change.after))
+
+    def plans(self, now: datetime) -> tuple[Plan, ...]:
+        """What a run at that moment reads: the query's plan, then those of its boundaries."""
+        if self.query.rebind is not None:
+            self._bound = self.query.rebind(now)
+        plan = self._bound.plan
+        if not self.query.counts:
+            plan = bounded(plan, self._records)
+        elif not plan.total:
+            plan = msgspec.structs.replace(plan, total=True, limit=0)
+        return (plan, *self._bound.boundary_plans)
+
+    def apply(self, page: Page) -> Frame | None:
+        """Takes a new result; returns what it changes for those who hold the last one.
+
+        Raises TooLarge when the query, which has no limit of its own, has more records than allowed.
+        """
+        if self.query.counts:
+            return self._apply_value(page.total)
+        if page.more and self.query.plan.limit is None:
+            raise TooLarge(f"A live query holds at most {self._records} records.")
+        old, self._held = self._held, dict(zip(page.keys, page.records, strict=True))
+        has_run, self.snapshot = self.snapshot is not None, Snapshot(tuple(page.records))
+        return self._frame(old) if has_run else None
+
+    def forget(self) -> None:
+        """What the group held is void; it must run before anybody can get it."""
+        self.snapshot = None
+        self._held = {}
+
+    def next_moment(self, boundaries: Sequence[Page], now: datetime) -> datetime | None:
+        """The earliest moment after `now` at which the result can change without any change of a record."""
+        moments = [_moment(page.first[0]) + _INSTANT for page in boundaries if page.first is not None]
+        if self._bound.wakes_at_midnight:
+            moments.append(datetime.combine(now.astimezone(UTC).date() + timedelta(days=1), time(), UTC))
+        return min(moments, default=None)
+
+    def _apply_value(self, value: int | None) -> Frame | None:
+        old, self.snapshot = self.snapshot, Snapshot(value=value)
+        return Frame(value=value) if old is not None and old.value != value else None
+
+    def _frame(self, old: dict[Key, str]) -> Frame | None:
+        new = self._held
+        added = tuple(text for key, text in new.items() if key not in old)
+        removed = tuple(key for key in old if key not in new)
+        changed = tuple(self._changed(old, new))
+        order = tuple(new) if self._is_ordered and list(new) != list(old) else None
+        if not (added or removed or changed or order is not None):
+            return None
+        return Frame(added=added, changed=changed, removed=removed, order=order)
+
+    def _changed(self, old: dict[Key, str], new: dict[Key, str]) -> list[Changed]:
+        pairs = ((key, old[key], text) for key, text in new.items() if key in old and old[key] != text)
+        found = (difference(key, _decode(was), _decode(text), self._nested) for key, was, text in pairs)
+        return [event for event in found if event is not None]
+
+
+def _moment(value: object) -> datetime:
+    """The moment that a plain date or datetime stands for, in UTC."""
+    found = datetime.fromisoformat(str(value))
+    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
