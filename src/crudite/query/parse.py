@@ -18,7 +18,9 @@ RESERVED = ("sort", "limit", "offset", "cursor", "fields", "omit", "count", "fil
 MAX_DEPTH = 20
 """How deep `or`, `and` and `not` may be nested."""
 
-_LARGEST_NUMBER = 999_999_999
+MAX_NUMBER = 999_999_999
+"""The largest `limit` and `offset` that can be written; a resource has lower ones."""
+
 _PARAMETER = re.compile(r"(?P<path>[^\[\]]+)\[(?P<operator>[A-Za-z]+)\]")
 _JSON_OPTIONS = frozenset(("sort", "limit", "offset", "cursor", "fields", "omit", "count"))
 
@@ -85,10 +87,10 @@ class _Reader:
         if isinstance(value, UrlText) and value.isascii() and value.isdigit() and len(value) < 10:
             value = int(value)
         lowest = 1 if name == "limit" else 0
-        if type(value) is int and lowest <= value <= _LARGEST_NUMBER:
+        if type(value) is int and lowest <= value <= MAX_NUMBER:
             self.found[name] = value
         else:
-            detail = f"{name} takes an integer from {lowest} to {_LARGEST_NUMBER}, got {shown(value)}."
+            detail = f"{name} takes an integer from {lowest} to {MAX_NUMBER}, got {shown(value)}."
             self.fault("bad_value", detail, place)
 
     def check(self) -> None:

@@ -12,11 +12,11 @@ from crudite.errors import Invalid, Malformed
 from crudite.query import tree
 from crudite.query.comparisons import MAX_LIST, UrlText
 from crudite.query.faults import MOST_FAULTS
+from crudite.query.parse import where
 from crudite.query.paths import MAX_NAME
 from crudite.query.resolve import MAX_NODES, Resolver
 from crudite.query.tree import EVERYTHING, NOTHING, And, Condition, Exists, Filter, Not, Or, Symbol
 from crudite.rules import me, now, today
-from crudite.query.parse import where
 from tests.unit.query.shop import ACCOUNT, CATALOG, MEMBERSHIP, PROJECT, TASK, Tables, asked, faults, resolve
 
 

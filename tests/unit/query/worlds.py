@@ -92,6 +92,24 @@ NAMES = [
     "\\u0061",
 ]
 
+DATES = ["2026-11-20", "2026-11-21", "0001-01-01", "9999-12-31"]
+TIMES = ["00:00:00.000000", "14:40:37.000001", "23:59:59.999999"]
+MOMENTS = ["2026-11-20T14:40:37.123456Z", "2026-11-20T14:40:37.000000Z", "0001-01-01T00:00:00.000000Z",
+           "9999-12-31T23:59:59.999999Z"]  # fmt: skip
+HUGE = [2**53, 2**53 + 1, 2**63 - 1, 2**63, 2**63 + 1, 2**64 + 1, -(2**63) - 1, 10**300, 10**310, -(10**310)]
+AWKWARD: dict[str, list[Plain]] = {
+    "text": TEXTS, "integer": INTEGERS, "bigint": [str(n) for n in BIGINTS], "float": FLOATS, "uuid": UUIDS,
+    "decimal": DECIMALS, "boolean": [True, False], "date": DATES, "time": TIMES, "datetime": MOMENTS,
+}  # fmt: skip
+
+
+def awkward(type: FieldType) -> Sequence[Plain]:
+    """The awkward values of a type."""
+    if type.kind == "decimal" and not type.places:
+        return sorted({text[:-3].replace("-0", "0") for text in DECIMALS})
+    return AWKWARD.get(type.kind, []) if type.choices is None else type.choices
+
+
 texts = st.sampled_from(TEXTS) | st.text(st.characters(exclude_characters="\0", codec="utf-8"), max_size=4)
 floats = st.sampled_from(FLOATS) | st.floats(allow_nan=False, allow_infinity=False)
 _VALUES: dict[str, st.SearchStrategy[Plain]] = {
@@ -100,10 +118,9 @@ _VALUES: dict[str, st.SearchStrategy[Plain]] = {
     "bigint": (st.sampled_from(BIGINTS) | st.integers(-(2**63), 2**63 - 1)).map(str),
     "float": floats,
     "boolean": st.booleans(),
-    "date": st.sampled_from(["2026-11-20", "2026-11-21", "0001-01-01", "9999-12-31"]),
-    "time": st.sampled_from(["00:00:00.000000", "14:40:37.000001", "23:59:59.999999"]),
-    "datetime": st.sampled_from(["2026-11-20T14:40:37.123456Z", "2026-11-20T14:40:37.000000Z",
-                                 "0001-01-01T00:00:00.000000Z", "9999-12-31T23:59:59.999999Z"]),
+    "date": st.sampled_from(DATES),
+    "time": st.sampled_from(TIMES),
+    "datetime": st.sampled_from(MOMENTS),
     "uuid": st.sampled_from(UUIDS),
 }  # fmt: skip
 _SCALARS: st.SearchStrategy[Plain] = (
@@ -111,7 +128,7 @@ _SCALARS: st.SearchStrategy[Plain] = (
     | st.booleans()
     | texts
     | st.sampled_from(FLOATS)
-    | st.sampled_from([*INTEGERS, 2**53, 2**63 - 1, 2**63, 2**64 + 1, -(2**63) - 1, 10**300, 10**310])
+    | st.sampled_from([*INTEGERS, *HUGE])
     | st.sampled_from(UUIDS)
 )
 foreign_json = st.recursive(
@@ -130,9 +147,7 @@ def values(type: FieldType) -> st.SearchStrategy[Plain]:
     if type.choices is not None:
         return st.sampled_from(type.choices)
     if type.kind == "decimal":
-        return st.sampled_from([d[:-3] if not type.places else d for d in DECIMALS]).map(
-            lambda d: d.replace("-0", "-1")
-        )
+        return st.sampled_from(awkward(type))
     if type.kind == "json":
         members: dict[str, st.SearchStrategy[Plain]] = {}
         for name, member in (type.members or {}).items():
