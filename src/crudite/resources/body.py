@@ -18,9 +18,10 @@ from pydantic_core import ErrorDetails, PydanticSerializationError, to_json
 from typing_extensions import TypedDict
 
 from crudite.errors import Fault, Invalid, Malformed
+from crudite.resources.annotations import storable
 from crudite.resources.collect import SYSTEM_FIELDS
 from crudite.resources.declare import Record
-from crudite.resources.shapes import Convert, storable
+from crudite.resources.shapes import Convert
 from crudite.types import Plain, PlainRecord
 
 MAX_FAULTS = 100

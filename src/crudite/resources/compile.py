@@ -9,9 +9,8 @@ from pydantic import TypeAdapter
 from pydantic.errors import PydanticUserError
 
 from crudite.errors import DeclarationError, Invalid
-from crudite.messages import ACTIONS, ActionName
-from crudite.query.resolve import Resolver
-from crudite.query.tree import EVERYTHING, NOTHING, Condition, Filter, Symbol, leaves
+from crudite.query.tree import Filter, Symbol
+from crudite.resources.annotations import nested_models
 from crudite.resources.body import Body, BodyField, typed_dict
 from crudite.resources.collect import SYSTEM_FIELDS, default_value
 from crudite.resources.declare import Record
@@ -20,21 +19,13 @@ from crudite.resources.definition import BodyName, Codec, Definition, Definition
 from crudite.resources.fields import ABSENT, FieldOptions
 from crudite.resources.gather import Gathered, gather, nearest, sentence
 from crudite.resources.names import path_of, table_of
-from crudite.resources.shapes import Shape, key_type, nested_models, read_annotation
+from crudite.resources.rule_reader import RuleReader
+from crudite.resources.shapes import Shape, key_type, read_annotation
 from crudite.schema import NO_DEFAULT, Catalog, FieldSpec, FieldType, Link, Reference, ResourceSchema
 from crudite.types import Plain
 
 DEFAULT_LIMIT, DEFAULT_MAX_LIMIT = 50, 200
 
-_FALLBACKS: dict[ActionName, tuple[str, ...]] = {
-    "list": ("list", "read"),
-    "read": ("read",),
-    "create": ("create", "write"),
-    "replace": ("replace", "update", "write"),
-    "update": ("update", "write"),
-    "delete": ("delete", "write"),
-}
-_RULE_KEYS = (*ACTIONS, "write")
 _PATH = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~-]*")
 
 
@@ -78,6 +69,8 @@ class _Compiler:
         self.static = {cls: self._static_defaults(found) for cls, found in self.gathered.items()}
         self.schemas = {cls: self._schema(found) for cls, found in self.gathered.items()}
         self.catalog = Catalog({schema.name: schema for schema in self.schemas.values()})
+        broken = {name for found in self.gathered.values() for name in found.broken}
+        self.rules = RuleReader(self.schemas, self.catalog, broken)
 
     @property
     def faults(self) -> list[str]:
@@ -270,16 +263,16 @@ class _Compiler:
                 f"{found.name}: only_nested needs a parent, such as project: Parent[Project]."
             )
         limit, max_limit = self._limits(found)
-        field_read = self._field_rules(found, "read")
+        field_read = self.rules.of_fields(found, "read")
         whole, bodies = self._bodies(found)
         return Definition(
             cls=found.cls,
             schema=schema,
             parents=parents,
             only_nested=only_nested,
-            rules=self._rules(found, open),
+            rules=self.rules.of_actions(found, open=open),
             field_read=field_read,
-            field_write=self._field_rules(found, "write"),
+            field_write=self.rules.of_fields(found, "write"),
             immutable=frozenset(n for n in shapes if found.fields[n].immutable and n != "id"),
             defaults=self._defaults(found),
             static_defaults={
@@ -307,53 +300,6 @@ class _Compiler:
                 f"{found.name}: limit={limit} lies between 1 and max_limit, which is {max_limit}."
             )
         return limit, max_limit
-
-    def _rules(self, found: Gathered, open: bool) -> dict[ActionName, Filter]:
-        written = found.options.get("rules", EVERYTHING if open else NOTHING)
-        if isinstance(written, Filter):
-            rule = self._rule(found, "rules", written)
-            return dict.fromkeys(ACTIONS, rule)
-        if not isinstance(written, Mapping):
-            found.faults.append(
-                f"{found.name}: rules are one rule, such as allow.everyone, or one for each action."
-            )
-            return dict.fromkeys(ACTIONS, NOTHING)
-        for key in written:
-            if key not in _RULE_KEYS:
-                hint = nearest(str(key), _RULE_KEYS) or f"; there are {', '.join(_RULE_KEYS)}"
-                found.faults.append(sentence(f"{found.name}: rules have no {key!r}{hint}"))
-        resolved = {
-            key: self._rule(found, f"rules[{key!r}]", written[key]) for key in _RULE_KEYS if key in written
-        }
-        return {
-            action: next((resolved[key] for key in keys if key in resolved), NOTHING)
-            for action, keys in _FALLBACKS.items()
-        }
-
-    def _field_rules(self, found: Gathered, what: str) -> dict[str, Filter]:
-        rules = {}
-        for name in self.shapes[found.cls]:
-            options = found.fields[name]
-            rule = options.read if what == "read" else options.write
-            if rule is not None:
-                rules[name] = self._rule(found, f"{name}, {what}", rule)
-            elif what == "read" and options.visible == "private":
-                rules[name] = NOTHING
-        return rules
-
-    def _rule(self, found: Gathered, place: str, written: Any) -> Filter:
-        """A rule, resolved; what is wrong with it only because a field is wrong is not said twice."""
-        if not isinstance(written, Filter):
-            found.faults.append(
-                f"{found.name}: {place} is no rule: use allow.everyone, allow.where(…) and the like."
-            )
-            return NOTHING
-        resolver = Resolver(self.schemas[found.cls], self.catalog)
-        resolved = resolver.filter(written)
-        broken = {name for one in self.gathered.values() for name in one.broken}
-        if resolver.faults and not broken & _names_in(written):
-            found.faults += [f"{found.name}: {place}: {fault.detail}" for fault in resolver.faults]
-        return resolved
 
     def _defaults(self, found: Gathered) -> dict[str, MakeDefault]:
         makes: dict[str, MakeDefault] = {}
@@ -424,7 +370,3 @@ def _body_field(name: str, shape: Shape, is_required: bool, default: Plain = NO_
     if default is not NO_DEFAULT:
         annotation = Annotated[annotation, pydantic.Field(json_schema_extra={"default": default})]
     return BodyField(name, annotation, is_required, shape.convert, shape.is_object)
-
-
-def _names_in(written: Filter) -> set[str]:
-    return {name for leaf in leaves(written) if isinstance(leaf, Condition) for name in leaf.path}

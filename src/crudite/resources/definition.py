@@ -1,4 +1,4 @@
-"""What an application declares, compiled: all that the layers above need to know of one resource, and of all."""
+"""What an application declares, compiled: all that the layers above need to know of its resources."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -158,7 +158,7 @@ class Definition:
 
 
 class Definitions:
-    """All resources of one application, in the order in which they were given: iterate for the definitions."""
+    """All resources of one application, in the order they were given: iterate for the definitions."""
 
     def __init__(self, definitions: Mapping[type[Any], Definition], catalog: Catalog) -> None:
         self._by_class = dict(definitions)

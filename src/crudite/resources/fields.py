@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from typing import ClassVar as Many
 
 __all__ = [
-    "ABSENT", "BigInt", "Email", "Field", "FieldOptions", "Many", "ManyOf", "OnDelete", "Parent", "Password", "Ref",
-    "Special", "Visibility",
+    "ABSENT", "BigInt", "Email", "Field", "FieldOptions", "Many", "ManyOf", "OnDelete", "Parent", "Password",
+    "Ref", "Special", "Visibility",
 ]  # fmt: skip
 
 K = TypeVar("K")
@@ -138,8 +138,9 @@ def Field(  # noqa: N802
         "le": le, "multiple_of": multiple_of,
     }  # fmt: skip
     return FieldOptions(
-        default=default, default_factory=default_factory, decimal_places=decimal_places, unique=unique, index=index,
-        immutable=immutable, read=read, write=write, visible=visible, renamed_from=renamed_from, checked=checked,
+        default=default, default_factory=default_factory, decimal_places=decimal_places, unique=unique,
+        index=index, immutable=immutable, read=read, write=write, visible=visible, renamed_from=renamed_from,
+        checked=checked,
         on_delete=on_delete, by=by, title=title, description=description, examples=tuple(examples),
         constraints={name: value for name, value in given.items() if value is not None},
     )  # fmt: skip

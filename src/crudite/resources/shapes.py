@@ -6,22 +6,29 @@ travels, and what comes out of Pydantic when a body has been validated, which is
 be.
 """
 
-import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime, time
 from decimal import Decimal
-from enum import Enum
-from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, TypeAlias, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeAlias, get_args, get_origin
 from uuid import UUID
 
 import msgspec
 import pydantic
-from pydantic import AwareDatetime, BaseModel, EmailStr, TypeAdapter
+from pydantic import AwareDatetime, EmailStr, TypeAdapter
 from pydantic_core import SchemaError
-from typing_extensions import TypeAliasType, get_type_hints, is_typeddict
 
+from crudite.resources.annotations import (
+    SCALARS,
+    bounded,
+    choices_of,
+    describe,
+    is_model,
+    is_plain,
+    peel,
+    storable,
+    type_name,
+)
 from crudite.resources.fields import FieldOptions, Parent, Ref, Special
 from crudite.schema import (
     SAFE_INTEGER,
@@ -29,7 +36,6 @@ from crudite.schema import (
     Kind,
     format_datetime,
     format_decimal,
-    refuse_unstorable_text,
 )
 from crudite.types import Plain
 
@@ -64,12 +70,12 @@ class Shape:
 
 def read_annotation(annotation: Any, options: FieldOptions, key_of: Owner) -> Shape:
     """The shape of a field. Raises ValueError with what is wrong and what to write in its place."""
-    inner, metadata, nullable = _peel(annotation)
+    inner, metadata, nullable = peel(annotation)
     special = next((m.name for m in metadata if isinstance(m, Special)), None)
     others = tuple(m for m in metadata if not isinstance(m, Special))
     if get_origin(inner) in (Ref, Parent):
-        target, _, may_be_null = _peel(get_args(inner)[0])
-        shape = _constrained(_scalar_of(key_of(target)), FieldOptions(), None)
+        target, _, may_be_null = peel(get_args(inner)[0])
+        shape = _constrained(_scalar_of(key_of(target)), options, None)
         shape = replace(
             shape, target=target, is_parent=get_origin(inner) is Parent, nullable=nullable or may_be_null
         )
@@ -80,31 +86,11 @@ def read_annotation(annotation: Any, options: FieldOptions, key_of: Owner) -> Sh
 
 def key_type(annotation: Any) -> FieldType:
     """The type of a resource's key. Raises ValueError when it cannot be one."""
-    inner, metadata, nullable = _peel(annotation)
+    inner, metadata, nullable = peel(annotation)
     kinds: dict[Any, Kind] = {UUID: "uuid", str: "text", int: "integer"}
     if inner not in kinds or nullable or any(isinstance(m, Special) for m in metadata):
-        raise ValueError(f"a key is a UUID, str or int, not {_name(inner)}")
+        raise ValueError(f"a key is a UUID, str or int, not {type_name(inner)}")
     return FieldType(kinds[inner])
-
-
-def _peel(annotation: Any) -> tuple[Any, tuple[Any, ...], bool]:
-    """The type without `Annotated`, aliases and null; the metadata; whether null is allowed."""
-    if isinstance(annotation, TypeAliasType):
-        return _peel(annotation.__value__)
-    if get_origin(annotation) is Annotated:
-        inner, metadata, nullable = _peel(annotation.__origin__)
-        return inner, (*metadata, *annotation.__metadata__), nullable
-    if hasattr(annotation, "__supertype__"):
-        return _peel(annotation.__supertype__)
-    if get_origin(annotation) in (Union, UnionType):
-        some = [part for part in get_args(annotation) if part is not NoneType]
-        if len(some) == 1 and len(some) < len(get_args(annotation)):
-            inner, metadata, _ = _peel(some[0])
-            return inner, metadata, True
-    if get_origin(annotation) is Literal and None in get_args(annotation):
-        rest = tuple(choice for choice in get_args(annotation) if choice is not None)
-        return Literal[rest], (), True
-    return annotation, (), False
 
 
 def _shape(inner: Any, special: str | None, options: FieldOptions) -> Shape:
@@ -118,11 +104,10 @@ def _shape(inner: Any, special: str | None, options: FieldOptions) -> Shape:
         if options.decimal_places is None or not 0 <= options.decimal_places <= 18:
             raise ValueError("a Decimal says how many decimal places it has: Field(decimal_places=2)")
         return _scalar_of(FieldType("decimal", places=options.decimal_places))
-    if inner in _SCALARS:
-        return _scalar_of(FieldType(_SCALARS[inner]))
-    if get_origin(inner) is Literal or (isinstance(inner, type) and issubclass(inner, Enum)):
-        return _choice(inner)
-    return _json(inner)
+    if inner in SCALARS:
+        return _scalar_of(FieldType(SCALARS[inner]))
+    described = choices_of(inner)
+    return _choice(described) if described is not None else _json(inner)
 
 
 def _scalar_of(type: FieldType) -> Shape:
@@ -138,27 +123,21 @@ def _scalar_of(type: FieldType) -> Shape:
     return Shape(type, body, shown, _TO_PLAIN.get(type.kind, type.check), convert, from_plain)
 
 
-def _choice(inner: Any) -> Shape:
-    enum: type[Enum] | None = inner if isinstance(inner, type) else None
-    values = tuple(member.value for member in enum) if enum is not None else get_args(inner)
-    if not values or len({type(value) for value in values}) != 1 or type(values[0]) not in (str, int):
-        raise ValueError("the choices of an enumeration are all texts, or all integers")
-    kind: Kind = "text" if isinstance(values[0], str) else "integer"
-    described = FieldType(kind, choices=tuple(dict.fromkeys(values)), enum=enum)
-    body: Any = Literal.__getitem__(values)
-    if kind == "integer":
+def _choice(described: FieldType) -> Shape:
+    body: Any = Literal.__getitem__(described.choices)
+    if described.kind == "integer":
         body = Annotated[body, pydantic.BeforeValidator(_no_boolean)]
-    return Shape(described, body, body, described.check, from_plain=enum)
+    return Shape(described, body, body, described.check, from_plain=described.enum)
 
 
 def _json(inner: Any) -> Shape:
     described = describe(inner)
     bare = inner in (Any, object, dict, list) or described.kind != "json"
     # Else a NaN in what is not declared would silently become null.
-    config = None if _is_model(inner) else pydantic.ConfigDict(ser_json_inf_nan="constants")
+    config = None if is_model(inner) else pydantic.ConfigDict(ser_json_inf_nan="constants")
     adapter: TypeAdapter[Any] = TypeAdapter(inner, config=config)
     is_object = (
-        inner in (Any, object) or get_origin(inner) in (dict, Mapping) or inner is dict or _is_model(inner)
+        inner in (Any, object) or get_origin(inner) in (dict, Mapping) or inner is dict or is_model(inner)
     )
 
     def to_plain(value: Any) -> Plain:
@@ -168,75 +147,10 @@ def _json(inner: Any) -> Shape:
     def from_plain(value: Plain) -> Any:
         return adapter.validate_json(msgspec.json.encode(value))
 
-    body = _bounded(inner)
-    if not _is_plain_json(inner):
+    body = bounded(inner)
+    if not is_plain(inner):
         body = Annotated[body, pydantic.AfterValidator(storable if bare else to_plain)]
     return Shape(described, body, inner, to_plain, None, from_plain, is_object=is_object)
-
-
-def describe(annotation: Any, seen: tuple[Any, ...] = ()) -> FieldType:
-    """The type of a value inside JSON. Raises ValueError when it cannot be stored."""
-    inner, metadata, _ = _peel(annotation)
-    if any(isinstance(m, Special) and m.name == "password" for m in metadata):
-        raise ValueError("a Password is a field of its own, not inside JSON")
-    if inner in _SCALARS:
-        return FieldType(_SCALARS[inner])
-    if get_origin(inner) is Literal or (isinstance(inner, type) and issubclass(inner, Enum)):
-        return _choice(inner).type
-    if inner is Decimal or inner in (Any, object, dict, list) or inner in seen:
-        return FieldType("json")
-    if get_origin(inner) is list:
-        return FieldType("json", item=describe(get_args(inner)[0], seen))
-    if get_origin(inner) in (dict, Mapping):
-        if _peel(get_args(inner)[0])[0] is not str:
-            raise ValueError("the names in a dictionary are texts: dict[str, …]")
-        return FieldType("json", values=describe(get_args(inner)[1], seen))
-    if _is_model(inner):
-        return FieldType("json", members={n: describe(a, (*seen, inner)) for n, a in _members(inner).items()})
-    raise ValueError(_hint(inner))
-
-
-def storable(value: Plain) -> Plain:
-    """Returns a JSON value. Raises ValueError when something in it cannot be kept: U+0000 or a lone surrogate
-    in a text or name, a number that is not finite or is an integer beyond 2^53."""
-    pending = [value]
-    while pending:
-        one = pending.pop()
-        if isinstance(one, str):
-            refuse_unstorable_text(one)
-        elif isinstance(one, bool) or one is None:
-            continue
-        elif isinstance(one, int):
-            if abs(one) > SAFE_INTEGER:
-                raise ValueError(f"an integer in JSON lies between -{SAFE_INTEGER} and {SAFE_INTEGER}")
-        elif isinstance(one, float):
-            if one - one != 0:
-                raise ValueError("a number in JSON is finite")
-        elif isinstance(one, dict):
-            pending.extend(one.keys())
-            pending.extend(one.values())
-        elif isinstance(one, list):
-            pending.extend(one)
-        else:
-            raise ValueError(f"{type(one).__name__} is no JSON value")
-    return value
-
-
-def nested_models(annotation: Any) -> set[Any]:
-    """The Pydantic models, dataclasses and typed dictionaries in an annotation, which have names of their
-    own."""
-    found: set[Any] = set()
-    pending = [annotation]
-    while pending:
-        inner, _, _ = _peel(pending.pop())
-        if _is_model(inner) and inner not in found:
-            found.add(inner)
-            pending.extend(_members(inner).values())
-        else:
-            pending.extend(
-                get_args(inner) if get_origin(inner) in (list, dict, Mapping, Union, UnionType) else ()
-            )
-    return found
 
 
 def _constrained(shape: Shape, options: FieldOptions, special: str | None) -> Shape:
@@ -280,84 +194,6 @@ def _has_length(shape: Shape) -> bool:
     return shape.type.kind == "json" and (shape.type.item is not None or shape.type.values is not None)
 
 
-def _bounded(annotation: Any) -> Any:
-    """The annotation with the limits that hold inside JSON; models keep their own."""
-    inner, metadata, nullable = _peel(annotation)
-    if inner is int:
-        inner = Annotated[int, pydantic.Field(ge=-SAFE_INTEGER, le=SAFE_INTEGER)]
-    elif inner is datetime:
-        inner = AwareDatetime
-    elif any(isinstance(m, Special) and m.name == "email" for m in metadata):
-        inner = EmailStr
-    elif get_origin(inner) is list:
-        inner = list[_bounded(get_args(inner)[0])]  # type: ignore[misc]
-    elif get_origin(inner) is dict:
-        inner = dict[str, _bounded(get_args(inner)[1])]  # type: ignore[misc]
-    metadata = tuple(m for m in metadata if not isinstance(m, Special))
-    bounded = Annotated[(inner, *metadata)] if metadata else inner
-    return bounded | None if nullable else bounded
-
-
-def _is_plain_json(annotation: Any) -> bool:
-    """Whether what Pydantic makes of a valid body is plain, and all of it has been checked."""
-    inner, metadata, _ = _peel(annotation)
-    if metadata:
-        return False
-    if get_origin(inner) is list:
-        return _is_plain_json(get_args(inner)[0])
-    if get_origin(inner) is dict:
-        return _is_plain_json(get_args(inner)[1])
-    return inner in (str, int, float, bool) or get_origin(inner) is Literal
-
-
-def _is_model(inner: Any) -> bool:
-    if not isinstance(inner, type):
-        return False
-    return issubclass(inner, BaseModel) or is_typeddict(inner) or dataclasses.is_dataclass(inner)
-
-
-def _members(model: Any) -> dict[str, Any]:
-    if issubclass(model, BaseModel):
-        fields = model.model_fields.items()
-        return {f.serialization_alias or f.alias or name: _annotated(f) for name, f in fields}
-    hints = get_type_hints(model, include_extras=True)
-    if dataclasses.is_dataclass(model):
-        return {f.name: hints[f.name] for f in dataclasses.fields(model)}
-    return {name: _without_required(hint) for name, hint in hints.items()}
-
-
-def _annotated(field: Any) -> Any:
-    specials = tuple(m for m in field.metadata if isinstance(m, Special))
-    return Annotated[(field.annotation, *specials)] if specials else field.annotation
-
-
-def _without_required(hint: Any) -> Any:
-    return (
-        get_args(hint)[0]
-        if "equired" in str(get_origin(hint)) or "ReadOnly" in str(get_origin(hint))
-        else hint
-    )
-
-
-def _hint(inner: Any) -> str:
-    origin = get_origin(inner)
-    if origin in (Ref, Parent):
-        return "a reference is a field of its own; for many, make a resource that joins the two"
-    if origin in (Union, UnionType):
-        return "a field has one type, or one type `| None`"
-    if origin in (tuple, set, frozenset) or inner in (tuple, set, frozenset):
-        return f"{_name(inner)} is not a type of a field: use list[…]"
-    if inner in (bytes, bytearray, memoryview):
-        return "bytes are not a type of a field: use str, with base64 for what is not text"
-    if isinstance(inner, type) and inner.__name__ == "timedelta":
-        return "timedelta is not a type of a field: use int or float, with the unit in the field's name"
-    return f"{_name(inner)} is not a type of a field"
-
-
-def _name(inner: Any) -> str:
-    return inner.__name__ if isinstance(inner, type) else str(inner)
-
-
 def _decimal(places: int) -> Convert:
     return lambda value: format_decimal(value, places)
 
@@ -377,6 +213,8 @@ def _plain_time(value: time) -> Plain:
 def _plain_datetime(value: Any) -> Plain:
     if not isinstance(value, datetime) or value.tzinfo is None:
         raise ValueError("expected a datetime with a zone, such as datetime.now(UTC)")
+    if not value.utcoffset():
+        return value.isoformat(timespec="microseconds")[:26] + "Z"
     try:
         return format_datetime(value)
     except OverflowError:
@@ -393,10 +231,6 @@ def _python_bigint(value: Any) -> Any:
     return int(FieldType("bigint").check(value))
 
 
-_SCALARS: dict[Any, Kind] = {
-    str: "text", int: "integer", float: "float", bool: "boolean", date: "date", time: "time", datetime: "datetime",
-    UUID: "uuid",
-}  # fmt: skip
 _NOT_PLAIN = ("bigint", "decimal", "date", "time", "datetime", "uuid")
 _BIGINT_SCHEMA = pydantic.WithJsonSchema({"type": "string", "pattern": "^-?[0-9]{1,19}$"})
 _DECIMAL_SCHEMA = pydantic.WithJsonSchema({"type": "string", "format": "decimal"})

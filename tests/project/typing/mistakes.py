@@ -22,5 +22,5 @@ Account(name="Ada", age=3)  # MISTAKE: there is no such field
 Account(name="Ada", friends=[])  # MISTAKE: a link is no field
 Account(name="Ada", version=3)  # MISTAKE: the version is not given
 Account(name="Ada", best=3.5)  # MISTAKE: no key
-Account(name="Ada").best.name  # MISTAKE: a reference reads as the key
-Account(name="Ada").nmae  # MISTAKE: there is no such field
+Account(name="Ada").best.name  # MISTAKE: a reference reads as the key  # noqa: B018
+Account(name="Ada").nmae  # MISTAKE: there is no such field  # noqa: B018

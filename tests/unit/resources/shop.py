@@ -1,4 +1,5 @@
-"""The resources that the tests of this folder declare: the example of the documentation, and one of every type."""
+"""The resources that the tests of this folder declare: the example of the documentation, and one of every
+type."""
 
 from dataclasses import dataclass
 from datetime import date, datetime, time

@@ -224,7 +224,8 @@ def test_every_fault_of_every_class_is_said_at_once() -> None:
 
     assert faults == [
         "Widget.a__b: two underscores join the names of a path, so a field's name cannot hold them.",
-        "Widget.where: `where` is the one reserved name, since Task.where(…) makes a query; call the field otherwise.",
+        "Widget.where: `where` is the one reserved name, since Task.where(…) makes a query; "
+        "call the field otherwise.",
         "Widget.data: bytes are not a type of a field: use str, with base64 for what is not text.",
         "Widget.price: a Decimal says how many decimal places it has: Field(decimal_places=2).",
         "Widget.owner: it points at Country, which is not given to App(…).",

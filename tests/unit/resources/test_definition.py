@@ -56,7 +56,7 @@ everythings = st.builds(
     flag=st.booleans(),
     day=st.dates(),
     hour=st.times(),
-    moment=st.datetimes(datetime(2, 1, 1), datetime(9998, 1, 1), timezones=st.timezones()),
+    moment=st.datetimes(datetime(2, 1, 1), datetime(9998, 1, 1), timezones=st.timezones()),  # noqa: DTZ001
     token=st.uuids(),
     choice=st.sampled_from(["a", "b"]),
     level=st.sampled_from([1, 2, 3]),
@@ -141,8 +141,10 @@ def test_changing_a_draft_leaves_the_plain_record_as_it_was() -> None:
     ("name", "value"),
     [
         ("text", 3), ("text", None), ("whole", 1.5), ("whole", True), ("number", float("inf")), ("flag", 1),
-        ("day", NOON), ("day", "soon"), ("hour", time(1, tzinfo=UTC)), ("moment", datetime(2026, 11, 20)),  # noqa: DTZ001
-        ("token", 3), ("colour", "blue"), ("level", 4), ("price", Decimal("0.001")), ("price", 1.5), ("tags", "x"),
+        ("day", NOON), ("day", "soon"), ("hour", time(1, tzinfo=UTC)),
+        ("moment", datetime(2026, 11, 20)),  # noqa: DTZ001
+        ("token", 3), ("colour", "blue"), ("level", 4), ("price", Decimal("0.001")), ("price", 1.5),
+        ("tags", "x"),
         ("anything", {"a": object()}), ("anything", float("nan")), ("huge", 2**63), ("text", "\0"),
         ("address", {"nothing": 1}), ("country", 3),
     ],
@@ -188,7 +190,8 @@ def test_defaults_are_plain_and_made_for_who_asks_and_when() -> None:
 
     assert DEFAULTS.make_defaults(ada, NOON) == {
         "plain": "x", "many": ["a"], "made": 7, "called": {}, "colour": "red", "owner": KEY, "reviewer": KEY,
-        "roles": ["a", "b"], "team": "red", "at": "2026-11-20T12:00:00.000500Z", "day": "2026-11-20", "note": None,
+        "roles": ["a", "b"], "team": "red", "at": "2026-11-20T12:00:00.000500Z", "day": "2026-11-20",
+        "note": None,
     }  # fmt: skip
 
 

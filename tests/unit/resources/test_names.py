@@ -9,8 +9,10 @@ from crudite.resources.names import path_of, table_of
     ("name", "path"),
     [
         ("Todo", "todos"), ("LineItem", "line-items"), ("Category", "categories"), ("Box", "boxes"),
-        ("Class", "classes"), ("Day", "days"), ("Branch", "branches"), ("Wish", "wishes"), ("APIKey", "api-keys"),
-        ("HTTPServer", "http-servers"), ("Page2", "page2s"), ("X", "xes"), ("Ally", "allies"), ("Quiz", "quizes"),
+        ("Class", "classes"), ("Day", "days"), ("Branch", "branches"), ("Wish", "wishes"),
+        ("APIKey", "api-keys"),
+        ("HTTPServer", "http-servers"), ("Page2", "page2s"), ("X", "xes"), ("Ally", "allies"),
+        ("Quiz", "quizes"),
         ("snake_case", "snake-cases"),
     ],
 )  # fmt: skip

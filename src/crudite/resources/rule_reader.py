@@ -1,0 +1,85 @@
+"""The rules that a resource declares, resolved: one filter for every action, and for fields that have one."""
+
+from collections.abc import Mapping, Set
+from typing import Any, Literal
+
+from crudite.messages import ACTIONS, ActionName
+from crudite.query.resolve import Resolver
+from crudite.query.tree import EVERYTHING, NOTHING, Condition, Filter, leaves
+from crudite.resources.fields import FieldOptions
+from crudite.resources.gather import Gathered, nearest, sentence
+from crudite.schema import Catalog, ResourceSchema
+
+_FALLBACKS: dict[ActionName, tuple[str, ...]] = {
+    "list": ("list", "read"),
+    "read": ("read",),
+    "create": ("create", "write"),
+    "replace": ("replace", "update", "write"),
+    "update": ("update", "write"),
+    "delete": ("delete", "write"),
+}
+_RULE_KEYS = (*ACTIONS, "write")
+
+
+class RuleReader:
+    """Resolves rules; faults go to what was gathered of their class. `broken` are the names of fields that
+    are wrong themselves: what a rule that names one of them lacks is not said again."""
+
+    def __init__(
+        self, schemas: Mapping[type[Any], ResourceSchema], catalog: Catalog, broken: Set[str]
+    ) -> None:
+        self._schemas = schemas
+        self._catalog = catalog
+        self._broken = broken
+
+    def of_actions(self, found: Gathered, *, open: bool) -> dict[ActionName, Filter]:
+        """The resolved rule for every action; without any rule everyone may when `open`, else nobody."""
+        written = found.options.get("rules", EVERYTHING if open else NOTHING)
+        if isinstance(written, Filter):
+            rule = self._rule(found, "rules", written)
+            return dict.fromkeys(ACTIONS, rule)
+        if not isinstance(written, Mapping):
+            found.faults.append(
+                f"{found.name}: rules are one rule, such as allow.everyone, or one for each action."
+            )
+            return dict.fromkeys(ACTIONS, NOTHING)
+        for key in written:
+            if key not in _RULE_KEYS:
+                hint = nearest(str(key), _RULE_KEYS) or f"; there are {', '.join(_RULE_KEYS)}"
+                found.faults.append(sentence(f"{found.name}: rules have no {key!r}{hint}"))
+        resolved = {
+            key: self._rule(found, f"rules[{key!r}]", written[key]) for key in _RULE_KEYS if key in written
+        }
+        return {
+            action: next((resolved[key] for key in keys if key in resolved), NOTHING)
+            for action, keys in _FALLBACKS.items()
+        }
+
+    def of_fields(self, found: Gathered, what: Literal["read", "write"]) -> dict[str, Filter]:
+        """The resolved rules of those fields that have one; a private field is read by nobody."""
+        rules = {}
+        for name in self._schemas[found.cls].fields:
+            options = found.fields.get(name, FieldOptions())
+            rule = options.read if what == "read" else options.write
+            if rule is not None:
+                rules[name] = self._rule(found, f"{name}, {what}", rule)
+            elif what == "read" and options.visible == "private":
+                rules[name] = NOTHING
+        return rules
+
+    def _rule(self, found: Gathered, place: str, written: Any) -> Filter:
+        """A rule, resolved; what is wrong with it only because a field is wrong is not said twice."""
+        if not isinstance(written, Filter):
+            found.faults.append(
+                f"{found.name}: {place} is no rule: use allow.everyone, allow.where(…) and the like."
+            )
+            return NOTHING
+        resolver = Resolver(self._schemas[found.cls], self._catalog)
+        resolved = resolver.filter(written)
+        if resolver.faults and not self._broken & _names_in(written):
+            found.faults += [f"{found.name}: {place}: {fault.detail}" for fault in resolver.faults]
+        return resolved
+
+
+def _names_in(written: Filter) -> set[str]:
+    return {name for leaf in leaves(written) if isinstance(leaf, Condition) for name in leaf.path}
