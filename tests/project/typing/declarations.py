@@ -8,12 +8,26 @@ from uuid import UUID, uuid4
 
 from pydantic import BaseModel
 
-from crudite.query.parse import WrittenQuery
-from crudite.resources.declare import Record, Resource, after, before
-from crudite.resources.fields import BigInt, Email, Field, Many, Parent, Password, Ref
-from crudite.resources.query import Count, Query
-from crudite.resources.request import Request
-from crudite.rules import allow, me, now, today
+from crudite import (
+    BigInt,
+    Count,
+    Email,
+    Field,
+    Many,
+    Parent,
+    Password,
+    Query,
+    Record,
+    Ref,
+    Request,
+    Resource,
+    after,
+    allow,
+    before,
+    me,
+    now,
+    today,
+)  # fmt: skip
 
 
 class Colour(StrEnum):
@@ -121,7 +135,6 @@ assert_type(task.created_at, datetime)
 assert_type(Task.where(status__ne="done", due__lt=today), Query[Task])
 assert_type(Task.where().order("-due").limit(20).fields("title"), Query[Task])
 assert_type(Task.where(allow.where(status="todo") | allow.where(due=None)).count(), Count)
-assert_type(Task.where().written, WrittenQuery)
 
 project.owner = account
 project.owner = account.id

@@ -1,7 +1,6 @@
 """Mistakes that type checkers must find; each of these lines must be reported."""
 
-from crudite.resources.declare import Resource, before
-from crudite.resources.fields import Field, Many, Ref
+from crudite import Field, Many, Ref, Resource, before
 
 
 class Account(Resource):

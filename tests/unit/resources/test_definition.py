@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from crudite.errors import Invalid
+from crudite.errors import Invalid, Malformed
 from crudite.messages import ANONYMOUS, Actor
 from crudite.resources.compile import compile_resources
 from crudite.resources.declare import Resource
@@ -290,3 +290,36 @@ def test_definitions_are_found_by_class_path_and_name() -> None:
     assert APP.get(Defaults) is None
     assert len(APP) == 6
     assert APP.catalog["Task"] is APP[Task].schema
+
+
+sent = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.just("\ud800"),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text() | texts, inner, max_size=3),
+    max_leaves=6,
+)
+bodies = st.dictionaries(st.sampled_from(list(EVERYTHING.schema.fields)) | st.text(), sent, max_size=6)
+
+
+@given(bodies | sent)
+def test_whatever_is_sent_is_either_storable_or_a_problem(data: Any) -> None:
+    for action in ("create", "update"):
+        body = EVERYTHING.bodies[action]  # type: ignore[index]
+        for form in (json.dumps(data).encode(), data):
+            try:
+                values = body.merge({}, body.parse(form))
+            except (Invalid, Malformed) as problem:
+                json.dumps(problem.as_json()).encode()
+            else:
+                assert values == {
+                    name: EVERYTHING.whole.parse({name: value})[name] for name, value in values.items()
+                }
+
+
+@given(st.binary(max_size=60))
+def test_any_bytes_are_a_body_or_a_problem(raw: bytes) -> None:
+    for data in (raw, b'{"anything": ' + raw + b"}", b'{"text": "' + raw + b'"}'):
+        try:
+            values = EVERYTHING.bodies["update"].parse(data)
+        except (Invalid, Malformed):
+            continue
+        json.dumps(values, ensure_ascii=False).encode()
