@@ -166,6 +166,11 @@ class App:
                     await self._open(stack)
                     self._running = stack.pop_all()
 
+    @property
+    def is_running(self) -> bool:
+        """Whether it has been started and not stopped."""
+        return self._running is not None
+
     async def say_goodbye(self) -> None:
         """Ends living connections, telling them to come back; requests are answered until `stop`."""
         if self._running is not None:

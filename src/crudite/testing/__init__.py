@@ -1,0 +1,9 @@
+"""What the authors of applications, stores and interfaces test with."""
+
+from crudite.testing.asgi import Response
+from crudite.testing.client import Client
+from crudite.testing.socket import Socket
+from crudite.testing.streams import Event, Stream
+from crudite.testing.views import Refusal, View
+
+__all__ = ["Client", "Event", "Refusal", "Response", "Socket", "Stream", "View"]

@@ -1,0 +1,150 @@
+"""A WebSocket connection as a client uses it: calls and subscriptions in JSON-RPC 2.0."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import msgspec
+
+from crudite.testing.asgi import Exchange, Message
+from crudite.testing.views import Refusal, View
+
+
+class Socket:
+    """A WebSocket connection that has been accepted.
+
+    `subprotocol` is the one that the server chose; `notifications` are all that came, in order, each as its
+    JSON object; `code` is the close code once the server has closed the connection.
+    """
+
+    def __init__(self, exchange: Exchange, subprotocol: str | None, timeout: float) -> None:
+        self.subprotocol = subprotocol
+        self.notifications: list[dict[str, Any]] = []
+        self.code: int | None = None
+        self.cursor: str | None = None
+        self.exchange = exchange
+        self._timeout = timeout
+        self._last = 0
+        self._calls: dict[Any, asyncio.Future[Any]] = {}
+        self._views: dict[str, View] = {}
+        self._groups: dict[str, set[str]] = {}
+        self._uncommitted: list[Mapping[str, Any]] = []
+        self._unasked: asyncio.Queue[Any] = asyncio.Queue()
+        self._closed = asyncio.Event()
+
+    @classmethod
+    @asynccontextmanager
+    async def opened(cls, app: Any, scope: Message, timeout: float) -> "AsyncIterator[Socket]":
+        """Opens a connection, for as long as the block lasts. Raises ConnectionRefusedError."""
+        async with Exchange(app, scope) as exchange:
+            exchange.send({"type": "websocket.connect"})
+            answer = await exchange.take()
+            if answer is None or answer["type"] != "websocket.accept":
+                raise ConnectionRefusedError(f"the application answered {answer}")
+            socket = cls(exchange, answer.get("subprotocol"), timeout)
+            reading = asyncio.create_task(socket._read())
+            try:
+                yield socket
+            finally:
+                reading.cancel()
+                await asyncio.gather(reading, return_exceptions=True)
+
+    async def call(self, method: str, params: Any = None) -> Any:
+        """The result of a call. Raises Refusal when it fails."""
+        self._last += 1
+        number = self._last
+        answer = asyncio.get_running_loop().create_future()
+        self._calls[number] = answer
+        self.send({"jsonrpc": "2.0", "id": number, "method": method, "params": params if params is not None else {}})
+        async with asyncio.timeout(self._timeout):
+            return await answer
+
+    def send(self, message: Any) -> None:
+        """Sends a message: as it is when it is text or bytes, else as JSON."""
+        if isinstance(message, bytes):
+            return self.exchange.send({"type": "websocket.receive", "bytes": message})
+        text = message if isinstance(message, str) else msgspec.json.encode(message).decode()
+        self.exchange.send({"type": "websocket.receive", "text": text})
+
+    async def next(self) -> Any:
+        """The next answer that belongs to no `call`: of a batch, or of a message that could not be understood."""
+        async with asyncio.timeout(self._timeout):
+            return await self._unasked.get()
+
+    async def closed(self) -> int | None:
+        """Waits until the server closes the connection; its close code."""
+        async with asyncio.timeout(self._timeout):
+            await self._closed.wait()
+        return self.code
+
+    async def subscribe(self, name: str, asked: Mapping[str, Any], view: View) -> dict[str, Any]:
+        """Subscribes under a name, and keeps a view by what comes; the answer to `subscribe`."""
+        self._views[name] = view
+        resume = {"cursor": view.cursor, "key": view.key} if view.cursor is not None else {}
+        given: dict[str, Any] = await self.call("subscribe", {"sub": name, **asked, **resume})
+        return given
+
+    async def subscribed(self, asked: Mapping[str, Any], view: View) -> None:
+        """Subscribes, and returns when the connection has ended."""
+        await self.subscribe("view", asked, view)
+        await self._closed.wait()
+
+    async def _read(self) -> None:
+        try:
+            while (message := await self.exchange.take()) is not None:
+                if message["type"] == "websocket.close":
+                    self.code = message.get("code", 1000)
+                    return
+                self._take(msgspec.json.decode(message.get("text") or message["bytes"]))
+        finally:
+            self._closed.set()
+
+    def _take(self, message: Any) -> None:
+        if isinstance(message, list) and any("method" in part for part in message):
+            for part in message:
+                self._take(part)
+        elif isinstance(message, list) or ("method" not in message and message["id"] not in self._calls):
+            self._unasked.put_nowait(message)
+        elif "method" in message:
+            self.notifications.append(message)
+            self._notice(message["method"], message.get("params", {}))
+        else:
+            self._answer(self._calls.pop(message["id"]), message)
+
+    def _answer(self, waiting: "asyncio.Future[Any]", message: Mapping[str, Any]) -> None:
+        if "error" in message:
+            waiting.set_exception(Refusal(message["error"]["data"]))
+            return
+        result = message["result"]
+        if "group" in result:
+            view = self._views[result["sub"]]
+            view.key, view.resumed = result["key"], result["resumed"]
+            view.expect(result["sort"])
+            self._groups.setdefault(result["group"], set()).add(result["sub"])
+        waiting.set_result(result)
+
+    def _notice(self, method: str, params: Mapping[str, Any]) -> None:
+        view = self._views.get(params.get("sub", ""))
+        match method:
+            case "frame":
+                self._uncommitted.append(params)
+            case "commit":
+                self._commit(params["cursor"])
+            case "snapshot" if view is not None:
+                view.tell_frame({"added": params.get("records", ())} if "records" in params else params)
+            case "ready" if view is not None:
+                self.cursor = view.cursor = params["cursor"]
+                view.tell("ready", {})
+            case "reset" | "problem" if view is not None:
+                view.tell(method, params)
+
+    def _commit(self, cursor: str) -> None:
+        frames, self._uncommitted = self._uncommitted, []
+        self.cursor = cursor
+        for frame in frames:
+            names = [frame["sub"]] if "sub" in frame else self._groups.get(frame["group"], ())
+            for name in names:
+                self._views[name].tell_frame(frame)
+        for view in self._views.values():
+            view.cursor = cursor
