@@ -62,22 +62,22 @@ class Records:
         return await self._performer.read(resource, key)
 
     @overload
-    async def create(self, resource: R) -> R: ...
+    async def create(self, resource: R, /) -> R: ...
     @overload
-    async def create(self, resource: type[R], **values: Any) -> R: ...
-    async def create(self, resource: Any, **values: Any) -> Any:
+    async def create(self, resource: type[R], /, **values: Any) -> R: ...
+    async def create(self, resource: Any, /, **values: Any) -> Any:
         """Creates a record from an instance, or from a class and the values of its fields; returns it as stored."""
         return (await self._performer.write([_creation(resource, values)]))[0]
 
-    async def replace(self, resource: type[R], key: Any, *, expect_version: int | None = None, **values: Any) -> R:
+    async def replace(self, resource: type[R], key: Any, /, *, expect_version: int | None = None, **values: Any) -> R:
         """Gives a record exactly these values; what is not given gets its default. Returns it as stored."""
         return await self._one(Intent("replace", resource, key, values, expect_version))
 
-    async def update(self, resource: type[R], key: Any, *, expect_version: int | None = None, **values: Any) -> R:
+    async def update(self, resource: type[R], key: Any, /, *, expect_version: int | None = None, **values: Any) -> R:
         """Changes the given fields of a record. Returns it as stored."""
         return await self._one(Intent("update", resource, key, values, expect_version))
 
-    async def delete(self, resource: type[Any], key: Any, *, expect_version: int | None = None) -> None:
+    async def delete(self, resource: type[Any], key: Any, /, *, expect_version: int | None = None) -> None:
         """Deletes a record."""
         await self._performer.write([Intent("delete", resource, key, None, expect_version)])
 
@@ -98,19 +98,19 @@ class Batch:
         self.results: list[Any] = []
         """After the commit: the records as stored, in the order of the calls; None for a delete."""
 
-    def create(self, resource: "Record[Any] | type[Record[Any]]", **values: Any) -> None:
+    def create(self, resource: "Record[Any] | type[Record[Any]]", /, **values: Any) -> None:
         """Will create a record from an instance, or from a class and values."""
         self.intents.append(_creation(resource, values))
 
-    def replace(self, resource: type[Any], key: Any, *, expect_version: int | None = None, **values: Any) -> None:
+    def replace(self, resource: type[Any], key: Any, /, *, expect_version: int | None = None, **values: Any) -> None:
         """Will give a record exactly these values."""
         self.intents.append(Intent("replace", resource, key, values, expect_version))
 
-    def update(self, resource: type[Any], key: Any, *, expect_version: int | None = None, **values: Any) -> None:
+    def update(self, resource: type[Any], key: Any, /, *, expect_version: int | None = None, **values: Any) -> None:
         """Will change the given fields of a record."""
         self.intents.append(Intent("update", resource, key, values, expect_version))
 
-    def delete(self, resource: type[Any], key: Any, *, expect_version: int | None = None) -> None:
+    def delete(self, resource: type[Any], key: Any, /, *, expect_version: int | None = None) -> None:
         """Will delete a record."""
         self.intents.append(Intent("delete", resource, key, None, expect_version))
 
