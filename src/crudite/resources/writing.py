@@ -33,6 +33,7 @@ from crudite.types import Key, Plain, PlainRecord
 MAX_MANY = 1000
 """How many records one request can create."""
 _TRIES = 3
+_RAW = (bytes, bytearray, memoryview, msgspec.Raw)
 
 
 @dataclass(slots=True)
@@ -49,6 +50,11 @@ class Prepared:
     draft: Any = None
     old: PlainRecord | None = None
     optimistic: bool = False
+
+    @property
+    def runs_after(self) -> bool:
+        """Whether there are `after` hooks for it."""
+        return ("after", self.request.action) in self.definition.hooks
 
 
 class Writing:
@@ -78,7 +84,8 @@ class Writing:
                         continue
                     raise Conflict("The record keeps changing; try again.") from refused
                 raise await self._problem(refused, missed) from refused
-        await self._after(every, commit)
+        if any(one.runs_after for one in every):
+            await self._after(every, commit)
         return await self._results(requests, prepared, commit)
 
     async def _batched(self, requests: Sequence[Request]) -> list[Prepared]:
@@ -145,7 +152,8 @@ class Writing:
             for hook in hooks:
                 await run_hook(hook, draft, request, None)
             values = definition.validated(definition.to_plain(draft))
-        await hash_passwords(definition, values)
+        if definition.passwords:
+            await hash_passwords(definition, values)
         write = Write(
             action="create",
             schema=schema,
@@ -241,6 +249,8 @@ class Writing:
 
     def _needs(self, definition: Definition, values: Mapping[str, Plain], request: Request) -> tuple[Need, ...]:
         """The records that references point at and that the actor must be able to read."""
+        if not definition.references:
+            return ()
         needs = []
         for name, reference in definition.references:
             key = values.get(name)
@@ -280,13 +290,12 @@ class Writing:
             stored = commit.stored[start : start + len(group)]
             start += len(group)
             action = cast(Any, request.action)
+            keys = [one.key for one in stored]
             texts: list[str | None] = [one.json for one in stored]
-            definition = group[0].definition if group else cast(Definition, request.definition)
-            if definition.hooks.get(("after", action)) and action != "delete":
-                texts = await self._shown(request, definition, [one.key for one in stored])
-            many = action == "create" and _bodies(request.data) is not None
-            keys, versions = [one.key for one in stored], [one.version for one in stored]
-            results.append(Written(action, keys, versions, texts, many, commit.mark))
+            if group and group[0].runs_after and action != "delete":
+                texts = await self._shown(request, group[0].definition, keys)
+            many = action == "create" and _is_many(request.data)
+            results.append(Written(action, keys, [one.version for one in stored], texts, many, commit.mark))
         return results
 
     async def _shown(self, request: Request, definition: Definition, keys: Sequence[Key]) -> list[str | None]:
@@ -331,21 +340,25 @@ def _condition(*filters: Filter) -> Filter | None:
 
 def _bodies(data: Any) -> Sequence[Any] | None:
     """The parts of a body that holds several records; None when it holds one."""
-    if isinstance(data, bytes | bytearray | memoryview | msgspec.Raw):
-        raw = bytes(data)
-        if raw[:1] != b"[" and not raw.lstrip(b" \t\r\n").startswith(b"["):
-            return None
+    if not _is_many(data):
+        return None
+    parts: Sequence[Any] = data
+    if isinstance(data, _RAW):
         try:
-            parts: Sequence[Any] = msgspec.json.decode(raw, type=list[msgspec.Raw])
+            parts = msgspec.json.decode(bytes(data), type=list[msgspec.Raw])
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise Malformed(f"The body is not JSON: {error}.") from error
-    elif isinstance(data, list | tuple):
-        parts = data
-    else:
-        return None
     if len(parts) > MAX_MANY:
         raise Malformed(f"At most {MAX_MANY} records are created at once, {len(parts)} came.")
     return parts
+
+
+def _is_many(data: Any) -> bool:
+    """Whether a body holds several records: a JSON array, or a list."""
+    if isinstance(data, _RAW):
+        raw = bytes(data)
+        return raw[:1] == b"[" or (raw[:1] in b" \t\r\n" and raw.lstrip(b" \t\r\n")[:1] == b"[")
+    return isinstance(data, (list, tuple))
 
 
 def _each(bodies: Sequence[Any], parse: Any) -> list[PlainRecord]:

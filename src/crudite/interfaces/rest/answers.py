@@ -93,14 +93,15 @@ async def serve(
 
 def check_content_type(headers: Mapping[str, str], *accepted: str) -> None:
     """Raises UnsupportedMediaType for a body that is said to be in another form."""
-    kind, _, rest = headers.get("content-type", accepted[0]).partition(";")
-    if kind.strip().lower() not in accepted:
-        raise UnsupportedMediaType(
-            f"The body must be {' or '.join(accepted)}, not {kind.strip()!r}.", headers={"accept": ", ".join(accepted)}
-        )
-    charset = rest.partition("charset=")[2].strip(' "').lower()
-    if charset not in ("", "utf-8", "utf8"):
-        raise UnsupportedMediaType(f"The body must be UTF-8, not {charset!r}.")
+    given = headers.get("content-type", accepted[0])
+    if given not in accepted:
+        kind, _, rest = given.partition(";")
+        if kind.strip().lower() not in accepted:
+            text = f"The body must be {' or '.join(accepted)}, not {kind.strip()!r}."
+            raise UnsupportedMediaType(text, headers={"accept": ", ".join(accepted)})
+        charset = rest.partition("charset=")[2].strip(' "').lower()
+        if charset not in ("", "utf-8", "utf8"):
+            raise UnsupportedMediaType(f"The body must be UTF-8, not {charset!r}.")
     if headers.get("content-encoding", "identity").lower() != "identity":
         raise UnsupportedMediaType("The body must not be compressed.", headers={"accept-encoding": "identity"})
 

@@ -156,8 +156,10 @@ class ResourceEndpoints:
         )
 
     def _location(self, scope: Scope, key: Key) -> str:
-        path: str = scope["path"].rstrip("/")
-        return f"{quote(path)}/{quote(str(key), safe='')}"
+        raw: bytes | None = scope.get("raw_path")
+        path = raw.partition(b"?")[0].decode("latin-1") if raw else quote(scope["path"])
+        kept = self._definition.schema.key_field.type.kind != "text"  # no other key needs quoting
+        return f"{path.rstrip('/')}/{key if kept else quote(str(key), safe='')}"
 
 
 def _key_in(text: str, definition: Definition) -> Key:
