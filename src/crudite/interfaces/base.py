@@ -104,11 +104,17 @@ class Host(Protocol):
     engine: Engine
     sealer: Sealer
     limits: "Limits"
-    is_private: bool
-    """Whether answers can depend on who asks, so that no shared cache may keep them."""
     title: str
-    mode: str
-    """`dev` while somebody works on the application, else `run`."""
+
+    @property
+    def mode(self) -> str:
+        """`dev` while somebody works on the application, else `run`."""
+        ...
+
+    @property
+    def is_private(self) -> bool:
+        """Whether answers can depend on who asks, so that no shared cache may keep them."""
+        ...
 
     @property
     def routes(self) -> Router:

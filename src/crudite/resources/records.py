@@ -71,11 +71,13 @@ class Records:
 
     async def replace(self, resource: type[R], key: Any, /, *, expect_version: int | None = None, **values: Any) -> R:
         """Gives a record exactly these values; what is not given gets its default. Returns it as stored."""
-        return await self._one(Intent("replace", resource, key, values, expect_version))
+        replaced: R = await self._one(Intent("replace", resource, key, values, expect_version))
+        return replaced
 
     async def update(self, resource: type[R], key: Any, /, *, expect_version: int | None = None, **values: Any) -> R:
         """Changes the given fields of a record. Returns it as stored."""
-        return await self._one(Intent("update", resource, key, values, expect_version))
+        updated: R = await self._one(Intent("update", resource, key, values, expect_version))
+        return updated
 
     async def delete(self, resource: type[Any], key: Any, /, *, expect_version: int | None = None) -> None:
         """Deletes a record."""

@@ -12,11 +12,11 @@ from typing import Any, cast
 
 import msgspec
 
-from crudite.changes import Commit, Guard, Need, Refused, Unit, Write
+from crudite.changes import Commit, Guard, Refused, Unit, Write
 from crudite.errors import Conflict, Fault, Forbidden, Invalid, Malformed, NotFound, Problem
 from crudite.ids import uuid7
 from crudite.messages import Actor, Written
-from crudite.query.plan import Plan, Selection, everything
+from crudite.query.plan import Need, Plan, Selection, everything
 from crudite.query.resolve import join
 from crudite.query.tree import EVERYTHING, NOTHING, Filter
 from crudite.resources.access import Rulebook, Rules
