@@ -6,13 +6,15 @@ told twice at the seam, and there is one order of steps that ensures it:
     1. a *feed* is registered: it gathers the changes of every batch from now on
     2. the snapshot is read, and with it its position
     3. the engine passes a fence: now it stands at or after that position
-    4. the gathered changes that the snapshot's position does not cover are applied to the snapshot
+    4. the gathered changes are applied to the snapshot: each record that they name is then as its last image
     5. the result is the set at the engine's position: it is sent, then `ready` with the engine's cursor, and
        from then on frames
 
-Steps 4 and 5 are done without awaiting anything. A resume has the same form, with the log's changes since the
-cursor in the place of the snapshot. A rerun group already holds its set at the engine's position, or gets it
-with the next batch. Whatever is gathered is void when the log could not be followed; then it starts again.
+Some of the gathered changes may be in the snapshot already. That does no harm: all of them are applied, in
+order, and the last image of a record is the same from either side. Steps 4 and 5 await nothing. A resume has
+the same form, with the log's changes since the cursor in the place of the snapshot. A rerun group already
+holds its set at the engine's position, or gets it with the next batch. Whatever is gathered is void when the
+log could not be followed; then it starts again.
 """
 
 import asyncio
@@ -230,7 +232,7 @@ class Joining:
                 if not self._progress.stands_at(position.token):
                     await self._progress.fence()
                 if feed.void is None:
-                    return Snapshot(_advanced(group, page, position, feed.changes))
+                    return Snapshot(_advanced(group, page, feed.changes))
             finally:
                 self._feeds.discard(feed)
 
@@ -264,16 +266,16 @@ class Joining:
             serve(group, member, snapshot, self._progress.cursor, now)
 
 
-def _advanced(group: ExactGroup, page: Page, position: Position, changes: Iterable[Change]) -> Sequence[str]:
-    """The records of a page, brought forward by the changes that its position does not cover."""
-    later = [change for change in changes if not position.covers(change.mark)]
-    if not later:
+def _advanced(group: ExactGroup, page: Page, changes: Iterable[Change]) -> Sequence[str]:
+    """The records of a page, brought forward to what they are after the changes."""
+    last = {change.key: change for change in changes}
+    if not last:
         return page.records
     held = dict(zip(page.keys, page.records, strict=True))
-    for change in later:
+    for key, change in last.items():
         after = change.after
         if after is not None and group.matches(after):
-            held[change.key] = group.text(after)
+            held[key] = group.text(after)
         else:
-            held.pop(change.key, None)
+            held.pop(key, None)
     return list(held.values())
