@@ -13,7 +13,7 @@ from urllib.parse import unquote
 from crudite.auth import Authenticate, Identification
 from crudite.errors import DeclarationError, MethodNotAllowed, NotFound, Problem
 from crudite.ids import new_request_id
-from crudite.interfaces.base import Endpoint, Interface, Limits, Receive, Router, Scope, Send
+from crudite.interfaces.base import Admission, Endpoint, Interface, Limits, Receive, Router, Scope, Send
 from crudite.interfaces.browser import Browser
 from crudite.interfaces.files import Files
 from crudite.interfaces.hosts import refuse_host
@@ -69,6 +69,7 @@ class App:
     ) -> None:
         self.title = title or "Crudite"
         self.limits = limits or Limits()
+        self.admission = Admission(self.limits.connections)
         self.mode: Mode = "dev" if os.environ.get("CRUDITE_MODE") == "dev" else "run"
         self.definitions: Definitions = compile_resources(resources, open=self.mode == "dev")
         self.handlers: dict[str, Handler] = {}
@@ -239,25 +240,24 @@ class App:
         if refused is not None:
             return None, (), refused
         assert self._router is not None
-        found = self._router.find(_path(scope))
-        if found is None:
+        segments, kind = _segments(scope), scope["type"]
+        method = "WEBSOCKET" if kind == "websocket" else "GET" if scope["method"] == "HEAD" else scope["method"]
+        found = self._router.find(segments, method)
+        if found is not None:
+            endpoints, parameters = found
+            if method == "GET" and "STREAM" in endpoints and _accepts_stream(scope):
+                return endpoints["STREAM"], parameters, None
+            return endpoints[method], parameters, None
+        others = self._router.find(segments)
+        if others is None or kind == "websocket":
             return None, (), NotFound("There is nothing at this address.")
-        endpoints, parameters = found
-        if scope["type"] == "websocket":
-            return endpoints.get("WEBSOCKET"), parameters, None
-        method = scope["method"]
-        if method == "GET" and "STREAM" in endpoints and _accepts_stream(scope):
-            return endpoints["STREAM"], parameters, None
-        endpoint = endpoints.get("GET" if method == "HEAD" else method)
-        if endpoint is not None:
-            return endpoint, parameters, None
-        return None, (), _not_allowed(endpoints, method)
+        return None, (), _not_allowed(others[0], scope["method"])
 
     async def _no_endpoint(self, scope: Scope, send: Send, problem: Problem | None) -> None:
         if isinstance(problem, NotFound) and scope["method"] in ("GET", "HEAD"):
             for prefix, files in self._files:
                 if await files.serve(prefix, _path(scope).strip("/"), scope, send):
-                    return
+                    return None
         if isinstance(problem, MethodNotAllowed) and scope["method"] == "OPTIONS":
             headers = [(name.encode(), value.encode()) for name, value in problem.headers.items()]
             return await send_response(send, 204, headers)
@@ -323,13 +323,21 @@ def _set(names: str | Sequence[str]) -> frozenset[str]:
 
 
 def _path(scope: Scope) -> str:
-    """The path below where the application is mounted, decoded but for slashes inside a segment."""
+    """The path below where the application is mounted."""
     path: str = scope["path"]
+    root: str = scope.get("root_path", "").rstrip("/")
+    return path[len(root) :] if root and (path == root or path.startswith(f"{root}/")) else path
+
+
+def _segments(scope: Scope) -> list[str]:
+    """The segments of that path, decoded one by one, so that a slash may be inside one."""
     raw: bytes | None = scope.get("raw_path")
-    if raw is not None and b"%2" in raw:
-        path = "/".join(unquote(part) for part in raw.partition(b"?")[0].decode("ascii").split("/"))
-    root: str = scope.get("root_path", "")
-    return path.removeprefix(root) if root and path.startswith(root) else path
+    if raw is None or b"%2" not in raw:
+        return [segment for segment in _path(scope).split("/") if segment]
+    path = raw.partition(b"?")[0].decode("latin-1")
+    above = len([segment for segment in scope.get("root_path", "").split("/") if segment])
+    segments = [unquote(segment) for segment in path.split("/") if segment]
+    return segments[above:] if _path(scope) != scope["path"] else segments
 
 
 def _accepts_stream(scope: Scope) -> bool:

@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Mu
 from typing import Any, Protocol, TypeAlias
 
 from crudite.auth import Identification
+from crudite.errors import TooManyRequests
 from crudite.live import Engine
 from crudite.pipeline import Pipeline
 from crudite.resources.definition import Definitions
@@ -44,9 +45,15 @@ class Router:
                 node.owners[method] = owner
         return taken[0] if taken else None
 
-    def find(self, path: str) -> tuple[MutableMapping[str, Endpoint], tuple[str, ...]] | None:
-        """The endpoints below a path, by method, and the values of its parameters; None for an unknown path."""
-        return _find(self._root, [segment for segment in path.split("/") if segment], 0, ())
+    def find(
+        self, segments: list[str], method: str | None = None
+    ) -> tuple[MutableMapping[str, Endpoint], tuple[str, ...]] | None:
+        """The endpoints below a path, by method, and the values of its parameters; None for an unknown path.
+
+        With a `method`, a path that has no such endpoint does not count: then a parameter may take a segment
+        that is also a literal one.
+        """
+        return _find(self._root, segments, 0, (), method)
 
     def __iter__(self) -> Iterator[tuple[tuple[str, ...], Mapping[str, str]]]:
         """Every path that has endpoints, as its segments (a parameter is `{key}`), and the owner of each method."""
@@ -71,18 +78,19 @@ class _Node:
 
 
 def _find(
-    node: _Node, segments: list[str], index: int, found: tuple[str, ...]
+    node: _Node, segments: list[str], index: int, found: tuple[str, ...], method: str | None
 ) -> tuple[MutableMapping[str, Endpoint], tuple[str, ...]] | None:
     if index == len(segments):
-        return (node.endpoints, found) if node.endpoints else None
+        is_there = method in node.endpoints if method is not None else bool(node.endpoints)
+        return (node.endpoints, found) if is_there else None
     literal = node.literal.get(segments[index])
     if literal is not None:
-        deeper = _find(literal, segments, index + 1, found)
+        deeper = _find(literal, segments, index + 1, found, method)
         if deeper is not None:
             return deeper
     if node.parameter is None:
         return None
-    return _find(node.parameter, segments, index + 1, (*found, segments[index]))
+    return _find(node.parameter, segments, index + 1, (*found, segments[index]), method)
 
 
 def _walk(node: _Node, above: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Mapping[str, str]]]:
@@ -104,6 +112,7 @@ class Host(Protocol):
     engine: Engine
     sealer: Sealer
     limits: "Limits"
+    admission: "Admission"
     title: str
 
     @property
@@ -139,13 +148,39 @@ class Interface(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What one client may ask for at once. Every limit is documented with its default.
+    """What one client may ask for at once.
 
-    `body` bytes of a request's body; `subscriptions` of one connection; `message` bytes of a WebSocket message.
+    `body`: bytes of a request's body. `message`: bytes of a WebSocket message. `subscriptions`: of one
+    connection. `connections`: living ones (streams and WebSockets) from one address.
     """
 
-    def __init__(self, *, body: int = 1_000_000, subscriptions: int = 100, message: int = 1_000_000) -> None:
-        self.body = body
-        self.subscriptions = subscriptions
-        self.message = message
+    body: int = 1_000_000
+    message: int = 1_000_000
+    subscriptions: int = 100
+    connections: int = 2_000
+
+
+class Admission:
+    """Counts the living connections of each address, up to a limit."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._living: dict[str, int] = {}
+
+    @contextmanager
+    def admit(self, scope: Scope) -> Iterator[None]:
+        """Holds one connection's place. Raises TooManyRequests when its address has no more."""
+        client = scope.get("client")
+        address = str(client[0]) if client else ""
+        living = self._living.get(address, 0)
+        if living >= self._limit:
+            raise TooManyRequests(f"At most {self._limit} connections come from one address.")
+        self._living[address] = living + 1
+        try:
+            yield
+        finally:
+            self._living[address] -= 1
+            if not self._living[address]:
+                del self._living[address]

@@ -138,10 +138,12 @@ class _Streams:
             keys = {name: self._host.engine.key(query) for name, query in queries}
             connection = self._host.engine.connect(_EventFormat(keys, named))
         except Problem as problem:
-            return await send_problem(send, problem, request_id)
+            return await send_problem(send, problem, request_id, with_body=scope["method"] != "HEAD")
         try:
             with suppress_gone():
                 await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
+                if scope["method"] == "HEAD":
+                    return await send({"type": "http.response.body", "body": b""})
                 await self._serve(connection, queries, keys, resume, receive, send)
         finally:
             connection.close()

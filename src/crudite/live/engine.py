@@ -121,6 +121,12 @@ class Engine:
         number of connections, so that they do not all come at once."""
         return 500 + random.randrange(1000 + 2 * len(self._connections))  # noqa: S311 (it spreads load)
 
+    async def settled(self) -> None:
+        """Returns when everything that was committed before the call has been handed to every connection."""
+        await self._progress.fence()
+        for connection in list(self._connections):
+            await connection.outbox.drained()
+
     def sweep(self, now: float) -> None:
         """Gives idle connections a sign of life and a fresh cursor where due; `now` is the loop's clock."""
         for connection in self._connections:

@@ -40,7 +40,7 @@ class Encoded:
 class Outbox:
     """What waits for one connection. Over `limit` bytes it gives all up as `slow` and calls `on_slow`."""
 
-    __slots__ = ("_given_up", "_limit", "_on_slow", "_parts", "_reader", "_size", "ended", "held", "touched")
+    __slots__ = ("_given_up", "_limit", "_on_slow", "_parts", "_reader", "_size", "_waiting", "ended", "held", "touched")
 
     def __init__(self, limit: int, on_slow: Callable[[], None]) -> None:
         self.ended: EndReason | None = None
@@ -52,6 +52,7 @@ class Outbox:
         self._parts: list[Part] = []
         self._size = 0
         self._reader: asyncio.Future[None] | None = None
+        self._waiting: list[asyncio.Future[None]] = []
 
     def put(self, messages: Sequence[bytes], size: int) -> None:
         """Adds messages of so many bytes together."""
@@ -81,6 +82,7 @@ class Outbox:
         """Nothing more comes; what is there is still handed over."""
         if self.ended is None:
             self.ended = reason
+            self._tell_drained()
             self._wake()
 
     def drop(self, reason: EndReason) -> None:
@@ -88,6 +90,14 @@ class Outbox:
         self._given_up = True
         self._parts = []
         self.end(reason)
+
+    async def drained(self) -> None:
+        """Returns when the reader has sent all that was due and waits for more, or the outbox has ended."""
+        is_idle = self._reader is not None and not self._reader.done() and not self._parts
+        if self.ended is None and not is_idle:
+            waiting = asyncio.get_running_loop().create_future()
+            self._waiting.append(waiting)
+            await waiting
 
     async def messages(self) -> AsyncIterator[Sequence[bytes]]:
         """Whatever is due, in order: every time all that has gathered. It ends after the outbox has ended."""
@@ -112,11 +122,18 @@ class Outbox:
         if self.ended is not None:
             return False
         self._reader = asyncio.get_running_loop().create_future()
+        self._tell_drained()
         try:
             await self._reader
         finally:
             self._reader = None
         return True
+
+    def _tell_drained(self) -> None:
+        for waiting in self._waiting:
+            if not waiting.done():
+                waiting.set_result(None)
+        self._waiting.clear()
 
     def _wake(self) -> None:
         reader = self._reader

@@ -162,7 +162,7 @@ class _Comparison:
             self._bad("bad_value", f"{self.condition.operator} does not take null.")
             return None
         try:
-            return type.parse(value) if isinstance(value, UrlText) else type.check(value)
+            return type.parse(str(value)) if isinstance(value, UrlText) else type.check(value)
         except ValueError as fault:
             code = "bad_text" if is_unstorable(value) else "bad_value"
             where = shown(".".join(self.condition.path))

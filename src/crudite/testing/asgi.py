@@ -135,7 +135,9 @@ def received_headers(message: Message) -> Headers:
     return headers
 
 
-def make_scope(kind: str, method: str, url: str, params: Parameters | None, headers: Headers, root_path: str) -> Message:
+def make_scope(
+    kind: str, method: str, url: str, params: Parameters | None, headers: Headers, root_path: str
+) -> Message:
     """The ASGI scope of a request (ASGI 3.0, HTTP and WebSocket 2.4)."""
     split = urlsplit(url)
     path, query = split.path or "/", split.query

@@ -10,18 +10,19 @@ Waiting is for a value (`view.until`) or for everything that is committed to hav
 whatever does not come within `timeout` seconds raises TimeoutError.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from types import TracebackType
 from typing import Any, Literal, Self
 
 import msgspec
-from crudite.testing.socket import Socket
-from crudite.testing.streams import Stream
-from crudite.testing.views import View
 
 from crudite.app import App
 from crudite.testing.asgi import Exchange, Headers, Parameters, Response, fetch, make_scope
+from crudite.testing.socket import Socket
+from crudite.testing.streams import Stream
+from crudite.testing.views import View
 
 _MISSING: Any = object()
 
@@ -38,7 +39,10 @@ class Client:
     ) -> None:
         self.app = app
         self.timeout = timeout
-        self._headers = {**({"authorization": f"Bearer {token}"} if token is not None else {}), **(headers or {})}
+        self._headers = {
+            **({"authorization": f"Bearer {token}"} if token is not None else {}),
+            **(headers or {}),
+        }
         self._has_started = False
         self._followed: set[Exchange] = set()
 
@@ -69,9 +73,12 @@ class Client:
         if data is not _MISSING:
             content = msgspec.json.encode(data)
             named.setdefault("content-type", "application/json")
-        return await fetch(self.app, make_scope("http", method, url, params, named, ""), content)
+        async with asyncio.timeout(self.timeout):
+            return await fetch(self.app, make_scope("http", method, url, params, named, ""), content)
 
-    async def get(self, url: str, *, params: Parameters | None = None, headers: Headers | None = None) -> Response:
+    async def get(
+        self, url: str, *, params: Parameters | None = None, headers: Headers | None = None
+    ) -> Response:
         """Reads."""
         return await self.request("GET", url, params=params, headers=headers)
 
@@ -103,13 +110,18 @@ class Client:
         The query's parts are keywords: `where`, `sort`, `limit`, `fields`, `omit`. With `resume` the view goes
         on from where another one, of the same query, was cut off; that one's records are taken over.
         """
-        asked = {"read": name, "args": dict(args or {})} if name in self.app.handlers else {"resource": name, "query": query}
+        asked = (
+            {"read": name, "args": dict(args or {})}
+            if name in self.app.handlers
+            else {"resource": name, "query": query}
+        )
         view = View(self.timeout, resume)
         if over == "sse":
             cursor = resume.cursor if resume is not None else None
-            async with self.stream("/subscribe", params={"queries": _json({"view": asked})}, last_event_id=cursor) as stream:
-                async with self._following(stream.exchange, view, stream.events_into(view)):
-                    yield view
+            async with self.stream(
+                "/subscribe", params={"queries": _json({"view": asked})}, last_event_id=cursor
+            ) as stream, self._following(stream.exchange, view, stream.events_into(view)):
+                yield view
         else:
             async with self.websocket() as socket:
                 async with self._following(socket.exchange, view, socket.subscribed(asked, view)):
@@ -129,7 +141,9 @@ class Client:
             exchange.send({"type": "http.request", "body": b"", "more_body": False})
             yield await Stream.opened(exchange, self.timeout)
 
-    def websocket(self, url: str = "/ws", *, headers: Headers | None = None) -> AbstractAsyncContextManager[Socket]:
+    def websocket(
+        self, url: str = "/ws", *, headers: Headers | None = None
+    ) -> AbstractAsyncContextManager[Socket]:
         """A WebSocket connection, for calls and subscriptions. Raises ConnectionRefusedError."""
         scope = make_scope("websocket", "GET", url, None, {**self._headers, **(headers or {})}, "")
         return Socket.opened(self.app, scope, self.timeout)
@@ -142,7 +156,9 @@ class Client:
             await exchange.consumed()
 
     @asynccontextmanager
-    async def _following(self, exchange: Exchange, view: View, work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    async def _following(
+        self, exchange: Exchange, view: View, work: Coroutine[Any, Any, None]
+    ) -> AsyncIterator[None]:
         self._followed.add(exchange)
         try:
             async with view.following(work):

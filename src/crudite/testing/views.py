@@ -33,11 +33,13 @@ class View:
 
     def __init__(self, timeout: float, resume: "View | None" = None) -> None:
         self.value: Any = resume.value if resume is not None else None
-        self.cursor = resume.cursor if resume is not None else None
-        self.key = resume.key if resume is not None else None
+        self.cursor: str | None = resume.cursor if resume is not None else None
+        self.key: str | None = resume.key if resume is not None else None
         self.events: list[tuple[str, Any]] = []
         self.resumed = resume is not None
-        self._held: dict[Any, Row] = {key: dict(row) for key, row in resume._held.items()} if resume is not None else {}
+        self._held: dict[Any, Row] = (
+            {key: dict(row) for key, row in resume._held.items()} if resume is not None else {}
+        )
         self._sort: Sequence[Mapping[str, Any]] = resume._sort if resume is not None else ()
         self._order: Sequence[Any] | None = resume._order if resume is not None else None
         self._timeout = timeout
@@ -50,7 +52,11 @@ class View:
         """The records, in the order of the query."""
         if self._order is not None:
             return [self._held[key] for key in self._order if key in self._held]
-        return sorted(self._held.values(), key=cmp_to_key(lambda a, b: _compare(a, b, self._sort)))
+
+        def compare(a: Row, b: Row) -> int:
+            return _compare(a, b, self._sort)
+
+        return sorted(self._held.values(), key=cmp_to_key(compare))
 
     async def ready(self) -> list[Row]:
         """Waits until the snapshot is complete, or the missed events have been applied; the records then."""

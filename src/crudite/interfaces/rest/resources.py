@@ -1,7 +1,7 @@
 """The routes of one resource: HTTP in, one of the six actions, HTTP out."""
 
 from dataclasses import replace
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from crudite.errors import Fault, Malformed, MethodNotAllowed, NotFound
 from crudite.interfaces.base import Host, Receive, Scope, Send
@@ -91,11 +91,15 @@ class ResourceEndpoints:
 
     async def _item(self, exchange: Exchange, keys: tuple[str, ...]) -> None:
         *above, text = keys
-        if exchange.method in ("GET", "HEAD"):
-            if "," in text:
-                return await self._read_many(exchange, tuple(above), text)
-            return await self._read(exchange, tuple(above), text)
-        await self._write(exchange, tuple(above), text)
+        several = _several(exchange.scope, text) if "," in text else [text]
+        if exchange.method not in ("GET", "HEAD"):
+            if len(several) > 1:
+                raise MethodNotAllowed("Several records are written one by one, or created together.", allowed=["GET"])
+            await self._write(exchange, tuple(above), text)
+        elif len(several) > 1:
+            await self._read_many(exchange, tuple(above), several)
+        else:
+            await self._read(exchange, tuple(above), text)
 
     async def _read(self, exchange: Exchange, above: tuple[str, ...], text: str) -> None:
         check_accept(exchange.headers)
@@ -108,18 +112,16 @@ class ResourceEndpoints:
             return await exchange.answer(304, None, headers)
         await exchange.answer(200, found.json, headers)
 
-    async def _read_many(self, exchange: Exchange, above: tuple[str, ...], text: str) -> None:
-        keys = [self._key(one) for one in text.split(",") if one]
+    async def _read_many(self, exchange: Exchange, above: tuple[str, ...], texts: list[str]) -> None:
+        check_accept(exchange.headers)
         request = self._request(exchange, "read", above, query=_shown_only(exchange))
-        request.keys = keys
+        request.keys = [self._key(text) for text in texts]
         listed = await self._host.pipeline(request)
         assert isinstance(listed, Listed)
         await exchange.answer(200, listed.json, [])
 
     async def _write(self, exchange: Exchange, above: tuple[str, ...], text: str) -> None:
         action = _WRITES[exchange.method]
-        if "," in text:
-            raise MethodNotAllowed("Several records are written one by one, or created together.", allowed=["GET"])
         body = b""
         if action != "delete":
             kinds = ("application/json", "application/merge-patch+json")
@@ -168,6 +170,15 @@ def _key_in(text: str, definition: Definition) -> Key:
     except ValueError:
         raise NotFound(f"There is no {definition.name} with the key {text!r}.") from None
     return key
+
+
+def _several(scope: Scope, text: str) -> list[str]:
+    """The keys in a path's last segment: separated by commas, unless those are written as %2C."""
+    raw: bytes | None = scope.get("raw_path")
+    if raw is None or b"%2" not in raw:
+        return text.split(",")
+    last = raw.partition(b"?")[0].decode("latin-1").rstrip("/").rpartition("/")[2]
+    return [unquote(part) for part in last.split(",")]
 
 
 def _shown_only(exchange: Exchange) -> WrittenQuery:
