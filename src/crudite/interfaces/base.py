@@ -1,6 +1,8 @@
 """The interface port, and the routes that interfaces put into an application."""
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, MutableMapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
 from crudite.auth import Identification
@@ -169,15 +171,17 @@ class Admission:
         self._limit = limit
         self._living: dict[str, int] = {}
 
-    @contextmanager
-    def admit(self, scope: Scope) -> Iterator[None]:
-        """Holds one connection's place. Raises TooManyRequests when its address has no more."""
+    def admit(self, scope: Scope) -> AbstractContextManager[None]:
+        """What holds one connection's place. Raises TooManyRequests when its address has no more."""
         client = scope.get("client")
         address = str(client[0]) if client else ""
-        living = self._living.get(address, 0)
-        if living >= self._limit:
+        if self._living.get(address, 0) >= self._limit:
             raise TooManyRequests(f"At most {self._limit} connections come from one address.")
-        self._living[address] = living + 1
+        return self._held(address)
+
+    @contextmanager
+    def _held(self, address: str) -> Iterator[None]:
+        self._living[address] = self._living.get(address, 0) + 1
         try:
             yield
         finally:

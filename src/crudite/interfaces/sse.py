@@ -136,11 +136,12 @@ class _Streams:
             queries = [(name, await self._live(request)) for name, request in requests]
             resume = _resume_id(scope, headers)
             keys = {name: self._host.engine.key(query) for name, query in queries}
+            admitted = self._host.admission.admit(scope)
             connection = self._host.engine.connect(_EventFormat(keys, named))
         except Problem as problem:
             return await send_problem(send, problem, request_id, with_body=scope["method"] != "HEAD")
         try:
-            with suppress_gone():
+            with admitted, suppress_gone():
                 await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
                 if scope["method"] == "HEAD":
                     return await send({"type": "http.response.body", "body": b""})

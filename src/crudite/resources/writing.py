@@ -5,9 +5,10 @@ hooks and merges need; all of them go to the store as one unit; then `after` hoo
 on a version that has moved meanwhile is decided again, at most three times.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, cast
 
 import msgspec
@@ -125,16 +126,14 @@ class Writing:
     async def _prepare_create(
         self, request: Request, definition: Definition, rules: Rules, rule: Filter
     ) -> list[Prepared]:
-        body = definition.bodies["create"]
+        parse = definition.bodies["create"].parse
+        if request.nesting is not None:
+            parse = partial(_parse_below, request.nesting.values, parse)
         bodies = _bodies(request.data)
-        if bodies is None:
-            given = [body.parse(request.data)]
-        else:
-            given = _each(bodies, body.parse)
-        nested = request.nesting.values if request.nesting is not None else {}
+        given = [parse(request.data)] if bodies is None else _each(bodies, parse)
         now = datetime.now(UTC)
         return [
-            await self._prepare_one(request, definition, rules, rule, {**values, **nested}, now) for values in given
+            await self._prepare_one(request, definition, rules, rule, values, now) for values in given
         ]
 
     async def _prepare_one(
@@ -169,7 +168,10 @@ class Writing:
         schema, actor, now = definition.schema, request.actor, datetime.now(UTC)
         action = cast(Any, request.action)
         body = definition.bodies[action]
-        given = body.parse(request.data)
+        parse = body.parse
+        if action == "replace" and request.nesting is not None:
+            parse = partial(_parse_below, request.nesting.values, parse)
+        given = parse(request.data)
         hooks = definition.hooks.get(("before", action), ())
         read_first = hooks or body.needs_old(given) or definition.immutable & given.keys() or action == "replace"
         old, version = await self._old(request, definition) if read_first else (None, None)
@@ -376,6 +378,21 @@ def _each(bodies: Sequence[Any], parse: Any) -> list[PlainRecord]:
     if faults:
         raise Invalid(faults=faults)
     return parsed
+
+
+def _parse_below(parents: PlainRecord, parse: Callable[[Any], PlainRecord], data: Any) -> PlainRecord:
+    """Parses a body that was sent to a nested path: it gets the parent's key from there, and may repeat it."""
+    try:
+        given = msgspec.json.decode(bytes(data)) if isinstance(data, _RAW) else data
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return parse(data)
+    if not isinstance(given, Mapping):
+        return parse(data)
+    other = [name for name, key in parents.items() if given.get(name, key) != key]
+    if other:
+        detail = "The path names another record."
+        raise Invalid(faults=[Fault("other_parent", detail, pointer=f"/{name}") for name in other])
+    return parse({**given, **parents})
 
 
 def _same_key(given: dict[str, Plain], request: Request, definition: Definition) -> None:

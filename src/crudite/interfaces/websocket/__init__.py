@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from crudite.errors import Unavailable
+from crudite.errors import TooManyRequests, Unavailable
 from crudite.interfaces.base import Host, Receive, Router, Scope, Send
 from crudite.interfaces.http import is_same_host, read_headers, suppress_gone
 from crudite.interfaces.websocket.session import Session
@@ -37,11 +37,12 @@ class WebSocket:
             await send({"type": "websocket.close", "code": 1008, "reason": "this origin may not connect"})
             return
         try:
+            admitted = host.admission.admit(scope)
             session = Session(host, headers, scope)
-        except Unavailable:
+        except (Unavailable, TooManyRequests):
             await send({"type": "websocket.close", "code": 1013})
             return
         chosen = SUBPROTOCOL if SUBPROTOCOL in scope.get("subprotocols", ()) else None
         await send({"type": "websocket.accept", "subprotocol": chosen})
-        with suppress_gone():
+        with admitted, suppress_gone():
             await session.run(receive, send)
