@@ -3,15 +3,14 @@ import { connect } from "/crudite.js"
 
 const watchers = new Set()
 
-/** `watch` is called with every message from the server, as parsed JSON. */
+/** `watch` is called with every message from the server, as parsed JSON; several may come in one array. */
 export const onMessage = watch => watchers.add(watch)
 
 class WatchedSocket extends WebSocket {
   constructor(...given) {
     super(...given)
     this.addEventListener("message", ({ data }) => {
-      const message = JSON.parse(data)
-      for (const watch of watchers) watch(message)
+      for (const message of [JSON.parse(data)].flat()) for (const watch of watchers) watch(message)
     })
   }
 }

@@ -40,7 +40,7 @@ function draw() {
 }
 
 function entry(message, at) {
-  const [method, params] = Array.isArray(message) ? ["answers", message] : partsOf(message)
+  const [method, params] = partsOf(message)
   const text = SMALL.has(method) ? [] : [element("code", {}, JSON.stringify(params).slice(0, LONGEST))]
   const time = at.toLocaleTimeString("en-GB")
   const summary = element("summary", {},
