@@ -1,0 +1,122 @@
+"""The description of a whole application, as an OpenAPI 3.1.1 document."""
+
+from typing import Any
+
+from crudite.interfaces.base import Host
+from crudite.interfaces.openapi.handlers import handler_operation
+from crudite.interfaces.openapi.operations import (
+    EVENTS,
+    Operation,
+    resource_operations,
+    resuming_parameters,
+    security,
+)
+from crudite.interfaces.openapi.parameters import SHARED, own_parameters, shared
+from crudite.interfaces.openapi.places import handler_places, resource_places, stream_paths
+from crudite.interfaces.openapi.responses import HEADERS, event_stream, problem_responses, problems
+from crudite.interfaces.openapi.schemas import component_schemas, components_used, summary_of
+from crudite.interfaces.openapi.values import Schema
+
+_ABOUT = (
+    "Lists are arrays; filters, sorting and paging are parameters. Every record has a `version` that grows "
+    "with every change; it is the entity tag, so `If-Match` makes a write conditional. Every failure is a "
+    "problem (RFC 9457) that names all faults at once. Every list is live at its `/subscribe`."
+)
+_BEARER = {
+    "type": "http",
+    "scheme": "bearer",
+    "description": "A token in `Authorization`; the application may take a cookie in its place.",
+}
+
+
+def make_document(host: Host, *, version: str, root_path: str = "") -> dict[str, Any]:
+    """The document. `root_path` is where the application is mounted."""
+    paths: dict[str, dict[str, Operation]] = {}
+    extra: dict[str, Schema] = {}
+    taken: set[str] = set()
+    for place in resource_places(host):
+        operations = resource_operations(place, has_auth=host.is_private)
+        _add(paths, place.path, place.prefix, operations, taken)
+    for found in handler_places(host):
+        method, operation, components = handler_operation(found, host.definitions, has_auth=host.is_private)
+        if method.upper() in found.methods:
+            _add(paths, found.path, found.prefix, {method: operation}, taken)
+            extra |= components
+    for path in stream_paths(host):
+        _add(paths, path, path.removesuffix("/subscribe"), {"get": _several(host.is_private)}, taken)
+    responses = problem_responses()
+    parameters = dict(SHARED)
+    for definition in host.definitions:
+        parameters |= own_parameters(definition)
+    schemas = {**extra, **component_schemas(host)}
+    return {
+        "openapi": "3.1.1",
+        "info": {"title": host.title, "version": version, "description": _ABOUT},
+        "servers": [{"url": root_path or "/"}],
+        "tags": _tags(host, paths),
+        "paths": paths,
+        "components": {
+            "schemas": components_used(schemas, [paths, parameters, responses]),
+            "parameters": parameters,
+            "headers": HEADERS,
+            "responses": responses,
+            **({"securitySchemes": {"bearer": _BEARER}} if host.is_private else {}),
+        },
+    }
+
+
+def _add(
+    paths: dict[str, dict[str, Operation]],
+    path: str,
+    prefix: str,
+    operations: dict[str, Operation],
+    taken: set[str],
+) -> None:
+    """Adds operations; where an interface is mounted twice, the second one's names get its prefix."""
+    for method, operation in operations.items():
+        name = operation["operationId"]
+        if name in taken:
+            name = operation["operationId"] = f"{prefix.strip('/').replace('/', '.')}.{name}"
+        taken.add(name)
+        paths.setdefault(path, {})[method] = operation
+
+
+def _several(has_auth: bool) -> Operation:
+    queries = {"type": "object", "additionalProperties": {"type": "object"}}
+    example = {"open": {"resource": "todos", "query": {"where": {"done": False}}}}
+    operation: Operation = {
+        "operationId": "subscribe",
+        "tags": ["Streams"],
+        "summary": "Subscribe to several queries",
+        "description": (
+            f"Several queries on one stream. {EVENTS} The data of every event has one more member, `query`: "
+            "the name that it belongs to."
+        ),
+        "parameters": [
+            {
+                "name": "queries",
+                "in": "query",
+                "required": True,
+                "description": 'By name: `{"resource": …, "query": {…}}` or `{"read": …, "args": {…}}`.',
+                "content": {"application/json": {"schema": queries, "example": example}},
+            },
+            *shared("last-event-id"),
+            *resuming_parameters(),
+        ],
+        "responses": {
+            "200": event_stream(
+                "The events, without end.", 'event: ready\nid: <cursor>\ndata: {"query":"open","sort":[]}\n\n'
+            ),
+            **problems(400, 404, 422, 429, *((401, 403) if has_auth else ())),
+        },
+    }
+    return {**operation, "security": security(is_open=True)} if has_auth else operation
+
+
+def _tags(host: Host, paths: dict[str, dict[str, Operation]]) -> list[dict[str, str]]:
+    used = {
+        tag for operations in paths.values() for operation in operations.values() for tag in operation["tags"]
+    }
+    told = {definition.name: summary_of(definition) for definition in host.definitions}
+    told |= {"Handlers": "What the application answers by name.", "Streams": "Several live queries at once."}
+    return [{"name": name, "description": text} for name, text in told.items() if name in used]

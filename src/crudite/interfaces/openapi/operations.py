@@ -1,0 +1,314 @@
+"""The operations of a resource: what can be done at each of its paths."""
+
+import re
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+from crudite.interfaces.openapi.parameters import (
+    Parameter,
+    filters,
+    list_parameters,
+    path_parameters,
+    shared,
+    shown_only,
+)
+from crudite.interfaces.openapi.places import ResourcePlace
+from crudite.interfaces.openapi.responses import answer, event_stream, problems
+from crudite.interfaces.openapi.schemas import reference
+from crudite.interfaces.openapi.values import Schema, example_of, shown_fields
+from crudite.messages import ActionName
+from crudite.query.tree import EVERYTHING, NOTHING
+from crudite.resources.definition import Definition
+from crudite.resources.writing import MAX_MANY
+
+Operation: TypeAlias = dict[str, Any]
+
+WRITTEN = ("ETag", "Crudite-After", "Preference-Applied")
+EVENTS = (
+    "First the records as `added` events, then `ready`, then what changes: `added`, `changed`, `removed`, "
+    "and `reset` when all that came before is void. A comment is sent every 15 seconds. The `id` of an event "
+    "resumes."
+)
+
+
+def resource_operations(place: ResourcePlace, *, has_auth: bool) -> dict[str, Operation]:
+    """The operations at one path of a resource, by lower-case method."""
+    found: dict[str, Operation] = {}
+    for method, action, describe in _BY_ROLE[place.role]:
+        if method in place.methods:
+            operation = describe(place)
+            operation["operationId"] = operation_id(place, operation["operationId"])
+            operation["tags"] = [place.definition.name]
+            _secure(operation, place.definition, action, has_auth)
+            found[method.lower()] = operation
+    return found
+
+
+def operation_id(place: ResourcePlace, name: str) -> str:
+    """The stable name of an operation: `todos.list`, below a parent `projects.tasks.list`."""
+    return ".".join([*(parent.path for parent in place.chain), place.definition.path, name])
+
+
+def _list(place: ResourcePlace) -> Operation:
+    definition = place.definition
+    return {
+        "operationId": "list",
+        "summary": f"List {_plural(definition)}",
+        "description": (
+            "Conditions are parameters: `?name=value`, or with an operator `?name[lt]=value`; those on "
+            f"fields of other records follow references: `?project.name=value`. {_rule(definition, 'list')}"
+        ),
+        "parameters": [*path_parameters(place), *list_parameters(definition), *shared("if-none-match")],
+        "responses": {
+            "200": answer("A page of records.", _many_shown(definition), ("ETag", "Link", "X-Total-Count")),
+            "304": answer("The list is what the entity tag stands for."),
+            **problems(400, 406, 422, *_parents(place)),
+        },
+    }
+
+
+def _query(place: ResourcePlace) -> Operation:
+    definition = place.definition
+    body = _json_body(
+        reference(f"{definition.name}Query"),
+        {"where": _example_filter(definition), "limit": 10},
+        required=False,
+    )
+    return {
+        "operationId": "query",
+        "summary": f"Query {_plural(definition)}",
+        "description": (
+            f"As `GET`, with the query as a JSON body. `QUERY` of the list itself (RFC 10008) "
+            f"does the same. {_rule(definition, 'list')}"
+        ),
+        "parameters": [*path_parameters(place), *shared("cursor", "if-none-match")],
+        "requestBody": body,
+        "responses": {
+            "200": answer("A page of records.", _many_shown(definition), ("ETag", "Link", "X-Total-Count")),
+            "304": answer("The list is what the entity tag stands for."),
+            **problems(400, 406, 413, 415, 422, *_parents(place)),
+        },
+    }
+
+
+def _create(place: ResourcePlace) -> Operation:
+    definition = place.definition
+    one, record = reference(f"{definition.name}Create"), reference(definition.name)
+    several = {"type": "array", "items": one, "maxItems": MAX_MANY}
+    return {
+        "operationId": "create",
+        "summary": f"Create {_one(definition)}",
+        "description": f"One record, or an array of them: all or none. {_rule(definition, 'create')}",
+        "parameters": [*path_parameters(place), *shared("prefer")],
+        "requestBody": _json_body({"anyOf": [one, several]}, example_body(definition, "create")),
+        "responses": {
+            "201": answer(
+                "Created. Without a body when `Prefer: return=minimal` asks so, or when you may not read it.",
+                {"anyOf": [record, {"type": "array", "items": record}]},
+                (*WRITTEN, "Location"),
+            ),
+            **problems(400, 403, 409, 413, 415, 422, *_parents(place)),
+        },
+    }
+
+
+def _read(place: ResourcePlace) -> Operation:
+    definition = place.definition
+    return {
+        "operationId": "read",
+        "summary": f"Read {_one(definition)}",
+        "description": (
+            f"Several keys, separated by commas, give an array in that order. {_rule(definition, 'read')}"
+        ),
+        "parameters": [*path_parameters(place), *shown_only(definition), *shared("if-none-match")],
+        "responses": {
+            "200": answer("The record.", _one_shown(definition), ("ETag",)),
+            "304": answer("The record is what the entity tag stands for."),
+            **problems(400, 404, 406, 422),
+        },
+    }
+
+
+def _replace(place: ResourcePlace) -> Operation:
+    definition = place.definition
+    body = _json_body(reference(f"{definition.name}Replace"), example_body(definition, "replace"))
+    text = f"What is not given gets its default. {_rule(definition, 'replace')}"
+    return _change(place, "replace", f"Replace {_one(definition)}", text, body)
+
+
+def _update(place: ResourcePlace) -> Operation:
+    definition = place.definition
+    body = _json_body(reference(f"{definition.name}Update"), example_body(definition, "update"))
+    body["content"]["application/merge-patch+json"] = body["content"]["application/json"]
+    text = f"The body is a merge patch (RFC 7396): what is not given stays. {_rule(definition, 'update')}"
+    return _change(place, "update", f"Update {_one(definition)}", text, body)
+
+
+def _change(
+    place: ResourcePlace, name: str, summary: str, description: str, body: dict[str, Any]
+) -> Operation:
+    return {
+        "operationId": name,
+        "summary": summary,
+        "description": description,
+        "parameters": [*path_parameters(place), *shared("if-match", "prefer")],
+        "requestBody": body,
+        "responses": {
+            "200": answer("The record as it is now.", reference(place.definition.name), WRITTEN),
+            "204": answer("Done; `return=minimal` was asked, or you may not read the result.", None, WRITTEN),
+            **problems(400, 403, 404, 405, 409, 412, 413, 415, 422),
+        },
+    }
+
+
+def _delete(place: ResourcePlace) -> Operation:
+    definition = place.definition
+    return {
+        "operationId": "delete",
+        "summary": f"Delete {_one(definition)}",
+        "description": _rule(definition, "delete"),
+        "parameters": [*path_parameters(place), *shared("if-match", "prefer")],
+        "responses": {
+            "204": answer("Deleted.", None, ("Crudite-After", "Preference-Applied")),
+            **problems(400, 403, 404, 405, 409, 412, 422),
+        },
+    }
+
+
+def _subscribe(place: ResourcePlace) -> Operation:
+    definition = place.definition
+    text = f"The query of `GET {place.path.removesuffix('/subscribe')}`, kept current. {EVENTS}"
+    parameters = list_parameters(definition, is_live=True)
+    return _stream(
+        place,
+        "subscribe",
+        f"Subscribe to {_plural(definition)}",
+        f"{text} {_rule(definition, 'list')}",
+        parameters,
+    )
+
+
+def _subscribe_one(place: ResourcePlace) -> Operation:
+    definition = place.definition
+    parameters = [*filters(definition), *shown_only(definition)]
+    text = f"One record, kept current. {EVENTS} {_rule(definition, 'list')}"
+    return _stream(place, "subscribe.one", f"Subscribe to {_one(definition)}", text, parameters)
+
+
+def _stream(
+    place: ResourcePlace, name: str, summary: str, text: str, parameters: list[Parameter]
+) -> Operation:
+    resuming = [*shared("last-event-id"), *resuming_parameters()]
+    return {
+        "operationId": name,
+        "summary": summary,
+        "description": text,
+        "parameters": [*path_parameters(place), *parameters, *resuming],
+        "responses": {
+            "200": event_stream("The events, without end.", example_stream(place.definition)),
+            **problems(400, 404, 422, 429),
+        },
+    }
+
+
+def resuming_parameters() -> list[Parameter]:
+    """For clients that cannot set headers."""
+    text = "As `Last-Event-ID`, for those who cannot set headers."
+    return [
+        {"name": name, "in": "query", "description": text, "schema": {"type": "string"}}
+        for name in ("last_event_id", "cursor")
+    ]
+
+
+def example_body(definition: Definition, action: str) -> dict[str, Any]:
+    """A body that shows what an action takes, as far as its values can be made up."""
+    taken = definition.schema.fields.values()
+    made = {
+        spec.name: example_of(spec.type)
+        for spec in taken
+        if spec.name not in ("version", "created_at", "updated_at")
+        and (spec.name != definition.schema.key or (action == "create" and spec.type.kind == "text"))
+        and example_of(spec.type) is not None
+        and not spec.nullable
+        and (spec.name not in definition.static_defaults and spec.name not in definition.defaults)
+    }
+    if action != "update":
+        return made
+    first = next((spec for spec in taken if spec.name in definition.static_defaults), None)
+    return dict([*made.items()][-1:]) or ({first.name: example_of(first.type)} if first is not None else {})
+
+
+def example_stream(definition: Definition) -> str:
+    """What a stream of events looks like."""
+    return (
+        'retry: 2300\n\nevent: added\nid: 0\ndata: {"id":"…","version":1763647237123456}\n\n'
+        'event: ready\nid: <cursor>\ndata: {"sort":[{"field":"id","descending":false,"type":"uuid"}]}\n\n'
+        'event: changed\nid: <cursor>\ndata: {"key":"…","fields":{"version":1763647237123457}}\n\n'
+        'event: removed\nid: <cursor>\ndata: {"key":"…"}\n\n'
+    )
+
+
+def _example_filter(definition: Definition) -> dict[str, Any]:
+    known = [spec for spec in shown_fields(definition) if spec.name != definition.schema.key]
+    spec = next((one for one in known if example_of(one.type) is not None), definition.schema.key_field)
+    return {spec.name: example_of(spec.type)}
+
+
+def _json_body(schema: Schema, example: Any, *, required: bool = True) -> dict[str, Any]:
+    return {"required": required, "content": {"application/json": {"schema": schema, "example": example}}}
+
+
+def _one_shown(definition: Definition) -> Schema:
+    return {"anyOf": [reference(definition.name), reference(f"{definition.name}Part")]}
+
+
+def _many_shown(definition: Definition) -> Schema:
+    return {"type": "array", "items": _one_shown(definition)}
+
+
+def _one(definition: Definition) -> str:
+    """The resource's name in words: `a line item`."""
+    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", definition.name).lower()
+    return f"{'an' if words[:1] in 'aeiou' else 'a'} {words}"
+
+
+def _plural(definition: Definition) -> str:
+    return definition.path.replace("-", " ").replace("_", " ")
+
+
+def _parents(place: ResourcePlace) -> tuple[int, ...]:
+    return (404,) if place.chain else ()
+
+
+def _rule(definition: Definition, action: ActionName) -> str:
+    rule = definition.rules[action]
+    if rule == EVERYTHING:
+        return "Everyone may."
+    return "Nobody may." if rule == NOTHING else "A rule says who may, and for which records."
+
+
+def _secure(operation: Operation, definition: Definition, action: ActionName, has_auth: bool) -> None:
+    """Adds what a request has to show of who asks, and the answers to those who do not."""
+    if definition.rules[action] != EVERYTHING or has_auth:
+        operation["responses"].update(problems(401, 403))
+        operation["responses"] = dict(sorted(operation["responses"].items()))
+    if has_auth:
+        operation["security"] = security(is_open=definition.rules[action] == EVERYTHING)
+
+
+def security(*, is_open: bool) -> list[dict[str, list[str]]]:
+    """Who may ask: whoever shows a token or a cookie, and anybody else, since rules tell what he sees."""
+    known: list[dict[str, list[str]]] = [{"bearer": []}]
+    return [{}, *known] if is_open else [*known, {}]
+
+
+_BY_ROLE: dict[str, tuple[tuple[str, ActionName, Callable[[ResourcePlace], Operation]], ...]] = {
+    "collection": (("GET", "list", _list), ("POST", "create", _create)),
+    "query": (("POST", "list", _query),),
+    "item": (
+        ("GET", "read", _read), ("PUT", "replace", _replace),
+        ("PATCH", "update", _update), ("DELETE", "delete", _delete),
+    ),
+    "stream": (("GET", "list", _subscribe),),
+    "item stream": (("GET", "list", _subscribe_one),),
+}  # fmt: skip

@@ -1,0 +1,124 @@
+"""Where things are: what the application's routes mean, found in the router that really answers them.
+
+The description is made of the routes that interfaces have added, so that it tells of what is there, under
+whatever prefix, and of nothing else.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from crudite.interfaces.base import Host, Router
+from crudite.interfaces.subscribing import nested_paths
+from crudite.resources.definition import Definition
+from crudite.resources.handlers import Handler
+
+Role: TypeAlias = Literal["collection", "query", "item", "stream", "item stream"]
+_ROLES: tuple[tuple[str, Role], ...] = (
+    ("", "collection"), ("/query", "query"), ("/{key}", "item"), ("/subscribe", "stream"),
+    ("/{key}/subscribe", "item stream"),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class ResourcePlace:
+    """A path of a resource: `chain` are the parents above it, `names` what its parameters are called."""
+
+    path: str
+    prefix: str
+    role: Role
+    methods: frozenset[str]
+    definition: Definition
+    chain: tuple[Definition, ...]
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class HandlerPlace:
+    """The path of a handler, or of its live query."""
+
+    path: str
+    prefix: str
+    methods: frozenset[str]
+    handler: Handler
+    is_stream: bool
+
+
+def resource_places(host: Host) -> Iterator[ResourcePlace]:
+    """The paths of all resources, in the order in which they were declared."""
+    routes = _routes(host.routes)
+    for definition in host.definitions:
+        for chain, base in nested_paths(definition, host.definitions):
+            for prefix in _prefixes(routes, base, definition.name):
+                yield from _of_resource(routes, prefix, base, definition, chain)
+
+
+def handler_places(host: Host) -> Iterator[HandlerPlace]:
+    """The paths of all handlers, in the order in which they were declared."""
+    routes = _routes(host.routes)
+    for handler in host.handlers.values():
+        for ending, is_stream in (("", False), ("/subscribe", True)):
+            base = f"/{handler.name.strip('/')}{ending}"
+            for prefix in _prefixes(routes, base, handler.name):
+                methods = _methods(routes[prefix + base], handler.name)
+                yield HandlerPlace(prefix + base, prefix, methods, handler, is_stream)
+
+
+def stream_paths(host: Host) -> Iterator[str]:
+    """The paths of streams that carry several queries."""
+    owned = {place.path for place in resource_places(host)} | {place.path for place in handler_places(host)}
+    for path, owners in _routes(host.routes).items():
+        if path.endswith("/subscribe") and "{" not in path and path not in owned and "GET" in owners:
+            yield path
+
+
+def _of_resource(
+    routes: Mapping[str, Mapping[str, str]],
+    prefix: str,
+    base: str,
+    definition: Definition,
+    chain: tuple[Definition, ...],
+) -> Iterator[ResourcePlace]:
+    above = _parameter_names(definition, chain)
+    for ending, role in _ROLES:
+        owners = routes.get(f"{prefix}{base}{ending}")
+        methods = _methods(owners, definition.name) if owners else frozenset()
+        if not methods:
+            continue
+        names = (*above, "key") if role in ("item", "item stream") else above
+        parts = f"{prefix}{base}{ending}".split("{key}")
+        path = parts[0] + "".join(f"{{{name}}}{part}" for name, part in zip(names, parts[1:], strict=True))
+        yield ResourcePlace(path, prefix, role, methods, definition, chain, names)
+
+
+def _parameter_names(definition: Definition, chain: tuple[Definition, ...]) -> tuple[str, ...]:
+    """What the parents' keys are called: as the fields that hold them, as long as they differ."""
+    names: list[str] = []
+    below = definition
+    for parent in reversed(chain):
+        name = _parent_field(below, parent)
+        names.append(name if name not in (*names, "key") else f"{name}_{len(names) + 1}")
+        below = parent
+    return tuple(reversed(names))
+
+
+def _parent_field(definition: Definition, parent: Definition) -> str:
+    targets = {name: reference.target for name, reference in definition.references}
+    return next(name for name in definition.parents if targets[name] == parent.name)
+
+
+def _prefixes(routes: Mapping[str, Mapping[str, str]], base: str, owner: str) -> list[str]:
+    found = [
+        path.removesuffix(base)
+        for path, owners in routes.items()
+        if path.endswith(base) and owner in owners.values()
+    ]
+    return [prefix for prefix in found if "{" not in prefix]
+
+
+def _methods(owners: Mapping[str, str], owner: str) -> frozenset[str]:
+    return frozenset(method for method, name in owners.items() if name == owner)
+
+
+def _routes(router: Router) -> dict[str, Mapping[str, str]]:
+    return {"".join(f"/{segment}" for segment in segments): owners for segments, owners in router}
