@@ -5,7 +5,7 @@ PYTHON := $(VENV)/bin/python
 PIP    := $(PYTHON) -m pip --disable-pip-version-check --quiet
 
 # What `make demo` runs, and what `make bench` is given.
-DEMO   ?= $(VENV)/bin/crudite run examples/departures/app.py
+DEMO   ?= $(PYTHON) examples/departures/demo.py
 BENCH  ?=
 
 .DEFAULT_GOAL := help
