@@ -1,0 +1,5 @@
+"""The command line: `crudite`."""
+
+from crudite.cli.commands import main
+
+__all__ = ["main"]

@@ -1,0 +1,5 @@
+"""`python -m crudite.cli` is `crudite`."""
+
+from crudite.cli.commands import main
+
+main()

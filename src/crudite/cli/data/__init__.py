@@ -1,0 +1,1 @@
+"""`crudite import`: from files of other programs to records."""

@@ -1,0 +1,110 @@
+"""`crudite db`: the steps from the database's schema to the application's, taking them, and checking the
+data."""
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import typer
+
+from crudite.app import App
+from crudite.cli.failures import Failure
+from crudite.cli.target import find, load, store_name
+from crudite.stores.base import Step
+
+
+@runtime_checkable
+class SupportsCheck(Protocol):
+    """A store that can look for faults in its database."""
+
+    async def damage(self) -> Sequence[str]:
+        """What is wrong with the file."""
+        ...
+
+    async def dangling(self) -> Sequence[Any]:
+        """References that point at nothing."""
+        ...
+
+
+def show_plan(named: str | None, store: str | None, verbose: bool) -> None:
+    """Prints what a migration would do."""
+    app = load(find(named), store=store)
+    steps = _plan(app)
+    _print(steps, store_name(app), verbose)
+    if any(step.loses for step in steps):
+        typer.echo("`crudite db migrate --lose` takes steps that lose something.")
+
+
+def migrate(named: str | None, store: str | None, lose: bool, yes: bool, verbose: bool) -> None:
+    """Takes the steps, after a question when something is lost. Raises Failure when they cannot be taken."""
+    app = load(find(named), store=store)
+    steps = _plan(app)
+    _print(steps, store_name(app), verbose)
+    if not steps:
+        return
+    if any(not step.sql for step in steps):
+        raise Failure(
+            "some steps cannot be done.", "Mend what they say, such as a missing default, then try again."
+        )
+    if any(step.loses for step in steps):
+        if not lose:
+            raise Failure(
+                "this would lose data.", "With --lose it is done, after a question. Make a copy first."
+            )
+        if not yes:
+            typer.confirm("Lose that, for ever?", abort=True)
+    taken = asyncio.run(app.store.migrate(app.definitions.catalog, lose=lose))
+    typer.secho(f"Done: {len(taken)} step{'s' if len(taken) != 1 else ''}.", fg="green")
+
+
+def check(named: str | None, store: str | None) -> bool:
+    """Says what is damaged and which references point at nothing; whether all is well."""
+    app = load(find(named), store=store)
+    checked = app.store
+    if not isinstance(checked, SupportsCheck):
+        raise Failure(f"{type(checked).__name__} has no way to check its database.")
+    if _plan(app):
+        raise Failure(
+            "the database's schema is not the application's.", "`crudite db plan` shows what differs."
+        )
+    damage, dangling = asyncio.run(_find_faults(checked, app))
+    for text in damage:
+        typer.echo(f"Damage: {text}")
+    for one in dangling:
+        target = f"{one.target} {one.target_key}"
+        typer.echo(f"{one.resource} {one.key}: {one.field} points at {target}, which is not there.")
+    if not damage and not dangling:
+        typer.echo(f"{store_name(app)} is whole, and every reference points at a record.")
+    return not damage and not dangling
+
+
+async def _find_faults(store: "SupportsCheck", app: App) -> tuple[Sequence[str], Sequence[Any]]:
+    damage = await store.damage()
+    if damage:
+        return damage, ()
+    async with app:
+        return (), await store.dangling()
+
+
+def _plan(app: App) -> Sequence[Step]:
+    path = getattr(app.store, "path", None)
+    if path is not None and not Path(path).exists():
+        raise Failure(
+            f"there is no database {store_name(app)} yet.", "`crudite dev` and `crudite run` make it."
+        )
+    return asyncio.run(app.store.plan(app.definitions.catalog))
+
+
+def _print(steps: Sequence[Step], name: str, verbose: bool) -> None:
+    if not steps:
+        typer.echo(f"{name} has the schema that the application declares.")
+    for step in steps:
+        typer.echo(f"- {step.description}")
+        if not step.sql:
+            typer.secho("  cannot be done as it is", fg="red")
+        if step.loses:
+            typer.secho(f"  loses {step.loses}", fg="yellow")
+        if verbose:
+            for text in step.sql:
+                typer.secho("".join(f"    {line}\n" for line in text.strip().splitlines()).rstrip(), dim=True)

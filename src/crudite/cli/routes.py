@@ -1,0 +1,91 @@
+"""What answers which path of an application, as its interfaces mounted it, and who may use it."""
+
+import json
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from crudite.app import App
+from crudite.cli.words import in_words
+from crudite.interfaces.base import Router
+from crudite.messages import ActionName
+from crudite.query.tree import NOTHING
+from crudite.resources.definition import Definition
+
+_WIDTH_OF_FILES = 200
+_COLLECTION: dict[str, ActionName] = {"GET": "list", "QUERY": "list", "POST": "create"}
+_ITEM: dict[str, ActionName] = {"GET": "read", "PUT": "replace", "PATCH": "update", "DELETE": "delete"}
+
+
+class Route(NamedTuple):
+    """One method of one path. `owner` is a resource's or handler's name, or says what is there; `rule` is in
+    words, empty where rules do not decide; `interface` is the name of the one that serves it."""
+
+    method: str
+    path: str
+    owner: str
+    action: str
+    rule: str
+    interface: str
+
+
+def routes_of(app: App) -> Iterator[Route]:
+    """Every route of an application, interface by interface."""
+    for interface in app.interfaces:
+        router = Router()
+        interface.mount(app, router)
+        for pattern, methods, owner in router.routes:
+            for method in methods:
+                if method != "STREAM":  # the same path again, for a client that accepts an event stream
+                    yield _route(app, method, pattern, owner, interface.name)
+
+
+def has_rules(definition: Definition) -> bool:
+    """Whether anybody may do anything with a resource."""
+    return any(rule != NOTHING for rule in definition.rules.values())
+
+
+def print_routes(app: App, *, as_json: bool = False) -> None:
+    """Prints the routes as a table, resource by resource, or as a JSON array."""
+    routes = list(routes_of(app))
+    if as_json:
+        print(json.dumps([route._asdict() for route in routes], indent=2, ensure_ascii=False))
+        return
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=_WIDTH_OF_FILES)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title in ("Method", "Path", "Of", "Action", "Who may", "Interface"):
+        table.add_column(title, overflow="fold")
+    owners = dict.fromkeys([*app.definitions.by_name, *app.handlers, *(route.owner for route in routes)])
+    for owner in owners:
+        own = [route for route in routes if route.owner == owner]
+        for route in own:
+            table.add_row(*(escape(part) for part in route))
+        table.add_row()
+    console.print(table)
+
+
+def _route(app: App, method: str, pattern: str, owner: str, interface: str) -> Route:
+    shown = {"WEBSOCKET": "WS"}.get(method, method)
+    definition = app.definitions.by_name.get(owner)
+    if definition is None:
+        handler = app.handlers.get(owner)
+        live = "subscribe" if handler is not None and pattern.endswith("/subscribe") else ""
+        return Route(shown, pattern, owner, live or ("call" if handler is not None else ""), "", interface)
+    action, rule_of = _action(method, pattern, definition)
+    return Route(shown, pattern, owner, action, in_words(definition.rules[rule_of]), interface)
+
+
+def _action(method: str, pattern: str, definition: Definition) -> tuple[str, ActionName]:
+    last = [part for part in pattern.split("/") if part][-1]
+    if last == "subscribe":
+        single = pattern.endswith("}/subscribe")
+        return "subscribe", "read" if single else "list"
+    if last == "query" and last != definition.path:
+        return "list", "list"
+    action = (_ITEM if last.startswith("{") else _COLLECTION).get(method, "read")
+    return action, action
