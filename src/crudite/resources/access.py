@@ -1,6 +1,7 @@
 """What one actor may see and do: rules folded for him, kept by the values that they used."""
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from crudite.messages import ANONYMOUS, ActionName, Actor
@@ -8,10 +9,28 @@ from crudite.query.plan import Mask, Selection
 from crudite.query.resolve import Resolver
 from crudite.query.tree import EVERYTHING, NOTHING, Filter, Given, Symbol, Test, leaves
 from crudite.resources.definition import Definition, Definitions
-from crudite.rules import fold, values_used
+from crudite.rules import bind_clock, clocks_in, fold, values_used
 from crudite.schema import ResourceSchema
 
 _MOST_KEPT = 10_000
+
+
+def at(selection: Selection, moment: datetime) -> Selection:
+    """The selection with `now` and `today` replaced by their values at a moment."""
+    clocks = selection.memo.get("clocks")
+    if clocks is None:
+        clocks = selection.memo["clocks"] = clocks_of(selection)
+    if not clocks:
+        return selection
+    sometimes = tuple((name, bind_clock(filter, moment)) for name, filter in selection.mask.sometimes)
+    mask = Mask(selection.mask.always, sometimes)
+    return Selection(selection.schema, bind_clock(selection.filter, moment), mask)
+
+
+def clocks_of(selection: Selection) -> frozenset[str]:
+    """Which of `now` and `today` decide what a selection shows."""
+    filters = (selection.filter, *(filter for _, filter in selection.mask.sometimes))
+    return frozenset().union(*map(clocks_in, filters))
 
 
 class FoldedRule:
@@ -19,12 +38,13 @@ class FoldedRule:
 
     def __init__(self, rule: Filter) -> None:
         self._rule = rule
-        self._fixed = not any(_asks(leaf) for leaf in leaves(rule))
+        self.is_same_for_all = not any(_asks(leaf) for leaf in leaves(rule))
+        self._has_clock = bool(clocks_in(rule))
         self._folded: dict[tuple[Any, ...], Filter] = {}
 
     def values(self, actor: Actor) -> tuple[Any, ...]:
         """What of the actor decides the folded rule."""
-        return () if self._fixed else values_used(self._rule, actor)
+        return () if self.is_same_for_all else values_used(self._rule, actor)
 
     def __call__(self, actor: Actor) -> Filter:
         """The rule for an actor, without `me`."""
@@ -35,6 +55,11 @@ class FoldedRule:
                 self._folded.clear()
             folded = self._folded[values] = fold(self._rule, actor)
         return folded
+
+    def now(self, actor: Actor) -> Filter:
+        """The same, with the clock's values of now."""
+        folded = self(actor)
+        return bind_clock(folded, datetime.now(UTC)) if self._has_clock else folded
 
 
 class Rules:
@@ -56,6 +81,10 @@ class Rules:
         """The records on which the actor may do that; NOTHING when there can be none."""
         return self._actions[action](actor)
 
+    def action_now(self, action: ActionName, actor: Actor) -> Filter:
+        """The same, with the clock's values of now."""
+        return self._actions[action].now(actor)
+
     def field_read(self, name: str, actor: Actor) -> Filter:
         """The records in which the actor may read a field."""
         if self.definition.schema.fields[name].secret:
@@ -64,9 +93,14 @@ class Rules:
         return EVERYTHING if rule is None else rule(actor)
 
     def field_write(self, name: str, actor: Actor) -> Filter:
-        """The records in which the actor may write a field."""
+        """The records in which the actor may write a field now."""
         rule = self._writes.get(name)
-        return EVERYTHING if rule is None else rule(actor)
+        return EVERYTHING if rule is None else rule.now(actor)
+
+    @property
+    def show_the_same_to_all(self) -> bool:
+        """Whether who may read a record at all sees the same fields of it as everybody else."""
+        return all(rule.is_same_for_all for rule in self._reads.values())
 
     @property
     def restricted_writes(self) -> frozenset[str]:
@@ -102,6 +136,10 @@ class SystemRules(Rules):
     """The rules that the server itself acts under: none, but that secret fields stay inside."""
 
     def action(self, action: ActionName, actor: Actor) -> Filter:
+        """Every record."""
+        return EVERYTHING
+
+    def action_now(self, action: ActionName, actor: Actor) -> Filter:
         """Every record."""
         return EVERYTHING
 

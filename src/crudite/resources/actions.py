@@ -5,12 +5,12 @@ from typing import Any, cast
 
 import msgspec
 
-from crudite.errors import NotFound
-from crudite.messages import Listed, Live, Response
+from crudite.messages import Found, Listed, Live, Response, Written
 from crudite.query.parse import WrittenQuery
 from crudite.resources.access import Rulebook
+from crudite.resources.around import hooks_around, perform_around, write_around
 from crudite.resources.definition import Definition, Definitions
-from crudite.resources.reading import Reading
+from crudite.resources.reading import Reading, plain_key
 from crudite.resources.records import Intent
 from crudite.resources.request import Request
 from crudite.resources.writing import Writing
@@ -32,16 +32,29 @@ class Actions:
         """Performs a request of one of the six actions. Raises its problem; then nothing has changed."""
         if request.nesting is not None:
             await self.reading.check_parents(request, request.nesting)
+        if request.action not in ("list", "read"):
+            return (await self.write_all([request]))[0]
+        return await self.read(request)
+
+    async def read(self, request: Request, *, trusted: bool = False) -> Response:
+        """Performs a request of a reading action. A `trusted` query has no limit but its own."""
+        hooks = hooks_around(request)
+        if not hooks:
+            return await self._read(request, trusted)
+        return await perform_around(hooks, request, lambda: self._read(request, trusted))
+
+    async def write_all(self, requests: Sequence[Request]) -> list[Written]:
+        """Performs several requests of writing actions in one transaction: all of them, or none."""
+        return await write_around(requests, self.writing.write_all)
+
+    async def _read(self, request: Request, trusted: bool) -> Response:
         if request.is_live:
             return Live(self.reading.live(request))
-        match request.action:
-            case "read" if request.keys is not None:
-                return await self.reading.read_many(request)
-            case "read":
-                return await self.reading.read(request)
-            case "list":
-                return await self.reading.list(request)
-        return await self.writing.write(request)
+        if request.action == "list":
+            return await self.reading.list(request, trusted=trusted)
+        if request.keys is not None:
+            return await self.reading.read_many(request)
+        return await self.reading.read(request)
 
     def performer(self, request: Request) -> "RequestPerformer":
         """The records API's way to act as the actor of a request."""
@@ -59,7 +72,8 @@ class RequestPerformer:
         """The records of a query; without a limit of its own, all of them."""
         request = self._derived("list", resource, query=query)
         definition = cast(Definition, request.definition)
-        page: Listed = await self._actions.reading.list(request, trusted=True)
+        page = await self._actions.read(request, trusted=True)
+        assert isinstance(page, Listed)
         return [definition.from_plain(msgspec.json.decode(text)) for text in page.records]
 
     async def count(self, resource: type[Any], query: WrittenQuery) -> int:
@@ -69,7 +83,8 @@ class RequestPerformer:
     async def read(self, resource: type[Any], key: Any) -> Any:
         """The record with a key. Raises NotFound."""
         request = self._derived("read", resource, key=key)
-        found = await self._actions.reading.read(request)
+        found = await self._actions.read(request)
+        assert isinstance(found, Found)
         return cast(Definition, request.definition).from_plain(msgspec.json.decode(found.json))
 
     async def write(self, intents: Sequence[Intent]) -> list[Any]:
@@ -78,7 +93,7 @@ class RequestPerformer:
             self._derived(intent.action, intent.resource, key=intent.key, data=intent.data, expect=intent.expect)
             for intent in intents
         ]
-        results = await self._actions.writing.write_all(requests)
+        results = await self._actions.write_all(requests)
         return [
             None if text is None else cast(Definition, request.definition).from_plain(msgspec.json.decode(text))
             for request, written in zip(requests, results, strict=True)
@@ -88,20 +103,9 @@ class RequestPerformer:
     def _derived(self, action: Any, resource: type[Any], *, key: Any = None, **more: Any) -> Request:
         definition = self._actions.definitions[resource]
         request = self._request
-        plain: Key | None = None if key is None else _plain_key(definition, key)
+        plain: Key | None = None if key is None else plain_key(definition, key)
         return Request(
             action, definition.path, definition=definition, key=plain, actor=request.actor, id=request.id,
             credentials=request.credentials, interface=request.interface, headers=request.headers,
             is_system=request.is_system, performers=self._actions.performer, **more,
         )  # fmt: skip
-
-
-
-
-def _plain_key(definition: Definition, key: Any) -> Key:
-    """A key as plain data, from Python or plain. Raises NotFound for what can be no key of the resource."""
-    try:
-        plain: Key = definition.schema.key_field.type.check(key)
-    except ValueError:
-        raise NotFound(f"There is no {definition.name} with the key {key!r}.") from None
-    return plain

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from itertools import chain
+from typing import Any, cast
 
 import msgspec
 
@@ -14,13 +15,14 @@ from crudite.query.plan import Mask, Plan, Selection, SortKey
 from crudite.query.resolve import Resolver, join
 from crudite.query.sql import identity_of
 from crudite.query.tree import EVERYTHING, NOTHING, And, Exists, Filter, Or, Path, Symbol, Test
-from crudite.resources.access import ActorAccess, Rulebook, Rules
+from crudite.resources.access import ActorAccess, Rulebook, Rules, at, clocks_of
 from crudite.resources.definition import Definition
 from crudite.resources.request import Nesting, Request
-from crudite.rules import bind_clock, clocks_in
+from crudite.rules import bind_clock
 from crudite.schema import Catalog, ResourceSchema
 from crudite.stores.base import Page, Store
 from crudite.tokens import Sealer
+from crudite.types import Key
 
 MAX_OFFSET = 10_000
 """How many records a list can skip by `offset`; cursors go on from anywhere."""
@@ -44,16 +46,16 @@ class Reading:
         selection = self._readable(rules, "read", request.actor)
         if request.query is not EMPTY or request.nesting is not None:
             selection = self._narrowed(request, definition, selection)
-        row = await self._store.lookup(selection, request.key)  # type: ignore[arg-type]
+        row = await self._store.lookup(at(selection, _clock()), cast(Key, request.key))
         if row is None:
             raise NotFound(f"There is no {definition.name} with the key {request.key!r}.")
-        return Found(row.json, row.version, not selection.mask.sometimes)
+        return Found(row.json, row.version, rules.show_the_same_to_all and not selection.mask.sometimes)
 
     async def check_parents(self, request: Request, nesting: Nesting) -> None:
         """Raises NotFound for the first parent on a nested path that the actor may not read."""
         for parent, key in nesting.parents:
             selection = self._rulebook.of(parent.schema, system=request.is_system).selection(request.actor)
-            if await self._store.lookup(selection, key) is None:
+            if await self._store.lookup(at(selection, _clock()), key) is None:
                 raise NotFound(f"There is no {parent.name} with the key {key!r}.")
 
     async def read_many(self, request: Request) -> Listed:
@@ -63,7 +65,7 @@ class Reading:
         if len(keys) > MAX_KEYS:
             raise Malformed(f"At most {MAX_KEYS} records are read by their keys at once.")
         selection = self._narrowed(request, definition, self._readable(self._rules(request), "read", request.actor))
-        page = await self._store.page(Plan(selection=selection, keys=keys))
+        page = await self._store.page(Plan(selection=at(selection, _clock()), keys=keys))
         found = dict(zip(page.keys, page.records, strict=True))
         missing = [key for key in keys if key not in found]
         if missing:
@@ -76,11 +78,11 @@ class Reading:
         A `trusted` query was written by the application: it has no limit but its own.
         """
         definition = _definition(request)
-        query, at = request.query, _clock()
+        query = request.query
         selection, sort, resolver = self._resolved(request, definition, "list")
         limit = query.limit if trusted else self._limit(definition, query, resolver)
         plan = Plan(
-            selection=_at(selection, at), sort=sort, limit=limit, offset=query.offset, total=query.count,
+            selection=at(selection, _clock()), sort=sort, limit=limit, offset=query.offset, total=query.count,
             **self._start(query, selection, sort, resolver),
         )  # fmt: skip
         resolver.check()
@@ -95,7 +97,7 @@ class Reading:
         """How many records the query has."""
         selection, _, resolver = self._resolved(request, _definition(request), "list")
         resolver.check()
-        page = await self._store.page(Plan(selection=_at(selection, _clock()), sort=(), limit=0, total=True))
+        page = await self._store.page(Plan(selection=at(selection, _clock()), sort=(), limit=0, total=True))
         return page.total or 0
 
     def live(self, request: Request, *, counts: bool = False, trusted: bool = False) -> LiveQuery:
@@ -122,10 +124,10 @@ class Reading:
         return self._live_at(selection, () if counts else sort, query.limit, identity, counts, _clock())
 
     def _live_at(
-        self, selection: Selection, sort: Sequence[SortKey], limit: int | None, identity: str, counts: bool, at: datetime
+        self, selection: Selection, sort: Sequence[SortKey], limit: int | None, identity: str, counts: bool, moment: datetime
     ) -> LiveQuery:
-        clocks = clocks_in(selection.filter)
-        plan = Plan(selection=_at(selection, at), sort=tuple(sort), limit=limit, total=counts)
+        clocks = clocks_of(selection)
+        plan = Plan(selection=at(selection, moment), sort=tuple(sort), limit=limit, total=counts)
         if not clocks:
             return LiveQuery(plan, identity, counts)
         return LiveQuery(
@@ -133,7 +135,7 @@ class Reading:
             identity,
             counts,
             rebind=lambda moment: self._live_at(selection, sort, limit, identity, counts, moment),
-            boundary_plans=_boundaries(selection, at),
+            boundary_plans=_boundaries(selection, moment),
             wakes_at_midnight="today" in clocks,
         )
 
@@ -244,7 +246,7 @@ class Reading:
 
     def _has_etag(self, selection: Selection) -> bool:
         """Whether the log's head tells that a list is unchanged: every table it reads is logged, no clock runs."""
-        if clocks_in(selection.filter):
+        if clocks_of(selection):
             return False
         others = reads_others(selection.filter) or any(reads_others(f) for _, f in selection.mask.sometimes)
         return selection.schema.logged and (not others or all(s.logged for s in self._catalog.values()))
@@ -257,6 +259,15 @@ def refusal(actor: Actor, action: str, definition: Definition) -> Forbidden | Un
     return Forbidden(f"You may not {action} {definition.path}.")
 
 
+def plain_key(definition: Definition, key: Any) -> Key:
+    """A key as plain data, from Python or plain. Raises NotFound for what can be no key of the resource."""
+    try:
+        plain: Key = definition.schema.key_field.type.check(key)
+    except ValueError:
+        raise NotFound(f"There is no {definition.name} with the key {key!r}.") from None
+    return plain
+
+
 def _definition(request: Request) -> Definition:
     if request.definition is None:
         raise TypeError(f"{request!r} is not about a resource")
@@ -267,17 +278,12 @@ def _clock() -> datetime:
     return datetime.now(UTC)
 
 
-def _at(selection: Selection, at: datetime) -> Selection:
-    if not clocks_in(selection.filter):
-        return selection
-    return Selection(selection.schema, bind_clock(selection.filter, at), selection.mask)
-
-
-def _boundaries(selection: Selection, at: datetime) -> tuple[Plan, ...]:
+def _boundaries(selection: Selection, moment: datetime) -> tuple[Plan, ...]:
     """For each comparison with `now`: the plan whose first record is the next to pass it."""
     plans = []
-    for schema, test in _compared_with_now(selection.schema, selection.filter):
-        later = Selection(schema, bind_clock(Test(test.path, "gt", test.value), at), Mask((schema.key,)))
+    filters = (selection.filter, *(filter for _, filter in selection.mask.sometimes))
+    for schema, test in chain(*(_compared_with_now(selection.schema, filter) for filter in filters)):
+        later = Selection(schema, bind_clock(Test(test.path, "gt", test.value), moment), Mask((schema.key,)))
         plans.append(Plan(selection=later, sort=(SortKey(test.path),), limit=1))
     return tuple(plans)
 

@@ -5,6 +5,7 @@ hooks and merges need; all of them go to the store as one unit; then `after` hoo
 on a version that has moved meanwhile is decided again, at most three times.
 """
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,14 +18,14 @@ from crudite.changes import Commit, Guard, Refused, Unit, Write
 from crudite.errors import Conflict, Fault, Forbidden, Invalid, Malformed, NotFound, Problem
 from crudite.ids import uuid7
 from crudite.messages import Actor, Written
-from crudite.query.plan import Need, Plan, Selection, everything
+from crudite.query.plan import Mask, Need, Plan, Selection, everything
 from crudite.query.resolve import join
 from crudite.query.tree import EVERYTHING, NOTHING, Filter
-from crudite.resources.access import Rulebook, Rules
+from crudite.resources.access import Rulebook, Rules, at
 from crudite.resources.definition import Definition
 from crudite.resources.hooks import run_hook
 from crudite.resources.passwords import hash_passwords
-from crudite.resources.reading import refusal
+from crudite.resources.reading import plain_key, refusal
 from crudite.resources.records import Intent
 from crudite.resources.refusals import explain
 from crudite.resources.request import Request
@@ -34,6 +35,7 @@ from crudite.types import Key, Plain, PlainRecord
 MAX_MANY = 1000
 """How many records one request can create."""
 _TRIES = 3
+_log = logging.getLogger("crudite")
 _RAW = (bytes, bytearray, memoryview, msgspec.Raw)
 
 
@@ -71,7 +73,10 @@ class Writing:
 
     async def write_all(self, requests: Sequence[Request]) -> list[Written]:
         """Performs several requests in one transaction: all of them, or none."""
+        given = [list(request.batched) for request in requests]
         for attempt in range(1, _TRIES + 1):
+            for request, intents in zip(requests, given, strict=True):
+                request.batched[:] = intents  # what hooks have put in at an earlier attempt is void
             prepared = [await self._prepare(request) for request in requests]
             further = await self._batched(requests)
             every = [write for group in prepared for write in group] + further
@@ -92,18 +97,21 @@ class Writing:
     async def _batched(self, requests: Sequence[Request]) -> list[Prepared]:
         """The writes that `before` hooks have put into the batch; their own hooks may put in more."""
         further: list[Prepared] = []
-        for request in requests:
-            done = 0
-            while done < len(request.batched):
-                intent = request.batched[done]
-                done += 1
-                further += await self._prepare(self._follow_up(request, intent))
+        waiting = list(requests)
+        for request in waiting:
+            for intent in request.batched:
+                if len(further) >= MAX_MANY:
+                    raise RuntimeError(f"hooks have put more than {MAX_MANY} writes into one batch")
+                waiting.append(self._follow_up(request, intent))
+                further += await self._prepare(waiting[-1])
             request.batched.clear()
         return further
 
     def _follow_up(self, request: Request, intent: Intent) -> Request:
+        definition = self._rulebook.definitions[intent.resource]
+        key = None if intent.key is None else plain_key(definition, intent.key)
         return Request(
-            intent.action, request.name, definition=self._rulebook.definitions[intent.resource], key=intent.key,
+            intent.action, definition.path, definition=definition, key=key,
             data=intent.data, expect=intent.expect, actor=request.actor, interface=request.interface, id=request.id,
             is_minimal=True, is_system=True, performers=request.performers,
         )  # fmt: skip
@@ -112,7 +120,7 @@ class Writing:
         definition = cast(Definition, request.definition)
         rules = self._rulebook.of(definition.schema, system=request.is_system)
         action = cast(Any, request.action)
-        rule = rules.action(action, request.actor)
+        rule = rules.action_now(action, request.actor)
         if rule == NOTHING:
             raise refusal(request.actor, action, definition)
         match action:
@@ -173,8 +181,9 @@ class Writing:
             parse = partial(_parse_below, request.nesting.values, parse)
         given = parse(request.data)
         hooks = definition.hooks.get(("before", action), ())
-        read_first = hooks or body.needs_old(given) or definition.immutable & given.keys() or action == "replace"
-        old, version = await self._old(request, definition) if read_first else (None, None)
+        after = definition.hooks.get(("after", action), ())
+        read_first = hooks or any(hook.takes > 2 for hook in after) or body.needs_old(given) or definition.immutable & given.keys() or action == "replace"
+        old, version = await self._old(request, definition, rule) if read_first else (None, None)
         _same_key(given, request, definition)
         values = given if old is None else body.merge(old, given)
         if old is not None:
@@ -210,7 +219,7 @@ class Writing:
         hooks = definition.hooks.get(("before", "delete"), ())
         old, version = None, None
         if hooks or definition.hooks.get(("after", "delete")):
-            old, version = await self._old(request, definition)
+            old, version = await self._old(request, definition, rule)
             stored = definition.from_plain(old)
             for hook in hooks:
                 await run_hook(hook, stored, request, stored)
@@ -223,11 +232,26 @@ class Writing:
         )
         return Prepared(write, definition, request, None, old, optimistic=request.expect is None)
 
-    async def _old(self, request: Request, definition: Definition) -> tuple[PlainRecord, int]:
-        row = await self._store.lookup(_whole(definition), cast(Key, request.key))
-        if row is None:
+    async def _old(self, request: Request, definition: Definition, rule: Filter) -> tuple[PlainRecord, int]:
+        """The stored record and its version. Raises Forbidden, or NotFound when the actor may not read it, for one
+        that the rule does not hold for: nothing of it may show in what the request is told."""
+        selection, key = _whole(definition), cast(Key, request.key)
+        condition = _condition(rule, self._scope(request))
+        if condition is not None:
+            selection = Selection(selection.schema, condition, selection.mask)
+        row = await self._store.lookup(selection, key)
+        if row is not None:
+            return msgspec.json.decode(row.json), row.version
+        if condition is None or not await self._may_read(request, definition):
             raise _not_found(request, definition)
-        return msgspec.json.decode(row.json), row.version
+        raise Forbidden(f"You may not {request.action} this {definition.name}.")
+
+    async def _may_read(self, request: Request, definition: Definition) -> bool:
+        rules = self._rulebook.of(definition.schema, system=request.is_system)
+        readable = at(rules.selection(request.actor, "read"), datetime.now(UTC))
+        scoped = join((readable.filter, self._scope(request)), either=False)
+        selection = Selection(definition.schema, scoped, Mask((definition.schema.key,)))
+        return await self._store.lookup(selection, cast(Key, request.key)) is not None
 
     def _scope(self, request: Request) -> Filter:
         """The nested path that a record was asked for under, as a condition on it."""
@@ -259,7 +283,7 @@ class Writing:
             if key is None or not reference.enforced:
                 continue
             rules = self._rulebook.of(self._rulebook.definitions.catalog[reference.target], system=request.is_system)
-            selection = rules.selection(request.actor, "read")
+            selection = at(rules.selection(request.actor, "read"), datetime.now(UTC))
             if selection.filter != EVERYTHING:
                 needs.append(Need(name, selection, key))
         return tuple(needs)
@@ -271,7 +295,7 @@ class Writing:
         if request.is_minimal:
             return None
         rules = self._rulebook.of(definition.schema, system=request.is_system)
-        selection = rules.selection(request.actor, "read")
+        selection = at(rules.selection(request.actor, "read"), datetime.now(UTC))
         return None if selection.filter == NOTHING else selection
 
     async def _after(self, prepared: Sequence[Prepared], commit: Commit) -> None:
@@ -282,7 +306,10 @@ class Writing:
                 plain = one.old if stored.json is None else msgspec.json.decode(stored.json)
                 record = one.definition.from_plain(plain or {})
                 old = one.definition.from_plain(one.old) if one.old is not None else None
-                await run_hook(hook, record, one.request, old)
+                try:
+                    await run_hook(hook, record, one.request, old)
+                except Exception:
+                    _log.exception("a hook after %r failed; what was written stays", one.request)
 
     async def _results(
         self, requests: Sequence[Request], prepared: Sequence[Sequence[Prepared]], commit: Commit
@@ -304,20 +331,15 @@ class Writing:
         if request.is_minimal:
             return [None] * len(keys)
         rules = self._rulebook.of(definition.schema, system=request.is_system)
-        page = await self._store.page(Plan(selection=rules.selection(request.actor, "read"), keys=tuple(keys)))
+        selection = at(rules.selection(request.actor, "read"), datetime.now(UTC))
+        page = await self._store.page(Plan(selection=selection, keys=tuple(keys)))
         found = dict(zip(page.keys, page.records, strict=True))
         return [found.get(key) for key in keys]
 
     async def _problem(self, refused: Refused, missed: Prepared) -> Problem:
         """The problem for a refusal. A record that the actor may not even read is not there for him."""
-        if refused.kind in ("where", "version", "guard"):
-            rules = self._rulebook.of(missed.definition.schema, system=missed.request.is_system)
-            selection = rules.selection(missed.request.actor, "read")
-            scoped = Selection(
-                selection.schema, join((selection.filter, self._scope(missed.request)), either=False), selection.mask
-            )
-            if await self._store.lookup(scoped, cast(Key, missed.request.key)) is None:
-                return _not_found(missed.request, missed.definition)
+        if refused.kind in ("where", "version", "guard") and not await self._may_read(missed.request, missed.definition):
+            return _not_found(missed.request, missed.definition)
         return explain(refused, missed.definition, missed.request)
 
 

@@ -1,0 +1,388 @@
+"""Hooks: what an application does before, after and around an action, over every interface alike."""
+
+from typing import Any
+
+import pytest
+
+from crudite import App, Conflict, Field, Next, NotFound, Request, Resource, Response, after, allow, around, before
+from crudite.testing import Client, Refusal
+from tests.flows.worlds import MEMORY, by_name, client_for, titles
+
+
+async def test_before_sees_the_draft_and_the_stored_record_and_may_change_what_is_stored() -> None:
+    class Task(Resource, rules=allow.everyone):
+        title: str
+        status: str = "todo"
+        changes: int = 0
+
+        @before("create", "update", "replace")
+        async def tidy(self, request: Request, old: "Task | None") -> None:
+            self.title = self.title.strip()
+            self.changes = old.changes + 1 if old is not None else 0
+
+    async with client_for(Task) as client:
+        created = await client.post("/tasks", {"title": "  a "})
+        at = created.headers["location"]
+        updated = await client.patch(at, {"title": " b"})
+        replaced = await client.put(at, {"title": "c "})
+
+        assert (created.json["title"], created.json["changes"]) == ("a", 0)
+        assert (updated.json["title"], updated.json["changes"]) == ("b", 1)
+        assert (replaced.json["title"], replaced.json["changes"]) == ("c", 2)
+        assert (await client.get(at)).json == replaced.json
+
+
+async def test_before_may_refuse_and_then_nothing_has_changed() -> None:
+    class Task(Resource, rules=allow.everyone):
+        title: str
+        status: str = "todo"
+
+        @before("update")
+        def no_reopen(self, request: Request, old: "Task") -> None:
+            if old.status == "done" != self.status:
+                raise Conflict("A done task stays done.")
+
+        @before("delete")
+        def keep(self) -> None:
+            raise Conflict("Tasks are for ever.")
+
+    async with client_for(Task) as client:
+        at = (await client.post("/tasks", {"title": "a", "status": "done"})).headers["location"]
+
+        refused = await client.patch(at, {"status": "todo"})
+        assert (refused.status, refused.json["detail"]) == (409, "A done task stays done.")
+        assert (await client.delete(at)).status == 409
+        assert (await client.get(at)).json["status"] == "done"
+
+
+async def test_what_a_hook_sets_is_validated() -> None:
+    class Task(Resource, rules=allow.everyone):
+        title: str = Field(max_length=3)
+
+        @before("create")
+        def lengthen(self) -> None:
+            self.title += "xx"
+
+    async with client_for(Task) as client:
+        assert (await client.post("/tasks", {"title": "ab"})).status == 422
+        assert (await client.get("/tasks")).json == []
+
+
+async def test_writes_in_the_batch_of_a_hook_are_committed_with_the_write_or_not_at_all() -> None:
+    class Note(Resource, rules=allow.nobody):
+        text: str = Field(unique=True)
+
+    class Task(Resource, rules=allow.everyone):
+        title: str
+
+        @before("create")
+        def note(self, request: Request) -> None:
+            request.batch.create(Note, text=f"created {self.title}")
+
+    async with client_for(Task, Note) as client:
+        assert (await client.post("/tasks", {"title": "a"})).status == 201
+        assert (await client.post("/tasks", {"title": "a"})).status == 409
+        assert (await client.post("/tasks", [{"title": "b"}, {"title": "b"}])).status == 409
+
+        assert titles(await client.get("/tasks")) == ["a"]
+        assert [note.text for note in await client.app.records.list(Note)] == ["created a"]
+
+
+async def test_hooks_of_batched_writes_run_too() -> None:
+    class Log(Resource, rules=allow.nobody):
+        text: str
+
+    class Note(Resource, rules=allow.nobody):
+        text: str
+
+        @before("create")
+        def log(self, request: Request) -> None:
+            request.batch.create(Log, text=f"note {self.text}")
+
+    class Task(Resource, rules=allow.everyone):
+        title: str
+
+        @before("create")
+        def note(self, request: Request) -> None:
+            request.batch.create(Note, text=self.title)
+
+    async with client_for(Task, Note, Log) as client:
+        await client.post("/tasks", {"title": "a"})
+        assert [log.text for log in await client.app.records.list(Log)] == ["note a"]
+
+
+async def test_writes_that_middleware_puts_into_the_batch_survive_a_second_try() -> None:
+    class Note(Resource, rules=allow.nobody):
+        text: str
+
+    class Counter(Resource, rules=allow.everyone):
+        count: int = 0
+        slow: bool = False
+
+        @before("update")
+        async def meet(self, request: Request, old: "Counter") -> None:
+            if self.slow and old.count == 0:
+                await client.app.records.update(Counter, old.id, count=1)
+
+    client = client_for(Counter, Note)
+
+    @client.app.use
+    async def audit(request: Request, next: Next) -> Response:
+        if request.action == "update":
+            request.batch.create(Note, text="updated")
+        return await next()
+
+    async with client:
+        at = (await client.post("/counters", {})).headers["location"]
+        updated = await client.patch(at, {"slow": True})
+        assert (updated.status, updated.json["count"], updated.json["slow"]) == (200, 1, True)
+        assert len(await client.app.records.list(Note)) == 1
+
+
+async def test_after_runs_after_the_commit_and_cannot_undo_it() -> None:
+    seen: list[Any] = []
+
+    class Task(Resource, rules=allow.everyone):
+        title: str
+
+        @after("create", "update")
+        async def tell(self, request: Request, old: "Task | None") -> None:
+            seen.append((request.action, self.title, old and old.title))
+            assert await request.records.read(Task, self.id) == self
+            raise RuntimeError("too late")
+
+        @after("delete")
+        def gone(self) -> None:
+            seen.append(("delete", self.title))
+
+    async with client_for(Task) as client:
+        created = await client.post("/tasks", {"title": "a"})
+        at = created.headers["location"]
+        updated = await client.patch(at, {"title": "b"})
+        deleted = await client.delete(at)
+
+    assert [created.status, updated.status, deleted.status] == [201, 200, 204]
+    assert (created.json["title"], updated.json["title"]) == ("a", "b")
+    assert seen == [("create", "a", None), ("update", "b", "a"), ("delete", "b")]
+
+
+async def test_the_writer_is_shown_what_he_may_read_whatever_after_hooks_need() -> None:
+    class Task(Resource, rules={"create": allow.everyone, "read": allow.where(title="open")}):
+        title: str
+        hidden: str = Field(default="x", read=allow.nobody)
+
+        @after("create")
+        def tell(self) -> None:
+            seen.append(self.hidden)
+
+    seen: list[str] = []
+    async with client_for(Task) as client:
+        shown = await client.post("/tasks", {"title": "open"})
+        unseen = await client.post("/tasks", {"title": "shut"})
+
+    assert shown.status == unseen.status == 201
+    assert (shown.json["title"], "hidden" in shown.json, unseen.body) == ("open", False, b"")
+    assert seen == ["x", "x"]
+
+
+async def test_a_write_that_meets_another_is_decided_again_and_after_three_times_is_a_conflict() -> None:
+    tries: list[int] = []
+    meets = 1
+
+    class Counter(Resource, rules=allow.everyone):
+        count: int = 0
+        other: int = 0
+
+        @before("update")
+        async def add(self, request: Request, old: "Counter") -> None:
+            if request.interface != "rest":
+                return
+            tries.append(old.other)
+            self.count = old.count + 1
+            if len(tries) <= meets:
+                await client.app.records.update(Counter, old.id, other=old.other + 1)
+
+    async with client_for(Counter) as client:
+        at = (await client.post("/counters", {})).headers["location"]
+        updated = await client.patch(at, {})
+        assert (updated.status, updated.json["count"], updated.json["other"]) == (200, 1, 1)
+        assert tries == [0, 1]
+
+        tries.clear()
+        meets = 99
+        refused = await client.patch(at, {})
+        assert (refused.status, len(tries)) == (409, 3)
+        assert (await client.get(at)).json["count"] == 1
+
+
+async def test_around_wraps_the_action_and_may_take_its_place() -> None:
+    order: list[str] = []
+
+    class Task(Resource, rules=allow.everyone):
+        title: str
+
+        @around("create")
+        @classmethod
+        async def first(cls, request: Request, next: Next) -> Response:
+            order.append(f"in {cls.__name__} {request.action}")
+            response = await next()
+            order.append("out")
+            return response
+
+        @around("create")
+        @classmethod
+        async def second(cls, request: Request, next: Next) -> Response:
+            order.append("in second")
+            return await next()
+
+        @before("create")
+        def before(self) -> None:
+            order.append("before")
+
+        @around("read")
+        @classmethod
+        async def hide(cls, request: Request, next: Next) -> Response:
+            raise NotFound("Nothing to see.")
+
+    async with client_for(Task) as client:
+        created = await client.post("/tasks", {"title": "a"})
+        assert created.status == 201
+        assert order == ["in Task create", "in second", "before", "out"]
+        assert (await client.get(created.headers["location"])).json["detail"] == "Nothing to see."
+        with pytest.raises(NotFound):
+            await client.app.records.read(Task, created.json["id"])
+
+
+async def test_around_goes_with_each_write_of_a_batch() -> None:
+    seen: list[str] = []
+
+    class Task(Resource, rules=allow.everyone):
+        title: str
+
+        @around("create", "update")
+        @classmethod
+        async def tell(cls, request: Request, next: Next) -> Response:
+            seen.append(request.action)
+            response = await next()
+            seen.append(f"{request.action} done")
+            return response
+
+    async with client_for(Task) as client:
+        records = client.app.records
+        one = await records.create(Task, title="a")
+        seen.clear()
+        async with records.batch() as batch:
+            batch.create(Task, title="b")
+            batch.update(Task, one.id, title="c")
+            batch.delete(Task, one.id)
+        assert seen == ["create", "update", "update done", "create done"]
+        assert [task and task.title for task in batch.results] == ["b", "c", None]
+
+
+async def test_around_that_forgets_to_return_the_response_is_told_so(caplog: pytest.LogCaptureFixture) -> None:
+    class Task(Resource, rules=allow.everyone):
+        title: str
+
+        @around("list")
+        @classmethod
+        async def forget(cls, request: Request, next: Next) -> None:
+            await next()
+
+    async with client_for(Task) as client:
+        assert (await client.get("/tasks")).status == 500
+    assert "is `return await next()` missing?" in caplog.text
+
+
+@pytest.mark.parametrize("over", ["rest", "websocket", "python"])
+async def test_hooks_run_in_one_order_over_every_interface(over: str) -> None:
+    order: list[str] = []
+
+    class Task(Resource, rules=allow.everyone):
+        title: str
+
+        @around("create", "update", "delete", "read", "list", "replace")
+        @classmethod
+        async def around(cls, request: Request, next: Next) -> Response:
+            order.append("around")
+            return await next()
+
+        @before("create", "update", "delete", "replace")
+        async def one(self) -> None:
+            order.append("before 1")
+
+        @before("create", "update", "delete", "replace")
+        def two(self) -> None:
+            order.append("before 2")
+
+        @after("create", "update", "delete", "replace")
+        def three(self) -> None:
+            order.append("after")
+
+    app = App(Task, store=MEMORY)
+    async with Client(app) as client, client.websocket() as socket:
+
+        async def do(action: str, key: Any = None, data: Any = None) -> Any:
+            if over == "rest":
+                methods = {"create": "POST", "update": "PATCH", "replace": "PUT", "delete": "DELETE"}
+                url = f"/tasks/{key}" if key else "/tasks"
+                args = (data,) if data else ()
+                answer = await client.request(methods.get(action, "GET"), url, *args)
+                return answer.json if answer.body else None
+            if over == "websocket":
+                params = {k: v for k, v in {"key": key, "data": data}.items() if v is not None}
+                return (await socket.call(f"tasks.{action}", params)).get("data")
+            records = app.records
+            if action in ("list", "create"):
+                made = await getattr(records, action)(Task, **(data or {}))
+                return {"id": made.id} if data else made
+            return await getattr(records, action)(Task, key, **(data or {}))
+
+        key = (await do("create", data={"title": "a"}))["id"]
+        for action, data in (("update", {"title": "b"}), ("replace", {"title": "c"}), ("delete", None)):
+            if action == "delete":
+                await do("read", key)
+                await do("list")
+            await do(action, key, data)
+
+    written = ["around", "before 1", "before 2", "after"]
+    assert order == [*written, *written, *written, "around", "around", *written]
+
+
+async def test_a_hook_may_use_the_records_as_the_actor() -> None:
+    class Limit(Resource, rules={"read": allow.signed_in}):
+        most: int
+
+    class Task(Resource, rules=allow.everyone):
+        title: str
+
+        @before("create")
+        async def limited(self, request: Request) -> None:
+            limits = await request.records.list(Limit)
+            count = await request.records.count(Task)
+            if limits and count >= limits[0].most:
+                raise Conflict("Enough.")
+
+    async with client_for(Task, Limit, auth=by_name) as client:
+        await client.app.records.create(Limit, most=1)
+        ann = client.acting("ann")
+        assert (await ann.post("/tasks", {"title": "a"})).status == 201
+        assert (await ann.post("/tasks", {"title": "b"})).status == 409
+        assert (await client.post("/tasks", {"title": "b"})).status == 401  # nobody may read the limit
+
+
+async def test_a_failing_hook_is_our_fault_and_tells_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    class Task(Resource, rules=allow.everyone):
+        title: str
+
+        @before("create")
+        def fail(self) -> None:
+            raise RuntimeError("the secret is 42")
+
+    async with client_for(Task) as client, client.websocket() as socket:
+        answer = await client.post("/tasks", {"title": "a"})
+        with pytest.raises(Refusal) as refusal:
+            await socket.call("tasks.create", {"data": {"title": "a"}})
+        assert (answer.status, refusal.value.status) == (500, 500)
+        assert "42" not in answer.text + str(refusal.value.problem)
+        assert (await client.get("/tasks")).json == []
+    assert "the secret is 42" in caplog.text
