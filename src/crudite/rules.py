@@ -1,4 +1,4 @@
-"""Which records an actor may touch: a rule is a filter that may speak of `me`, folded for an actor before use.
+"""Which records an actor may touch: a rule is a filter that may speak of `me`, folded for each actor.
 
 Folding replaces `me.…` by the actor's own values. A term that names a value which this actor lacks permits
 nothing, also under `ne`, `~` and `|`: it becomes NOTHING and is never bound as null.
@@ -30,7 +30,7 @@ _ME: Final = "me."
 
 
 class Me:
-    """The actor, in rules and defaults: `me.id`, `me.roles`, and `me.<claim>` for what authentication found."""
+    """The actor in rules and defaults: `me.id`, `me.roles`, `me.<claim>` for what authentication found."""
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
@@ -71,8 +71,8 @@ class Allow:
         return where(terms, **conditions)
 
     def when(self, test: Callable[[Any], bool]) -> Filter:
-        """Actors for whom `test(actor)` is true. It must be quick, without side effects, and depend on nothing
-        but the actor: its answer holds as long as the actor does."""
+        """Actors for whom `test(actor)` is true. It must be quick, without side effects, and depend on
+        nothing but the actor: its answer holds as long as the actor does."""
         return Given(f"when({test.__qualname__})", test)
 
 

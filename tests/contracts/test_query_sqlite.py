@@ -1,4 +1,4 @@
-"""SQLite and the matcher mean the same by every query: the same records, in the same order, on the same pages."""
+"""SQLite and the matcher mean the same by every query: the same records, in order, on the same pages."""
 
 from typing import Any
 
@@ -66,6 +66,7 @@ def pages(world: World, filter: Filter, sort: tuple[SortKey, ...], size: int, ba
         plan = Plan(selection=selection, sort=sort, limit=size, start=start, backwards=backwards)
         rows = world.rows(plan)
         assert len(rows) <= size + 1, "one more than the limit says that there is more"
+        assert len(keys) <= len(world.records["A"]), "pages that repeat records would never end"
         keys += [DIALECT.load(schema.key_field.type, row[0]) for row in rows[:size]]
         if len(rows) <= size:
             return keys

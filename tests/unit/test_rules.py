@@ -130,7 +130,8 @@ _WORLD = Tables(
     Account=[{"id": 7, "name": "Ann"}, {"id": 8, "name": "Bob"}],
     Project=[{"id": i, "name": n, "open": o, "owner": w} for i, n, o, w in
              [(1, "Ann", True, 7), (2, "staff", False, 8), (3, "", False, None), (7, "x", True, 1)]],
-    Membership=[{"id": 1, "project": 1, "user": 8, "role": "Ann"}, {"id": 2, "project": 2, "user": 7, "role": "x"}],
+    Membership=[{"id": 1, "project": 1, "user": 8, "role": "Ann"},
+                {"id": 2, "project": 2, "user": 7, "role": "x"}],
 )  # fmt: skip
 
 
@@ -201,7 +202,7 @@ def test_the_clock_is_bound_inside_related_records_and_alternatives() -> None:
 
 
 def test_a_rule_that_is_not_folded_gets_no_clock() -> None:
-    with pytest.raises(TypeError, match="me.id has no value yet"):
+    with pytest.raises(TypeError, match=r"me\.id has no value yet"):
         bind_clock(resolve(where(owner=me.id), PROJECT), datetime(2026, 11, 20, tzinfo=UTC))
     assert clocks_in(resolve(where(owner=me.id), PROJECT)) == frozenset()
 
@@ -214,7 +215,7 @@ def test_whether_a_rule_speaks_of_records() -> None:
 
 def test_me_stands_for_the_actor_only_in_rules() -> None:
     for misuse in (bool, str, lambda it: it == 1, hash):
-        with pytest.raises(TypeError, match="request.actor"):
+        with pytest.raises(TypeError, match=r"request\.actor"):
             misuse(me)
     assert repr(me) == "me"
     assert repr(me.id) == "me.id"
@@ -222,7 +223,7 @@ def test_me_stands_for_the_actor_only_in_rules() -> None:
 
 
 def test_a_rule_has_no_truth_value() -> None:
-    with pytest.raises(TypeError, match="&, |"):
+    with pytest.raises(TypeError, match=r"&, \|"):
         bool(allow.everyone)
 
 

@@ -25,8 +25,11 @@ class Dialect(Protocol):
         ...
 
     def inside(self, column: str, path: tuple[str, ...], type: FieldType) -> str:
-        """The value at a path inside a JSON column (an empty path: the column's own); NULL when it is not there,
-        JSON null, or not of the type: a list where one is declared, an object for members or values."""
+        """The value at a path inside a JSON column, or, the path being empty, the column's own.
+
+        NULL when it is not there, JSON null, beyond the largest double, or not of the type: a list where one
+        is declared, an object for members or values.
+        """
         ...
 
     def present(self, column: str, path: tuple[str, ...]) -> str:
@@ -38,11 +41,11 @@ class Dialect(Protocol):
         ...
 
     def holds(self, column: str, path: tuple[str, ...], item: FieldType, parameter: str) -> str:
-        """Whether the JSON list at the path (or the column itself) has the parameter's value as an element."""
+        """Whether the JSON list at the path, or in the column itself, has the parameter's value in it."""
         ...
 
     def text_test(self, operator: str, value: str, parameter: str) -> str:
-        """`contains icontains startswith istartswith endswith`, by code point; the `i` ones fold ASCII only."""
+        """`contains icontains startswith istartswith endswith` by code point; `i` folds ASCII only."""
         ...
 
     def json_value(self, column: str, type: FieldType) -> str:

@@ -30,7 +30,7 @@ def add_fault(faults: list[Fault], code: str, detail: str, place: str) -> None:
 
 
 def raise_faults(faults: list[Fault]) -> None:
-    """Raises Malformed with all of the faults; Invalid when nothing is wrong but texts that cannot be kept."""
+    """Raises Malformed with all of the faults, Invalid when all are texts that cannot be kept."""
     if faults:
         kind = Invalid if all(fault.code == BAD_TEXT for fault in faults) else Malformed
         raise kind(faults=faults)
@@ -50,7 +50,7 @@ def shown(value: Any) -> str:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """The end of a sentence about an unknown name: the known one that is most like it, or just the full stop."""
+    """The end of a sentence about an unknown name: the known one most like it, or just the full stop."""
     near = get_close_matches(name, list(known), 1) if len(name) <= _LONGEST_SHOWN else []
     return f"; did you mean {near[0]!r}?" if near else "."
 

@@ -13,7 +13,7 @@ from crudite.query.faults import add_fault, shown
 from crudite.query.tree import EVERYTHING, OPERATORS, And, Condition, Filter, Not, Operator, Or
 
 RESERVED = ("sort", "limit", "offset", "cursor", "fields", "omit", "count", "filter", "include", "search")
-"""Names of URL parameters that are ours; a field of such a name is asked for with its operator, `count[eq]=3`."""
+"""Names of URL parameters that are ours; such a field is asked for with its operator: `count[eq]=3`."""
 
 MAX_DEPTH = 20
 """How deep `or`, `and` and `not` may be nested."""

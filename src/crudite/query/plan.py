@@ -46,10 +46,11 @@ class Selection:
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """What to read.
 
-    With `keys`: the records of the selection that have these keys, in any order. Else: the records in the order
-    of `sort`, which ends with the key; from `start` (exclusive: the values of the sort keys of some record,
-    plain) on, or, `backwards`, those before it, nearest last, so that a page always reads in the order of the
-    sort; at most `limit`; after skipping `offset`. `total` asks how many records the selection has in all.
+    With `keys`: the records of the selection that have these keys, in any order. Else: the records in the
+    order of `sort`, which ends with the key; from `start` (exclusive: the values of the sort keys of some
+    record, plain) on, or, `backwards`, those before it, nearest last, so that a page always reads in the
+    order of the sort; at most `limit`; after skipping `offset`. `total` asks how many records the selection
+    has in all.
     """
 
     selection: Selection

@@ -1,8 +1,8 @@
-"""From written filters and sorts to resolved ones: names become paths, values become plain, `not` goes to the leaves.
+"""From written filters and sorts to resolved ones: names to paths, values to plain ones, `not` to the leaves.
 
-Every fault is collected before anything is raised. On behalf of an asker the resolver also applies what he may
-see: a field that he may never read is as unknown; a condition on one that he may read in some records holds only
-there, negated or not; a path through other records sees only those that he may read.
+Every fault is collected before anything is raised. On behalf of an asker the resolver also applies what he
+may see: a field that he may never read is as unknown; a condition on one that he may read in some records
+holds only there, negated or not; a path through other records sees only those that he may read.
 """
 
 from collections.abc import Iterable, Sequence
@@ -155,6 +155,6 @@ def _exists(many: Many, inner: Filter, negated: bool) -> Filter:
 
 
 __all__ = [
-    "MAX_LIST", "MAX_NAME", "MAX_NAMES", "MAX_NODES", "MAX_PATH", "MAX_SORT", "Access", "FullAccess", "Resolver",
-    "UrlText", "guard", "join", "reroot", "simplify",
+    "MAX_LIST", "MAX_NAME", "MAX_NAMES", "MAX_NODES", "MAX_PATH", "MAX_SORT", "Access", "FullAccess",
+    "Resolver", "UrlText", "guard", "join", "reroot", "simplify",
 ]  # fmt: skip

@@ -26,7 +26,7 @@ def guard(guards: Iterable[Filter], filter: Filter) -> Filter:
 
 
 def simplify(filter: Filter) -> Filter:
-    """A resolved filter without nested And in And, Or in Or, repeated or single terms, and constants that decide.
+    """A resolved filter without And in And, Or in Or, repeated or single terms, and constants that decide.
 
     Flattening is safe here: what belongs to one related record is already inside one Exists.
     """

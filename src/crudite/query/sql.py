@@ -1,8 +1,8 @@
 """From plans and filters to SQL text: one compiler for all dialects, one text for each shape.
 
-A shape is what is left of a query without its constants. `shape_of` splits a filter into both in one walk; the
-compiler numbers its parameters in the order of that same walk, so that a text that was compiled once serves
-every query of its shape with nothing but new constants.
+A shape is what is left of a query without its constants. `shape_of` splits a filter into both in one walk;
+the compiler numbers its parameters in the order of that same walk, so that a text that was compiled once
+serves every query of its shape with nothing but new constants.
 """
 
 from collections.abc import Callable, Sequence
@@ -58,7 +58,7 @@ def select(plan: Plan, dialect: Dialect) -> Statement:
 
 
 def lookup(selection: Selection, dialect: Dialect) -> Statement:
-    """The row of (version, JSON text) of one record, whose key is to be bound as one more parameter, the last."""
+    """The row (version, JSON text) of one record, whose key is to be bound as the last parameter."""
     mark = (dialect.name, "lookup")
     statement: Statement | None = selection.memo.get(mark)
     if statement is None:
@@ -83,7 +83,7 @@ def count(selection: Selection, dialect: Dialect) -> Statement:
 
 
 def condition(filter: Filter, dialect: Dialect, alias: str = "t", first: int = 1) -> Statement:
-    """A bound filter as an SQL condition on the table called `alias`, its parameters numbered from `first`."""
+    """A bound filter as an SQL condition on the table called `alias`, parameters numbered from `first`."""
     shape, constants = shape_of(filter)
     mark = (dialect.name, _basis(filter), "condition", alias, first, shape)
     text = _compiled(mark, lambda: SqlWriter(dialect, first).filter(filter, alias))
@@ -112,7 +112,7 @@ def encode(constants: Sequence[Constant], dialect: Dialect) -> tuple[Any, ...]:
 
 
 def shape_of(filter: Filter) -> tuple[Shape, list[Constant]]:
-    """A bound filter split into its shape, which can be hashed, and its constants in the order of parameters."""
+    """A bound filter split into its shape, which can be hashed, and its constants in parameter order."""
     constants: list[Constant] = []
     return _shape(filter, constants), constants
 
@@ -163,7 +163,7 @@ def _mask_shape(mask: Mask) -> tuple[Shape, list[Constant]]:
 
 
 class _Parts(NamedTuple):
-    """What a selection brings to every statement made of it: its shape, its constants, and the texts so far."""
+    """What a selection brings to every statement made of it: shape, constants, and the texts so far."""
 
     shape: Shape
     bound: tuple[Any, ...]

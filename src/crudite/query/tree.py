@@ -2,8 +2,8 @@
 
 A filter is first *written* (`Condition` with a path of names and any value: from Python, JSON or a URL), then
 *resolved* against a schema (`Test` and `Exists`, whose paths and plain values are known to fit), then *bound*
-(no symbol is left in it). Only `And`, `Or` and `Not` occur in written filters, only `And` and `Or` in resolved
-ones: `not` has been pushed to the leaves.
+(no symbol is left in it). Written filters are joined by `And`, `Or` and `Not`, resolved ones by `And` and `Or`
+only: `not` has been pushed to the leaves.
 """
 
 from collections.abc import Callable, Iterator
@@ -86,7 +86,7 @@ class Condition(Filter):
 
 @dataclass(frozen=True, slots=True)
 class Given(Filter):
-    """A condition on who asks and not on the record, such as having a role; folded away before anything runs."""
+    """A condition on who asks, not on the record, such as having a role; folded before anything runs."""
 
     name: str
     test: Callable[[Any], bool] = field(hash=False)
@@ -101,16 +101,16 @@ NOTHING = Or()
 class Symbol:
     """A value that is known only when a query is asked: `me.id`, `me.roles`, `me.<claim>`, `now`, `today`.
 
-    It can only be put into a filter or a default. Everything that would silently use the symbol in place of its
-    value raises TypeError.
+    It can only be put into a filter or a default. Everything that would silently use the symbol in place of
+    its value raises TypeError.
     """
 
     name: str
 
     def _refuse(self, *_: Any) -> NoReturn:
         raise TypeError(
-            f"{self.name} stands for a value that is known only when a query is asked, so it can be used in filters, "
-            f"rules and defaults only. In a handler or a hook use request.actor, or datetime.now()."
+            f"{self.name} stands for a value that is known only when a query is asked, so it can be used in "
+            f"filters, rules and defaults only. In a handler or a hook use request.actor, or datetime.now()."
         )
 
     __bool__ = __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = _refuse
@@ -161,8 +161,8 @@ class Path:
 @dataclass(frozen=True, slots=True, eq=False)
 class Test(Filter):
     """Resolved: one comparison. It is false when the value is null (but for `isnull`); `negated` is its exact
-    opposite. `value` is plain and of the type that is compared, never null: a tuple for `in`, True for `isnull`
-    and `exists`, else one value; or a Symbol."""
+    opposite. `value` is plain and of the type that is compared, never null: a tuple for `in`, True for
+    `isnull` and `exists`, else one value; or a Symbol."""
 
     path: Path
     operator: TestOperator

@@ -102,7 +102,7 @@ class FieldType:
 
 def _loses(value: Any, kind: Kind) -> bool:
     """Whether the plain form would leave something away: the time of a datetime, the zone of a time."""
-    return kind == "date" and isinstance(value, datetime) or kind == "time" and value.tzinfo is not None
+    return (kind == "date" and isinstance(value, datetime)) or (kind == "time" and value.tzinfo is not None)
 
 
 def refuse_unstorable_text(text: str) -> str:

@@ -23,7 +23,8 @@ ACCOUNT = ResourceSchema(
         FieldSpec("name", TEXT), FieldSpec("email", TEXT), FieldSpec("password", TEXT, secret=True),
         FieldSpec("salary", INTEGER, nullable=True), FieldSpec("archived", FieldType("boolean")),
     ),
-    links={"memberships": Link("memberships", "Membership", "user"), "projects": Link("projects", "Project", "owner")},
+    links={"memberships": Link("memberships", "Membership", "user"),
+           "projects": Link("projects", "Project", "owner")},
 )  # fmt: skip
 PROJECT = ResourceSchema(
     "Project", "projects", "project",
@@ -45,15 +46,19 @@ TASK = ResourceSchema(
     _fields(
         FieldSpec("project", INTEGER, nullable=True, reference=Reference("Project", enforced=False)),
         FieldSpec("title", TEXT), FieldSpec("status", FieldType("text", choices=("todo", "doing", "done"))),
-        FieldSpec("due", FieldType("date"), nullable=True), FieldSpec("at", FieldType("datetime"), nullable=True),
-        FieldSpec("effort", FieldType("float"), nullable=True), FieldSpec("price", FieldType("decimal", places=2)),
-        FieldSpec("ticket", FieldType("bigint")), FieldSpec("done", FieldType("boolean")), FieldSpec("ref", UUID),
+        FieldSpec("due", FieldType("date"), nullable=True),
+        FieldSpec("at", FieldType("datetime"), nullable=True),
+        FieldSpec("effort", FieldType("float"), nullable=True),
+        FieldSpec("price", FieldType("decimal", places=2)),
+        FieldSpec("ticket", FieldType("bigint")), FieldSpec("done", FieldType("boolean")),
+        FieldSpec("ref", UUID),
         FieldSpec("count", INTEGER, nullable=True),
         FieldSpec("tags", FieldType("json", item=TEXT)),
         FieldSpec("amounts", FieldType("json", item=FieldType("decimal", places=2))),
         FieldSpec("scores", FieldType("json", values=INTEGER)),
         FieldSpec("meta", FieldType("json", members={
-            "color": TEXT, "size": INTEGER, "at": FieldType("datetime"), "inner": FieldType("json", members={"x": TEXT}),
+            "color": TEXT, "size": INTEGER, "at": FieldType("datetime"),
+            "inner": FieldType("json", members={"x": TEXT}),
         })),
     ),
 )  # fmt: skip

@@ -28,8 +28,8 @@ def test_every_fault_is_documented() -> None:
 
 @pytest.mark.parametrize(
     "limit",
-    [resolve.MAX_NODES, comparisons.MAX_LIST, paths.MAX_PATH, paths.MAX_NAME, parse.MAX_DEPTH, resolve.MAX_SORT,
-     resolve.MAX_NAMES, parse.MAX_NUMBER, faults.MOST_FAULTS],
+    [resolve.MAX_NODES, comparisons.MAX_LIST, paths.MAX_PATH, paths.MAX_NAME, parse.MAX_DEPTH,
+     resolve.MAX_SORT, resolve.MAX_NAMES, parse.MAX_NUMBER, faults.MOST_FAULTS],
 )  # fmt: skip
 def test_every_limit_is_documented(limit: int) -> None:
     assert f"| {limit} |" in REFERENCE

@@ -1,7 +1,8 @@
 """Random worlds for the query language: resources, records, filters and sorts, and a real SQLite to ask.
 
-A world holds the same records twice: as rows of STRICT tables, made the way the SQLite dialect documents, and as
-the plain records that SQLite's own JSON of them reads as, which is what images in the change log are.
+A world holds the same records twice: as rows of STRICT tables, made the way the SQLite dialect documents,
+and as the plain records that SQLite's own JSON of them reads as, which is what images in the change log
+are.
 """
 
 from collections.abc import Iterable, Sequence
@@ -29,7 +30,8 @@ META = FieldType(
     "json",
     members={
         "n": INTEGER, "t": TEXT, "r": FLOAT, "b": FieldType("boolean"), "d": FieldType("date"),
-        "u": FieldType("uuid"), "tags": FieldType("json", item=TEXT), "in": FieldType("json", members={"n": INTEGER}),
+        "u": FieldType("uuid"), "tags": FieldType("json", item=TEXT),
+        "in": FieldType("json", members={"n": INTEGER}),
         "any": FieldType("json"), "scores": FieldType("json", values=FLOAT),
     },
 )  # fmt: skip
@@ -64,9 +66,10 @@ COLUMNS = {
 
 # Few values, chosen for what goes wrong with them, so that records and filters meet.
 TEXTS = [
-    "", "a", "A", "ab", "AB", "b", "aba", "é", "e\u0301", "É", "İ", "i", "I", "ı", "ß", "ẞ", "SS", "ſ", "s", "K", "k",
-    "\u212a", "😀", "a😀b", "\ud7ff", "\ue000", "\uffff", "\U00010000", "%", "_", "a_", "'", '"', "\\", "\x01", "\x7f",
-    "\u2028", "\ufeff", " ", "0", "1", "true", "null", "2026-11-20",
+    "", "a", "A", "ab", "AB", "b", "aba", "é", "e\u0301", "É", "İ", "i", "I", "ı", "ß", "ẞ", "SS", "ſ", "s",
+    "K", "k", "\u212a", "😀", "a😀b", "\ud7ff", "\ue000", "\uffff", "\U00010000", "%", "_",
+    "a_", "'", '"', "\\",
+    "\x01", "\x7f", "\u2028", "\ufeff", " ", "0", "1", "true", "null", "2026-11-20",
 ]  # fmt: skip
 INTEGERS = [0, 1, -1, 2, 3, 10, 2**53 - 1, -(2**53) + 1]
 BIGINTS = [0, 1, -1, 9, 10, 2**53, 2**53 + 1, 2**63 - 1, -(2**63)]
@@ -96,7 +99,19 @@ DATES = ["2026-11-20", "2026-11-21", "0001-01-01", "9999-12-31"]
 TIMES = ["00:00:00.000000", "14:40:37.000001", "23:59:59.999999"]
 MOMENTS = ["2026-11-20T14:40:37.123456Z", "2026-11-20T14:40:37.000000Z", "0001-01-01T00:00:00.000000Z",
            "9999-12-31T23:59:59.999999Z"]  # fmt: skip
-HUGE = [2**53, 2**53 + 1, 2**63 - 1, 2**63, 2**63 + 1, 2**64 + 1, -(2**63) - 1, 10**300, 10**310, -(10**310)]
+HUGE = [
+    2**53 + 1,
+    2**53,
+    2**64 + 1,
+    2**64,
+    2**63 + 1,
+    2**63,
+    2**63 - 1,
+    -(2**63) - 1,
+    10**300,
+    10**310,
+    -(10**310),
+]
 AWKWARD: dict[str, list[Plain]] = {
     "text": TEXTS, "integer": INTEGERS, "bigint": [str(n) for n in BIGINTS], "float": FLOATS, "uuid": UUIDS,
     "decimal": DECIMALS, "boolean": [True, False], "date": DATES, "time": TIMES, "datetime": MOMENTS,

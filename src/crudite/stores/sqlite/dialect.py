@@ -29,6 +29,9 @@ _JSON_TYPES = {
     "boolean": "IN ('true', 'false')",
 }
 
+_LARGEST = "1.7976931348623157e308"
+"""The largest double."""
+
 _MOST_MEMBERS = 60
 """An SQLite function takes 127 arguments, by default in older versions."""
 
@@ -78,6 +81,11 @@ class SqliteDialect:
         """The value at a path inside a JSON column; NULL when it is null, of another type or not there."""
         at = _json_path(path)
         fits = f"json_type({column}, {at}) {_is_json_type(type)}"
+        if type.kind in (
+            "integer",
+            "float",
+        ):  # infinity, which SQLite reads in huge numbers, fits in no cursor
+            fits += f" AND json_extract({column}, {at}) BETWEEN -{_LARGEST} AND {_LARGEST}"
         return f"CASE WHEN {fits} THEN json_extract({column}, {at}) END"
 
     def present(self, column: str, path: tuple[str, ...]) -> str:
