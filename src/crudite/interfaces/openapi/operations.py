@@ -14,7 +14,7 @@ from crudite.interfaces.openapi.parameters import (
 )
 from crudite.interfaces.openapi.places import ResourcePlace
 from crudite.interfaces.openapi.responses import answer, event_stream, problems
-from crudite.interfaces.openapi.schemas import reference
+from crudite.interfaces.openapi.schemas import body_name, reference
 from crudite.interfaces.openapi.values import Schema, example_of, shown_fields
 from crudite.messages import ActionName
 from crudite.query.tree import EVERYTHING, NOTHING
@@ -93,7 +93,7 @@ def _query(place: ResourcePlace) -> Operation:
 
 def _create(place: ResourcePlace) -> Operation:
     definition = place.definition
-    one, record = reference(f"{definition.name}Create"), reference(definition.name)
+    one, record = reference(body_name(definition, "create", place.chain)), reference(definition.name)
     several = {"type": "array", "items": one, "maxItems": MAX_MANY}
     return {
         "operationId": "create",
@@ -131,7 +131,9 @@ def _read(place: ResourcePlace) -> Operation:
 
 def _replace(place: ResourcePlace) -> Operation:
     definition = place.definition
-    body = _json_body(reference(f"{definition.name}Replace"), example_body(definition, "replace"))
+    body = _json_body(
+        reference(body_name(definition, "replace", place.chain)), example_body(definition, "replace")
+    )
     text = f"What is not given gets its default. {_rule(definition, 'replace')}"
     return _change(place, "replace", f"Replace {_one(definition)}", text, body)
 

@@ -5,7 +5,7 @@ only a whole description needs: parts of records, filters, merge patches.
 """
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from crudite.interfaces.base import Host
@@ -18,7 +18,7 @@ from crudite.interfaces.openapi.values import (
     sortable_fields,
     value_schema,
 )
-from crudite.resources.definition import REF, Definition
+from crudite.resources.definition import REF, BodyName, Definition
 from crudite.resources.reading import MAX_OFFSET
 from crudite.schema import FieldSpec
 
@@ -81,6 +81,7 @@ def component_schemas(host: Host) -> dict[str, Schema]:
     for definition in host.definitions:
         _describe_record(schemas[definition.name], definition)
         _describe_bodies(schemas, definition)
+        schemas.update(_bodies_below(schemas, definition))
         schemas[f"{definition.name}Part"] = _part(definition, schemas[definition.name])
         schemas[f"{definition.name}Filter"] = _filter(definition)
         schemas[f"{definition.name}Query"] = _query(definition)
@@ -146,6 +147,23 @@ def _describe_bodies(schemas: dict[str, Schema], definition: Definition) -> None
             if name == definition.schema.key:
                 part["description"] = _key_description(action, spec)
     _patch_objects(schemas, definition)
+
+
+def body_name(definition: Definition, action: BodyName, chain: tuple[Definition, ...]) -> str:
+    """The component that an action takes: below a parent, whose key is in the path, it may be left out."""
+    name = definition.bodies[action].name
+    return f"{name}In{chain[-1].name}" if chain and action != "update" else name
+
+
+def _bodies_below(schemas: dict[str, Schema], definition: Definition) -> Iterator[tuple[str, Schema]]:
+    targets = {name: reference.target for name, reference in definition.references}
+    for field in definition.parents:
+        for action in ("create", "replace"):
+            name = definition.bodies[action].name
+            schema = copy.deepcopy(schemas[name])
+            schema["required"] = [one for one in schema.get("required", []) if one != field]
+            schema["description"] += f" Its {field} is the one in the path."
+            yield f"{name}In{targets[field]}", schema
 
 
 def _describe_field(schema: Schema, spec: FieldSpec) -> None:

@@ -1,0 +1,445 @@
+"""The description of an application is true: what it promises is what really comes, whatever is sent."""
+
+import asyncio
+import enum
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import date, datetime, time
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Literal
+from uuid import UUID
+
+import pydantic
+import pytest
+import schemathesis
+import uvicorn
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from openapi_spec_validator import OpenAPIV31SpecValidator
+from playwright.async_api import Page, expect
+from schemathesis import GenerationMode
+from schemathesis.config import SchemathesisConfig
+from schemathesis.core.parameters import ParameterLocation
+from schemathesis.specs.openapi.checks import positive_data_acceptance
+
+from crudite import (
+    Actor,
+    App,
+    BigInt,
+    Browser,
+    Count,
+    Email,
+    Field,
+    OpenApi,
+    Parent,
+    Password,
+    Query,
+    Record,
+    Ref,
+    Request,
+    Resource,
+    Rest,
+    Sse,
+    WebSocket,
+    allow,
+    me,
+    today,
+)  # fmt: skip
+from crudite.testing import Client
+from crudite.testing.asgi import fetch, make_scope
+from tests.flows.worlds import MEMORY
+
+EXAMPLES = 7
+"""How often each operation is fuzzed, with valid and again with invalid data."""
+
+
+class Color(enum.StrEnum):
+    RED = "red"
+    BLUE = "blue"
+
+
+class Address(pydantic.BaseModel):
+    city: str
+    zip: str | None = None
+
+
+class Project(Resource, rules=allow.everyone):
+    """What several tasks belong to."""
+
+    name: str = Field(min_length=1, max_length=80, examples=["Garden"])
+
+
+class Task(Resource, unique=[("project", "title")], rules=allow.everyone):
+    project: Parent[Project]
+    title: str = Field(min_length=1, max_length=200, description="What is to be done.")
+    status: Literal["todo", "doing", "done"] = "todo"
+    due: date | None = None
+
+
+class Sample(Record[str], rules=allow.everyone, limit=10, max_limit=20):
+    text: str = Field(min_length=1, max_length=20)
+    email: Email | None = None
+    password: Password = Field(default_factory=lambda: "correct horse")
+    integer: int = Field(default=3, ge=0, le=10)
+    big: BigInt = 5
+    real: float = 1.5
+    price: Decimal = Field(decimal_places=2, default=Decimal("12.50"))
+    flag: bool = False
+    day: date | None = None
+    at: datetime | None = None
+    clock: time = time(14, 40)
+    uid: UUID | None = None
+    color: Color = Color.RED
+    level: Literal[1, 2, 3] = 1
+    address: Address = Address(city="Bern")
+    tags: list[str] = Field(default=[])
+    extra: dict[str, int] = Field(default={})
+    anything: dict[str, Any] = Field(default={})
+    project: Ref[Project] | None = None
+
+
+def make_app(directory: Path) -> App:
+    app = App(
+        Project, Task, Sample, store=f"sqlite:///{directory / 'test.db'}", title="Samples",
+        interfaces=[Rest(), Sse(), WebSocket(), Browser(), OpenApi(public=True)],
+    )  # fmt: skip
+
+    @app.read("overdue")
+    async def overdue(
+        request: Request, limit: int = 20, status: Literal["todo", "doing"] | None = None
+    ) -> Query[Task]:
+        return Task.where(status__ne="done", due__lt=today).order("due").limit(max(1, min(limit, 50)))
+
+    @app.read("open-count")
+    async def open_count(request: Request) -> Count:
+        return Task.where(status="todo").count()
+
+    @app.create("sum")
+    async def total(request: Request, numbers: list[int], factor: float = 1) -> float:
+        return 6.5
+
+    @app.delete("forget")
+    async def forget(request: Request, tags: list[str], before: date | None = None) -> list[str]:
+        return tags
+
+    return app
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> str:
+    """For applications that are never started: such a database is never made."""
+    return f"sqlite:///{tmp_path / 'never.db'}"
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> App:
+    return make_app(tmp_path)
+
+
+async def test_the_document_is_valid_and_names_every_operation(app: App) -> None:
+    document = OpenApi().document(app)
+    assert [str(error) for error in OpenAPIV31SpecValidator(document).iter_errors()] == []
+    assert document["openapi"] == "3.1.1"
+    names = {
+        f"{method} {path}": operation["operationId"]
+        for path, methods in document["paths"].items()
+        for method, operation in methods.items()
+    }
+    assert {name: id for name, id in names.items() if "project" not in name and "sample" not in name} == {
+        "get /tasks": "tasks.list",
+        "post /tasks": "tasks.create",
+        "post /tasks/query": "tasks.query",
+        "get /tasks/{key}": "tasks.read",
+        "put /tasks/{key}": "tasks.replace",
+        "patch /tasks/{key}": "tasks.update",
+        "delete /tasks/{key}": "tasks.delete",
+        "get /tasks/subscribe": "tasks.subscribe",
+        "get /tasks/{key}/subscribe": "tasks.subscribe.one",
+        "get /overdue": "overdue",
+        "get /overdue/subscribe": "overdue.subscribe",
+        "get /open-count": "open-count",
+        "get /open-count/subscribe": "open-count.subscribe",
+        "post /sum": "sum",
+        "delete /forget": "forget",
+        "get /subscribe": "subscribe",
+    }
+    assert names["patch /projects/{project}/tasks/{key}"] == "projects.tasks.update"
+    assert {"Task", "TaskCreate", "TaskReplace", "TaskUpdate", "Problem"} <= document["components"][
+        "schemas"
+    ].keys()
+
+
+async def test_the_served_document_is_the_one_that_the_command_line_prints(app: App) -> None:
+    async with Client(app) as client:
+        served = await client.get("/openapi.json")
+    assert served.json == OpenApi(public=True).document(app)
+    assert served.headers["content-type"].startswith("application/json")
+
+
+async def test_every_example_of_a_body_is_accepted(app: App) -> None:
+    document = OpenApi().document(app)
+    async with Client(app) as client:
+        project = (await client.post("/projects", {"name": "Garden"})).json["id"]
+        for name in ("/projects", "/samples", "/tasks"):
+            example = document["paths"][name]["post"]["requestBody"]["content"]["application/json"]["example"]
+            body = {**example, "project": project} if "project" in example else example
+            created = await client.post(name, body)
+            assert created.status == 201, created.text
+            update = document["paths"][f"{name}/{{key}}"]["patch"]["requestBody"]["content"]
+            at = created.headers["location"]
+            assert (await client.patch(at, update["application/json"]["example"])).status == 200
+            query = document["paths"][f"{name}/query"]["post"]["requestBody"]["content"]["application/json"]
+            assert (await client.post(f"{name}/query", query["example"])).status == 200
+
+
+async def test_what_nobody_may_see_is_in_no_record_and_no_filter(store: str) -> None:
+    class Account(Resource, rules=allow.everyone):
+        name: str
+        password: Password
+        score: int = Field(default=0, visible="private")
+        email: Email = Field(read=allow.where(id=me.id))
+
+    app = App(Account, store=store)
+    components = OpenApi().document(app)["components"]
+    schemas, parameters = components["schemas"], components["parameters"]
+    assert list(schemas["Account"]["properties"]) == [
+        "id",
+        "name",
+        "email",
+        "version",
+        "created_at",
+        "updated_at",
+    ]
+    assert schemas["Account"]["required"] == ["id", "name", "version", "created_at", "updated_at"]
+    assert "password" in schemas["AccountCreate"]["properties"]
+    assert "password" not in schemas["AccountFilter"]["properties"]
+    assert "Account.password" not in parameters
+    assert "Account.score" not in parameters
+    assert "-email" not in parameters["Account.sort"]["schema"]["items"]["enum"]
+
+
+async def test_an_application_with_authentication_says_how_to_show_who_asks(store: str) -> None:
+    class Todo(Resource, rules={"read": allow.everyone, "write": allow.signed_in}):
+        title: str
+
+    open_to_all = OpenApi().document(App(Todo, store=store))
+    assert "securitySchemes" not in open_to_all["components"]
+    document = OpenApi().document(App(Todo, store=store, auth=lambda credentials: Actor(id="ann")))
+    assert document["components"]["securitySchemes"]["bearer"]["scheme"] == "bearer"
+    create = document["paths"]["/todos"]["post"]
+    assert {"bearer": []} in create["security"]
+    assert {"401", "403"} <= create["responses"].keys()
+
+
+async def test_each_rest_interface_is_described_where_it_is(store: str) -> None:
+    class Todo(Resource, rules=allow.everyone):
+        title: str
+
+    app = App(Todo, store=store, interfaces=[Rest(), Rest("/v1"), OpenApi()])
+    paths = OpenApi().document(app)["paths"]
+    assert paths["/todos"]["get"]["operationId"] == "todos.list"
+    assert paths["/v1/todos"]["get"]["operationId"] == "v1.todos.list"
+    assert not [path for path in paths if path.endswith("/subscribe")]
+
+
+@pytest.mark.parametrize(
+    ("client", "headers", "expected"),
+    [
+        ("127.0.0.1", {}, 200),
+        ("::1", {}, 200),
+        ("203.0.113.7", {}, 403),
+        ("127.0.0.1", {"x-forwarded-for": "203.0.113.7"}, 403),
+    ],
+)
+@pytest.mark.parametrize("path", ["/docs", "/openapi.json"])
+async def test_in_production_only_this_machine_sees_the_description(
+    path: str, client: str, headers: dict[str, str], expected: int
+) -> None:
+    app = App(Project, store=MEMORY)
+    async with app:
+        assert await status_for(app, path, client, headers) == expected
+        assert await status_for(app, "/docs/problems", client, headers) == 200
+
+
+async def test_a_public_description_and_one_in_development_is_for_everyone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with App(Project, store=MEMORY, interfaces=[Rest(), OpenApi(public=True)]) as app:
+        assert await status_for(app, "/docs", "203.0.113.7", {}) == 200
+    monkeypatch.setenv("CRUDITE_MODE", "dev")
+    async with App(Project, store=MEMORY) as app:
+        assert await status_for(app, "/openapi.json", "203.0.113.7", {}) == 200
+
+
+async def test_the_page_needs_nothing_from_elsewhere_and_runs_under_a_strict_policy(app: App) -> None:
+    async with Client(app) as client:
+        page = await client.get("/docs")
+        assert page.headers["content-security-policy"].startswith("default-src 'self';")
+        assert re.findall(r"https?://|<style|style=|<script>|\son\w+=", page.text) == []
+        pending = re.findall(r'(?:src|href)="(?!#)([^"{}]+)"', page.text)
+        seen = set()
+        while pending:
+            address = f"/{pending.pop()}"
+            if address in seen:
+                continue
+            seen.add(address)
+            found = await client.get(address)
+            assert found.status == 200, address
+            pending += [f"docs/{name}" for name in re.findall(r'from "\./([\w.]+)"', found.text)]
+        assert {
+            "/docs/main.js",
+            "/docs/docs.css",
+            "/docs/live.js",
+            "/docs/examples.js",
+            "/openapi.json",
+        } <= seen
+        assert (await client.get("/docs/secrets.txt")).status == 404
+        assert (await client.get("/docs/")).headers["location"] == "../docs"
+
+
+async def test_a_document_below_another_path_says_where_it_is(app: App) -> None:
+    async with app:
+        answer = await fetch(app, make_scope("http", "GET", "/openapi.json", None, {}, "/shop"), b"")
+        assert answer.json["servers"] == [{"url": "/shop"}]
+
+
+async def test_a_problem_leads_to_its_explanation(app: App) -> None:
+    async with Client(app) as client:
+        problem = (await client.get("/projects/no-key")).json
+        path, _, anchor = problem["type"].partition("#")
+        assert f'id="{anchor}"' in (await client.get(path)).text
+
+
+async def test_in_a_browser_a_record_is_created_and_its_event_is_seen(app: App, page: Page) -> None:
+    complaints: list[str] = []
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    async with served(app) as address:
+        await page.goto(f"{address}/docs#/projects.create")
+        await page.get_by_role("button", name="Watch live").click()
+        await expect(page.locator(".dock .badge.ready")).to_be_visible()
+        await page.get_by_label("Body").fill('{"name": "Garden"}')
+        await page.get_by_role("button", name="Send POST").click()
+        await expect(page.locator(".result .status")).to_have_text("201")
+        await expect(page.locator(".dock .badge.added")).to_be_visible()
+        await expect(page.locator(".dock pre")).to_contain_text('"name": "Garden"')
+
+        await page.get_by_role("link", name="get list", exact=True).first.focus()
+        await page.keyboard.press("Enter")
+        await expect(page.get_by_role("heading", level=1)).to_have_text("List projects")
+        await page.get_by_label("Field").first.select_option("name")
+        await page.get_by_label("Value").first.fill("Garden")
+        await expect(page.locator("pre").first).to_contain_text("/projects?name=Garden")
+        await page.get_by_role("tab", name="Python").click()
+        await expect(page.get_by_role("tabpanel", name="Python")).to_contain_text(
+            'params=[("name", "Garden")]'
+        )
+        await page.set_viewport_size({"width": 360, "height": 740})
+        assert await page.evaluate("document.documentElement.scrollWidth") == 360
+    assert complaints == []
+
+
+@asynccontextmanager
+async def served(app: App) -> AsyncIterator[str]:
+    """The application on a free port."""
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning", timeout_graceful_shutdown=1))
+    serving = asyncio.create_task(server.serve())
+    async with asyncio.timeout(10):
+        while not server.started:  # noqa: ASYNC110 - uvicorn has no event for it
+            await asyncio.sleep(0)
+    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    await app.stop()
+    server.should_exit = True
+    await serving
+
+
+async def status_for(app: App, path: str, client: str, headers: dict[str, str]) -> int:
+    scope = {**make_scope("http", "GET", path, None, headers, ""), "client": (client, 50000)}
+    return (await fetch(app, scope, b"")).status
+
+
+@pytest.fixture(scope="module")
+def described(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The running application as schemathesis sees it."""
+    # a precondition is looked at before the body is (RFC 9110, section 13.2.1)
+    refusals = [400, 401, 403, 404, 405, 406, 412, 413, 415, 422]
+    checks = {"negative_data_rejection": {"expected-statuses": refusals}}
+    config = SchemathesisConfig.from_dict({"seed": 1, "checks": checks})
+    app = make_app(tmp_path_factory.mktemp("described"))
+    return schemathesis.openapi.from_asgi("/openapi.json", app, config=config)
+
+
+OPERATIONS = [
+    "projects.create", "projects.delete",
+    "projects.tasks.list", "projects.tasks.query", "projects.tasks.create", "projects.tasks.read",
+    "projects.tasks.replace", "projects.tasks.update", "projects.tasks.delete",
+    "samples.list", "samples.query", "samples.create", "samples.read", "samples.replace", "samples.update",
+    "samples.delete", "overdue", "sum", "forget",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("operation_id", OPERATIONS)
+def test_whatever_fits_the_description_gets_an_answer_that_is_described(
+    described: Any, operation_id: str
+) -> None:
+    operation = described.find_operation_by_id(operation_id)
+    keys = stored_keys(described, operation_id)
+
+    @fuzzing
+    @given(data=st.data())
+    def fuzz(data: st.DataObject) -> None:
+        case = data.draw(operation.as_strategy(generation_mode=GenerationMode.POSITIVE))
+        for name in case.path_parameters or {}:
+            if data.draw(st.booleans()):
+                case.path_parameters[name] = keys[name]
+        # valid by the schema and still refused: a cursor that nobody gave, a key that points at nothing
+        case.call_and_validate(excluded_checks=[positive_data_acceptance])
+
+    fuzz()
+
+
+@pytest.mark.parametrize("operation_id", [name for name in OPERATIONS if name != "samples.delete"])
+def test_whatever_does_not_fit_the_description_is_refused_as_described(
+    described: Any, operation_id: str
+) -> None:
+    operation = described.find_operation_by_id(operation_id)
+    keys = stored_keys(described, operation_id)
+
+    @fuzzing
+    @given(case=operation.as_strategy(generation_mode=GenerationMode.NEGATIVE))
+    def fuzz(case: Any) -> None:
+        path = case.meta.components.get(ParameterLocation.PATH)
+        if path is not None and path.mode is GenerationMode.POSITIVE:  # something else is wrong
+            case.path_parameters = {name: keys[name] for name in case.path_parameters}
+        case.call_and_validate(excluded_checks=[positive_data_acceptance])
+
+    fuzz()
+
+
+def fuzzing(test: Any) -> Any:
+    return settings(
+        max_examples=EXAMPLES, deadline=None, derandomize=True, database=None, phases=[Phase.generate],
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],
+    )(test)  # fmt: skip
+
+
+def stored_keys(described: Any, operation_id: str) -> dict[str, str]:
+    """Records that are there, so that not everything is answered by 404."""
+
+    def create(name: str, body: dict[str, Any], **path: str) -> str:
+        operation = described.find_operation_by_id(name)
+        response = operation.Case(body=body, media_type="application/json", path_parameters=path).call()
+        assert response.status_code == 201, response.text
+        return str(response.json()["id"])
+
+    project = create("projects.create", {"name": "Garden"})
+    if operation_id.startswith("samples"):
+        return {"key": create("samples.create", {"id": f"of {project}", "text": "text"})}
+    if operation_id.startswith("projects.tasks"):
+        return {
+            "project": project,
+            "key": create("projects.tasks.create", {"title": "Sow", "project": project}, project=project),
+        }
+    return {"key": project}
