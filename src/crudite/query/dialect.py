@@ -60,6 +60,6 @@ class Dialect(Protocol):
         """The text of a JSON object without those members whose condition (SQL) is not true."""
         ...
 
-    def order(self, value: str, descending: bool) -> str:
-        """A term of ORDER BY, null lowest."""
+    def order(self, value: str, descending: bool, nullable: bool) -> str:
+        """A term of ORDER BY, null lowest; not nullable: spelled so that a plain index serves it."""
         ...

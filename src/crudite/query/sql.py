@@ -142,7 +142,7 @@ def _shape(filter: Filter, constants: list[Constant]) -> Shape:
     match filter:
         case Test(path, operator, value, negated):
             if operator not in ("isnull", "exists"):
-                constants.append((path.type.item or path.type, value))
+                constants.append((path.type.item or path.kept, value))
             return ("test", path.names, operator, negated)
         case And(terms):
             return ("and", *[_shape(term, constants) for term in terms])
@@ -206,7 +206,8 @@ def _select_text(plan: Plan, dialect: Dialect) -> str:
         return text + where[0] + f" AND {dialect.one_of(columns[0], parameter, schema.key_field.type)}"
     if plan.start is not None:
         where.append(_after(plan.sort, plan.start, plan.backwards, writer))
-    order = [dialect.order(writer.value(key.path), key.descending != plan.backwards) for key in plan.sort]
+    keys = [(writer.value(k.path), k.descending != plan.backwards, _may_be_null(k.path)) for k in plan.sort]
+    order = [dialect.order(*key) for key in keys]
     text += " AND ".join(where)
     if order:
         text += f" ORDER BY {', '.join(order)}"
@@ -221,9 +222,9 @@ def _page_parameters(plan: Plan, dialect: Dialect) -> list[Any]:
     values: list[Any] = []
     if plan.start is not None:
         pairs = zip(plan.sort, plan.start, strict=True)
-        values += [dialect.store(key.path.type, value) for key, value in pairs if value is not None]
+        values += [dialect.store(key.path.kept, value) for key, value in pairs if value is not None]
     if plan.limit is not None or plan.offset:
-        values.append(plan.limit + 1 if plan.limit is not None else -1)
+        values.append(plan.limit + 1 if plan.limit is not None else 2**62)
     if plan.offset:
         values.append(plan.offset)
     return values
@@ -243,7 +244,7 @@ def _after(sort: Sequence[SortKey], start: Sequence[Plain], backwards: bool, wri
         if value is None:
             beyond, same = f"{column} IS NOT NULL" if upwards else "FALSE", f"{column} IS NULL"
         else:
-            parameter = writer.parameter(key.path.type)
+            parameter = writer.parameter(key.path.kept)
             nulls_after = not upwards and _may_be_null(key.path)
             beyond = f"{column} > {parameter}" if upwards else f"{column} < {parameter}"
             beyond = f"({beyond} OR {column} IS NULL)" if nulls_after else beyond
@@ -365,8 +366,8 @@ class SqlWriter:
         if test.operator == "isnull":
             return f"{value} IS NOT NULL"
         if test.operator == "in":
-            return dialect.one_of(value, self.parameter(path.type, is_list=True), path.type)
-        parameter = self.parameter(path.type)
+            return dialect.one_of(value, self.parameter(path.kept, is_list=True), path.kept)
+        parameter = self.parameter(path.kept)
         comparison = _COMPARISONS.get(test.operator)
         if comparison is not None:
             return f"{value} {comparison} {parameter}"

@@ -157,6 +157,16 @@ class Path:
         """Whether the value lies in the record itself."""
         return not self.hops
 
+    @property
+    def kept(self) -> FieldType:
+        """The type by which a database keeps and compares the value: inside JSON, all but numbers, true and
+        false is text."""
+        return self.type if not self.inside or self.type.kind in _IN_JSON else _TEXT
+
+
+_TEXT = FieldType("text")
+_IN_JSON = frozenset(("text", "integer", "float", "boolean", "json"))
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Test(Filter):

@@ -146,7 +146,7 @@ class SqliteDialect:
             json, paths = f"json_remove({json}, {', '.join(paths[:_MOST_MEMBERS])})", paths[_MOST_MEMBERS:]
         return json
 
-    def order(self, value: str, descending: bool) -> str:
+    def order(self, value: str, descending: bool, nullable: bool) -> str:
         """A term of ORDER BY; SQLite takes null as the lowest value by itself."""
         return f"{value} DESC" if descending else value
 
