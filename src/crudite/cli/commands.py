@@ -235,7 +235,7 @@ def import_(
         typer.Option(metavar="FILE", help="With --new: save the class there and import the rows."),
     ] = None,
     store: StoreOption = None,
-    batch: Annotated[int, typer.Option(min=1, max=100_000, help="How many rows wait for one commit.")] = 500,
+    batch: Annotated[int, typer.Option(min=1, max=100_000, help="How many rows one transaction has.")] = 500,
     zone: Annotated[
         str | None, typer.Option(metavar="ZONE", help="Where times without an offset belong, instead of UTC.")
     ] = None,

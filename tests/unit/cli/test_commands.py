@@ -233,6 +233,28 @@ def test_a_key_that_is_there_already_fails_is_skipped_or_replaced(
     assert len(people()) == (1 if strictly and on_conflict == "fail" else 2)
 
 
+def test_a_row_may_refer_to_one_above_it_also_beside_dirty_ones(crudite: Crudite) -> None:
+    write(
+        "tree.py",
+        "from crudite import App, Record, Ref, allow\n"
+        "class Node(Record[int], rules=allow.everyone):\n    above: Ref['Node | None']\n"
+        "app = App(Node)\n",
+    )
+    write("a.csv", "id,above\n1,\n2,1\nx,1\n3,2\n4,9\n5,3\n")
+    result = crudite("import", "a.csv", "--to", "Node")
+    assert [line.partition(":")[0] for line in result.stderr.splitlines()] == ["line 4", "line 6"]
+    assert result.stdout.startswith("4 rows imported")
+
+
+def test_an_error_in_a_hook_says_at_which_line_it_happened(crudite: Crudite) -> None:
+    with_teams(crudite)
+    write("people.py", PEOPLE.replace("self.name.strip()", "self.name[5]"))
+    write("people.csv", "id,name,mail,team,age\n1,Annabel,a@x.org,red,\n2,Bob,b@x.org,red,\n")
+    result = crudite("import", "people.csv", "--to", "Person")
+    assert isinstance(result.exception, IndexError)
+    assert result.exception.__notes__ == ["while importing line 3 of people.csv"]
+
+
 def test_json_and_json_lines_are_imported(crudite: Crudite) -> None:
     write("todo.py", TODO)
     write("a.json", '[{"title": "one"}, {"title": "two", "done": true}]')

@@ -1,7 +1,7 @@
 """`crudite import`: rows of a file into a resource, through its validation and hooks, as the server itself.
 
-Rows are created in groups that wait together, so that the store commits many at once; each of them stands
-or falls alone. A row that is refused is told with its line and every fault, and the rest goes in.
+Rows are created in groups, each in one transaction. When one of a group is refused, its rows are created one
+by one: what is refused then is told with its line and every fault, and the rest goes in.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from crudite.changes import Refused
 from crudite.cli.data.columns import Columns, Converted
 from crudite.cli.data.source import Row, Source
 from crudite.cli.failures import Failure
-from crudite.errors import Fault, Invalid, NotUnique, Problem
+from crudite.errors import Fault, Invalid, NotUnique, Problem, StoreError
 from crudite.resources.definition import Definition
 
 OnConflict = Literal["fail", "skip", "replace"]
@@ -90,7 +90,7 @@ class Import:
             while group := list(islice(rows, self._batch)):
                 self.outcome.dirty += [dirty for _, _, dirty in group if dirty is not None]
                 good = [(row, converted) for row, converted, dirty in group if dirty is None]
-                await asyncio.gather(*(self._import(row, converted) for row, converted in good))
+                await self._import_group(good)
                 self.outcome.seconds = time.perf_counter() - began
         self.outcome.dirty.sort(key=lambda dirty: dirty.line)
 
@@ -135,6 +135,17 @@ class Import:
         except Invalid as invalid:
             faults += [fault for fault in invalid.faults if fault.pointer not in unread]
         return Dirty(row.line, tuple(map(_in_words, faults))) if faults else None
+
+    async def _import_group(self, good: Sequence[tuple[Row, dict[str, Any]]]) -> None:
+        try:
+            async with self._app.records.batch() as batch:
+                for _, values in good:
+                    batch.create(self._definition.cls, **values)
+            self.outcome.created += len(good)
+        except StoreError:
+            raise
+        except Exception:  # of which row, is not known here
+            await asyncio.gather(*(self._import(row, values) for row, values in good))
 
     async def _import(self, row: Row, values: dict[str, Any]) -> None:
         cls, outcome = self._definition.cls, self.outcome
