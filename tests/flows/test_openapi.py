@@ -51,7 +51,7 @@ from crudite.testing import Client
 from crudite.testing.asgi import fetch, make_scope
 from tests.flows.worlds import MEMORY
 
-EXAMPLES = 7
+EXAMPLES = 5
 """How often each operation is fuzzed, with valid and again with invalid data."""
 
 

@@ -5,7 +5,7 @@ from html import escape
 from importlib.resources import files
 from typing import NamedTuple
 
-from crudite.interfaces.openapi.responses import problem_classes
+from crudite.errors import CruditeError, Problem
 
 
 class Explanation(NamedTuple):
@@ -22,6 +22,18 @@ PROBLEMS = {code: Explanation(**told) for code, told in _TEXTS["problems"].items
 FAULTS = {code: Explanation(**told) for code, told in _TEXTS["faults"].items()}
 VALUES: dict[str, str] = _TEXTS["values"]
 """The commonest codes of single values; they are Pydantic's types of errors."""
+
+
+def problem_classes() -> list[type[Problem]]:
+    """Every kind of problem, by its status and code."""
+    found: list[type[Problem]] = []
+    pending: list[type[CruditeError]] = [Problem]
+    while pending:
+        for kind in pending.pop().__subclasses__():
+            if kind.__module__ == "crudite.errors" and issubclass(kind, Problem):
+                found.append(kind)
+                pending.append(kind)
+    return sorted(found, key=lambda kind: (kind.status, kind.code))
 
 
 def as_markdown() -> str:

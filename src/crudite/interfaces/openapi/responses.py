@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 from typing import Any
 
-from crudite.errors import CruditeError, Problem
+from crudite.errors import Problem
+from crudite.interfaces.openapi.problems import PROBLEMS, problem_classes
 from crudite.interfaces.openapi.schemas import reference
 from crudite.interfaces.openapi.values import Schema
 
@@ -42,18 +43,6 @@ _PROBLEM_HEADERS = {401: ("WWW-Authenticate",), 405: ("Allow",), 429: ("Retry-Af
 
 ALWAYS = (500, 503)
 """The problems that any request can meet."""
-
-
-def problem_classes() -> list[type[Problem]]:
-    """Every kind of problem, by its status and code."""
-    found: list[type[Problem]] = []
-    pending: list[type[CruditeError]] = [Problem]
-    while pending:
-        for kind in pending.pop().__subclasses__():
-            if kind.__module__ == "crudite.errors" and issubclass(kind, Problem):
-                found.append(kind)
-                pending.append(kind)
-    return sorted(found, key=lambda kind: (kind.status, kind.code))
 
 
 def problem_responses() -> dict[str, Any]:
@@ -97,7 +86,7 @@ def event_stream(description: str, example: str) -> dict[str, Any]:
 
 
 def _problem(status: int, kinds: list[type[Problem]]) -> dict[str, Any]:
-    texts = [" ".join((kind.__doc__ or kind.title).split()) for kind in kinds]
+    texts = [PROBLEMS[kind.code].meaning for kind in kinds]
     codes = ", ".join(f"`{kind.code}`" for kind in kinds)
     headers = _PROBLEM_HEADERS.get(status, ())
     return answer(

@@ -8,8 +8,14 @@ from typing import get_args
 from pydantic_core.core_schema import ErrorType
 
 import crudite
-from crudite.interfaces.openapi.problems import FAULTS, PROBLEMS, VALUES, as_html, as_markdown
-from crudite.interfaces.openapi.responses import problem_classes
+from crudite.interfaces.openapi.problems import (
+    FAULTS,
+    PROBLEMS,
+    VALUES,
+    as_html,
+    as_markdown,
+    problem_classes,
+)
 
 SOURCE = Path(crudite.__file__).parent
 PAGE = Path(__file__).parents[4] / "docs" / "reference" / "problems.md"

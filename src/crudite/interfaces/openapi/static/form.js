@@ -110,5 +110,5 @@ export function parametersView(document, parameters) {
 
 /** A line that says where a problem is told about. */
 export function answerSummary(document, status, answer) {
-  return [h("span", { class: `status s${status[0]}` }, status), " ", inline(resolve(document, answer).description?.split(". ")[0] ?? "")]
+  return [h("span", { class: `status s${status[0]}` }, status), " ", inline(resolve(document, answer).description?.split(". ")[0].replace(/\.$/, "") ?? "")]
 }
