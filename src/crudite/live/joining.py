@@ -22,7 +22,7 @@ import logging
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias
 
 from crudite.changes import Change, Position, Reset, ResetReason
 from crudite.errors import Problem, StoreError, TooLarge, Unexpected
@@ -40,7 +40,6 @@ from crudite.live.tiers import bounded
 from crudite.stores.base import Page, Store
 
 _log = logging.getLogger("crudite.live")
-Result = TypeVar("Result")
 Passed: TypeAlias = Sequence[Change] | Reset
 
 
@@ -125,6 +124,8 @@ class Joining:
 
     def feed(self, changes: Mapping[str, Sequence[Change]]) -> None:
         """Gives the changes of one batch, by resource, to whoever gathers them."""
+        if not self._feeds:  # a set that was once large is slow to walk, even when it is empty
+            return
         for feed in self._feeds:
             if feed.resource in changes:
                 feed.add(changes[feed.resource])
@@ -181,7 +182,8 @@ class Joining:
 
     async def _since(self, group: ExactGroup, since: Position) -> Reset | list[Change]:
         await self._progress.fence()  # the cursor may be another process's, ahead of this engine
-        feed = self._gather(group)
+        feed = self._new_feed(group)
+        self._feeds.add(feed)
         try:
             changes = await self._pass(since, self._progress.position)
             if isinstance(changes, Reset):
@@ -226,9 +228,9 @@ class Joining:
     async def _snapshot(self, group: ExactGroup) -> Snapshot:
         """The set at the engine's position at the moment of returning: use it before anything is awaited."""
         while True:
-            feed = self._gather(group)
+            feed = self._new_feed(group)
             try:
-                position, page = await self._retried(lambda: self._read(group))
+                position, page = await self._read(group, feed)
                 if not self._progress.stands_at(position.token):
                     await self._progress.fence()
                 if feed.void is None:
@@ -236,28 +238,27 @@ class Joining:
             finally:
                 self._feeds.discard(feed)
 
-    async def _read(self, group: ExactGroup) -> tuple[Position, Page]:
-        async with self._reads:
-            pages = await self._store.read((bounded(group.query.plan, self._limits.records),))
-        if pages.pages[0].more:
-            raise TooLarge(f"A live query holds at most {self._limits.records} records.")
-        return pages.position, pages.pages[0]
-
-    async def _retried(self, read: Callable[[], Coroutine[Any, Any, Result]]) -> Result:
+    async def _read(self, group: ExactGroup, feed: Feed) -> tuple[Position, Page]:
+        """The group's page and its position, as soon as the store gives them; the feed gathers from before."""
+        plan = bounded(group.query.plan, self._limits.records)
         pause, longest = self._limits.retry
         while True:
             try:
-                return await read()
+                async with self._reads:
+                    self._feeds.add(feed)
+                    position, [page] = await self._store.read((plan,))
+                break
             except StoreError as error:
                 self._metrics.failures += 1
                 _log.warning("a snapshot could not be read, trying again in %.2f s: %s", pause, error)
             await asyncio.sleep(pause)
             pause = min(pause * 2, longest)
+        if page.more:
+            raise TooLarge(f"A live query holds at most {self._limits.records} records.")
+        return position, page
 
-    def _gather(self, group: ExactGroup) -> Feed:
-        feed = Feed(group.schema.name, self._limits.missed)
-        self._feeds.add(feed)
-        return feed
+    def _new_feed(self, group: ExactGroup) -> Feed:
+        return Feed(group.schema.name, self._limits.missed)
 
     def _serve(self, group: Group, members: Sequence[Member], snapshot: Snapshot) -> None:
         now = asyncio.get_running_loop().time()

@@ -347,7 +347,7 @@ class Held:
 
     def apply(self, frame: dict[str, Any]) -> None:
         for record in frame.get("added", ()):
-            self.records[record["id"]] = record
+            self.records[record["id"]] = dict(record)
         for key, fields, absent in frame.get("changed", ()):
             self.records[key].update(fields)
             for name in absent:
