@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-DATABASE = HERE / "app.db"
+DATABASE = HERE / "departures.db"
 PORT = os.environ.get("CRUDITE_PORT", "8000")
 FILES = [("airlines", "Airline", "code"), ("airports", "Airport", "code"), ("flights", "Flight", "id")]
 
