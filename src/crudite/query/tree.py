@@ -2,8 +2,8 @@
 
 A filter is first *written* (`Condition` with a path of names and any value: from Python, JSON or a URL), then
 *resolved* against a schema (`Test` and `Exists`, whose paths and plain values are known to fit), then *bound*
-(no symbol is left in it). Written filters are joined by `And`, `Or` and `Not`, resolved ones by `And` and `Or`
-only: `not` has been pushed to the leaves.
+(no symbol is left in it). Written filters are joined by `And`, `Or` and `Not`, resolved ones by `And` and
+`Or` only: `not` has been pushed to the leaves.
 """
 
 from collections.abc import Callable, Iterator

@@ -214,7 +214,7 @@ def test_the_largest_filters_fit_into_a_statement() -> None:
         Or(tuple(asked(count=n) for n in range(200))),
         And(tuple(asked(count__ne=n + 1000) for n in range(200))),
         asked(effort__in=[n / 2 for n in range(1000)]),
-        resolve(Or(tuple(where(project__owner__projects__name=f"{n}") for n in range(39)) + (where(count=150),))),
+        resolve(Or((*(where(project__owner__projects__name=f"{n}") for n in range(39)), where(count=150)))),
     ):  # fmt: skip
         assert [row[0] for row in database.execute(*select(plan(filter), DIALECT))] == [1]
     wide = And(tuple(Or((asked(count=150), asked(count=n))) for n in range(2000)))

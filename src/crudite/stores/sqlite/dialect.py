@@ -112,8 +112,7 @@ class SqliteDialect:
         if operator == "startswith":
             # the bound is implied by the rest, and lets an index start there
             return f"{value} >= {parameter} AND substr({value}, 1, length({parameter})) = {parameter}"
-        fits = f"length({value}) >= length({parameter})"
-        return f"{fits} AND substr({value}, length({value}) - length({parameter}) + 1) = {parameter}"
+        return f"substr({value}, length({value}) - length({parameter}) + 1) = {parameter}"
 
     def json_value(self, column: str, type: FieldType) -> str:
         """The column's value as an argument for json_object."""
