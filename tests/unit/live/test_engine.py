@@ -538,6 +538,23 @@ async def test_many_resumes_share_one_pass_over_the_log() -> None:
         assert here.engine.metrics.resume_hits == 20
 
 
+async def test_what_is_committed_while_the_log_is_read_for_a_resume_is_not_missed() -> None:
+    async with world() as here:
+        cursor, key = await cut(here, TODO)
+        here.store.put(task(1, "a", status="todo"))
+        await here.settled()
+
+        async def meanwhile() -> None:
+            here.store.put(task(2, "b", status="todo"))
+            await here.settled()
+
+        here.store.during_look = meanwhile
+        client = here.client()
+        assert (await client.subscribe("s", TODO, cursor=cursor, key=key)).resumed
+        await client.until(lambda: "ready" in client.kinds())
+        assert client.subs["s"].records == {1: {"id": 1, "title": "a"}, 2: {"id": 2, "title": "b"}}
+
+
 async def refused(here: World, live: LiveQuery, **resume: Any) -> str:
     """The reason of the reset that a resume meets; the new snapshot is complete then."""
     client = here.client()

@@ -185,6 +185,7 @@ class MemoryStore:
         self.most_turns = 3
         self._random = Random(seed)
         self._woken = asyncio.Event()
+        self.during_look = self.turns
         self.trimmed = 0
 
     @property
@@ -260,6 +261,7 @@ class MemoryStore:
         self.looks += 1
         await self.turns()
         found = self.changes_made[since.count : until.count]
+        await self.during_look()
         return found if len(found) <= limit else Reset("too_many")
 
     async def locate(self, token: bytes) -> Place | Reset:
