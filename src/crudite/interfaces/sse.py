@@ -155,12 +155,12 @@ class _Streams:
     ) -> None:  # fmt: skip
         connection.send(f"retry: {self._host.engine.retry_in()}\n\n".encode())
         cursor, _, proof = (resume or "").partition("~")
-        same = proof == _proof(keys)
+        same = proof == _proof(keys) or cursor == "0"  # cut off within a snapshot: not resumable, but the same
         async with asyncio.TaskGroup() as tasks:
             watching = tasks.create_task(_until_gone(receive, connection))
             for name, query in queries:
-                key = keys[name] if same else "other"
-                await connection.subscribe(name, query, cursor=cursor or None, key=key if cursor else None)
+                key = keys[name] if same else None
+                await connection.subscribe(name, query, cursor=cursor if resume is not None else None, key=key)
             async for parts in connection.messages():
                 await send({"type": "http.response.body", "body": b"".join(parts), "more_body": True})
             watching.cancel()
@@ -176,6 +176,7 @@ class _EventFormat:
     """Turns facts into events (`live.Format`). With `named` queries every event says which one it is of."""
 
     heartbeat = 15.0
+    is_torn = True
 
     def __init__(self, keys: Mapping[str, str], named: bool) -> None:
         self._named = named
@@ -257,7 +258,7 @@ def _proof(keys: Mapping[str, str]) -> str:
 def _resume_id(scope: Scope, headers: Headers) -> str | None:
     given = headers.get("last-event-id") or dict(parameters_of(scope)).get("last_event_id")
     given = given or dict(parameters_of(scope)).get("cursor")
-    return given if given and given != "0" else None
+    return given or None
 
 
 def _without_resuming(scope: Scope) -> list[tuple[str, str]]:

@@ -50,6 +50,20 @@ class ExactGroup(Group):
             return None
         return Frame(added=tuple(added), changed=tuple(changed), removed=tuple(removed))
 
+    def restated(self, changes: Iterable[Change]) -> Frame | None:
+        """What changes, each as it was committed, have left of every record that the set was told about on the way:
+        the record as it is, or that it is not there. It is right whichever of them have been told already."""
+        last: dict[Any, PlainRecord | None] = {}
+        told: set[Any] = set()
+        for change in changes:
+            last[change.key] = change.after
+            if self.frame((change,)) is not None:
+                told.add(change.key)
+        held = {key: after for key, after in last.items() if after is not None and self.matches(after)}
+        added = tuple(self.text(after) for key, after in held.items() if key in told)
+        removed = tuple(key for key in last if key in told and key not in held)
+        return Frame(added=added, removed=removed) if told else None
+
     def _changed(self, key: Any, before: PlainRecord, after: PlainRecord) -> Changed | None:
         return difference(key, self._show(before), self._show(after), self._nested)
 

@@ -77,6 +77,12 @@ class Format(Protocol):
         """After how many seconds of silence a `ping` is due."""
         ...
 
+    @property
+    def is_torn(self) -> bool:
+        """Whether a client may have applied a part of a frame when it is cut off: then what it is told at a resume
+        must put right whatever part it holds."""
+        ...
+
     def address(self, name: str) -> Hashable:
         """What of a subscription's own name goes into its frames; None when the group's id is enough."""
         ...

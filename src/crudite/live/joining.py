@@ -146,8 +146,10 @@ class Joining:
         if isinstance(group, RerunGroup):
             self._waiting.pop(group, None)
 
-    async def resume(self, group: AnyGroup, cursor: str, key: str | None) -> Reset | Missed:
+    async def resume(self, group: AnyGroup, cursor: str, key: str | None, *, is_torn: bool = False) -> Reset | Missed:
         """What was missed from the cursor up to the engine's position, or why that cannot be told.
+
+        With `is_torn` the client may hold a part of what came after the cursor.
 
         The caller has to `catch_up` without awaiting anything in between.
         """
@@ -164,8 +166,8 @@ class Joining:
         changes = since if isinstance(since, Reset) else await self._since(group, since)
         if isinstance(changes, Reset):
             return changes
-        own = (change for change in changes if change.schema.name == group.schema.name)
-        frame = group.frame(net_effect(own))
+        own = [change for change in changes if change.schema.name == group.schema.name]
+        frame = group.restated(own) if is_torn else group.frame(net_effect(own))
         if frame is not None and frame.events > self._limits.events:
             return Reset("too_many")
         return Missed(cursor, frame)

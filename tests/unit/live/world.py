@@ -277,6 +277,7 @@ class Probe:
 
     share: Any = "probe"
     heartbeat = 20.0
+    is_torn = False
 
     def address(self, name: str) -> None:
         return None

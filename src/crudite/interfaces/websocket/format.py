@@ -27,6 +27,7 @@ class RpcFormat:
 
     share: Hashable = "websocket"
     heartbeat = 20.0
+    is_torn = False
 
     def address(self, name: str) -> Hashable:
         return None
