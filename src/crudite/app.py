@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from types import TracebackType
@@ -16,7 +16,7 @@ from crudite.ids import new_request_id
 from crudite.interfaces.base import Admission, Endpoint, Interface, Limits, Receive, Router, Scope, Send
 from crudite.interfaces.browser import Browser
 from crudite.interfaces.files import Files
-from crudite.interfaces.hosts import refuse_host
+from crudite.interfaces.hosts import Hosts
 from crudite.interfaces.http import read_headers, send_problem, send_response
 from crudite.interfaces.openapi import OpenApi
 from crudite.interfaces.rest import Rest
@@ -74,7 +74,7 @@ class App:
         self.definitions: Definitions = compile_resources(resources, open=self.mode == "dev")
         self.handlers: dict[str, Handler] = {}
         self.store = self._store(store)
-        self.hosts = tuple(hosts) if hosts is not None else None
+        self.hosts = hosts
         self.identify = Identification(auth)
         self.interfaces = tuple(interfaces) if interfaces is not None else default_interfaces()
         self._provide = provide or {}
@@ -221,6 +221,16 @@ class App:
         return self._actions.performer(request)
 
     @property
+    def hosts(self) -> Sequence[str] | None:
+        """The names that the application answers to; None for any."""
+        return self._hosts
+
+    @hosts.setter
+    def hosts(self, names: Sequence[str] | None) -> None:
+        self._hosts = tuple(names) if names is not None else None
+        self._own_hosts = Hosts(self._hosts)
+
+    @property
     def is_private(self) -> bool:
         """Whether answers can depend on who asks."""
         return self.identify.is_needed
@@ -236,7 +246,8 @@ class App:
         return await self._actions.perform(request)
 
     def _route(self, scope: Scope) -> tuple[Endpoint | None, tuple[str, ...], Problem | None]:
-        refused = refuse_host(scope, self.hosts)
+        headers = read_headers(scope)
+        refused = self._own_hosts.refuse(scope, headers)
         if refused is not None:
             return None, (), refused
         assert self._router is not None
@@ -245,7 +256,7 @@ class App:
         found = self._router.find(segments, method)
         if found is not None:
             endpoints, parameters = found
-            if method == "GET" and "STREAM" in endpoints and _accepts_stream(scope):
+            if method == "GET" and "STREAM" in endpoints and _accepts_stream(headers):
                 return endpoints["STREAM"], parameters, None
             return endpoints[method], parameters, None
         others = self._router.find(segments)
@@ -340,8 +351,8 @@ def _segments(scope: Scope) -> list[str]:
     return segments[above:] if _path(scope) != scope["path"] else segments
 
 
-def _accepts_stream(scope: Scope) -> bool:
-    return any(name == b"accept" and b"text/event-stream" in value for name, value in scope["headers"])
+def _accepts_stream(headers: Mapping[str, str]) -> bool:
+    return "text/event-stream" in headers.get("accept", "")
 
 
 def _not_allowed(endpoints: Any, method: str) -> MethodNotAllowed:

@@ -1,36 +1,48 @@
 """Which host names an application answers to."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from crudite.errors import Malformed
 from crudite.interfaces.base import Scope
 
 _LOOPBACK = ("127.", "::1", "localhost")
+_MOST_KEPT = 1000
 _LOCAL_NAMES = frozenset(("localhost", "127.0.0.1", "::1", "testserver"))
 
 
-def refuse_host(scope: Scope, hosts: Sequence[str] | None) -> Malformed | None:
-    """The problem for a request to a name that is not ours; None when it is.
+class Hosts:
+    """The names of an application: `*.example.org` stands for all names below one.
 
     Without a list every name is ours, except that a server on a loopback address answers to local names only:
     a foreign page whose name was pointed at 127.0.0.1 (DNS rebinding) must not reach it.
     """
-    server = scope.get("server")
-    if hosts is None and not (server and str(server[0]).startswith(_LOOPBACK)):
-        return None
-    name = _host_name(scope)
-    if hosts is None:
-        ours = name in _LOCAL_NAMES or name.endswith(".localhost") or name.startswith("127.")
-    else:
-        ours = any(name == host or (host.startswith("*.") and name.endswith(host[1:])) for host in hosts)
-    if ours:
-        return None
-    return Malformed(f"This server does not answer to the name {name!r}; App(hosts=[…]) or --host-name adds one.")
+
+    def __init__(self, names: Sequence[str] | None) -> None:
+        self._names = names
+        self._ours: set[tuple[str | None, str]] = set()
+
+    def refuse(self, scope: Scope, headers: Mapping[str, str]) -> Malformed | None:
+        """The problem for a request to a name that is not ours; None when it is."""
+        server = scope.get("server")
+        asked = (server[0] if server else None, headers.get("host", ""))
+        if asked in self._ours:
+            return None
+        if self._is_ours(*asked):
+            if len(self._ours) < _MOST_KEPT:
+                self._ours.add(asked)
+            return None
+        name = _without_port(asked[1])
+        return Malformed(f"This server does not answer to the name {name!r}; App(hosts=[…]) or --host-name adds one.")
+
+    def _is_ours(self, server: str | None, host: str) -> bool:
+        name = _without_port(host)
+        if self._names is not None:
+            return any(name == one or (one.startswith("*.") and name.endswith(one[1:])) for one in self._names)
+        if server is None or not server.startswith(_LOOPBACK):
+            return True
+        return name in _LOCAL_NAMES or name.endswith(".localhost") or name.startswith("127.")
 
 
-def _host_name(scope: Scope) -> str:
-    for raw_name, raw_value in scope["headers"]:
-        if raw_name == b"host":
-            value: str = raw_value.decode("latin-1").lower()
-            return value[1:].partition("]")[0] if value.startswith("[") else value.partition(":")[0]
-    return ""
+def _without_port(host: str) -> str:
+    host = host.lower()
+    return host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]

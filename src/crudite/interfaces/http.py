@@ -23,11 +23,16 @@ class ClientGone(Exception):
 
 
 def read_headers(scope: Scope) -> Headers:
-    """The headers by lower-case name; repeated ones are joined by commas (RFC 9110, section 5.3)."""
-    headers: Headers = {}
-    for raw_name, raw_value in scope["headers"]:
-        name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
-        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    """The headers by lower-case name; repeated ones are joined by commas (RFC 9110, section 5.3).
+
+    They are read once and kept in the scope; servers give the names in lower case (ASGI).
+    """
+    headers: Headers | None = scope.get("crudite.headers")
+    if headers is None:
+        headers = scope["crudite.headers"] = {}
+        for raw_name, raw_value in scope["headers"]:
+            name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
+            headers[name] = f"{headers[name]}, {value}" if name in headers else value
     return headers
 
 

@@ -15,13 +15,14 @@ from crudite.schema import ResourceSchema
 _MOST_KEPT = 10_000
 
 
-def at(selection: Selection, moment: datetime) -> Selection:
-    """The selection with `now` and `today` replaced by their values at a moment."""
+def at(selection: Selection, moment: datetime | None = None) -> Selection:
+    """The selection with `now` and `today` replaced by their values at a moment, by default this one."""
     clocks = selection.memo.get("clocks")
     if clocks is None:
         clocks = selection.memo["clocks"] = clocks_of(selection)
     if not clocks:
         return selection
+    moment = moment or datetime.now(UTC)
     sometimes = tuple((name, bind_clock(filter, moment)) for name, filter in selection.mask.sometimes)
     mask = Mask(selection.mask.always, sometimes)
     return Selection(selection.schema, bind_clock(selection.filter, moment), mask)

@@ -46,7 +46,7 @@ class Reading:
         selection = self._readable(rules, "read", request.actor)
         if request.query is not EMPTY or request.nesting is not None:
             selection = self._narrowed(request, definition, selection)
-        row = await self._store.lookup(at(selection, _clock()), cast(Key, request.key))
+        row = await self._store.lookup(at(selection), cast(Key, request.key))
         if row is None:
             raise NotFound(f"There is no {definition.name} with the key {request.key!r}.")
         return Found(row.json, row.version, rules.show_the_same_to_all and not selection.mask.sometimes)
@@ -55,7 +55,7 @@ class Reading:
         """Raises NotFound for the first parent on a nested path that the actor may not read."""
         for parent, key in nesting.parents:
             selection = self._rulebook.of(parent.schema, system=request.is_system).selection(request.actor)
-            if await self._store.lookup(at(selection, _clock()), key) is None:
+            if await self._store.lookup(at(selection), key) is None:
                 raise NotFound(f"There is no {parent.name} with the key {key!r}.")
 
     async def read_many(self, request: Request) -> Listed:
@@ -65,7 +65,7 @@ class Reading:
         if len(keys) > MAX_KEYS:
             raise Malformed(f"At most {MAX_KEYS} records are read by their keys at once.")
         selection = self._narrowed(request, definition, self._readable(self._rules(request), "read", request.actor))
-        page = await self._store.page(Plan(selection=at(selection, _clock()), keys=keys))
+        page = await self._store.page(Plan(selection=at(selection), keys=keys))
         found = dict(zip(page.keys, page.records, strict=True))
         missing = [key for key in keys if key not in found]
         if missing:
@@ -82,7 +82,7 @@ class Reading:
         selection, sort, resolver = self._resolved(request, definition, "list")
         limit = query.limit if trusted else self._limit(definition, query, resolver)
         plan = Plan(
-            selection=at(selection, _clock()), sort=sort, limit=limit, offset=query.offset, total=query.count,
+            selection=at(selection), sort=sort, limit=limit, offset=query.offset, total=query.count,
             **self._start(query, selection, sort, resolver),
         )  # fmt: skip
         resolver.check()
@@ -97,7 +97,7 @@ class Reading:
         """How many records the query has."""
         selection, _, resolver = self._resolved(request, _definition(request), "list")
         resolver.check()
-        page = await self._store.page(Plan(selection=at(selection, _clock()), sort=(), limit=0, total=True))
+        page = await self._store.page(Plan(selection=at(selection), sort=(), limit=0, total=True))
         return page.total or 0
 
     def live(self, request: Request, *, counts: bool = False, trusted: bool = False) -> LiveQuery:

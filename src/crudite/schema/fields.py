@@ -77,6 +77,8 @@ class FieldType:
 
     def parse(self, text: str) -> Plain:
         """The plain form of a value written in a URL. Raises ValueError with what was expected."""
+        if self.kind == "uuid" and _UUID.fullmatch(text):
+            return text
         if self.kind in ("integer", "float", "boolean"):
             return self._choice(_PARSE[self.kind](text))
         return self.check(text)
