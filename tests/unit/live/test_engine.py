@@ -335,6 +335,25 @@ async def test_a_reset_while_a_snapshot_is_read_starts_the_snapshot_again() -> N
         assert sorted(client.subs["s"].records) == [1, 2]
 
 
+async def test_a_snapshot_younger_than_the_batch_under_way_waits_for_the_next_one() -> None:
+    async with world() as here:
+        late = here.client()
+
+        async def meanwhile() -> None:
+            here.store.during_batch = here.store.turns
+            here.store.put(task(2, "b", status="todo"))
+            await late.subscribe("s", TODO)
+            async with asyncio.timeout(5):
+                while not here.engine._progress._set_up:
+                    await asyncio.sleep(0)
+
+        here.store.during_batch = meanwhile
+        here.store.put(task(1, "a", status="todo"))
+        await late.until(lambda: late.subs["s"].ready)
+        assert sorted(late.subs["s"].records) == [1, 2]
+        assert here.engine._cursors.open(late.subs["s"].cursor or "") == here.store.position.token == b"1:2"
+
+
 async def test_a_store_that_fails_for_a_while_loses_nobody_and_nothing() -> None:
     async with world() as here:
         client = await subscribed(here, "s", TODO)

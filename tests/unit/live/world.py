@@ -186,6 +186,7 @@ class MemoryStore:
         self._random = Random(seed)
         self._woken = asyncio.Event()
         self.during_look = self.turns
+        self.during_batch = self.turns
         self.trimmed = 0
 
     @property
@@ -254,7 +255,7 @@ class MemoryStore:
             changes = [] if reset else self.changes_made[since.count : position.count]
             batch = MemoryBatch(position, changes, self.tables, self, reset)
             since = position
-            await self.turns()
+            await self.during_batch()
             yield batch
 
     async def changes(self, since: Place, until: Place, limit: int) -> Sequence[Change] | Reset:
