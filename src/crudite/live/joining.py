@@ -241,7 +241,7 @@ class Joining:
                 self._feeds.discard(feed)
 
     async def _read(self, group: ExactGroup, feed: Feed) -> tuple[Position, Page]:
-        """The group's page and its position, as soon as the store gives them; the feed gathers from before."""
+        """The group's page and its position, however long the store needs; the feed gathers from before."""
         plan = bounded(group.query.plan, self._limits.records)
         pause, longest = self._limits.retry
         while True:
