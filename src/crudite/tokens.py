@@ -41,7 +41,9 @@ class Sealer:
         return hashlib.blake2b(content, key=self._tag_key, digest_size=_TAG).digest()
 
     def _mix(self, content: bytes, tag: bytes) -> bytes:
-        stream = b""
-        for block in range(-(-len(content) // 64)):
-            stream += hashlib.blake2b(tag + block.to_bytes(4), key=self._stream_key).digest()
-        return bytes(a ^ b for a, b in zip(content, stream, strict=False))
+        blocks = range(-(-len(content) // 64))
+        stream = b"".join(
+            [hashlib.blake2b(tag + block.to_bytes(4), key=self._stream_key).digest() for block in blocks]
+        )
+        mixed = int.from_bytes(content) ^ int.from_bytes(stream[: len(content)])
+        return mixed.to_bytes(len(content))

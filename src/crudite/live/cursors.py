@@ -31,7 +31,7 @@ class Cursors:
     def key(self, query: LiveQuery) -> str:
         """Equal for two queries that show the same records with the same fields by the same schema."""
         schema = query.plan.selection.schema
-        shape = self._sealer.digest(f"{schema.name} {schema.fingerprint()}")
+        shape = self._sealer.digest(f"{schema.name} {schema.fingerprint}")
         return self._sealer.digest(query.identity)[:_HALF] + shape[:_HALF]
 
     @staticmethod

@@ -233,16 +233,16 @@ class Reading:
         return self._sealer.seal(msgspec.msgpack.encode((digest, backwards, values)))
 
     def _page_digest(self, selection: Selection, sort: Sequence[SortKey]) -> str:
-        memo, mark = selection.memo, ("page_digest", tuple((key.path.names, key.descending) for key in sort))
-        if mark not in memo:
-            memo[mark] = self._sealer.digest(f"{selection.schema.name} {_sort_text(sort)}")[:12]
-        return str(memo[mark])
+        return self._sealer.digest(f"{selection.schema.name} {_sort_text(sort)}")[:12]
 
     def _identity(self, selection: Selection, sort: Sequence[SortKey]) -> str:
-        sometimes = [(name, identity_of(filter)) for name, filter in selection.mask.sometimes]
-        mask = (selection.mask.always, sometimes)
-        schema = selection.schema
-        return f"{schema.name} {schema.fingerprint()} {identity_of(selection.filter)} {mask!r} {_sort_text(sort)}"
+        shown: str | None = selection.memo.get("identity")
+        if shown is None:
+            sometimes = [(name, identity_of(filter)) for name, filter in selection.mask.sometimes]
+            mask, schema = (selection.mask.always, sometimes), selection.schema
+            shown = f"{schema.name} {schema.fingerprint} {identity_of(selection.filter)} {mask!r}"
+            selection.memo["identity"] = shown
+        return f"{shown} {_sort_text(sort)}"
 
     def _has_etag(self, selection: Selection) -> bool:
         """Whether the log's head tells that a list is unchanged: every table it reads is logged, no clock runs."""

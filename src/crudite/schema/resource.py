@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Final, Literal
 
 import msgspec
@@ -89,6 +90,7 @@ class ResourceSchema:
         """The field that holds the key."""
         return self.fields[self.key]
 
+    @cached_property
     def fingerprint(self) -> str:
         """A short text that differs when anything changes that a client of this resource could see."""
         seen = [
