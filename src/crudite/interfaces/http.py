@@ -138,7 +138,10 @@ def refuse_forgery(method: str, headers: Mapping[str, str]) -> None:
 
 def is_same_host(origin: str, headers: Mapping[str, str]) -> bool:
     """Whether an Origin header names the host that the request was sent to."""
-    return urlsplit(origin).netloc == headers.get("host", "")
+    try:
+        return urlsplit(origin).netloc == headers.get("host", "")
+    except ValueError:
+        return False
 
 
 def _cookies(header: str) -> dict[str, str]:

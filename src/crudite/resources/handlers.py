@@ -68,14 +68,16 @@ class Handler:
         """The class whose records the annotated return type `Query[…]` promises, if it does."""
         return next(iter(get_args(self.returns)), None)
 
-    def parse(self, given: Mapping[str, Any], *, from_url: bool) -> dict[str, Any]:
-        """The arguments as Python values. Raises Malformed (from a URL) or Invalid with every fault."""
+    def parse(self, given: Mapping[str, Any], *, place: str | None) -> dict[str, Any]:
+        """The arguments as Python values. Raises Malformed (from a URL, when `place` is None) or Invalid with
+        every fault; `place` is the pointer of what the arguments are members of."""
+        from_url = place is None
         if from_url:
             given = {name: [v] if name in self.lists and isinstance(v, str) else v for name, v in given.items()}
         try:
             parsed = self.arguments.validate_python(dict(given), strict=False)
         except pydantic.ValidationError as error:
-            faults = [_fault(one, from_url) for one in error.errors(include_url=False, include_input=False)]
+            faults = [_fault(one, place) for one in error.errors(include_url=False, include_input=False)]
             raise (Malformed if from_url else Invalid)(faults=faults) from error
         return {name: getattr(parsed, name) for name in type(parsed).__dataclass_fields__}
 
@@ -86,7 +88,7 @@ async def perform_handler(handler: Handler, request: Request, actions: Actions, 
     A query is a page of records, a count a number; both are live where they are subscribed to. Anything else is
     an answer, and cannot be subscribed to.
     """
-    arguments = handler.parse(request.args, from_url=request.interface in ("rest", "sse"))
+    arguments = handler.parse(request.args, place=_place(handler, request))
     request.args = arguments
     injected = {name: provided[kind] for name, kind in handler.injected.items()}
     result = await call(handler.function, request, **arguments, **injected)
@@ -133,10 +135,16 @@ def _arguments(title: str, fields: Mapping[str, Any]) -> "pydantic.TypeAdapter[A
     return pydantic.TypeAdapter(pydantic.dataclasses.dataclass(made, config=pydantic.ConfigDict(extra="forbid")))
 
 
-def _fault(error: Any, from_url: bool) -> Fault:
+def _place(handler: Handler, request: Request) -> str | None:
+    if request.interface == "sse" or (request.interface == "rest" and handler.kind in ("read", "delete")):
+        return None
+    return "/args" if request.is_live else ""
+
+
+def _fault(error: Any, place: str | None) -> Fault:
     path = [str(part) for part in error["loc"]]
     code = "unknown_argument" if error["type"] == "unexpected_keyword_argument" else error["type"]
     detail = "There is no such argument." if code == "unknown_argument" else f"{error['msg']}."
-    if from_url:
+    if place is None:
         return Fault(code, f"{path[0]}: {detail}", parameter=path[0])
-    return Fault(code, detail, pointer="/args/" + "/".join(path))
+    return Fault(code, detail, pointer=f"{place}/{'/'.join(path)}")

@@ -101,6 +101,8 @@ class Socket:
                 self._take(msgspec.json.decode(message.get("text") or message["bytes"]))
         finally:
             self._closed.set()
+            for waiting in self._calls.values():
+                waiting.cancel()
 
     def _take(self, message: Any) -> None:
         if isinstance(message, list) and any("method" in part for part in message):
@@ -119,10 +121,11 @@ class Socket:
             waiting.set_exception(Refusal(message["error"]["data"]))
             return
         result = message["result"]
-        if "group" in result:
-            view = self._views[result["sub"]]
-            view.key, view.resumed = result["key"], result["resumed"]
-            view.expect(result["sort"])
+        if isinstance(result, dict) and "group" in result:
+            view = self._views.get(result["sub"])
+            if view is not None:
+                view.key, view.resumed = result["key"], result["resumed"]
+                view.expect(result["sort"])
             self._groups.setdefault(result["group"], set()).add(result["sub"])
         waiting.set_result(result)
 
@@ -147,6 +150,7 @@ class Socket:
         for frame in frames:
             names = [frame["sub"]] if "sub" in frame else self._groups.get(frame["group"], ())
             for name in names:
-                self._views[name].tell_frame(frame)
+                if name in self._views:
+                    self._views[name].tell_frame(frame)
         for view in self._views.values():
             view.cursor = cursor

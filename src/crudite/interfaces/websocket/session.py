@@ -6,12 +6,14 @@ so that an answer stands where it belongs between the frames.
 """
 
 import asyncio
-from collections.abc import Mapping
-from dataclasses import replace
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
 
+from crudite.changes import Mark
 from crudite.errors import Fault, Malformed, NotFound, Problem, Unauthorized, Unexpected
 from crudite.ids import new_request_id
 from crudite.interfaces.base import Host, Receive, Scope, Send
@@ -52,6 +54,7 @@ class _Call(msgspec.Struct, frozen=True):
 _decode_calls = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _decode_call = msgspec.json.Decoder(_Call).decode
 _format = RpcFormat()
+_log = logging.getLogger("crudite")
 
 
 class Session:
@@ -113,16 +116,18 @@ class Session:
         if not parts or len(parts) > _MOST_IN_BATCH:
             problem = Malformed(f"A batch holds 1 to {_MOST_IN_BATCH} calls.")
             return self._send(error(None, problem, None, _INVALID_REQUEST))
-        answers = [answer for part in parts if (answer := await self._answer(bytes(part))) is not None]
+        async with self._writes:
+            answers = [answer for part in parts if (answer := await self._answer(bytes(part))) is not None]
         if answers:
-            self._send(f"[{','.join(answers)}]")
+            self._send(f"[{','.join(answer.text for answer in answers)}]")
+        self._expect(answers)
 
     async def _begin(self, data: bytes, tasks: asyncio.TaskGroup) -> None:
         method = _peek(data)
         if method in _ORDERED:
             answer = await self._answer(data)
             if answer is not None:
-                self._send(answer)
+                self._send(answer.text)
             return
         lock = self._writes if method.rpartition(".")[2] in _WRITES else None
         await self._room.acquire()
@@ -136,47 +141,51 @@ class Session:
                 async with lock:
                     answer = await self._answer(data)
             if answer is not None:
-                self._send(answer)
+                self._send(answer.text)
+                self._expect([answer])
         finally:
             self._room.release()
 
-    async def _answer(self, data: bytes) -> str | None:
+    def _expect(self, answers: Sequence["_Answer"]) -> None:
+        """Acknowledges what has been written, now that it has been answered, once its frames are sent."""
+        for answer in answers:
+            if answer.mark is not None and answer.number is not None:
+                self._connection.expect(answer.mark, answer.number)
+
+    async def _answer(self, data: bytes) -> "_Answer | None":
         """The answer to one call; None when there is none to send (any more)."""
         try:
             call = _decode_call(data)
-        except msgspec.ValidationError as fault:
-            return error(_id_of(data), Malformed(f"Not a JSON-RPC request: {fault}."), None, _INVALID_REQUEST)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as fault:
-            return error(None, Malformed(f"Not JSON: {fault}."), None, _PARSE_ERROR)
+            return _Answer(_not_a_call(data, fault))
         number = None if call.id is msgspec.UNSET else call.id
         request_id = new_request_id()
         try:
-            answer = await self._perform(call, number, request_id)
+            answer, mark = await self._perform(call, number, request_id)
         except Problem as problem:
             unknown = isinstance(problem, _UnknownMethod)
-            answer = error(number, problem, request_id, _METHOD_NOT_FOUND if unknown else None)
+            answer, mark = error(number, problem, request_id, _METHOD_NOT_FOUND if unknown else None), None
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as fault:
-            answer = error(number, Malformed(f"Not JSON: {fault}."), request_id)
-        return answer if call.id is not msgspec.UNSET else None
+            answer, mark = error(number, Malformed(f"Not JSON: {fault}."), request_id), None
+        except Exception:
+            _log.exception("the call %r failed", call.method[:100])
+            answer, mark = error(number, Unexpected(), request_id), None
+        return _Answer(answer, number, mark) if call.id is not msgspec.UNSET and answer is not None else None
 
-    async def _perform(self, call: _Call, number: Plain, request_id: str) -> str | None:
+    async def _perform(self, call: _Call, number: Plain, request_id: str) -> tuple[str | None, Mark | None]:
+        """The answer's text, None when it has been sent already; and the mark of what was written."""
         match call.method:
             case "subscribe":
-                return await self._subscribe(_plain(call.params), number, request_id)
+                return await self._subscribe(_plain(call.params), number, request_id), None
             case "unsubscribe":
-                return self._unsubscribe(_plain(call.params), number)
+                return self._unsubscribe(_plain(call.params), number), None
             case "auth":
-                return await self._auth(_plain(call.params), number, request_id)
+                return await self._auth(_plain(call.params), number, request_id), None
             case "ping":
-                return result(number, "{}")
+                return result(number, "{}"), None
         request = self._request(call, request_id)
         response = await self._host.pipeline(request)
-        answer = result(number, _result(response))
-        if isinstance(response, Written) and response.mark is not None and number is not None:
-            self._send(answer)  # before the acknowledgement that may follow at once
-            self._connection.expect(response.mark, number)
-            return None
-        return answer
+        return result(number, _result(response)), response.mark if isinstance(response, Written) else None
 
     def _request(self, call: _Call, request_id: str) -> Request:
         path, _, action = call.method.rpartition(".")
@@ -277,6 +286,15 @@ class Session:
         self._connection.send(made)
 
 
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """The text of an answer; the call's number and the mark of its commit, when it wrote something."""
+
+    text: str
+    number: Plain = None
+    mark: Mark | None = None
+
+
 class _UnknownMethod(NotFound):
     """JSON-RPC's own word for a method that is not there."""
 
@@ -338,8 +356,13 @@ def _peek(data: bytes) -> str:
         return ""
 
 
-def _id_of(data: bytes) -> Plain:
-    decoded = msgspec.json.decode(data)
+def _not_a_call(data: bytes, fault: Exception) -> str:
+    """The answer to what is no JSON, or no call (JSON-RPC 2.0, section 5.1)."""
+    try:
+        decoded = msgspec.json.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as worse:
+        return error(None, Malformed(f"Not JSON: {worse}."), None, _PARSE_ERROR)
     found = decoded.get("id") if isinstance(decoded, dict) else None
-    return found if isinstance(found, str | int) and not isinstance(found, bool) else None
+    number = found if isinstance(found, str | int) and not isinstance(found, bool) else None
+    return error(number, Malformed(f"Not a JSON-RPC request: {fault}."), None, _INVALID_REQUEST)
 
