@@ -52,7 +52,7 @@ class Clock(Record[str], rules=allow.everyone):
     """The time of the replayed day; the page's buttons write it and replay.py follows it."""
 
     at: datetime
-    minutes_per_second: int = Field(default=1, ge=1, le=60)
+    minutes_per_second: int = Field(default=5, ge=1, le=60)
     running: bool = True
 
 
