@@ -41,6 +41,42 @@ test("a connection that fails is tried again with full jitter, at most 15 s apar
   assert.equal(server.sockets.length, 10)
 })
 
+test("a tap hears every answer and notification as it came, one by one, before it takes effect", async () => {
+  const heard = []
+  let rows
+  const { api, server } = await started({ tap: (message) => heard.push([message.id ?? message.method, rows]) })
+  api.tasks.live((shown) => (rows = ids(shown)))
+  server.subscribed("g1", [{ id: "a" }])
+  const { id } = server.last("subscribe")
+  server.say([
+    { jsonrpc: "2.0", method: "frame", params: { group: "g1", added: [{ id: "b" }] } },
+    { jsonrpc: "2.0", method: "commit", params: { cursor: "c2" } },
+  ])
+  server.notify("ping")
+  assert.deepEqual(heard, [
+    [id, undefined],
+    ["snapshot", undefined],
+    ["ready", undefined],
+    ["frame", ["a"]],
+    ["commit", ["a"]],
+    ["ping", ["a", "b"]],
+  ])
+})
+
+test("a tap that throws is reported and disturbs nothing", async () => {
+  const { api, server, errors } = await started({
+    tap: () => {
+      throw new Error("broken panel")
+    },
+  })
+  const live = follow(api.tasks)
+  server.subscribed("g1", [{ id: "a" }])
+  await settled()
+  assert.deepEqual(ids(live.last), ["a"])
+  assert.deepEqual(errors.map(({ message }) => message), Array(3).fill("broken panel"))
+  assert.equal(server.socket.isClosed, false)
+})
+
 test("only a connection that lasted begins the backoff anew", async () => {
   const all = await started()
   const { server, clock } = all

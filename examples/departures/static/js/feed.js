@@ -3,16 +3,7 @@ import { connect } from "/crudite.js"
 
 const watchers = new Set()
 
-/** `watch` is called with every message from the server, as parsed JSON; several may come in one array. */
+/** `watch` is called with every message from the server, as parsed JSON. */
 export const onMessage = watch => watchers.add(watch)
 
-class WatchedSocket extends WebSocket {
-  constructor(...given) {
-    super(...given)
-    this.addEventListener("message", ({ data }) => {
-      for (const message of [JSON.parse(data)].flat()) for (const watch of watchers) watch(message)
-    })
-  }
-}
-
-export const api = connect({ WebSocket: WatchedSocket })
+export const api = connect({ tap: message => { for (const watch of watchers) watch(message) } })

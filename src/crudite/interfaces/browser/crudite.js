@@ -672,6 +672,8 @@ class Client {
   #timers
   /** @type {(error: unknown) => void} */
   #onError
+  /** @type {((message: any) => void) | undefined} */
+  #tap
   /** @type {Token} */
   #token
   #lastId = 0
@@ -696,11 +698,12 @@ class Client {
   /** @type {Set<(status: Status) => void>} */
   #watchers = new Set()
 
-  /** @param {Setup & {token: Token, onError: (error: unknown) => void}} setup */
+  /** @param {Setup & {token: Token, onError: (error: unknown) => void, tap?: (message: any) => void}} setup */
   constructor(setup) {
     this.#timers = setup.timers
     this.#token = setup.token
     this.#onError = setup.onError
+    this.#tap = setup.tap
     this.#line = new Line(setup, {
       opened: () => void this.#greet(),
       received: (text) => this.#received(text),
@@ -856,6 +859,7 @@ class Client {
     try {
       const message = JSON.parse(text)
       for (const one of Array.isArray(message) ? message : [message]) {
+        this.#guarded(() => this.#tap?.(one))
         if (one.method) this.#notified(one.method, one.params ?? {})
         else this.#answered(one)
       }
@@ -1321,6 +1325,7 @@ class Reading {
  * @property {string} [url] of the WebSocket; `ws` beside this module unless given
  * @property {Token} [token] sent before anything else on every connection; a function is asked each time
  * @property {(error: unknown) => void} [onError] what nobody else hears of: `console.error` unless given
+ * @property {(message: any) => void} [tap] called with each answer and notification, before it takes effect
  * @property {typeof WebSocket} [WebSocket]
  * @property {EventTarget} [page] says `online` and `visibilitychange`; the window unless given
  * @property {() => number} [random] from 0 to 1, for the backoff
@@ -1361,6 +1366,7 @@ export function connect(options = {}) {
     page: options.page ?? globalThis.window,
     token: options.token ?? null,
     onError: options.onError ?? ((error) => console.error(error)),
+    tap: options.tap,
   })
   /** @type {Api} */
   const api = {
