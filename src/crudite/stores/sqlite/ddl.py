@@ -58,10 +58,11 @@ SYSTEM_TABLES = {
   trim_seq INTEGER NOT NULL DEFAULT 0,
   trim_salt INTEGER NOT NULL DEFAULT (random())
 ) STRICT""",
-    # what the tables were made from: the text of `migration.describe`
+    # what cursors are sealed with, the same for every process
     "_secret": """CREATE TABLE "_secret" (
-  value BLOB NOT NULL  -- what cursors are sealed with, the same for every process
+  value BLOB NOT NULL
 ) STRICT""",
+    # what the tables were made from: the text of `migration.describe`
     "_schema": """CREATE TABLE "_schema" (
   id INTEGER PRIMARY KEY CHECK (id = 1),
   description TEXT NOT NULL
@@ -126,18 +127,23 @@ def check(column: str, type: FieldType) -> str:
         case "boolean":
             return f"{column} IN (0, 1)"
         case "date":
-            return f"{column} GLOB '{_DATE}' AND {column} > '0001' AND date({column}) IS {column}"
+            return f"{column} GLOB '{_DATE}' AND {column} > '0001' AND {_is_date(column)}"
         case "time":
             return f"{column} GLOB '{_TIME}' AND {column} < '24'"
         case "datetime":
             day = f"substr({column}, 1, 10)"
             hour = f"substr({column}, 12, 2) < '24'"
             form = f"{column} GLOB '{_DATE}T{_TIME}Z'"
-            return f"{form} AND {column} > '0001' AND {hour} AND date({day}) IS {day}"
+            return f"{form} AND {column} > '0001' AND {hour} AND {_is_date(day)}"
         case "uuid":
             return f"{column} GLOB '{'-'.join('[0-9a-f]' * digits for digits in (8, 4, 4, 4, 12))}'"
         case "json":
-            return f"json_valid({column})"
+            return f"{column} IS NULL OR json_valid({column})"  # SQLite 3.40 holds null for invalid
+
+
+def _is_date(text: str) -> str:
+    # the modifier makes SQLite 3.40 calculate; without it, it gives 2026-02-30 back as it came
+    return f"date({text}, '+0 days') IS {text}"
 
 
 def _column(field: FieldSpec, schema: ResourceSchema, targets: dict[str, ResourceSchema]) -> str:

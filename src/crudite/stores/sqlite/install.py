@@ -10,6 +10,7 @@ from crudite.query.sql import quote
 from crudite.schema import Catalog
 from crudite.stores.sqlite.connections import pragma, rows
 from crudite.stores.sqlite.ddl import APPLICATION_ID, FORMAT, SYSTEM_TABLES
+from crudite.stores.sqlite.log import LAST
 from crudite.stores.sqlite.triggers import create_triggers
 
 
@@ -57,8 +58,7 @@ def end_log(connection: apsw.Connection, why: Literal["schema", "epoch"]) -> Non
 
 
 def _begin_log(connection: apsw.Connection) -> None:
-    head = rows(connection, "SELECT seq FROM sqlite_sequence WHERE name = '_changes'")
-    seq = head[0][0] if head else 0
+    seq = rows(connection, f"SELECT {LAST}")[0][0]
     salt = rows(connection, "SELECT salt FROM _changes WHERE seq = ?", (seq,))
     bound = (secrets.randbits(62), seq, salt[0][0] if salt else secrets.randbits(62))
     connection.execute("INSERT INTO _logs (id, trim_seq, trim_salt) VALUES (?, ?, ?)", bound)

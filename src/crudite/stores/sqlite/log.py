@@ -1,7 +1,7 @@
 """Places in the change log, and reading what lies between two of them."""
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,8 +16,12 @@ from crudite.stores.sqlite.dialect import SqliteDialect
 _dialect = SqliteDialect()
 _TOKEN = struct.Struct(">qqq")
 
-_HEAD = """SELECT l.id, coalesce(s.seq, 0), c.salt, l.trim_seq, l.trim_salt FROM _logs AS l
-LEFT JOIN sqlite_sequence AS s ON s.name = '_changes' LEFT JOIN _changes AS c ON c.seq = s.seq
+# The last row's number, and for an empty log the one that SQLite remembers; not that one first, since a
+# statement that fails with OR FAIL leaves rows that it has not counted there.
+LAST = """coalesce((SELECT max(seq) FROM _changes),
+(SELECT seq FROM sqlite_sequence WHERE name = '_changes'), 0)"""
+_HEAD = f"""SELECT l.id, h.seq, c.salt, l.trim_seq, l.trim_salt FROM _logs AS l
+JOIN (SELECT {LAST} AS seq) AS h LEFT JOIN _changes AS c ON c.seq = h.seq
 WHERE l.ended IS NULL ORDER BY l.number DESC LIMIT 1"""
 _ROW = "SELECT salt FROM _changes WHERE seq = ?"
 _ROWS = "SELECT seq, tbl, pk, before, after FROM _changes WHERE seq > ? AND seq <= ? ORDER BY seq"
@@ -101,9 +105,24 @@ def read_changes(
         found = execute(_ROWS, (since.seq, until.seq)).fetchall()
         if len(found) != expected:  # numbers are never left out: somebody took rows away
             return Reset("gap")
-        return [change for row in found if (change := _change(catalog, row)) is not None]
+        return [change for row in _chained(found) if (change := _change(catalog, row)) is not None]
     except (UnicodeDecodeError, msgspec.MsgspecError):
         return Reset("undecodable")
+
+
+def _chained(found: Sequence[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
+    """The rows, where one that follows another of the same record takes up what that one left.
+
+    SQLite itself breaks the chain when a REPLACE clears, by a foreign key, the very row that is being updated:
+    the images of the update are older than the clearing.
+    """
+    known: dict[tuple[str, Any], str | None] = {}
+    for seq, table, key, before, after in found:
+        place = (table, key)
+        before = known.get(place, before)
+        known[place] = after
+        if before is not None or after is not None:
+            yield seq, table, key, before, after
 
 
 def _change(catalog: Catalog, row: tuple[Any, ...]) -> Change | None:
@@ -154,6 +173,10 @@ def cut(connection: apsw.Connection, until: int, most: int = 2000) -> int:
     if not oldest:
         return 0
     connection.execute("UPDATE _logs SET trim_seq = ?, trim_salt = ? WHERE ended IS NULL", oldest[-1])
+    text = (
+        "UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = '_changes'"  # or a number would come again
+    )
+    connection.execute(text, oldest[-1][:1])
     connection.execute("DELETE FROM _changes WHERE seq <= ?", oldest[-1][:1])
     connection.execute("DELETE FROM _commits WHERE last <= ?", oldest[-1][:1])
     connection.execute("DELETE FROM _notes")

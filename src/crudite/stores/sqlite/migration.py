@@ -205,7 +205,7 @@ class _Table:
 
     def steps(self) -> Iterator[Step]:
         """The steps for the table; first those that stand in the way."""
-        same_table = _body(self._statement) == _body(self._wanted) and self._source == self._schema.table
+        same_table = self._source == self._schema.table and self._is_same()
         present, wanted = install.indexes(self._connection, self._source), create_indexes(self._schema)
         if same_table and present == wanted:
             return
@@ -216,6 +216,14 @@ class _Table:
             yield self._reindex(present, wanted)
         else:
             yield self._rebuild()
+
+    def _is_same(self) -> bool:
+        """Whether the table keeps values as the schema does; its statement has no scale of decimals."""
+        fields = self._schema.fields
+        scales = {name: old.places for name, old in self._old.items()}
+        return _body(self._statement) == _body(self._wanted) and all(
+            field.type.places == scales.get(name) for name, field in fields.items()
+        )
 
     def _reindex(self, present: Mapping[str, str], wanted: Mapping[str, str]) -> Step:
         old = [

@@ -76,7 +76,7 @@ class InlineReader:
     """The event loop's own connection, for plans that are provably cheap.
 
     A plan's text is judged once, by EXPLAIN QUERY PLAN: every step must be a search, or a scan in the order
-    of an index that a limit ends and no filter stretches. What nevertheless works longer than two milliseconds
+    of an index that a limit ends and no filter stretches. What nevertheless works longer than two ms
     (a search with many equal values) is interrupted, and its text is not cheap from then on.
     """
 

@@ -96,13 +96,15 @@ class Performer:
         return stored
 
     def _create(self, write: Write) -> Stored:
-        schema, values, key = write.schema, write.values, write.key
+        schema, values = write.schema, write.values
+        key = values.get(schema.key, write.key)
         if key is None and schema.key_field.type.kind not in ("integer", "bigint"):
             key = uuid7()
-        shape = self._shape(write, key is not None)
+        add_key = key is not None and schema.key not in values
+        shape = self._shape(write, add_key)
         version, moment = self._clock.tick()
         bound = self._bind(values, shape)
-        bound += (version, moment, moment) if key is None else (version, moment, moment, _stored(schema, key))
+        bound += (version, moment, moment, _stored(schema, key)) if add_key else (version, moment, moment)
         # to its end, where SQLite checks the foreign keys: a RETURNING row comes before that
         found = self._execute(shape.text + shape.returning, bound).fetchall()
         stored = _outcome(schema, found[0]) if found or key is None else Stored(key, version)
@@ -169,16 +171,16 @@ class Performer:
             bound += statement.parameters
         return text
 
-    def _shape(self, write: Write, keyed: bool) -> _Shape:
+    def _shape(self, write: Write, add_key: bool) -> _Shape:
         names = tuple(write.values)
-        memo = (write.action, write.schema, names, keyed, write.returning)
+        memo = (write.action, write.schema, names, add_key, write.returning)
         shape = self._shapes.get(memo)
         if shape is None:
             if (
                 len(self._shapes) > 2000
             ):  # selections are made once by those who ask often; this is for the others
                 self._shapes.clear()
-            shape = self._shapes[memo] = _compile(write, names, keyed)
+            shape = self._shapes[memo] = _compile(write, names, add_key)
         return shape
 
     def _check_needs(self, index: int, write: Write) -> None:
@@ -245,20 +247,20 @@ class Performer:
         return {row[3]: f"SELECT 1 FROM {quote(row[2])} WHERE {quote(row[4])} = ?" for row in rows}
 
 
-def _compile(write: Write, names: tuple[str, ...], keyed: bool) -> _Shape:
+def _compile(write: Write, names: tuple[str, ...], add_key: bool) -> _Shape:
     schema, table = write.schema, quote(write.schema.table)
     json = "NULL"
     is_imaged = write.returning is not None and schema.logged and _shows_image(write.returning)
     if write.returning is not None and not is_imaged and is_plain(write.returning):
         json = record_json(schema, write.returning.mask.always, table, _dialect)
     returning = f' RETURNING {table}.{quote(schema.key)}, {table}."version", {json}'
-    if write.action == "create" and keyed and json == "NULL":
+    if write.action == "create" and (add_key or schema.key in names) and json == "NULL":
         returning = ""
     fields = [schema.fields[name] for name in names]
     converted = tuple((i, f.type) for i, f in enumerate(fields) if f.type.kind in _CONVERTED)
     loud = any(not field.quiet for field in fields)
     if write.action == "create":
-        columns = [*names, "version", "created_at", "updated_at", *([schema.key] if keyed else [])]
+        columns = [*names, "version", "created_at", "updated_at", *([schema.key] if add_key else [])]
         marks = ", ".join(f"?{n}" for n in range(1, len(columns) + 1))
         text = f"INSERT INTO {table} ({', '.join(map(quote, columns))}) VALUES ({marks})"
     else:
@@ -294,7 +296,7 @@ def _shows_image(selection: Selection) -> bool:
     return is_plain(selection) and selection.mask.always == image
 
 
-def _stored(schema: ResourceSchema, key: Key) -> Any:
+def _stored(schema: ResourceSchema, key: Key | None) -> Any:
     return _dialect.store(schema.key_field.type, key)
 
 

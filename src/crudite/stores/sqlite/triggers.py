@@ -36,6 +36,7 @@ def create_triggers(schema: ResourceSchema) -> dict[str, str]:
         "update": _update(schema),
         "bump": _bump(schema),
         "move": _move(schema),
+        "forget": _before_delete(schema),
         "delete": _delete(schema),
     }
     return {_name(schema, event): text for event, text in texts.items() if text}
@@ -125,10 +126,14 @@ def _note(schema: ResourceSchema, row: str, name: str = "") -> str:
     return f"(SELECT before FROM _notes WHERE tbl = {tbl} AND pk = {row}.{quote(schema.key)})"
 
 
-def _forget(schema: ResourceSchema, *rows: str) -> str:
+def _forget(schema: ResourceSchema, row: str) -> str:
     # No alias for _notes: SQLite 3.40 refuses one in a DELETE of a trigger, and with it the whole schema.
-    keys = " OR ".join(f"pk = {row}.{quote(schema.key)}" for row in rows)
-    return f"DELETE FROM _notes WHERE tbl = {literal(schema.table)} AND ({keys} OR {_gone(schema)})"
+    handled = f"pk = {row}.{quote(schema.key)} OR {_gone(schema)}"
+    return f"DELETE FROM _notes WHERE tbl = {literal(schema.table)} AND ({handled})"
+
+
+def _forget_old(schema: ResourceSchema) -> str:
+    return f"DELETE FROM _notes WHERE tbl = {literal(schema.table)} AND pk = OLD.{quote(schema.key)}"
 
 
 def _insert(schema: ResourceSchema) -> str:
@@ -183,17 +188,19 @@ def _differs(fields: Sequence[FieldSpec]) -> str:
 def _move(schema: ResourceSchema) -> str:
     when = f"OLD.{quote(schema.key)} IS NOT NEW.{quote(schema.key)}"
     body = [
-        _log(schema, "OLD", _image(schema, "OLD"), "NULL"),
+        _forget_old(schema),
         _log_gone(schema),
+        _log(schema, "OLD", _image(schema, "OLD"), "NULL"),
         _log(schema, "NEW", _note(schema, "NEW"), _image(schema, "NEW")),
-        _forget(schema, "NEW", "OLD"),
+        _forget(schema, "NEW"),
     ]
     return _trigger(schema, "move:AFTER UPDATE", when, body)
 
 
+def _before_delete(schema: ResourceSchema) -> str:
+    # before: foreign keys act between the two, and their updates would find the row gone and its note there
+    return _trigger(schema, "forget:BEFORE DELETE", "", [_forget_old(schema)])
+
+
 def _delete(schema: ResourceSchema) -> str:
-    body = [
-        _log(schema, "OLD", _image(schema, "OLD"), "NULL"),
-        f"DELETE FROM _notes WHERE tbl = {literal(schema.table)} AND pk = OLD.{quote(schema.key)}",
-    ]
-    return _trigger(schema, "delete:AFTER DELETE", "", body)
+    return _trigger(schema, "delete:AFTER DELETE", "", [_log(schema, "OLD", _image(schema, "OLD"), "NULL")])

@@ -25,6 +25,7 @@ from crudite.changes import Commit, Refused, Unit, Write
 from crudite.errors import StoreError, StoreLocked
 from crudite.stores.sqlite.connections import Execute, identity, pragma
 from crudite.stores.sqlite.errors import store_error
+from crudite.stores.sqlite.log import LAST
 from crudite.stores.sqlite.statements import Clock, Performer, is_plain
 
 T = TypeVar("T")
@@ -33,7 +34,7 @@ Outcome: TypeAlias = Any
 _MOST_WAITING = 20_000
 _MOST_TOGETHER = 512
 _NOTE_COMMITS = "INSERT INTO _commits (last, first, actor, request, at) VALUES (?, ?, ?, ?, ?)"
-_HEAD = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = '_changes'"
+_HEAD = f"SELECT {LAST}"
 
 
 class _Job(NamedTuple):

@@ -1,0 +1,25 @@
+"""The contract of a store, as tests: an adapter that passes them keeps the port's promises.
+
+An outside adapter proves itself in six lines:
+
+    from crudite.testing.contracts import StoreContract
+    from mystore import MyStore
+
+    class TestMyStore(StoreContract):
+        def make_store(self, place):
+            return MyStore(place / "data")
+
+`make_store` returns a store that is not open; two made for one place (a directory that the test owns) are the
+same database. A test's name is the promise.
+"""
+
+from crudite.testing.store_log import LogContract
+from crudite.testing.store_records import RecordContract
+from crudite.testing.store_schema import SchemaContract
+
+
+class StoreContract(RecordContract, LogContract, SchemaContract):
+    """All promises of the store port. Needs pytest, anyio's pytest plugin and hypothesis."""
+
+
+__all__ = ["StoreContract"]
