@@ -1,0 +1,107 @@
+"""Following the change log: whole transactions, each batch with a snapshot that is held for reading at it."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+
+from crudite.changes import Change, Position, Reset
+from crudite.errors import StoreError
+from crudite.query.plan import Plan
+from crudite.schema import Catalog
+from crudite.stores.base import Page
+from crudite.stores.postgresql.connections import FOLLOW, Address, Connection, connect
+from crudite.stores.postgresql.errors import DRIVER, translated
+from crudite.stores.postgresql.install import stay_home
+from crudite.stores.postgresql.log import PostgresqlPosition, check, read_changes, read_head
+from crudite.stores.postgresql.reads import read_pages
+
+MOST_CHANGES = 100_000
+SNAPSHOT = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+
+
+class PostgresqlBatch:
+    """What was committed since the last batch, and the snapshot just after it.
+
+    The snapshot is let go when the next batch is asked for, or when nobody has read in it for 5 seconds.
+    """
+
+    def __init__(
+        self,
+        position: PostgresqlPosition,
+        changes: Sequence[Change],
+        reset: Reset | None,
+        follower: "Follower",
+    ) -> None:
+        self.position: Position = position
+        self.changes = changes
+        self.reset = reset
+        self._follower = follower
+
+    async def fetch(self, plans: Sequence[Plan]) -> tuple[Page, ...]:
+        """Reads exactly at the batch's position. Raises StoreError when its snapshot has been let go."""
+        return await self._follower.fetch(self, plans)
+
+
+class Follower:
+    """One follower's connection, the snapshot on it, and the batches that are made from it."""
+
+    def __init__(self, address: Address, catalog: Callable[[], Catalog]) -> None:
+        self._address = address
+        self._catalog = catalog
+        self._connection: Connection = None
+        self._busy = asyncio.Lock()
+        self._holder: PostgresqlBatch | None = None
+
+    async def has_moved(self, since: PostgresqlPosition) -> bool:
+        """Whether the head of the log is another place by now."""
+        async with self._busy:
+            connection = await self._connected()
+            with translated(self._address.shown):
+                return (await read_head(connection)).position != since
+
+    async def next(self, since: PostgresqlPosition) -> PostgresqlBatch:
+        """What leads from a position to the head, which may be the same place."""
+        async with self._busy:
+            connection = await self._connected()
+            with translated(self._address.shown):
+                await connection.execute(SNAPSHOT)
+                head = await read_head(connection)
+                found: Sequence[Change] | Reset | None = await check(connection, since, head)
+                if found is None:
+                    catalog = self._catalog()
+                    found = await read_changes(connection, catalog, since, head.position, MOST_CHANGES)
+            reset = found if isinstance(found, Reset) else None
+            changes = () if isinstance(found, Reset) else found
+            self._holder = PostgresqlBatch(head.position, changes, reset, self)
+            return self._holder
+
+    async def fetch(self, batch: PostgresqlBatch, plans: Sequence[Plan]) -> tuple[Page, ...]:
+        """Pages in the snapshot of a batch, which must still hold it."""
+        async with self._busy:
+            if self._holder is not batch or self._connection.is_closed():
+                raise StoreError(f"{self._address.shown}: the batch's snapshot has been let go")
+            with translated(self._address.shown):
+                return await read_pages(self._connection, plans)
+
+    async def release(self) -> None:
+        """Lets the last batch's snapshot go."""
+        async with self._busy:
+            self._holder = None
+            with suppress(*DRIVER):  # whoever ended the connection has ended the snapshot too
+                await self._connection.execute("ROLLBACK")
+
+    async def close(self) -> None:
+        """Lets go of the server."""
+        async with self._busy:
+            self._holder = None
+            if self._connection is not None:
+                with suppress(*DRIVER):
+                    await self._connection.close()
+
+    async def _connected(self) -> Connection:
+        """The connection, made anew when it was lost."""
+        if self._connection is None or self._connection.is_closed():
+            self._connection = await connect(self._address, FOLLOW)
+            with translated(self._address.shown):
+                await stay_home(self._connection)
+        return self._connection

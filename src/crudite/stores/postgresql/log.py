@@ -1,0 +1,189 @@
+"""Places in the change log, and reading what lies between two of them.
+
+Theory of operation. A sequence number says nothing about the order of commits: a transaction may take number
+7, and commit after number 9 has been read. What does is PostgreSQL's snapshot: which transactions were over
+when it was taken. A position is a snapshot, reduced to what matters for the log: the last transaction (by its
+id) that has rows in it, and those before it that were still running. What lies between two positions is what
+the one sees and the other does not ("two snapshots and a difference", as in PgQ), in the order of sequence
+numbers: whoever changes a row after another one waits for his commit, has the higher number and comes later.
+
+The reduction makes positions comparable: two snapshots between which nothing was logged give the same one.
+"""
+
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from crudite.changes import Change, ChangeKind, Mark, Reset
+from crudite.schema import Catalog, FieldType
+from crudite.stores.postgresql.connections import Connection
+from crudite.types import Key
+
+_TOKEN = struct.Struct(">qQqq")
+_TRANSACTION = struct.Struct(">Q")
+
+_HEAD = """SELECT l.id, l.trim_tx::text, l.trim_seq, l.trim_salt, c.tx::text, c.seq, c.salt,
+pg_current_snapshot()::text FROM "_logs" AS l LEFT JOIN
+(SELECT tx, seq, salt FROM "_changes" ORDER BY tx DESC, seq DESC LIMIT 1) AS c ON TRUE
+WHERE l.ended IS NULL"""
+_SALT = 'SELECT salt FROM "_changes" WHERE tx = $1::text::xid8 AND seq = $2'
+_ENDED = 'SELECT ended FROM "_logs" WHERE id = $1 AND ended IS NOT NULL'
+# the two halves overlap nowhere: what was running then has an id below the last one
+_ROWS = """SELECT * FROM (
+SELECT seq, tx, tbl, pk, before, after FROM "_changes" WHERE tx > $1::text::xid8
+UNION ALL
+SELECT seq, tx, tbl, pk, before, after FROM "_changes" WHERE tx = ANY($2::text[]::xid8[])
+) AS c WHERE tx <= $3::text::xid8 AND tx <> ALL($4::text[]::xid8[]) ORDER BY seq LIMIT $5"""
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresqlPosition:
+    """A place in the log: its id, the last transaction in it that is covered, the number and the salt of that
+    one's last row, and the earlier transactions that are not covered, because they were running.
+
+    The salt is random for each row. Ids and numbers that come again, after a crash without synchronous
+    commits or an older copy was put back, are recognised by it.
+    """
+
+    log: int
+    tx: int
+    seq: int
+    salt: int
+    running: tuple[int, ...] = ()
+
+    @property
+    def token(self) -> bytes:
+        """The position as bytes: 32, and 8 for each running transaction."""
+        place = _TOKEN.pack(self.log, self.tx, self.seq, self.salt)
+        return place + b"".join(map(_TRANSACTION.pack, self.running))
+
+    def covers(self, mark: Mark) -> bool:
+        """Whether the commit with that mark is at or before this position."""
+        tx = int(mark)
+        return tx <= self.tx and tx not in self.running
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """Where the log ends, and where it was last cut."""
+
+    position: PostgresqlPosition
+    trimmed: PostgresqlPosition
+
+
+async def read_head(connection: Connection) -> Head:
+    """The head of the log in the current snapshot; for an empty log, where it was cut."""
+    row = await connection.fetchrow(_HEAD)
+    log, trim_tx, trim_seq, trim_salt, tx, seq, salt, snapshot = row
+    trimmed = PostgresqlPosition(log, int(trim_tx), trim_seq, trim_salt)
+    last = trimmed if tx is None else PostgresqlPosition(log, int(tx), seq, salt)
+    running = tuple(sorted(one for one in _running(snapshot) if one <= last.tx))
+    return Head(PostgresqlPosition(log, last.tx, last.seq, last.salt, running), trimmed)
+
+
+def _running(snapshot: str) -> list[int]:
+    listed = snapshot.split(":")[2]  # xmin:xmax:xip,xip,…
+    return [int(one) for one in listed.split(",")] if listed else []
+
+
+def parse_token(token: bytes) -> PostgresqlPosition | None:
+    """The position in a token, None when there is none."""
+    extra = len(token) - _TOKEN.size
+    if extra < 0 or extra % _TRANSACTION.size:
+        return None
+    running = tuple(one for (one,) in _TRANSACTION.iter_unpack(token[_TOKEN.size :]))
+    log, tx, seq, salt = _TOKEN.unpack(token[: _TOKEN.size])
+    return PostgresqlPosition(log, tx, seq, salt, running)
+
+
+async def check(connection: Connection, position: PostgresqlPosition, head: Head) -> Reset | None:
+    """Why the log does not lead on from a position; None when it does."""
+    now, trimmed = head.position, head.trimmed
+    if position.log != now.log:
+        ended = await connection.fetchval(_ENDED, position.log)
+        return Reset("schema" if ended == "schema" else "epoch")
+    if position in (now, trimmed):
+        return None
+    if position.tx > now.tx:
+        return Reset("epoch")
+    if any(one <= trimmed.tx for one in position.running):
+        return Reset("gap")  # it has ended since, and what it wrote may be cut off
+    if _place(position) == _place(trimmed):
+        return None
+    salt = await connection.fetchval(_SALT, str(position.tx), position.seq)
+    if salt is not None:
+        return None if salt == position.salt else Reset("epoch")
+    return Reset("gap") if _place(position) <= _place(trimmed) else Reset("epoch")
+
+
+def _place(position: PostgresqlPosition) -> tuple[int, int, int]:
+    return position.tx, position.seq, position.salt
+
+
+async def read_changes(
+    connection: Connection,
+    catalog: Catalog,
+    since: PostgresqlPosition,
+    until: PostgresqlPosition,
+    limit: int,
+) -> Sequence[Change] | Reset:
+    """The changes between two positions of one log, both checked before; `too_many` when there are more."""
+    if since == until:
+        return ()
+    bound = str(since.tx), _texts(since.running), str(until.tx), _texts(until.running), limit + 1
+    found = await connection.fetch(_ROWS, *bound)
+    if len(found) > limit:
+        return Reset("too_many")
+    return [change for row in found if (change := _change(catalog, row)) is not None]
+
+
+def _texts(running: Sequence[int]) -> list[str]:
+    return [str(one) for one in running]
+
+
+def _change(catalog: Catalog, row: Any) -> Change | None:
+    _, tx, table, key, before, after = row
+    schema = catalog.by_table.get(table)
+    if schema is None:  # its resource has been removed from the application
+        return None
+    kind: ChangeKind = "created" if before is None else "deleted" if after is None else "updated"
+    return Change(schema, load_key(schema.key_field.type, key), kind, before, after, str(tx))
+
+
+def load_key(type: FieldType, text: str) -> Key:
+    """The plain key from how the log has it."""
+    return int(text) if type.kind == "integer" else text
+
+
+_OLDEST_KEPT = """SELECT tx::text, seq FROM "_changes" WHERE ts >= now() - make_interval(secs => $1)
+ORDER BY tx, seq LIMIT 1"""
+_LARGE = """SELECT tx::text, seq FROM (SELECT tx, seq, sum(64 + octet_length(coalesce(before, ''))
++ octet_length(coalesce(after, ''))) OVER (ORDER BY tx DESC, seq DESC) AS size FROM "_changes") AS c
+WHERE size > $1 ORDER BY tx DESC, seq DESC LIMIT 1"""
+_LAST = """SELECT tx::text AS tx, seq, salt FROM "_changes"
+WHERE tx < pg_snapshot_xmin(pg_current_snapshot())
+AND (NOT $1 OR (tx, seq) < ($2::text::xid8, $3) OR (tx, seq) <= ($4::text::xid8, $5))
+ORDER BY tx DESC, seq DESC LIMIT 1"""
+
+
+async def trim(connection: Connection, older_than: float, larger_than: int) -> int:
+    """Removes rows from the start of the log, marks the last one, and returns how many went.
+
+    The caller holds a transaction. Nothing goes that came after a transaction which is still running: the
+    start is in the order of transactions, and that one's rows belong before it.
+    """
+    await connection.execute('SELECT FROM "_logs" WHERE ended IS NULL FOR UPDATE')
+    kept = await connection.fetchrow(_OLDEST_KEPT, older_than)
+    large = await connection.fetchrow(_LARGE, larger_than)
+    bound = (*(kept or ("0", 0)), *(large or ("0", 0)))
+    last = await connection.fetchrow(_LAST, kept is not None, *bound)
+    if last is None:
+        return 0
+    place = last["tx"], last["seq"], last["salt"]
+    mark = 'UPDATE "_logs" SET trim_tx = $1::text::xid8, trim_seq = $2, trim_salt = $3 WHERE ended IS NULL'
+    await connection.execute(mark, *place)
+    gone = 'DELETE FROM "_changes" WHERE (tx, seq) <= ($1::text::xid8, $2)'
+    status: str = await connection.execute(gone, *place[:2])
+    await connection.execute('DELETE FROM "_commits" WHERE tx < $1::text::xid8', place[0])
+    return int(status.rpartition(" ")[2])

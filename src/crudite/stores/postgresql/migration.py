@@ -1,0 +1,160 @@
+"""The steps from the database's schema to a catalog's, and taking them.
+
+PostgreSQL changes its schema inside transactions. A table that differs from what was made last time loses its
+checks, defaults and outdated indexes, gets its columns renamed, removed, converted and added, and then has
+everything given back: one way for every change. References come last, when every table is there. What a step
+would lose is counted in the data.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import asyncpg
+import msgspec
+
+from crudite.errors import StoreOutdated
+from crudite.query.sql import quote
+from crudite.schema import Catalog, ResourceSchema
+from crudite.stores.base import Step
+from crudite.stores.postgresql import install
+from crudite.stores.postgresql.alteration import Alteration, OldField, OldTable
+from crudite.stores.postgresql.connections import Connection
+from crudite.stores.postgresql.ddl import FORMAT, create_indexes, create_references, create_table, too_long
+
+_SAVED = 'SELECT description FROM "_schema"'
+_SAVE = """INSERT INTO "_schema" (id, format, description) VALUES (1, $1, $2)
+ON CONFLICT (id) DO UPDATE SET format = excluded.format, description = excluded.description"""
+
+
+def describe(catalog: Catalog) -> str:
+    """What the tables are made from, as JSON to be kept in the database."""
+    tables = {schema.table: _describe(schema, catalog) for schema in catalog.values()}
+    return msgspec.json.encode(tables).decode()
+
+
+def _describe(schema: ResourceSchema, catalog: Catalog) -> OldTable:
+    fields = {
+        f.name: OldField(
+            f.type.kind, f.type.places, list(f.type.choices) if f.type.choices is not None else None
+        )
+        for f in schema.fields.values()
+    }
+    references = create_references(schema, dict(catalog))
+    return OldTable(schema.name, fields, create_table(schema), create_indexes(schema), references)
+
+
+async def plan(connection: Connection, catalog: Catalog) -> list[Step]:
+    """The steps from what is there to the catalog; none when they agree. Only reads."""
+    present = await install.tables(connection)
+    saved = await connection.fetchval(_SAVED) if "_schema" in present else None
+    old = msgspec.json.decode(saved, type=dict[str, OldTable]) if saved else {}
+    old = {table: was for table, was in old.items() if table in present}
+    names = [name for schema in catalog.values() for name in too_long(schema)]
+    if names:
+        return [Step(f"{name}: PostgreSQL takes names of at most 63 bytes", ()) for name in names]
+    sources = {schema.table: _source(schema, old, catalog) for schema in catalog.values()}
+    steps = await _let_go(connection, catalog, old, sources)
+    for table, was in old.items():
+        if table not in sources.values():
+            steps.append(await _drop(connection, table, was))
+    for schema in catalog.values():
+        source = sources[schema.table]
+        if source is not None:
+            steps += await Alteration(connection, schema, source, old[source]).steps()
+        elif schema.table in present and schema.table not in old:
+            steps.append(Step(f"{schema.table}: a table of this name is there that Crudite did not make", ()))
+        else:
+            sql = (create_table(schema), *create_indexes(schema).values())
+            steps.append(Step(f"{schema.table}: make the table", sql))
+    return steps + _hold(catalog, old, sources)
+
+
+def _source(schema: ResourceSchema, old: Mapping[str, OldTable], catalog: Catalog) -> str | None:
+    """The table that becomes the schema's: of the same name, or of the resource that was renamed."""
+    if schema.table in old:
+        return schema.table
+    for table, was in old.items():
+        if table not in catalog.by_table and was.resource in (schema.name, schema.renamed_from):
+            return table
+    return None
+
+
+async def _drop(connection: Connection, table: str, was: OldTable) -> Step:
+    count = await connection.fetchval(f"SELECT count(*) FROM {quote(table)}")
+    loses = f"{count} records of {was.resource}" if count else ""
+    return Step(f"{table}: remove the table", (f"DROP TABLE {quote(table)}",), loses)
+
+
+async def _let_go(
+    connection: Connection,
+    catalog: Catalog,
+    old: Mapping[str, OldTable],
+    sources: Mapping[str, str | None],
+) -> list[Step]:
+    """The step that takes references away that the catalog has otherwise or not at all."""
+    wanted = {source: create_references(catalog.by_table[table], dict(catalog))
+              for table, source in sources.items() if source is not None}  # fmt: skip
+    sql = []
+    for table, was in old.items():
+        outdated = [name for name, text in was.references.items() if wanted.get(table, {}).get(name) != text]
+        there = await install.constraints(connection, table) if outdated else set()
+        sql += [
+            f"ALTER TABLE {quote(table)} DROP CONSTRAINT {quote(name)}" for name in outdated if name in there
+        ]
+    return [Step(f"let {len(sql)} references go", tuple(sql))] if sql else []
+
+
+def _hold(catalog: Catalog, old: Mapping[str, OldTable], sources: Mapping[str, str | None]) -> list[Step]:
+    """The step that makes the references which are new or were let go."""
+    sql: list[str] = []
+    for schema in catalog.values():
+        source = sources[schema.table]
+        present = old[source].references if source is not None else {}
+        references = create_references(schema, dict(catalog))
+        sql += [text for name, text in references.items() if present.get(name) != text]
+    return [Step(f"hold {len(sql)} references", tuple(sql))] if sql else []
+
+
+async def migrate(connection: Connection, catalog: Catalog, *, lose: bool, schema: str | None) -> list[Step]:
+    """Takes the steps in one transaction and returns them; the connection must be in none.
+
+    Raises StoreOutdated, having changed nothing, when a step would lose something without `lose`, or cannot
+    be taken at all. Several processes that do so at once wait for each other.
+    """
+    async with connection.transaction():
+        await connection.execute("SELECT pg_advisory_xact_lock(hashtext('crudite migration'))")
+        if schema is not None:
+            await connection.execute(f"CREATE SCHEMA IF NOT EXISTS {quote(schema)}")
+        await install.create_system_tables(connection)
+        steps = await plan(connection, catalog)
+        refuse([step for step in steps if not step.sql or (step.loses and not lose)])
+        saved = await connection.fetchval(_SAVED)
+        if steps or saved != describe(catalog) or not await install.triggers_agree(connection, catalog):
+            await _take(connection, catalog, steps)
+        return steps
+
+
+def refuse(steps: Sequence[Step]) -> None:
+    """Raises StoreOutdated that lists the steps, when there are any."""
+    if steps:
+        lines = [f"- {step.description}" + (f" (loses {step.loses})" if step.loses else "") for step in steps]
+        raise StoreOutdated("The database is older than what the application declares:\n" + "\n".join(lines))
+
+
+async def _take(connection: Connection, catalog: Catalog, steps: Sequence[Step]) -> None:
+    """Takes the steps, renews the triggers, remembers the catalog; inside a transaction."""
+    # writers take a table first and the log then; whoever waits here holds nothing yet
+    await connection.execute('LOCK TABLE "_changes" IN SHARE ROW EXCLUSIVE MODE')
+    before = await install.installed_triggers(connection)
+    await install.drop_triggers(connection)
+    try:
+        for step in steps:
+            for text in step.sql:
+                await connection.execute(text)
+    except asyncpg.ForeignKeyViolationError as error:
+        raise StoreOutdated(f"references would point at nothing: {error}") from error
+    await install.install_triggers(connection, catalog)
+    after = await install.installed_triggers(connection)
+    altered = any(not text.startswith("CREATE") for step in steps for text in step.sql)
+    if (altered and before) or any(after.get(name) != was for name, was in before.items()):
+        await install.end_log(connection, "schema")  # the images, or what no log tells of, have changed
+    await connection.execute(_SAVE, FORMAT, describe(catalog))

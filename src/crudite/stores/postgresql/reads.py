@@ -1,0 +1,56 @@
+"""Reading pages and single records on a connection."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from crudite.query.plan import Plan, Selection
+from crudite.query.sql import Statement, count, lookup, select
+from crudite.stores.base import Page, Row
+from crudite.stores.postgresql.connections import Connection
+from crudite.stores.postgresql.dialect import PostgresqlDialect
+from crudite.types import Key, Plain
+
+_dialect = PostgresqlDialect()
+
+
+async def fetch(connection: Connection, statement: Statement) -> list[Any]:
+    """The rows of a statement."""
+    rows: list[Any] = await connection.fetch(statement.text, *statement.parameters)
+    return rows
+
+
+async def read_row(connection: Connection, selection: Selection, key: Key) -> Row | None:
+    """The record of a selection that has a key."""
+    statement = lookup(selection, _dialect)
+    bound = _dialect.store(selection.schema.key_field.type, key)
+    row = await connection.fetchrow(statement.text, *statement.parameters, bound)
+    return Row(row[0], row[1]) if row is not None else None
+
+
+async def read_page(connection: Connection, plan: Plan) -> Page:
+    """One page of a plan; the caller holds a snapshot when the plan asks for the total."""
+    rows = await fetch(connection, select(plan, _dialect))
+    total = None
+    if plan.total:
+        total = (await fetch(connection, count(plan.selection, _dialect)))[0][0]
+    more = plan.keys is None and plan.limit is not None and len(rows) > plan.limit
+    if more:
+        rows.pop()
+    if plan.backwards:
+        rows.reverse()
+    if not rows:
+        return Page((), (), (), None, None, more, total)
+    load, kind = _dialect.load, plan.selection.schema.key_field.type
+    keys = [load(kind, row[0]) for row in rows]
+    first, last = _sort_values(plan, rows[0]), _sort_values(plan, rows[-1])
+    return Page(keys, [row[1] for row in rows], [row[2] for row in rows], first, last, more, total)
+
+
+async def read_pages(connection: Connection, plans: Sequence[Plan]) -> tuple[Page, ...]:
+    """The pages of several plans, one after the other."""
+    return tuple([await read_page(connection, plan) for plan in plans])
+
+
+def _sort_values(plan: Plan, row: Any) -> tuple[Plain, ...]:
+    load = _dialect.load
+    return tuple([load(key.path.kept, row[3 + n]) for n, key in enumerate(plan.sort)])
