@@ -295,7 +295,11 @@ class App:
             if name in self.handlers:
                 raise DeclarationError([f"Two handlers are called {name!r}."])
             self.handlers[name] = Handler.of(name, kind, function, list(self._provide))
-            self._check_routes()
+            try:
+                self._check_routes()
+            except DeclarationError:
+                del self.handlers[name]
+                raise
             return function
 
         return register

@@ -69,14 +69,25 @@ class Pipeline:
     async def _problem(self, error: Exception, request: Request) -> Problem:
         for kind, handler in self._error_handlers:
             if isinstance(error, kind):
-                made = await call(handler, request, error)
-                if isinstance(made, Problem):
-                    return made
-                raise TypeError(f"an error handler returns a Problem, got {made!r}") from error
+                return await _handled(handler, request, error)
         if isinstance(error, StoreError):
             _log.warning("%r: %s", request, error)
             return Unavailable("The database cannot do that now.", headers={"retry-after": "2"})
         _log.exception("%r failed", request, exc_info=error)
+        return Unexpected("Something went wrong here; the server's log has the details.")
+
+
+async def _handled(handler: Callable[..., Any], request: Request, error: Exception) -> Problem:
+    """The problem that an error handler makes, or raises. Whatever else comes of it is a fault of ours."""
+    try:
+        made = await call(handler, request, error)
+        if isinstance(made, Problem):
+            return made
+        raise TypeError(f"an error handler returns a Problem, got {made!r}") from error
+    except Problem as problem:
+        return problem
+    except Exception as worse:
+        _log.exception("the error handler of %r failed", request, exc_info=worse)
         return Unexpected("Something went wrong here; the server's log has the details.")
 
 

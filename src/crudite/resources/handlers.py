@@ -92,6 +92,11 @@ async def perform_handler(handler: Handler, request: Request, actions: Actions, 
     request.args = arguments
     injected = {name: provided[kind] for name, kind in handler.injected.items()}
     result = await call(handler.function, request, **arguments, **injected)
+    if request.batched:
+        raise TypeError(
+            f"the handler {handler.name!r} has put writes into request.batch, which nothing commits; "
+            "use `async with request.records.batch()`"
+        )
     if isinstance(result, Query | Count):
         return await _of_query(result, request, actions)
     if request.is_live:

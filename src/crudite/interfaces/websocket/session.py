@@ -257,7 +257,7 @@ class Session:
             actor = await self._host.identify(self._credentials)
             if token is not None and not actor.is_known:
                 raise Unauthorized("The token is not valid.")
-        except Problem:
+        except BaseException:
             self._credentials = before
             raise
         shown = {"id": actor.id, "roles": sorted(actor.roles)} if actor.is_known else None

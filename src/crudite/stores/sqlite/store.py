@@ -55,9 +55,9 @@ class SqliteStore:
     ) -> None:
         self.path, asked = _parse(str(where))
         self._temporary: TemporaryDirectory[str] | None = None
-        if self.path == ":memory:":
-            self._temporary = TemporaryDirectory(prefix="crudite-")
-            self.path, asked = f"{self._temporary.name}/memory.db", "OFF"
+        self._is_in_memory = self.path == ":memory:"
+        if self._is_in_memory:
+            asked = "OFF"
         self._synchronous: Synchronous = synchronous or asked
         self._threads = threads
         self._catalog = Catalog({})
@@ -70,6 +70,9 @@ class SqliteStore:
         """Connects, and brings the schema to the catalog's: by all the steps that it takes, or by none."""
         if self._watch is not None:
             raise StoreError(f"{self.path}: the store is open already")
+        if self._is_in_memory:
+            self._temporary = TemporaryDirectory(prefix="crudite-")
+            self.path = f"{self._temporary.name}/memory.db"
         self._catalog = catalog
         self._session = await self._connect(migrate=migrate)
         self._watch = asyncio.create_task(self._keep_watch(), name="crudite-watch")
@@ -140,9 +143,10 @@ class SqliteStore:
                     if follower is not None:
                         await follower.close()
                     session, follower = self._session, self._session.follower()
-                if follower is not None and session is self._session:
+                if follower is not None and session is not None and session is self._session:
                     batch = await follower.next(position)
-                    if batch.changes or batch.reset is not None or wanted:
+                    is_news = batch.changes or batch.reset is not None or wanted
+                    if is_news and not session.is_replaced():  # else it is about a file that is left behind
                         position = _own(batch.position)
                         yield batch
                     follower.release()
