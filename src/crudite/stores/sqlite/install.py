@@ -1,13 +1,14 @@
 """What the file must hold for the store to work: its own tables, a living log, and our triggers."""
 
 import secrets
+from collections.abc import Iterable
 from typing import Literal
 
 import apsw
 
 from crudite.errors import StoreCorrupt, StoreTooNew
 from crudite.query.sql import quote
-from crudite.schema import Catalog
+from crudite.schema import Catalog, ResourceSchema
 from crudite.stores.sqlite.connections import pragma, rows
 from crudite.stores.sqlite.ddl import APPLICATION_ID, FORMAT, SYSTEM_TABLES
 from crudite.stores.sqlite.log import LAST
@@ -66,13 +67,13 @@ def _begin_log(connection: apsw.Connection) -> None:
 
 def triggers_agree(connection: apsw.Connection, catalog: Catalog) -> bool:
     """Whether the catalog's triggers are installed, word for word, and no others of ours."""
-    return installed_triggers(connection) == _wanted(catalog)
+    return installed_triggers(connection) == wanted_triggers(catalog.values())
 
 
 def install_triggers(connection: apsw.Connection, catalog: Catalog) -> None:
     """Puts the catalog's triggers in place of what is there. Inside a transaction."""
     drop_triggers(connection)
-    for text in _wanted(catalog).values():
+    for text in wanted_triggers(catalog.values()).values():
         connection.execute(text)
 
 
@@ -82,8 +83,9 @@ def drop_triggers(connection: apsw.Connection) -> None:
         connection.execute(f"DROP TRIGGER {quote(name)}")
 
 
-def _wanted(catalog: Catalog) -> dict[str, str]:
-    return {name: text for schema in catalog.values() for name, text in create_triggers(schema).items()}
+def wanted_triggers(schemas: Iterable[ResourceSchema]) -> dict[str, str]:
+    """The statements that make the triggers of resources, by trigger name."""
+    return {name: text for schema in schemas for name, text in create_triggers(schema).items()}
 
 
 def installed_triggers(connection: apsw.Connection) -> dict[str, str]:

@@ -113,8 +113,8 @@ def read_changes(
 def _chained(found: Sequence[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
     """The rows, where one that follows another of the same record takes up what that one left.
 
-    SQLite itself breaks the chain when a REPLACE clears, by a foreign key, the very row that is being updated:
-    the images of the update are older than the clearing.
+    SQLite itself breaks the chain when a REPLACE clears, by a foreign key, the very row that is being
+    updated: the images of the update are older than the clearing.
     """
     known: dict[tuple[str, Any], str | None] = {}
     for seq, table, key, before, after in found:

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+import apsw
+
 from crudite.schema import Catalog
 from crudite.stores.base import Step
 from crudite.stores.sqlite import install, migration
@@ -38,5 +40,7 @@ def find_damage(path: str) -> Sequence[str]:
         connection = connect(path)
         try:
             return [text for (text,) in rows(connection, "PRAGMA integrity_check") if text != "ok"]
+        except apsw.CorruptError as error:
+            return [str(error)]
         finally:
             connection.close(True)

@@ -1,0 +1,67 @@
+"""A store is named by a URL."""
+
+# ruff: noqa: ASYNC (a test may block its own event loop)
+
+from pathlib import Path
+
+import pytest
+
+from crudite.errors import StoreError
+from crudite.stores import open_store
+from crudite.stores.sqlite import SqliteStore
+from crudite.testing.samples import LIBRARY, VISIT, create, unit
+
+
+@pytest.mark.parametrize(
+    ("url", "path"),
+    [
+        ("sqlite:///app.db", "app.db"),
+        ("sqlite:////var/lib/app.db", "/var/lib/app.db"),
+        ("sqlite:///with%20space.db?synchronous=NORMAL", "with space.db"),
+    ],
+)
+def test_a_sqlite_url_names_a_file(url: str, path: str) -> None:
+    store = open_store(url)
+    assert isinstance(store, SqliteStore)
+    assert store.path == path
+
+
+@pytest.mark.parametrize(
+    ("url", "word"),
+    [
+        ("mysql://x", "sqlite"),
+        ("app.db", "sqlite"),
+        ("sqlite://host/app.db", "sqlite:///path"),
+        ("sqlite://", "sqlite:///path"),
+        ("sqlite:///app.db?mode=ro", "synchronous"),
+        ("sqlite:///app.db?synchronous=SOMETIMES", "FULL"),
+    ],
+)
+def test_a_url_that_says_nothing_known_is_refused_with_what_was_expected(url: str, word: str) -> None:
+    with pytest.raises(StoreError, match=word):
+        open_store(url)
+
+
+@pytest.mark.anyio
+async def test_memory_is_a_temporary_file_that_goes_with_the_store() -> None:
+    store = open_store("sqlite:///:memory:")
+    assert isinstance(store, SqliteStore)
+    await store.open(LIBRARY)
+    await store.write(unit(create(VISIT, page="/")))
+    place = Path(store.path)
+    assert place.exists()
+    await store.close()
+    assert not place.parent.exists()
+
+
+@pytest.mark.anyio
+async def test_a_store_that_is_not_open_says_so(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "data.db")
+    with pytest.raises(StoreError, match="not open"):
+        await store.read([])
+    await store.open(LIBRARY)
+    with pytest.raises(StoreError, match="open already"):
+        await store.open(LIBRARY)
+    await store.close()
+    with pytest.raises(StoreError, match="closed"):
+        await store.write(unit(create(VISIT, page="/")))
