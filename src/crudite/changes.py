@@ -17,6 +17,9 @@ ResetReason: TypeAlias = Literal["gap", "epoch", "schema", "rights", "too_many",
 """Why what a client holds is void: the log was trimmed; it is another log; the schema changed; rights changed;
 the step is too large; the kind of query cannot be resumed; a row of the log could not be decoded."""
 
+NO_VERSION = 2**63 - 1
+"""A version that no record has; what is larger than a store can compare stands for this."""
+
 Mark: TypeAlias = str
 """The place of one commit in the log, opaque: what a write answers, what `covers` understands."""
 

@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeAlias
 from urllib.parse import parse_qsl, urlencode
 
+from crudite.changes import NO_VERSION
 from crudite.errors import Malformed, NotAcceptable, PreconditionFailed, Problem, UnsupportedMediaType
 from crudite.ids import new_request_id
 from crudite.interfaces.base import Host, Receive, Scope, Send
@@ -150,7 +151,7 @@ def accepted_version(headers: Mapping[str, str]) -> int | None:
     tag = given.strip()
     if not (tag.startswith('"v') and tag.endswith('"') and tag[2:-1].isascii() and tag[2:-1].isdigit()):
         raise PreconditionFailed('If-Match takes one entity tag, such as "v17", or *.')
-    return int(tag[2:-1])
+    return int(tag[2:-1]) if len(tag) < 22 else NO_VERSION
 
 
 def page_links(listed: Listed, scope: Scope) -> RawHeaders:

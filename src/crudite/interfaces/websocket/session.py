@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from crudite.changes import Mark
+from crudite.changes import NO_VERSION, Mark
 from crudite.errors import Fault, Malformed, NotFound, Problem, Unauthorized, Unexpected
 from crudite.ids import new_request_id
 from crudite.interfaces.base import Host, Receive, Scope, Send
@@ -176,11 +176,11 @@ class Session:
         """The answer's text, None when it has been sent already; and the mark of what was written."""
         match call.method:
             case "subscribe":
-                return await self._subscribe(_plain(call.params), number, request_id), None
+                return await self._subscribe(_checked(call), number, request_id), None
             case "unsubscribe":
-                return self._unsubscribe(_plain(call.params), number), None
+                return self._unsubscribe(_checked(call), number), None
             case "auth":
-                return await self._auth(_plain(call.params), number, request_id), None
+                return await self._auth(_checked(call), number, request_id), None
             case "ping":
                 return result(number, "{}"), None
         request = self._request(call, request_id)
@@ -319,16 +319,25 @@ def _plain(params: Mapping[str, msgspec.Raw]) -> dict[str, Any]:
     return {name: msgspec.json.decode(value) for name, value in params.items()}
 
 
+def _checked(call: _Call) -> dict[str, Any]:
+    _check_params(call.method, call.params)
+    return _plain(call.params)
+
+
 _PARAMS = {
     "list": {"query"}, "read": {"key", "query"}, "create": {"data"}, "replace": {"key", "data", "version"},
-    "update": {"key", "data", "version"}, "delete": {"key", "version"},
+    "update": {"key", "data", "version"}, "delete": {"key", "version"}, "unsubscribe": {"sub"}, "auth": {"token"},
+    "subscribe": {"sub", "resource", "query", "read", "args", "cursor", "key"},
 }  # fmt: skip
+_OPTIONAL = {"query", "version", "resource", "read", "args", "cursor"}
 
 
 def _check_params(action: str, given: Mapping[str, Any]) -> None:
     known = _PARAMS[action]
     faults = [Fault("unknown_parameter", f"{action} takes no {name!r}.", pointer=f"/{name}") for name in given.keys() - known]
-    needed = known & {"key", "data"} - given.keys()
+    needed = known - _OPTIONAL - given.keys()
+    if action == "subscribe":
+        needed.discard("key")
     faults += [Fault("missing", f"{action} needs {name}.", pointer=f"/{name}") for name in sorted(needed)]
     if faults:
         raise Malformed(faults=faults)
@@ -345,7 +354,7 @@ def _key(definition: Any, value: Any) -> Key:
 def _version(value: Any) -> int | None:
     if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
         raise Malformed(faults=[Fault("bad_value", "version is an integer.", pointer="/version")])
-    return value
+    return value if value is None or abs(value) < NO_VERSION else NO_VERSION
 
 
 def _peek(data: bytes) -> str:
