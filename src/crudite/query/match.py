@@ -161,10 +161,15 @@ def _along(hops: tuple[Hop, ...], related: Related, own: _Getter) -> _Getter:
 
 
 def _inside(name: str, inside: tuple[str, ...], type: FieldType) -> _Getter:
+    read = _reading(type)
+    return lambda record: read(_dig(record[name], inside))
+
+
+def _reading(type: FieldType) -> Callable[[Plain], Plain]:
+    """What is compared of a value inside JSON; None where it is of another type."""
     fits, is_number = _fits(type), type.kind in ("integer", "float")
 
-    def read(record: PlainRecord) -> Plain:
-        value = _dig(record[name], inside)
+    def read(value: Plain) -> Plain:
         if not fits(value):
             return None
         return _as_float(value) if is_number and not -INT64 - 1 <= value <= INT64 else value
@@ -226,7 +231,7 @@ def _positive(test: Test, related: Related) -> Matcher:
         return lambda record: value(record) is None
     comparable = test.compared.comparable
     if path.type.item is not None:
-        return _holds(value, _fits(path.type.item), test.value)
+        return _holds(value, _reading(path.type.item), test.value)
     if operator == "in":
         members = frozenset(comparable(one) for one in test.value)
         return lambda record: value(record) in members  # null is never one of them
@@ -236,10 +241,10 @@ def _positive(test: Test, related: Related) -> Matcher:
     return _comparison(operator, value, comparable(test.value))
 
 
-def _holds(value: _Getter, fits: Callable[[Plain], bool], wanted: Any) -> Matcher:
+def _holds(value: _Getter, read: Callable[[Plain], Plain], wanted: Any) -> Matcher:
     def has(record: PlainRecord) -> bool:
         found = value(record)
-        return found is not None and any(fits(one) and one == wanted for one in found)
+        return found is not None and any(read(one) == wanted for one in found)
 
     return has
 

@@ -159,13 +159,15 @@ class Path:
 
     @property
     def kept(self) -> FieldType:
-        """The type by which a database keeps and compares the value: inside JSON, all but numbers, true and
-        false is text."""
-        return self.type if not self.inside or self.type.kind in _IN_JSON else _TEXT
+        """The type by which a database keeps and compares the value: inside JSON there are numbers, true and
+        false, and all else is text."""
+        return _IN_JSON.get(self.type.kind, _TEXT) if self.inside else self.type
 
 
-_TEXT = FieldType("text")
-_IN_JSON = frozenset(("text", "integer", "float", "boolean", "json"))
+_TEXT, _NUMBER = FieldType("text"), FieldType("float")
+_IN_JSON = {
+    "integer": _NUMBER, "float": _NUMBER, "boolean": FieldType("boolean"), "json": FieldType("json"),
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, eq=False)

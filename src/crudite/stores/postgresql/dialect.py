@@ -15,7 +15,7 @@ session's settings (DateStyle, TimeZone), since the same expressions run in the 
 sessions.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import date, datetime, time
 from decimal import Decimal
 from typing import Any
@@ -32,8 +32,16 @@ _PARAMETERS: dict[Kind, str] = {
     "integer": "bigint",
     "float": "numeric",  # compares exactly with the numbers in JSON, and turns into a double for a column
     "decimal": "numeric",
-    "datetime": "timestamptz",
+    # as text, because the driver takes the first and the last day of Python's calendar for infinity
+    "date": "text{0}::date",
+    "datetime": "text{0}::timestamptz",
+    "time": "text{0}::time",
     "json": "jsonb",
+}
+_CHECKS: dict[Kind, Callable[[str], object]] = {
+    "date": date.fromisoformat,
+    "datetime": datetime.fromisoformat,
+    "time": time.fromisoformat,
 }
 _LARGEST_FLOAT = "1.7976931348623158e308"
 _SMALLEST_FLOAT = "2.5e-324"
@@ -61,12 +69,9 @@ class PostgresqlDialect:
                 return Decimal(value) if isinstance(value, int) else Decimal(repr(value + 0.0))  # no -0.0
             case "decimal":
                 return Decimal(value)
-            case "date":
-                return date.fromisoformat(value)
-            case "time":
-                return time.fromisoformat(value)
-            case "datetime":
-                return datetime.fromisoformat(value)
+            case "date" | "time" | "datetime":
+                _CHECKS[kind](value)
+                return value
         return _encode(value).decode()
 
     def load(self, type: FieldType, value: Any) -> Plain:
@@ -95,7 +100,8 @@ class PostgresqlDialect:
 
     def parameter(self, number: int, type: FieldType, is_list: bool = False) -> str:
         """Parameter `number`, from 1, or the array of them, with its type."""
-        return f"${number}::{_PARAMETERS.get(type.kind, type.kind)}{'[]' if is_list else ''}"
+        many = "[]" if is_list else ""
+        return f"${number}::{_PARAMETERS.get(type.kind, type.kind).format(many)}{many}"
 
     def inside(self, column: str, path: tuple[str, ...], type: FieldType) -> str:
         """The value at a path inside a JSON column; NULL when it is null, of another type or not there."""
@@ -205,22 +211,20 @@ def _at(column: str, path: tuple[str, ...]) -> str:
 
 
 def _number(value: str) -> str:
-    """A JSON number as all evaluators compare it: an integer of 64 bits exactly, any other as a double.
+    """A JSON number as all evaluators compare it: an integer of 64 bits exactly, any other as a double, NULL
+    where no double is large enough.
 
-    Doubles go by way of their text, because the direct way to numeric keeps only 15 digits, and numbers that
-    no double can hold would raise an error.
+    Doubles go by way of their text, because the direct way to numeric keeps only 15 digits.
     """
     n = f"({value})::numeric"
     return (
         f"CASE WHEN scale({n}) = 0 AND {n} BETWEEN {-INT64 - 1} AND {INT64} THEN {n} "
-        f"WHEN abs({n}) > {_LARGEST_FLOAT} THEN sign({n}) * 'Infinity'::numeric "
+        f"WHEN abs({n}) > {_LARGEST_FLOAT} THEN NULL "
         f"WHEN abs({n}) < {_SMALLEST_FLOAT} THEN 0 ELSE ({n})::float8::text::numeric END"
     )
 
 
 def _load_number(value: Decimal) -> int | float:
     """A number from inside JSON, such that it compares as the stored one when it is bound again."""
-    if not value.is_finite():
-        return float(value)
     whole = int(value) if abs(value) <= INT64 + 1 else None
     return whole if whole is not None and whole == value and whole != float(value) else float(value)

@@ -50,8 +50,8 @@ class SqliteDialect:
             return value
         if kind == "boolean":
             return int(value)
-        if kind == "float":
-            return float(value)
+        if kind == "float":  # an integer from inside JSON stays exact
+            return value if value.__class__ is int else float(value)
         if kind == "bigint":
             return int(value)
         if kind == "decimal":
