@@ -1,5 +1,7 @@
 """Server-sent events: a snapshot and a stream without gap or overlap, resumed from wherever it was cut."""
 
+import asyncio
+import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -8,6 +10,7 @@ import pytest
 from crudite import App, Count, Field, Parent, Query, Record, Request, Resource, allow, now
 from crudite.live import Engine
 from crudite.testing import Client, Event, Refusal, Stream, View
+from crudite.testing.asgi import make_scope
 from tests.flows.worlds import MEMORY, by_name, client_for, titles
 
 
@@ -261,6 +264,7 @@ async def test_the_cursor_may_be_given_in_the_url_and_a_foreign_one_starts_anew(
         async with client.stream("/todos/subscribe") as stream:
             cursor = (await stream.until("ready"))[-1].id
         await client.post("/todos", {"title": "b"})
+        await client.settled()
         for name in ("cursor", "last_event_id"):
             async with client.stream("/todos/subscribe", params={name: cursor}) as stream:
                 assert [e.data.get("title") for e in await stream.until("ready")] == ["b", None]
@@ -332,6 +336,41 @@ async def test_a_client_that_vanishes_leaves_nothing_behind() -> None:
         await client.settled()
         assert (engine.metrics.live_connections, engine.metrics.live_groups) == (0, 0)
         assert (await client.get("/todos")).status == 200
+
+
+@pytest.mark.parametrize("url", ["/todos/subscribe", "/ws"])
+async def test_a_client_that_vanishes_in_the_middle_of_a_frame_costs_nothing(url: str) -> None:
+    """Servers raise OSError when they send to somebody who is gone."""
+    async with client_for(Todo) as client:
+        await client.post("/todos", {"title": "a"})
+        inbox: asyncio.Queue[Any] = asyncio.Queue()
+        sent: list[Any] = []
+        ready = asyncio.Event()
+
+        async def send(message: Any) -> None:
+            text = str(message)
+            if "ready" in text:
+                ready.set()
+            if "last words" in text:
+                raise BrokenPipeError
+            sent.append(message)
+
+        kind = "websocket" if url == "/ws" else "http"
+        if kind == "websocket":
+            call = {"jsonrpc": "2.0", "id": 1, "method": "subscribe", "params": {"sub": "s", "resource": "todos"}}
+            inbox.put_nowait({"type": "websocket.connect"})
+            inbox.put_nowait({"type": "websocket.receive", "text": json.dumps(call)})
+        else:
+            inbox.put_nowait({"type": "http.request", "body": b""})
+        serving = asyncio.create_task(client.app(make_scope(kind, "GET", url, None, {}, ""), inbox.get, send))
+        async with client.live("todos") as other:
+            await asyncio.wait_for(ready.wait(), 10)
+            await client.post("/todos", {"title": "last words"})
+            await asyncio.wait_for(serving, 10)
+            await client.post("/todos", {"title": "later"})
+            await other.until(lambda rows: len(rows) == 3)
+        assert "later" not in str(sent)
+        assert (client.app.engine.metrics.live_connections, client.app.engine.metrics.live_subs) == (0, 0)
 
 
 async def test_when_the_application_stops_streams_end_with_a_time_to_come_back() -> None:
