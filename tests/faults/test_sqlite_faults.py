@@ -1,6 +1,7 @@
 """What may happen to the file, the disk and the process, and what is promised then."""
 
-# ruff: noqa: ASYNC (a test may block its own event loop)
+# A test may block its own event loop.
+# ruff: noqa: ASYNC110, ASYNC220, ASYNC240
 
 import asyncio
 import os

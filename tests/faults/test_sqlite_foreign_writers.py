@@ -49,7 +49,8 @@ PART = schema(
     ],
     key="integer",
 )
-WORKSHOP = catalog(THING, PART)
+PLAIN = schema("Plain", [text("a", nullable=True)], key="text")
+WORKSHOP = catalog(THING, PART, PLAIN)
 WRITERS = [pytest.param(run_sqlite3, marks=needs_sqlite3, id="sqlite3"), pytest.param(run_apsw, id="apsw")]
 Run = Callable[..., str]
 
@@ -110,7 +111,9 @@ _CLASH = st.sampled_from(["", " OR REPLACE", " OR IGNORE", " OR ABORT", " OR FAI
 @st.composite
 def statements(draw: st.DrawFn) -> str:
     """A statement that another program might run."""
-    kind = draw(st.sampled_from(["insert", "insert", "upsert", "update", "update", "delete", "part", "move"]))
+    kind = draw(
+        st.sampled_from(["insert", "insert", "upsert", "update", "update", "delete", "part", "move", "plain"])
+    )
     clash, key = draw(_CLASH), draw(_KEY)
     values = {
         name: draw(_VALUE) for name in draw(st.sets(st.sampled_from(["a", "b", "c", "up"]), min_size=1))
@@ -132,6 +135,11 @@ def statements(draw: st.DrawFn) -> str:
             return f"UPDATE{clash} things SET {sets}{where}"
         case "move":
             return f"UPDATE{clash} things SET id = {draw(_KEY)}, {sets} WHERE id = {key}"
+        case "plain":
+            start = draw(st.sampled_from(["INSERT", "INSERT", "UPDATE"])) + clash
+            if start.startswith("INSERT"):
+                return f"{start} INTO plains (id, a) VALUES ({key}, {draw(_VALUE)})"
+            return f"{start} plains SET id = {draw(_KEY)}, a = {draw(_VALUE)} WHERE id = {key}"
         case "part":
             return f"INSERT{clash} INTO parts (of, n) VALUES ({key}, {draw(_KEY)})"
     return f"DELETE FROM things WHERE id = {key} OR b = {draw(_KEY)}"

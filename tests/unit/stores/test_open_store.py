@@ -1,6 +1,7 @@
 """A store is named by a URL."""
 
-# ruff: noqa: ASYNC (a test may block its own event loop)
+# A test may block its own event loop.
+# ruff: noqa: ASYNC240
 
 from pathlib import Path
 

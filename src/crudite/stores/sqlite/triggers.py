@@ -132,16 +132,20 @@ def _forget(schema: ResourceSchema, row: str) -> str:
     return f"DELETE FROM _notes WHERE tbl = {literal(schema.table)} AND ({handled})"
 
 
-def _forget_old(schema: ResourceSchema) -> str:
-    return f"DELETE FROM _notes WHERE tbl = {literal(schema.table)} AND pk = OLD.{quote(schema.key)}"
+def _forget_one(schema: ResourceSchema, row: str) -> str:
+    return f"DELETE FROM _notes WHERE tbl = {literal(schema.table)} AND pk = {row}.{quote(schema.key)}"
+
+
+def _replaces_others(schema: ResourceSchema) -> bool:
+    """Whether a row can be replaced by one with another key; where only the key is unique, it cannot."""
+    return len(unique_groups(schema)) > 1
 
 
 def _insert(schema: ResourceSchema) -> str:
-    body = [
-        _log_gone(schema),
-        _log(schema, "NEW", _note(schema, "NEW"), _image(schema, "NEW")),
-        _forget(schema, "NEW"),
-    ]
+    log = _log(schema, "NEW", _note(schema, "NEW"), _image(schema, "NEW"))
+    body = [log, _forget_one(schema, "NEW")]
+    if _replaces_others(schema):
+        body = [_log_gone(schema), log, _forget(schema, "NEW")]
     return _trigger(schema, "insert:AFTER INSERT", "", body)
 
 
@@ -151,7 +155,9 @@ def _update(schema: ResourceSchema) -> str:
     when = f'{same_key} AND (OLD."version" IS NOT NEW."version"'
     when += f" OR ({quiet}) AND NOT ({_differs(_loud(schema))}))" if quiet else ")"
     before = f"coalesce({_note(schema, 'OLD', _outer(schema))}, {_image(schema, 'OLD')})"
-    body = [_log_gone(schema), _log(schema, "NEW", before, _image(schema, "NEW")), _forget(schema, "NEW")]
+    body = [_log(schema, "NEW", before, _image(schema, "NEW"))]
+    if _replaces_others(schema):
+        body = [_log_gone(schema), *body, _forget(schema, "NEW")]
     return _trigger(schema, "update:AFTER UPDATE", when, body)
 
 
@@ -188,7 +194,7 @@ def _differs(fields: Sequence[FieldSpec]) -> str:
 def _move(schema: ResourceSchema) -> str:
     when = f"OLD.{quote(schema.key)} IS NOT NEW.{quote(schema.key)}"
     body = [
-        _forget_old(schema),
+        _forget_one(schema, "OLD"),
         _log_gone(schema),
         _log(schema, "OLD", _image(schema, "OLD"), "NULL"),
         _log(schema, "NEW", _note(schema, "NEW"), _image(schema, "NEW")),
@@ -199,7 +205,7 @@ def _move(schema: ResourceSchema) -> str:
 
 def _before_delete(schema: ResourceSchema) -> str:
     # before: foreign keys act between the two, and their updates would find the row gone and its note there
-    return _trigger(schema, "forget:BEFORE DELETE", "", [_forget_old(schema)])
+    return _trigger(schema, "forget:BEFORE DELETE", "", [_forget_one(schema, "OLD")])
 
 
 def _delete(schema: ResourceSchema) -> str:
