@@ -96,7 +96,14 @@ class InlineReader:
         if not is_cheap:
             raise NotCheap
         parameters = (*bound, key if kind is None else _dialect.store(kind, key))
-        rows = fetch(self.execute, Statement(text, parameters), 2)
+        self._deadline.start(_SECONDS_INLINE)
+        try:
+            rows = fetch(self.execute, Statement(text, parameters), 2)
+        except apsw.InterruptError:  # a rule that looks through many records
+            memo["sqlite lookup"] = (text, bound, kind, False)
+            raise NotCheap from None
+        finally:
+            self._deadline.stop()
         return Row(*rows[0]) if rows else None
 
     def _judged_lookup(
