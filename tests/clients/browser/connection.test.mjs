@@ -199,14 +199,30 @@ test("a subscription is resumed from the last commit, keeping what it holds", as
   assert.deepEqual(call.params, { sub, resource: "tasks", query: {}, cursor: "c7", key: "key-g1" })
   server.answer(call, { sub, group: "g9", key: "key-g1", resumed: true, sort: BY_ID, key_field: "id" })
   server.notify("frame", { sub, added: [{ id: "c" }], removed: ["a"] })
-  server.frame("g9", { added: [{ id: "d" }] }) // of the group, so after what was missed
+  server.frame("g9", { removed: ["c"] }) // for others of the group: this one is not ready
   server.commit("c8")
   assert.deepEqual(tasks.seen.map(ids), [["a", "b"], ["b", "c"]])
   server.notify("ready", { sub, cursor: "c9" })
+  server.frame("g9", { added: [{ id: "d" }] })
+  server.commit("c10")
   assert.deepEqual(ids(tasks.last), ["b", "c", "d"])
   assert.equal(tasks.last[0], tasks.seen[0][1])
   await settled()
   assert.deepEqual(tasks.statuses, ["live", "stale", "live"])
+})
+
+test("a commit's cursor belongs only to what was ready when it came", async () => {
+  const all = await started()
+  const { api, server } = all
+  follow(api.tasks)
+  server.subscribed("g1", [{ id: "a" }], { cursor: "c1" })
+  follow(api.notes)
+  const call = server.last("subscribe")
+  server.answer(call, { sub: call.params.sub, group: "g2", key: "key-g2", resumed: false, sort: BY_ID })
+  server.commit("c2")
+  await reconnect(all)
+  const asked = server.sent.slice(-2).map(({ params: { resource, cursor } }) => [resource, cursor])
+  assert.deepEqual(asked, [["tasks", "c2"], ["notes", undefined]])
 })
 
 test("a resume that is cut off begins again from the same position", async () => {

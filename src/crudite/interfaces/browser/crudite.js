@@ -330,8 +330,6 @@ class Subscription {
   contents
   /** @type {Contents | undefined} the snapshot under way */
   #incoming
-  /** @type {Frame[]} committed, but to be applied only after what `ready` completes */
-  #later = []
   /** @type {any} the rows or the value on show */
   shown = NOTHING
   /** @type {Map<string, Fields>} the records on show that rest on guesses */
@@ -379,7 +377,6 @@ class Subscription {
   #start(phase) {
     this.phase = phase
     this.#incoming = undefined
-    this.#later = []
   }
 
   /** @param {Fields} part */
@@ -393,17 +390,18 @@ class Subscription {
   ready(cursor) {
     if (this.phase !== "loading" && this.phase !== "resuming") return
     if (this.phase === "loading") this.contents = (this.#incoming ?? new Contents()).reusing(this.contents)
-    for (const frame of this.#later) this.contents?.apply(frame, this.keyField)
     this.#start("live")
     this.cursor = cursor
   }
 
+  /** Until it is ready a group's frames are not meant for it: its snapshot contains them. @param {Frame} frame */
+  receives({ sub, group }) {
+    return sub === undefined ? this.phase === "live" && this.group === group : this.name === sub
+  }
+
   /** A frame whose commit has come. @param {Frame} frame */
   committed(frame) {
-    const isCatchUp = this.phase === "resuming" && frame.sub !== undefined
-    if (this.phase === "live" || isCatchUp) this.contents?.apply(frame, this.keyField)
-    // What came before the snapshot is in it; what others of the group get meanwhile is not in what is missing.
-    else if (this.phase === "resuming" || this.#incoming) this.#later.push(frame)
+    if (this.phase === "live" || this.phase === "resuming") this.contents?.apply(frame, this.keyField)
   }
 
   /** Work out what to show; where that is nothing new, `shown` stays the same. @param {Guess[]} guesses */
@@ -886,9 +884,7 @@ class Client {
 
   /** @param {Frame} frame */
   #hold(frame) {
-    const isFor = (/** @type {Subscription} */ { name, group }) =>
-      frame.sub === undefined ? group !== undefined && group === frame.group : name === frame.sub
-    const receivers = new Set([...this.#subscriptions.values()].filter(isFor))
+    const receivers = new Set([...this.#subscriptions.values()].filter((one) => one.receives(frame)))
     if (receivers.size) this.#held.push({ frame, receivers })
   }
 
