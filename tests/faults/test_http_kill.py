@@ -1,4 +1,4 @@
-"""The server is killed while a hundred clients write: what was acknowledged is there once, and nobody lost anything."""
+"""The server is killed while a hundred clients write: what was acknowledged is there once."""
 
 import asyncio
 import contextlib
@@ -74,7 +74,7 @@ async def write_until_killed(url: str, name: int, acknowledged: dict[str, int]) 
 
 
 class Follower:
-    """A subscriber like a browser's: comes back with the last id that it has seen, and counts what it is told."""
+    """A subscriber like a browser's: comes back with the last id that it has seen."""
 
     def __init__(self, url: str) -> None:
         self.view = View(30.0)

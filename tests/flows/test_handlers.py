@@ -28,21 +28,45 @@ async def test_arguments_are_read_from_the_url_by_their_types() -> None:
 
     @app.read("echo")
     async def echo(
-        request: Request, day: date, price: Decimal, key: UUID, tags: list[str], flag: bool = False,
-        size: Literal["s", "m"] = "m", count: Annotated[int, pydantic.Field(ge=1)] = 1, note: str | None = None,
-    ) -> dict[str, Any]:  # fmt: skip
-        return {"day": day, "price": price, "key": key, "tags": tags, "flag": flag, "size": size, "count": count, "note": note}
+        request: Request,
+        day: date,
+        price: Decimal,
+        key: UUID,
+        tags: list[str],
+        flag: bool = False,
+        size: Literal["s", "m"] = "m",
+        count: Annotated[int, pydantic.Field(ge=1)] = 1,
+        note: str | None = None,
+    ) -> dict[str, Any]:
+        return {
+            "day": day,
+            "price": price,
+            "key": key,
+            "tags": tags,
+            "flag": flag,
+            "size": size,
+            "count": count,
+            "note": note,
+        }
 
     key = "01890a5d-ac96-774b-bcce-b302099a8057"
     async with Client(app) as client:
-        answer = await client.get(f"/echo?day=2026-11-20&price=1.50&key={key}&tags=a&tags=b&flag=true&count=3")
+        answer = await client.get(
+            f"/echo?day=2026-11-20&price=1.50&key={key}&tags=a&tags=b&flag=true&count=3"
+        )
         assert (answer.status, answer.json) == (
             200,
             {
-                "day": "2026-11-20", "price": "1.50", "key": key, "tags": ["a", "b"], "flag": True, "size": "m",
-                "count": 3, "note": None,
+                "day": "2026-11-20",
+                "price": "1.50",
+                "key": key,
+                "tags": ["a", "b"],
+                "flag": True,
+                "size": "m",
+                "count": 3,
+                "note": None,
             },
-        )  # fmt: skip
+        )
         one = await client.get(f"/echo?day=2026-11-20&price=1&key={key}&tags=a")
         assert one.json["tags"] == ["a"]
         bad = await client.get("/echo?day=x&price=y&count=0&size=xl&other=1&tags=a")
@@ -67,8 +91,9 @@ async def test_arguments_are_read_from_a_body_and_a_call() -> None:
         assert await socket.call("greet", {"name": "bob"}) == {"data": "hello bob"}
         bad = await client.post("/greet", {"nam": "x", "times": "many"})
         assert (bad.status, faults(bad)) == (
-            422, [("/nam", "unknown_argument"), ("/name", "missing"), ("/times", "int_parsing")]
-        )  # fmt: skip
+            422,
+            [("/nam", "unknown_argument"), ("/name", "missing"), ("/times", "int_parsing")],
+        )
         assert faults(await client.post("/greet?name=x", {"name": "y"})) == [("name", "repeated")]
         assert (await client.post("/greet", [1])).status == 400
         assert (await client.get("/greet")).status == 405
@@ -115,9 +140,13 @@ async def test_anything_else_is_an_answer_that_cannot_be_followed() -> None:
     @app.read("things")
     async def things(request: Request, kind: str) -> Any:
         made: dict[str, Any] = {
-            "model": Point(x=1), "list": [date(2026, 1, 2), Decimal("1.0")], "none": None, "text": "ü",
-            "records": await request.records.list(Task), "set": {1},
-        }  # fmt: skip
+            "model": Point(x=1),
+            "list": [date(2026, 1, 2), Decimal("1.0")],
+            "none": None,
+            "text": "ü",
+            "records": await request.records.list(Task),
+            "set": {1},
+        }
         return made[kind]
 
     async with Client(app, token="ann") as ann:
@@ -155,7 +184,9 @@ async def test_what_the_application_provides_is_injected_by_its_type_once_made()
     async with Client(app) as client:
         assert (await client.post("/invite", {"address": "a@b.c"})).json == 1
         assert (await client.post("/invite", {"address": "a@b.c"})).json == 2
-        assert faults(await client.post("/invite", {"address": "a", "mailer": 1})) == [("/mailer", "unknown_argument")]
+        assert faults(await client.post("/invite", {"address": "a", "mailer": 1})) == [
+            ("/mailer", "unknown_argument")
+        ]
     assert len(made) == 1
 
 
@@ -177,7 +208,9 @@ async def test_a_handler_may_write_as_the_actor_and_raise_problems() -> None:
         assert (again.status, again.json["detail"]) == (409, "It is done.")
 
 
-async def test_the_requests_batch_belongs_to_writes_and_not_to_handlers(caplog: pytest.LogCaptureFixture) -> None:
+async def test_the_requests_batch_belongs_to_writes_and_not_to_handlers(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     app = app_of()
 
     @app.create("lose")
@@ -213,4 +246,3 @@ async def test_a_refused_handler_leaves_nothing_behind() -> None:
         app.read("tasks")(fine)
     app.read("other")(fine)
     assert set(app.handlers) == {"other"}
-

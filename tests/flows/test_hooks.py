@@ -4,7 +4,20 @@ from typing import Any
 
 import pytest
 
-from crudite import App, Conflict, Field, Next, NotFound, Request, Resource, Response, after, allow, around, before
+from crudite import (
+    App,
+    Conflict,
+    Field,
+    Next,
+    NotFound,
+    Request,
+    Resource,
+    Response,
+    after,
+    allow,
+    around,
+    before,
+)
 from crudite.testing import Client, Refusal
 from tests.flows.worlds import MEMORY, by_name, client_for, titles
 
@@ -279,7 +292,9 @@ async def test_around_goes_with_each_write_of_a_batch() -> None:
         assert [task and task.title for task in batch.results] == ["b", "c", None]
 
 
-async def test_around_that_forgets_to_return_the_response_is_told_so(caplog: pytest.LogCaptureFixture) -> None:
+async def test_around_that_forgets_to_return_the_response_is_told_so(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     class Task(Resource, rules=allow.everyone):
         title: str
 

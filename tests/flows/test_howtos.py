@@ -11,8 +11,12 @@ import pytest
 
 DOCS = Path(__file__).parents[2] / "docs" / "howto"
 GUIDES = (
-    "test-your-app", "say-who-may-do-what", "change-what-an-action-does", "write-a-handler", "mount-in-fastapi",
-)  # fmt: skip
+    "test-your-app",
+    "say-who-may-do-what",
+    "change-what-an-action-does",
+    "write-a-handler",
+    "mount-in-fastapi",
+)
 
 
 def module_of(guide: str, directory: Path) -> ModuleType:

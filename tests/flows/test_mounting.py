@@ -56,7 +56,9 @@ async def living(outer: Any) -> AsyncIterator[None]:
 
 
 async def ask(outer: Any, method: str, url: str, body: bytes = b"", root: str = "") -> Any:
-    return await fetch(outer, make_scope("http", method, url, None, {"content-type": "application/json"}, root), body)
+    return await fetch(
+        outer, make_scope("http", method, url, None, {"content-type": "application/json"}, root), body
+    )
 
 
 @pytest.mark.parametrize("made_of", [fastapi_of, starlette_of])
@@ -141,7 +143,7 @@ async def served(app: Any, **options: Any) -> AsyncIterator[str]:
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning", **options))
         serving = asyncio.create_task(server.serve([listening]))
         try:
-            while not server.started and not serving.done():
+            while not server.started and not serving.done():  # noqa: ASYNC110 (uvicorn has no event for it)
                 await asyncio.sleep(0)
             yield f"127.0.0.1:{listening.getsockname()[1]}"
         finally:
@@ -154,7 +156,10 @@ async def served(app: Any, **options: Any) -> AsyncIterator[str]:
 async def test_it_runs_on_uvicorn(http: str, ws: str) -> None:
     if ws == "wsproto":
         pytest.importorskip("wsproto")
-    async with served(app_of(), http=http, ws=ws) as address, httpx2.AsyncClient(base_url=f"http://{address}") as client:
+    async with (
+        served(app_of(), http=http, ws=ws) as address,
+        httpx2.AsyncClient(base_url=f"http://{address}") as client,
+    ):
         created = await client.post("/todos", json={"id": "ü/b", "title": "x"})
         assert created.status_code == 201
         assert (await client.get(created.headers["location"])).json()["title"] == "x"

@@ -48,9 +48,22 @@ async def test_middleware_goes_around_every_request_in_the_order_of_registration
         async with ann.live("todos") as view:
             await view.ready()
     assert order == [
-        "> rest todos.create ann", "inner", "<", "> rest todos.read ann", "inner", "<", "> rest hello.call ann",
-        "inner", "<", "> websocket todos.list ann", "inner", "<", "> sse todos.list ann", "inner", "<",
-    ]  # fmt: skip
+        "> rest todos.create ann",
+        "inner",
+        "<",
+        "> rest todos.read ann",
+        "inner",
+        "<",
+        "> rest hello.call ann",
+        "inner",
+        "<",
+        "> websocket todos.list ann",
+        "inner",
+        "<",
+        "> sse todos.list ann",
+        "inner",
+        "<",
+    ]
 
 
 async def test_middleware_may_be_for_some_names_and_actions_only() -> None:
@@ -72,8 +85,12 @@ async def test_middleware_may_be_for_some_names_and_actions_only() -> None:
         await client.patch("/todos/1", {"title": "b"})
         await client.delete("/notes/1")
     assert seen == [
-        "notes notes.create", "changes todos.update", "notes notes.delete", "changes notes.delete", "both notes.delete"
-    ]  # fmt: skip
+        "notes notes.create",
+        "changes todos.update",
+        "notes notes.delete",
+        "changes notes.delete",
+        "both notes.delete",
+    ]
 
 
 async def test_middleware_may_refuse_and_change_what_is_asked() -> None:
@@ -87,7 +104,11 @@ async def test_middleware_may_refuse_and_change_what_is_asked() -> None:
 
     async with Client(app) as client:
         refused = await client.get("/todos", headers={"x-many": "1"})
-        assert (refused.status, refused.headers["retry-after"], refused.json["detail"]) == (429, "5", "Slowly.")
+        assert (refused.status, refused.headers["retry-after"], refused.json["detail"]) == (
+            429,
+            "5",
+            "Slowly.",
+        )
         assert (await client.get("/todos")).status == 200
 
 
@@ -110,6 +131,7 @@ async def test_misused_next_is_told(misuse: str, told: str, caplog: pytest.LogCa
         if misuse == "nonsense":
             return {"status": 200}
         await next()
+        return None
 
     async with Client(app) as client:
         assert (await client.get("/todos")).status == 500

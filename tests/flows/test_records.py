@@ -8,7 +8,17 @@ import pytest
 from argon2 import PasswordHasher
 
 from crudite import (
-    Conflict, Field, Invalid, NotFound, NotUnique, Password, PreconditionFailed, Record, Ref, Resource, allow,
+    Conflict,
+    Field,
+    Invalid,
+    NotFound,
+    NotUnique,
+    Password,
+    PreconditionFailed,
+    Record,
+    Ref,
+    Resource,
+    allow,
     verify_password,
 )  # fmt: skip
 from tests.flows.worlds import client_for
@@ -48,7 +58,7 @@ async def test_values_are_python_values_both_ways() -> None:
         assert (found.price, found.due, found.owner) == (Decimal("2.25"), date(2026, 1, 2), owner.id)
         assert found.seen == datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
         assert (await records.read(Item, str(made.id))).title == "a"
-        assert [item.title for item in await records.list(Item.where(price__gt=Decimal("2")))] == ["a"]
+        assert [item.title for item in await records.list(Item.where(price__gt=Decimal(2)))] == ["a"]
         assert [item.title for item in await records.list(Item.where(owner=owner.id))] == ["a"]
 
 
@@ -72,7 +82,11 @@ async def test_the_six_actions() -> None:
         assert await records.count(Country) == await records.count(Country.where().count()) == 2
         await records.delete(Country, "de")
         assert await records.count(Country.where(id="de")) == 0
-        for write in (records.read(Country, "de"), records.update(Country, "de", name="x"), records.delete(Country, "de")):
+        for write in (
+            records.read(Country, "de"),
+            records.update(Country, "de", name="x"),
+            records.delete(Country, "de"),
+        ):
             with pytest.raises(NotFound):
                 await write
 
@@ -112,14 +126,17 @@ async def test_a_batch_is_one_transaction_and_one_frame() -> None:
             batch.update(Item, old.id, title="newer")
         assert [r.name if isinstance(r, Owner) else r.title for r in batch.results] == ["ann", "new", "newer"]
 
+        async def fail(error: Exception | None) -> None:
+            async with records.batch() as batch:
+                batch.delete(Item, old.id)
+                batch.create(Owner, name="ann" if error is None else "bob")
+                if error is not None:
+                    raise error
+
         with pytest.raises(NotUnique):
-            async with records.batch() as batch:
-                batch.delete(Item, old.id)
-                batch.create(Owner, name="ann")
+            await fail(None)
         with pytest.raises(ZeroDivisionError):
-            async with records.batch() as batch:
-                batch.delete(Item, old.id)
-                raise ZeroDivisionError
+            await fail(ZeroDivisionError())
         async with records.batch():
             pass
         assert (await records.read(Item, old.id)).title == "newer"

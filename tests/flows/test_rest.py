@@ -28,9 +28,14 @@ async def test_a_created_record_is_answered_with_its_place_and_version_and_can_b
         assert created.headers["location"] == f"/todos/{record['id']}"
         assert created.headers["etag"] == f'"v{record["version"]}"'
         assert record == {
-            "id": record["id"], "title": "Milk", "done": False, "points": None, "version": record["version"],
-            "created_at": record["created_at"], "updated_at": record["updated_at"],
-        }  # fmt: skip
+            "id": record["id"],
+            "title": "Milk",
+            "done": False,
+            "points": None,
+            "version": record["version"],
+            "created_at": record["created_at"],
+            "updated_at": record["updated_at"],
+        }
         found = await client.get(created.headers["location"])
         assert (found.status, found.json) == (200, record)
         assert found.headers["etag"] == created.headers["etag"]
@@ -46,8 +51,10 @@ async def test_an_array_creates_all_records_in_order_or_none() -> None:
         refused = await client.post("/todos", [{"title": "c"}, {"title": ""}, {"done": 3}])
         assert refused.status == 422
         assert faults(refused) == [
-            ("/1/title", "string_too_short"), ("/2/done", "bool_type"), ("/2/title", "missing"),
-        ]  # fmt: skip
+            ("/1/title", "string_too_short"),
+            ("/2/done", "bool_type"),
+            ("/2/title", "missing"),
+        ]
         assert titles(await client.get("/todos?sort=title")) == ["a", "b"]
 
         assert (await client.post("/todos", [])).json == []
@@ -276,12 +283,18 @@ async def test_a_problem_names_every_fault_and_the_request() -> None:
         )
         assert problem["request_id"] == "r1"
         assert faults(refused) == [
-            ("/done", "bool_type"), ("/extra", "unknown_field"), ("/title", "string_too_long"), ("/version", "read_only"),
-        ]  # fmt: skip
+            ("/done", "bool_type"),
+            ("/extra", "unknown_field"),
+            ("/title", "string_too_long"),
+            ("/version", "read_only"),
+        ]
         assert faults(await client.get("/todos?nope=1&points=x&sort=nix&fields=no&limit=201")) == [
-            ("fields", "unknown_field"), ("limit", "bad_value"), ("nope", "unknown_field"), ("points", "bad_value"),
+            ("fields", "unknown_field"),
+            ("limit", "bad_value"),
+            ("nope", "unknown_field"),
+            ("points", "bad_value"),
             ("sort", "unknown_field"),
-        ]  # fmt: skip
+        ]
 
 
 async def test_an_unknown_address_is_not_found() -> None:

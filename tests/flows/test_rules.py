@@ -10,7 +10,10 @@ from crudite.testing import Client, Refusal
 from tests.flows.worlds import by_name, client_for, faults, titles
 
 
-class Note(Resource, rules={"read": allow.where(owner=me.id) | allow.where(public=True), "write": allow.where(owner=me.id)}):
+class Note(
+    Resource,
+    rules={"read": allow.where(owner=me.id) | allow.where(public=True), "write": allow.where(owner=me.id)},
+):
     owner: str = Field(default=me.id)
     title: str
     public: bool = False
@@ -76,7 +79,9 @@ async def test_a_record_can_only_be_stored_where_the_rule_holds_for_what_would_b
 
 
 async def test_a_writer_who_may_not_read_the_result_gets_no_body() -> None:
-    class Tip(Resource, rules={"create": allow.everyone, "update": allow.everyone, "read": allow.where(public=True)}):
+    class Tip(
+        Resource, rules={"create": allow.everyone, "update": allow.everyone, "read": allow.where(public=True)}
+    ):
         title: str
         public: bool = False
 
@@ -125,7 +130,10 @@ async def test_all_fields_that_may_not_be_written_are_named() -> None:
     async with client_for(Page, auth=by_name) as nobody:
         admin = nobody.acting("root:admin")
         refused = await nobody.post("/pages", {"title": "a", "pinned": True, "price": 3})
-        assert (refused.status, faults(refused)) == (403, [("/pinned", "not_writable"), ("/price", "not_writable")])
+        assert (refused.status, faults(refused)) == (
+            403,
+            [("/pinned", "not_writable"), ("/price", "not_writable")],
+        )
         at = (await nobody.post("/pages", {"title": "a"})).headers["location"]
         assert faults(await nobody.patch(at, {"price": 1})) == [("/price", "not_writable")]
         assert (await admin.patch(at, {"price": 1})).json["price"] == 1
@@ -160,7 +168,14 @@ async def test_pointing_at_an_unreadable_record_is_as_pointing_at_none() -> None
 
 
 async def test_nothing_of_an_unreadable_record_shows_in_how_a_write_to_it_is_refused() -> None:
-    class Thing(Record[str], rules={"read": allow.where(owner=me.id), "write": allow.where(owner=me.id) | allow.role("clerk"), "create": allow.everyone}):
+    class Thing(
+        Record[str],
+        rules={
+            "read": allow.where(owner=me.id),
+            "write": allow.where(owner=me.id) | allow.role("clerk"),
+            "create": allow.everyone,
+        },
+    ):
         owner: str
         code: str = Field(immutable=True)
         data: dict[str, Any] = Field(default={})
@@ -170,23 +185,38 @@ async def test_nothing_of_an_unreadable_record_shows_in_how_a_write_to_it_is_ref
         bob = nobody.acting("bob")
         await nobody.post("/things", {"id": "hers", "owner": "ann", "code": "1234", "data": {"n": 1}})
         bodies: list[dict[str, Any]] = [
-            {"code": "1234"}, {"code": "0000"}, {"data": {"n": None}}, {"data": {"x": {"y": 1}}}, {"owner": "bob"},
+            {"code": "1234"},
+            {"code": "0000"},
+            {"data": {"n": None}},
+            {"data": {"x": {"y": 1}}},
+            {"owner": "bob"},
             {"part": "none"},
-        ]  # fmt: skip
+        ]
         for body in bodies:
             for headers in ({}, {"if-match": '"v1"'}):
                 hidden = await bob.patch("/things/hers", body, headers=headers)
                 missing = await bob.patch("/things/none", body, headers=headers)
-                assert (hidden.status, hidden.json.get("errors")) == (missing.status, missing.json.get("errors")), body
+                assert (hidden.status, hidden.json.get("errors")) == (
+                    missing.status,
+                    missing.json.get("errors"),
+                ), body
                 assert hidden.status == 404
         whole = {"owner": "bob", "code": "1234"}
-        assert (await bob.put("/things/hers", whole)).status == (await bob.put("/things/none", whole)).status == 404
+        assert (
+            (await bob.put("/things/hers", whole)).status
+            == (await bob.put("/things/none", whole)).status
+            == 404
+        )
 
 
 async def test_hooks_do_not_see_records_that_the_actor_may_not_touch() -> None:
     seen: list[str] = []
 
-    class Safe(Resource, path="saves", rules={"read": allow.everyone, "create": allow.everyone, "write": allow.where(owner=me.id)}):
+    class Safe(
+        Resource,
+        path="saves",
+        rules={"read": allow.everyone, "create": allow.everyone, "write": allow.where(owner=me.id)},
+    ):
         owner: str
 
         @before("update", "delete")
@@ -260,7 +290,12 @@ async def test_nested_paths_are_there_for_those_who_may_read_the_parent() -> Non
         assert (await ann.patch(f"/projects/q/tasks/{key}", {"title": "x"})).status == 404
         assert (await ann.delete(f"/projects/q/tasks/{key}")).status == 404
         assert (await ann.post("/projects/p/tasks", {"title": "x", "project": "q"})).status == 422
-        for url in ("/projects/p/tasks", f"/projects/p/tasks/{key}", "/projects/none/tasks", "/projects/p/tasks/subscribe"):
+        for url in (
+            "/projects/p/tasks",
+            f"/projects/p/tasks/{key}",
+            "/projects/none/tasks",
+            "/projects/p/tasks/subscribe",
+        ):
             assert (await bob.get(url)).status == 404, url
         assert (await bob.post("/projects/p/tasks", {"title": "x"})).status == 404
         assert (await bob.post("/tasks", {"title": "x", "project": "p"})).status == 422

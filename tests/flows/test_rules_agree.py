@@ -1,4 +1,4 @@
-"""The law of rules: a list, a single read and a stream show an actor the same, whatever the rules and the writes."""
+"""The law of rules: a list, a single read and a stream show an actor the same, whatever the rules are."""
 
 from contextlib import AsyncExitStack
 from typing import Any
@@ -55,7 +55,13 @@ steps = st.one_of(
 
 
 @settings(max_examples=30)
-@given(reads=rules, field_rule=rules, folder_rule=combined(folder_atoms), story=st.lists(steps, min_size=1, max_size=8), over=st.sampled_from(["sse", "websocket"]))
+@given(
+    reads=rules,
+    field_rule=rules,
+    folder_rule=combined(folder_atoms),
+    story=st.lists(steps, min_size=1, max_size=8),
+    over=st.sampled_from(["sse", "websocket"]),
+)
 async def test_lists_single_reads_and_streams_agree_after_every_write(
     reads: Any, field_rule: Any, folder_rule: Any, story: list[Any], over: Any
 ) -> None:
@@ -78,7 +84,9 @@ async def test_lists_single_reads_and_streams_agree_after_every_write(
         views: list[View | None] = []
         for client in clients:
             refused = (await client.get("/papers")).status != 200
-            views.append(None if refused else await stack.enter_async_context(client.live("papers", over=over)))
+            views.append(
+                None if refused else await stack.enter_async_context(client.live("papers", over=over))
+            )
         for view in views:
             if view is not None:
                 await view.ready()

@@ -22,7 +22,9 @@ async def test_the_six_actions_can_be_called() -> None:
         assert (created["data"]["title"], set(created)) == ("a", {"data", "after"})
         both = await socket.call("todos.create", {"data": [{"title": "b"}, {"title": "c"}]})
         assert titles(both["data"]) == ["b", "c"]
-        updated = await socket.call("todos.update", {"key": 1, "data": {"done": True}, "version": created["data"]["version"]})
+        updated = await socket.call(
+            "todos.update", {"key": 1, "data": {"done": True}, "version": created["data"]["version"]}
+        )
         assert updated["data"]["done"] is True
         replaced = await socket.call("todos.replace", {"key": 1, "data": {"title": "aa"}})
         assert (replaced["data"]["title"], replaced["data"]["done"]) == ("aa", False)
@@ -32,7 +34,9 @@ async def test_the_six_actions_can_be_called() -> None:
         }
         page = await socket.call("todos.list", {"query": {"sort": ["-title"], "limit": 1, "count": "exact"}})
         assert (titles(page["data"]), page["count"], page["prev"]) == (["c"], 2, None)
-        rest = await socket.call("todos.list", {"query": {"sort": ["-title"], "limit": 1, "cursor": page["next"]}})
+        rest = await socket.call(
+            "todos.list", {"query": {"sort": ["-title"], "limit": 1, "cursor": page["next"]}}
+        )
         assert (titles(rest["data"]), rest["next"]) == (["aa"], None)
         assert await socket.call("ping") == {}
 
@@ -47,7 +51,10 @@ async def test_a_call_that_fails_is_answered_with_its_problem() -> None:
 
         await socket.call("todos.create", {"data": {"title": "a"}})
         assert await refused("todos.create", {"data": {}}) == (422, "invalid")
-        assert await refused("todos.update", {"key": 1, "data": {}, "version": 1}) == (412, "precondition_failed")
+        assert await refused("todos.update", {"key": 1, "data": {}, "version": 1}) == (
+            412,
+            "precondition_failed",
+        )
         assert await refused("todos.read", {"key": 99}) == (404, "not_found")
         assert await refused("todos.read", {"key": "x"}) == (404, "not_found")
         assert await refused("todos.read", {}) == (400, "malformed")
@@ -69,16 +76,43 @@ async def test_what_is_no_call_is_answered_as_json_rpc_says() -> None:
         answers = [
             await raw(socket, message)
             for message in (
-                "{", "[", "[]", "[1]", "5", '"x"', '{"id": 7, "method": 5}', '{"id": 7, "params": {}}',
-                '{"id": 7, "method": "ping", "params": [1]}', b"\xff\xfe", '{"id": {}, "method": "ping"}',
-                '{"id": 7, "method": 5, oops', '{"method": "ping", "id": "\\ud800"}', "", "[" * 5000, '{"a":' * 5000,
+                "{",
+                "[",
+                "[]",
+                "[1]",
+                "5",
+                '"x"',
+                '{"id": 7, "method": 5}',
+                '{"id": 7, "params": {}}',
+                '{"id": 7, "method": "ping", "params": [1]}',
+                b"\xff\xfe",
+                '{"id": {}, "method": "ping"}',
+                '{"id": 7, "method": 5, oops',
+                '{"method": "ping", "id": "\\ud800"}',
+                "",
+                "[" * 5000,
+                '{"a":' * 5000,
             )
-        ]  # fmt: skip
+        ]
         codes = [(a[0] if isinstance(a, list) else a)["error"]["code"] for a in answers]
         assert codes == [
-            -32700, -32700, -32600, -32600, -32600, -32600, -32600, -32600, -32600, -32700, -32600, -32700, -32700,
-            -32700, -32700, -32700,
-        ]  # fmt: skip
+            -32700,
+            -32700,
+            -32600,
+            -32600,
+            -32600,
+            -32600,
+            -32600,
+            -32600,
+            -32600,
+            -32700,
+            -32600,
+            -32700,
+            -32700,
+            -32700,
+            -32700,
+            -32700,
+        ]
         assert [a["id"] for a in answers[6:9]] == [7, 7, 7]
         unknown = await raw(socket, '{"id": "mine", "method": "nope"}')
         assert (unknown["id"], unknown["error"]["code"]) == ("mine", -32601)
@@ -108,7 +142,11 @@ async def test_writes_of_one_connection_happen_in_the_order_of_their_calls() -> 
     async with client_for(Todo) as client, client.websocket() as socket:
         await socket.call("todos.create", {"data": {"title": "0"}})
         for n in range(1, 30):
-            call = {"jsonrpc": "2.0", "method": "todos.update", "params": {"key": 1, "data": {"title": str(n)}}}
+            call = {
+                "jsonrpc": "2.0",
+                "method": "todos.update",
+                "params": {"key": 1, "data": {"title": str(n)}},
+            }
             socket.send([call] if n % 5 == 0 else call)
         await socket.call("todos.update", {"key": 1, "data": {"done": True}})
         assert (await client.get("/todos/1")).json["title"] == "29"
@@ -122,13 +160,17 @@ async def test_a_new_subscription_is_answered_then_gets_snapshot_and_ready_then_
         await view.ready()
 
         assert answer == {
-            "sub": "s1", "group": answer["group"], "key": answer["key"], "resumed": False, "resource": "todos",
+            "sub": "s1",
+            "group": answer["group"],
+            "key": answer["key"],
+            "resumed": False,
+            "resource": "todos",
             "sort": [
                 {"field": "title", "descending": True, "type": "text"},
                 {"field": "id", "descending": True, "type": "integer"},
             ],
             "key_field": "id",
-        }  # fmt: skip
+        }
         told = [(n["method"], n["params"].get("sub")) for n in socket.notifications]
         assert told == [("snapshot", "s1"), ("ready", "s1")]
         socket.notifications.clear()
@@ -142,7 +184,12 @@ async def test_a_new_subscription_is_answered_then_gets_snapshot_and_ready_then_
         assert frame["params"] == {
             "group": answer["group"],
             "added": [(await client.get("/todos/2")).json],
-            "changed": [{"key": 1, "fields": {"done": True, "version": row["version"], "updated_at": row["updated_at"]}}],
+            "changed": [
+                {
+                    "key": 1,
+                    "fields": {"done": True, "version": row["version"], "updated_at": row["updated_at"]},
+                }
+            ],
         }
         assert (commit["method"], set(commit["params"])) == ("commit", {"cursor"})
 
@@ -283,7 +330,9 @@ async def test_auth_changes_who_is_asking_from_then_on_and_ends_what_that_change
         await client.post("/memos", {"title": "m"})
         with pytest.raises(Refusal):
             await socket.call("memos.list")
-        assert await socket.call("auth", {"token": "ann:a,b"}) == {"actor": {"id": "ann", "roles": ["a", "b"]}}
+        assert await socket.call("auth", {"token": "ann:a,b"}) == {
+            "actor": {"id": "ann", "roles": ["a", "b"]}
+        }
         assert titles((await socket.call("memos.list"))["data"]) == ["m"]
         memos, todos = View(5.0), View(5.0)
         await socket.subscribe("memos", {"resource": "memos"}, memos)

@@ -22,8 +22,8 @@ async def perform_around(
 ) -> Response:
     """The response of the outermost hook, for which `next()` is the rest of them and at last the action.
 
-    Raises TypeError when a hook returns no response or one that does not go with the request, RuntimeError when
-    it calls `next()` twice.
+    Raises TypeError when a hook returns no response or one that does not go with the request, RuntimeError
+    when it calls `next()` twice.
     """
     if not hooks:
         return await perform()

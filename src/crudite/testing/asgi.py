@@ -42,9 +42,9 @@ class Response:
 class Exchange:
     """One connection with an ASGI application: `async with Exchange(app, scope) as exchange`.
 
-    What is sent waits for the application to receive it, what the application sends waits to be taken. Leaving
-    the block tells the application that the client has gone away, and waits until it has finished; an exception
-    that it raised comes out there, or earlier where its next message is awaited.
+    What is sent waits for the application to receive it, what the application sends waits to be taken.
+    Leaving the block tells the application that the client has gone away, and waits until it has finished; an
+    exception that it raised comes out there, or earlier where its next message is awaited.
     """
 
     def __init__(self, app: Any, scope: Message) -> None:

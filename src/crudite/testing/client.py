@@ -30,8 +30,8 @@ _MISSING: Any = object()
 class Client:
     """Somebody who uses an application.
 
-    `token` is sent as a bearer token, `headers` with every request; `timeout` is in seconds. Entering starts the
-    application if nobody has, and leaving then stops it. Several clients may use one application.
+    `token` is sent as a bearer token, `headers` with every request; `timeout` is in seconds. Entering starts
+    the application if nobody has, and leaving then stops it. Several clients may use one application.
     """
 
     def __init__(
@@ -107,8 +107,8 @@ class Client:
     ) -> AsyncIterator[View]:  # fmt: skip
         """A live view of a resource (its path), or of a reading handler (its name, with `args`).
 
-        The query's parts are keywords: `where`, `sort`, `limit`, `fields`, `omit`. With `resume` the view goes
-        on from where another one, of the same query, was cut off; that one's records are taken over.
+        The query's parts are keywords: `where`, `sort`, `limit`, `fields`, `omit`. With `resume` the view
+        goes on from where another one, of the same query, was cut off; that one's records are taken over.
         """
         asked = (
             {"read": name, "args": dict(args or {})}
@@ -118,14 +118,19 @@ class Client:
         view = View(self.timeout, resume)
         if over == "sse":
             cursor = resume.cursor if resume is not None else None
-            async with self.stream(
-                "/subscribe", params={"queries": _json({"view": asked})}, last_event_id=cursor
-            ) as stream, self._following(stream.exchange, view, stream.events_into(view)):
+            async with (
+                self.stream(
+                    "/subscribe", params={"queries": _json({"view": asked})}, last_event_id=cursor
+                ) as stream,
+                self._following(stream.exchange, view, stream.events_into(view)),
+            ):
                 yield view
         else:
-            async with self.websocket() as socket:
-                async with self._following(socket.exchange, view, socket.subscribed(asked, view)):
-                    yield view
+            async with (
+                self.websocket() as socket,
+                self._following(socket.exchange, view, socket.subscribed(asked, view)),
+            ):
+                yield view
 
     @asynccontextmanager
     async def stream(
@@ -149,8 +154,8 @@ class Client:
         return Socket.opened(self.app, scope, self.timeout)
 
     async def settled(self) -> None:
-        """Returns when everything that was committed before the call has been handed to every connection, and the
-        views of this client show it."""
+        """Returns when everything that was committed before the call has been handed to every connection, and
+        the views of this client show it."""
         await self.app.engine.settled()
         for exchange in list(self._followed):
             await exchange.consumed()

@@ -35,14 +35,14 @@ class Socket:
 
     @classmethod
     @asynccontextmanager
-    async def opened(cls, app: Any, scope: Message, timeout: float) -> "AsyncIterator[Socket]":
+    async def opened(cls, app: Any, scope: Message, patience: float) -> "AsyncIterator[Socket]":
         """Opens a connection, for as long as the block lasts. Raises ConnectionRefusedError."""
         async with Exchange(app, scope) as exchange:
             exchange.send({"type": "websocket.connect"})
             answer = await exchange.take()
             if answer is None or answer["type"] != "websocket.accept":
                 raise ConnectionRefusedError(f"the application answered {answer}")
-            socket = cls(exchange, answer.get("subprotocol"), timeout)
+            socket = cls(exchange, answer.get("subprotocol"), patience)
             reading = asyncio.create_task(socket._read())
             try:
                 yield socket
@@ -65,12 +65,13 @@ class Socket:
     def send(self, message: Any) -> None:
         """Sends a message: as it is when it is text or bytes, else as JSON."""
         if isinstance(message, bytes):
-            return self.exchange.send({"type": "websocket.receive", "bytes": message})
-        text = message if isinstance(message, str) else msgspec.json.encode(message).decode()
-        self.exchange.send({"type": "websocket.receive", "text": text})
+            self.exchange.send({"type": "websocket.receive", "bytes": message})
+        else:
+            text = message if isinstance(message, str) else msgspec.json.encode(message).decode()
+            self.exchange.send({"type": "websocket.receive", "text": text})
 
     async def next(self) -> Any:
-        """The next answer that belongs to no `call`: of a batch, or of a message that could not be understood."""
+        """The next answer that belongs to no `call`: a batch's, or that to a message that is none."""
         async with asyncio.timeout(self._timeout):
             return await self._unasked.get()
 

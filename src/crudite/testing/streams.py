@@ -32,7 +32,7 @@ class Stream:
         self._events = self._parse(exchange)
 
     @classmethod
-    async def opened(cls, exchange: Exchange, timeout: float) -> "Stream":
+    async def opened(cls, exchange: Exchange, patience: float) -> "Stream":
         """The stream that the application answers with. Raises Refusal when it answers with a problem."""
         start = await exchange.take()
         if start is None:
@@ -40,7 +40,7 @@ class Stream:
         if start["status"] != 200:
             body = b"".join([part async for part in parts_of(exchange)])
             raise Refusal(msgspec.json.decode(body))
-        return cls(exchange, received_headers(start), timeout)
+        return cls(exchange, received_headers(start), patience)
 
     async def next(self) -> Event:
         """The next event. Raises TimeoutError when none comes in time, EOFError at the end of the stream."""
@@ -57,7 +57,7 @@ class Stream:
         return events
 
     async def events_into(self, view: View) -> None:
-        """Tells a view all that comes, until the stream ends. Events of several queries are all taken for its own."""
+        """Tells a view all that comes, until the stream ends; all events are taken for its own."""
         async for event in self._events:
             named = "query" in event.data
             data = event.data["record"] if named and event.kind == "added" else event.data

@@ -32,20 +32,25 @@ class View:
     """
 
     def __init__(self, timeout: float, resume: "View | None" = None) -> None:
-        self.value: Any = resume.value if resume is not None else None
-        self.cursor: str | None = resume.cursor if resume is not None else None
-        self.key: str | None = resume.key if resume is not None else None
+        self.value: Any = None
+        self.cursor: str | None = None
+        self.key: str | None = None
         self.events: list[tuple[str, Any]] = []
         self.resumed = resume is not None
-        self._held: dict[Any, Row] = (
-            {key: dict(row) for key, row in resume._held.items()} if resume is not None else {}
-        )
-        self._sort: Sequence[Mapping[str, Any]] = resume._sort if resume is not None else ()
-        self._order: Sequence[Any] | None = resume._order if resume is not None else None
+        self._held: dict[Any, Row] = {}
+        self._sort: Sequence[Mapping[str, Any]] = ()
+        self._order: Sequence[Any] | None = None
         self._timeout = timeout
         self._is_ready = False
         self._failure: BaseException | None = None
         self._told = asyncio.Event()
+        if resume is not None:
+            self.value, self.cursor, self.key = resume.value, resume.cursor, resume.key
+            self._held, self._sort, self._order = resume.held()
+
+    def held(self) -> tuple[dict[Any, Row], Sequence[Mapping[str, Any]], Sequence[Any] | None]:
+        """A copy of all that it holds, for the view that goes on from it."""
+        return {key: dict(row) for key, row in self._held.items()}, self._sort, self._order
 
     @property
     def records(self) -> list[Row]:
@@ -99,7 +104,8 @@ class View:
     # what the server tells
 
     def tell(self, kind: str, data: Any) -> None:
-        """One event: `added` (a record), `changed`, `removed`, `order`, `value`, `ready`, `reset`, `problem`."""
+        """One event: `added` (with a record), `changed`, `removed`, `order`, `value`, `ready`, `reset` or
+        `problem`."""
         self.events.append((kind, data))
         match kind:
             case "added":
