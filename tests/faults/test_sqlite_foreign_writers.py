@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from crudite.schema import FieldSpec, FieldType, Reference
 from crudite.stores.sqlite import SqliteStore
-from crudite.testing.samples import AUTHOR, LIBRARY, catalog, create, key_of, schema, text, unit
+from crudite.testing.samples import AUTHOR, LIBRARY, catalog, create, key_of, schema, text, unit, update
 from crudite.testing.store_base import next_batch
 from tests.faults.sqlite_files import (
     ForeignFailureError,
@@ -231,6 +231,27 @@ async def test_a_follower_hears_of_another_program(tmp_path: Path, run: Run) -> 
     batch = await next_batch(batches)
     assert [change.after["name"] for change in batch.changes if change.after is not None] == ["a", "b"]
     await batches.aclose()
+    await store.close()
+
+
+@pytest.mark.parametrize("run", WRITERS)
+async def test_triggers_of_others_that_change_the_same_row_again_are_in_the_log(
+    tmp_path: Path, run: Run
+) -> None:
+    path = tmp_path / "data.db"
+    store = SqliteStore(path)
+    await store.open(LIBRARY)
+    for event in ("INSERT", "UPDATE OF name"):
+        body = "UPDATE authors SET email = lower(NEW.name), note = note || '.' WHERE id = NEW.id"
+        run(path, f'CREATE TRIGGER "slug {event}" AFTER {event} ON authors BEGIN {body}; END')
+    key = key_of(await store.write(unit(create(AUTHOR, name="First"))))
+    start, before = (await store.read([])).position, await states(store, LIBRARY)
+    assert before["Author"][key]["email"] == "first"
+    await store.write(unit(update(AUTHOR, key, name="Second")))
+    run(path, "UPDATE authors SET name = 'Third'", "INSERT INTO authors (name) VALUES ('Other')")
+    await log_must_replay(store, LIBRARY, start, before)
+    emails = {author["email"] for author in (await states(store, LIBRARY))["Author"].values()}
+    assert emails == {"third", "other"}
     await store.close()
 
 

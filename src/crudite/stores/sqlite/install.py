@@ -1,7 +1,7 @@
 """What the file must hold for the store to work: its own tables, a living log, and our triggers."""
 
 import secrets
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Literal
 
 import apsw
@@ -13,6 +13,12 @@ from crudite.stores.sqlite.connections import pragma, rows
 from crudite.stores.sqlite.ddl import APPLICATION_ID, FORMAT, SYSTEM_TABLES
 from crudite.stores.sqlite.log import LAST
 from crudite.stores.sqlite.triggers import create_triggers
+
+# SQLite runs the newest trigger first. One of another program that changes the same row again must run after
+# ours, or the log would end with the older image.
+_LATER_TRIGGERS = """SELECT tbl_name FROM sqlite_schema WHERE type = 'trigger' AND rowid >
+(SELECT min(rowid) FROM sqlite_schema WHERE type = 'trigger' AND name GLOB 'crudite *')
+AND name NOT GLOB 'crudite *'"""
 
 
 def check_owner(connection: apsw.Connection, path: str) -> None:
@@ -66,8 +72,15 @@ def _begin_log(connection: apsw.Connection) -> None:
 
 
 def triggers_agree(connection: apsw.Connection, catalog: Catalog) -> bool:
-    """Whether the catalog's triggers are installed, word for word, and no others of ours."""
-    return installed_triggers(connection) == wanted_triggers(catalog.values())
+    """Whether the catalog's triggers are installed, word for word, and made after those of others."""
+    return agree_for(connection, catalog.values())
+
+
+def agree_for(connection: apsw.Connection, schemas: Collection[ResourceSchema]) -> bool:
+    """Whether just the triggers of these resources are installed and run before those of others."""
+    tables = {schema.table for schema in schemas}
+    overtaken = any(table in tables for (table,) in rows(connection, _LATER_TRIGGERS))
+    return not overtaken and installed_triggers(connection) == wanted_triggers(schemas)
 
 
 def install_triggers(connection: apsw.Connection, catalog: Catalog) -> None:

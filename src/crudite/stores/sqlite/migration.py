@@ -114,7 +114,8 @@ def refuse(steps: Sequence[Step]) -> None:
 
 def take(connection: apsw.Connection, catalog: Catalog, steps: Sequence[Step]) -> None:
     """Takes the steps, renews the triggers, remembers the catalog; in a transaction without foreign keys."""
-    before, tables = install.installed_triggers(connection), install.tables(connection)
+    tables = install.tables(connection)
+    agreed = install.agree_for(connection, [schema for schema in catalog.values() if schema.table in tables])
     install.drop_triggers(connection)
     dangling = len(rows(connection, "PRAGMA foreign_key_check")) if steps else 0
     for step in steps:
@@ -125,9 +126,8 @@ def take(connection: apsw.Connection, catalog: Catalog, steps: Sequence[Step]) -
         names = ", ".join(sorted({f"{row[0]} to {row[2]}" for row in wrong}))
         raise StoreOutdated(f"{len(wrong)} references would point at nothing: {names}")
     install.install_triggers(connection, catalog)
-    known = [schema for schema in catalog.values() if schema.table in tables]
     made_anew = any("DROP TABLE" in text for step in steps for text in step.sql)
-    if made_anew or before != install.wanted_triggers(known):
+    if made_anew or not agreed:
         install.end_log(connection, "schema")  # the images have changed, or something that no log tells of
     text = "INSERT INTO _schema (id, description) VALUES (1, ?)"
     connection.execute(
