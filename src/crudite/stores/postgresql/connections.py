@@ -35,11 +35,13 @@ class Address:
         return f"postgresql://{parts.hostname or ''}{f':{parts.port}' if parts.port else ''}{parts.path}"
 
     def options(self, settings: dict[str, str]) -> dict[str, Any]:
-        """What asyncpg's connect and create_pool are called with."""
+        """What asyncpg's connect and create_pool are called with; settings in the URL win over ours."""
         known = {"application_name": "crudite", "jit": "off", **settings}
         if self.schema is not None:
             known["search_path"] = quote(self.schema)
-        return {"dsn": self.url, "timeout": _CONNECT_SECONDS, "server_settings": known}
+        asked = dict(parse_qsl(urlsplit(self.url).query))
+        ours = {name: value for name, value in known.items() if name not in asked}
+        return {"dsn": self.url, "timeout": _CONNECT_SECONDS, "server_settings": ours}
 
 
 def parse(where: str) -> Address:
@@ -59,7 +61,7 @@ def parse(where: str) -> Address:
 # short statements that nobody waits for too long: the deadlines of requests
 REQUEST = {
     "statement_timeout": f"{READ_SECONDS}s",
-    "lock_timeout": f"{READ_SECONDS}s",
+    "lock_timeout": f"{READ_SECONDS - 1}s",  # before the statement is over, to be told as what it is
     "idle_in_transaction_session_timeout": f"{2 * READ_SECONDS}s",
 }
 # a follower's snapshot is let go by the server when nobody has read in it for so long

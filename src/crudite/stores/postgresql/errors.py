@@ -9,7 +9,7 @@ from crudite.changes import RefusalKind, Refused, Write
 from crudite.errors import StoreCorrupt, StoreError, StoreFull, StoreLocked, StoreReadOnly
 from crudite.stores.postgresql.ddl import reference_name, unique_groups
 
-DRIVER = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
+DRIVER = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
 """Whatever a call of the driver may raise."""
 CONSTRAINTS = (asyncpg.IntegrityConstraintViolationError, asyncpg.DataError)
 """What a write raises that breaks a constraint, or holds what no column can."""

@@ -1,8 +1,8 @@
 """Following the change log: whole transactions, each batch with a snapshot that is held for reading at it."""
 
 import asyncio
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 
 from crudite.changes import Change, Position, Reset
 from crudite.errors import StoreError
@@ -54,22 +54,18 @@ class Follower:
 
     async def has_moved(self, since: PostgresqlPosition) -> bool:
         """Whether the head of the log is another place by now."""
-        async with self._busy:
-            connection = await self._connected()
-            with translated(self._address.shown):
-                return (await read_head(connection)).position != since
+        async with self._connected() as connection:
+            return (await read_head(connection)).position != since
 
     async def next(self, since: PostgresqlPosition) -> PostgresqlBatch:
         """What leads from a position to the head, which may be the same place."""
-        async with self._busy:
-            connection = await self._connected()
-            with translated(self._address.shown):
-                await connection.execute(SNAPSHOT)
-                head = await read_head(connection)
-                found: Sequence[Change] | Reset | None = await check(connection, since, head)
-                if found is None:
-                    catalog = self._catalog()
-                    found = await read_changes(connection, catalog, since, head.position, MOST_CHANGES)
+        async with self._connected() as connection:
+            await connection.execute(SNAPSHOT)
+            head = await read_head(connection)
+            found: Sequence[Change] | Reset | None = await check(connection, since, head)
+            if found is None:
+                catalog = self._catalog()
+                found = await read_changes(connection, catalog, since, head.position, MOST_CHANGES)
             reset = found if isinstance(found, Reset) else None
             changes = () if isinstance(found, Reset) else found
             self._holder = PostgresqlBatch(head.position, changes, reset, self)
@@ -77,18 +73,18 @@ class Follower:
 
     async def fetch(self, batch: PostgresqlBatch, plans: Sequence[Plan]) -> tuple[Page, ...]:
         """Pages in the snapshot of a batch, which must still hold it."""
-        async with self._busy:
-            if self._holder is not batch or self._connection.is_closed():
+        async with self._connected() as connection:
+            if self._holder is not batch:
                 raise StoreError(f"{self._address.shown}: the batch's snapshot has been let go")
-            with translated(self._address.shown):
-                return await read_pages(self._connection, plans)
+            return await read_pages(connection, plans)
 
     async def release(self) -> None:
         """Lets the last batch's snapshot go."""
-        async with self._busy:
+        if self._holder is not None:
             self._holder = None
-            with suppress(*DRIVER):  # whoever ended the connection has ended the snapshot too
-                await self._connection.execute("ROLLBACK")
+            with suppress(StoreError):  # whoever ended the connection has ended the snapshot too
+                async with self._connected() as connection:
+                    await connection.execute("ROLLBACK")
 
     async def close(self) -> None:
         """Lets go of the server."""
@@ -98,10 +94,18 @@ class Follower:
                 with suppress(*DRIVER):
                     await self._connection.close()
 
-    async def _connected(self) -> Connection:
-        """The connection, made anew when it was lost."""
-        if self._connection is None or self._connection.is_closed():
-            self._connection = await connect(self._address, FOLLOW)
-            with translated(self._address.shown):
-                await stay_home(self._connection)
-        return self._connection
+    @asynccontextmanager
+    async def _connected(self) -> AsyncIterator[Connection]:
+        """The connection for one use at a time, made anew when it was lost; after an error it is given up."""
+        async with self._busy:
+            if self._connection is None or self._connection.is_closed():
+                self._holder = None
+                self._connection = await connect(self._address, FOLLOW)
+                with translated(self._address.shown):
+                    await stay_home(self._connection)
+            try:
+                with translated(self._address.shown):
+                    yield self._connection
+            except StoreError:
+                self._connection.terminate()
+                raise

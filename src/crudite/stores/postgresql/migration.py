@@ -7,6 +7,7 @@ would lose is counted in the data.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import asyncpg
 import msgspec
@@ -42,7 +43,25 @@ def _describe(schema: ResourceSchema, catalog: Catalog) -> OldTable:
     return OldTable(schema.name, fields, create_table(schema), create_indexes(schema), references)
 
 
-async def plan(connection: Connection, catalog: Catalog) -> list[Step]:
+class Plan(NamedTuple):
+    """The steps from what is there to a catalog: references are let go first and held last."""
+
+    let_go: list[Step]
+    tables: list[Step]
+    hold: list[Step]
+
+    @property
+    def steps(self) -> list[Step]:
+        """All of them, in order."""
+        return [*self.let_go, *self.tables, *self.hold]
+
+    @property
+    def alters(self) -> bool:
+        """Whether records change, or their images, without the log telling of it."""
+        return any(not text.startswith("CREATE") for step in self.tables for text in step.sql)
+
+
+async def plan(connection: Connection, catalog: Catalog) -> Plan:
     """The steps from what is there to the catalog; none when they agree. Only reads."""
     present = await install.tables(connection)
     saved = await connection.fetchval(_SAVED) if "_schema" in present else None
@@ -50,9 +69,11 @@ async def plan(connection: Connection, catalog: Catalog) -> list[Step]:
     old = {table: was for table, was in old.items() if table in present}
     names = [name for schema in catalog.values() for name in too_long(schema)]
     if names:
-        return [Step(f"{name}: PostgreSQL takes names of at most 63 bytes", ()) for name in names]
+        return Plan(
+            [], [Step(f"{name}: PostgreSQL takes names of at most 63 bytes", ()) for name in names], []
+        )
     sources = {schema.table: _source(schema, old, catalog) for schema in catalog.values()}
-    steps = await _let_go(connection, catalog, old, sources)
+    steps: list[Step] = []
     for table, was in old.items():
         if table not in sources.values():
             steps.append(await _drop(connection, table, was))
@@ -65,7 +86,8 @@ async def plan(connection: Connection, catalog: Catalog) -> list[Step]:
         else:
             sql = (create_table(schema), *create_indexes(schema).values())
             steps.append(Step(f"{schema.table}: make the table", sql))
-    return steps + _hold(catalog, old, sources)
+    let_go = await _let_go(connection, catalog, old, sources)
+    return Plan(let_go, steps, _hold(catalog, old, sources))
 
 
 def _source(schema: ResourceSchema, old: Mapping[str, OldTable], catalog: Catalog) -> str | None:
@@ -125,11 +147,12 @@ async def migrate(connection: Connection, catalog: Catalog, *, lose: bool, schem
         if schema is not None:
             await connection.execute(f"CREATE SCHEMA IF NOT EXISTS {quote(schema)}")
         await install.create_system_tables(connection)
-        steps = await plan(connection, catalog)
+        planned = await plan(connection, catalog)
+        steps = planned.steps
         refuse([step for step in steps if not step.sql or (step.loses and not lose)])
         saved = await connection.fetchval(_SAVED)
         if steps or saved != describe(catalog) or not await install.triggers_agree(connection, catalog):
-            await _take(connection, catalog, steps)
+            await _take(connection, catalog, planned)
         return steps
 
 
@@ -140,21 +163,22 @@ def refuse(steps: Sequence[Step]) -> None:
         raise StoreOutdated("The database is older than what the application declares:\n" + "\n".join(lines))
 
 
-async def _take(connection: Connection, catalog: Catalog, steps: Sequence[Step]) -> None:
+async def _take(connection: Connection, catalog: Catalog, planned: Plan) -> None:
     """Takes the steps, renews the triggers, remembers the catalog; inside a transaction."""
     # writers take a table first and the log then; whoever waits here holds nothing yet
     await connection.execute('LOCK TABLE "_changes" IN SHARE ROW EXCLUSIVE MODE')
+    tables = await install.tables(connection)
     before = await install.installed_triggers(connection)
     await install.drop_triggers(connection)
     try:
-        for step in steps:
+        for step in planned.steps:
             for text in step.sql:
                 await connection.execute(text)
     except asyncpg.ForeignKeyViolationError as error:
         raise StoreOutdated(f"references would point at nothing: {error}") from error
     await install.install_triggers(connection, catalog)
     after = await install.installed_triggers(connection)
-    altered = any(not text.startswith("CREATE") for step in steps for text in step.sql)
-    if (altered and before) or any(after.get(name) != was for name, was in before.items()):
+    on_old_tables = {name: trigger for name, trigger in after.items() if trigger[0] in tables}
+    if planned.alters or before != on_old_tables:
         await install.end_log(connection, "schema")  # the images, or what no log tells of, have changed
     await connection.execute(_SAVE, FORMAT, describe(catalog))

@@ -67,7 +67,7 @@ class PostgresqlStore:
         async with connected(self._address, MIGRATE) as connection:
             await install.check_format(connection, self._address.shown)
             if not migrate:
-                migration.refuse(await migration.plan(connection, catalog))
+                migration.refuse((await migration.plan(connection, catalog)).steps)
             await migration.migrate(connection, catalog, lose=False, schema=self._address.schema)
             await install.stay_home(connection)
             self._secret = await connection.fetchval('SELECT value FROM "_secret"')
@@ -166,7 +166,7 @@ class PostgresqlStore:
         """The steps from the database's schema to the catalog's; also while the store is not open."""
         async with connected(self._address, MIGRATE) as connection:
             await install.check_format(connection, self._address.shown)
-            return await migration.plan(connection, catalog)
+            return (await migration.plan(connection, catalog)).steps
 
     async def migrate(self, catalog: Catalog, *, lose: bool = False) -> Sequence[Step]:
         """Takes the steps in one transaction and goes on with the catalog; also while not open."""
