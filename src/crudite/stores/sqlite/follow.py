@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from typing import ParamSpec, TypeVar
 
 from crudite.changes import Change, Position, Reset
 from crudite.errors import StoreError
@@ -12,6 +13,9 @@ from crudite.stores.sqlite.connections import READ_SECONDS, Deadline, Execute, c
 from crudite.stores.sqlite.errors import translated
 from crudite.stores.sqlite.log import Head, SqlitePosition, check, read_changes, read_head
 from crudite.stores.sqlite.reads import ReaderThreads, read_page
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 MOST_CHANGES = 100_000
 _MOST_INLINE = 300
@@ -85,7 +89,7 @@ class _Snapshot:
             try:
                 if len(plans) <= _MOST_PLANS_INLINE and all(not p.total and self._is_cheap(p) for p in plans):
                     return self._pages(plans)
-                return await self._threads.elsewhere(self._pages, plans)
+                return await self._elsewhere(self._pages, plans)
             finally:
                 self._renew()
 
@@ -95,13 +99,24 @@ class _Snapshot:
         """The changes between two positions in the snapshot; many of them are read on a thread."""
         if until.seq - since.seq <= _MOST_INLINE:
             return read_changes(self.execute, catalog, since, until, MOST_CHANGES)
-        return await self._threads.elsewhere(read_changes, self.execute, catalog, since, until, MOST_CHANGES)
+        return await self._elsewhere(read_changes, self.execute, catalog, since, until, MOST_CHANGES)
 
     async def close(self) -> None:
         """Lets go of the file, when nobody reads any more."""
         async with self._busy:
             self.end()
             self._connection.close(True)
+
+    async def _elsewhere(self, work: Callable[P, T], *args: P.args, **more: P.kwargs) -> T:
+        """The result of work with the connection, done on a thread. Who is cancelled meanwhile goes on when
+        the thread has let go of the connection, which it is made to do at once."""
+        reading = asyncio.ensure_future(self._threads.elsewhere(work, *args, **more))
+        try:
+            return await asyncio.shield(reading)
+        except asyncio.CancelledError:
+            self._deadline.start(0)
+            await asyncio.gather(reading, return_exceptions=True)
+            raise
 
     def _pages(self, plans: Sequence[Plan]) -> tuple[Page, ...]:
         with translated(self._path):
