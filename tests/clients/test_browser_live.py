@@ -95,7 +95,7 @@ class Board:
     async def open(self) -> "Board":
         """Opens the page and waits until its three live queries are complete."""
         await self.page.goto(self.url)
-        await expect(self.page.locator("[data-live=live]")).to_have_count(3)
+        await expect(self.page.locator("[data-live=live]")).to_have_count(3, timeout=PATIENCE * 1000)
         return self
 
     def task(self, title: str) -> Locator:

@@ -154,7 +154,7 @@ async def open_board(page: Page, url: str) -> list[str]:
     page.on("request", check)
     page.on("websocket", check)
     await page.goto(url)
-    await expect(numbers(page)).to_have_count(12)
+    await expect(numbers(page)).to_have_count(12, timeout=PATIENCE * 1000)
     await expect(page.locator("#state")).to_have_text("Live")
     return complaints
 
@@ -226,7 +226,8 @@ async def test_the_replay_moves_the_clock_and_any_window_stops_it(page: Page, ur
     )
     try:
         await open_board(page, url)
-        await expect(page.locator("#clock")).to_have_text(re.compile("04:[45].|0[5-9]:.."))
+        started = re.compile("04:[45].|0[5-9]:..")
+        await expect(page.locator("#clock")).to_have_text(started, timeout=PATIENCE * 1000)
         await expect(page.locator("#rows td.gate").first).to_have_text(re.compile(r"[ABD]\d+"))
         await page.get_by_role("button", name="Pause").click()
         await expect(page.get_by_role("button", name="Play")).to_be_visible()
