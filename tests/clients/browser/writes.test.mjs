@@ -183,6 +183,18 @@ test("a created record gets a UUIDv7 and is shown where it plainly belongs", asy
   assert.deepEqual(tasks.last, [stored])
 })
 
+test("a create shows when it is confirmed where only the server knows the order, also before the first change", async () => {
+  const { api, server } = await started()
+  const tasks = follow(api.tasks.order("project.owner"))
+  server.subscribed("g1", [{ id: "b" }, { id: "a" }], { sort: [] })
+  api.tasks.create({ id: "c" })
+  await settled()
+  assert.deepEqual(tasks.seen.map(ids), [["b", "a"]])
+  server.frame("g1", { added: [{ id: "c" }], order: ["b", "c", "a"] })
+  server.commit()
+  assert.deepEqual(ids(tasks.last), ["b", "c", "a"])
+})
+
 test("records created in one millisecond keep their order", async () => {
   const { api, tasks } = await watching((api) => api.tasks, [])
   api.tasks.create([{ n: 1 }, { n: 2 }, { n: 3 }])

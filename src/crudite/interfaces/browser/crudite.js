@@ -443,7 +443,7 @@ class Subscription {
 
   /** @param {Fields} data */
   #plainlyGets(data) {
-    return !this.contents?.places && plainlyHolds(this.target.query ?? {}, data)
+    return this.sort.length > 0 && plainlyHolds(this.target.query ?? {}, data) // Else only the server knows its place.
   }
 
   /** @param {Fields} data */
