@@ -177,3 +177,34 @@ async def test_a_password_is_verified_against_its_hash() -> None:
     assert await verify_password(stored, "correct horse")
     assert not await verify_password(stored, "wrong horse")
     assert not await verify_password("no hash", "x")
+
+
+async def test_no_problem_repeats_a_password() -> None:
+    class Account(Resource, rules=allow.everyone):
+        name: str = Field(unique=True)
+        password: Password
+
+    async with client_for(Account) as client, client.websocket() as socket:
+        secret = "correct horse battery"
+        await client.post("/accounts", {"name": "ann", "password": secret})
+        bodies: list[object] = [
+            {"name": "ann", "password": secret},
+            {"name": 5, "password": secret},
+            {"name": "bob", "password": [secret]},
+            {"name": "bob", "password": secret, secret[:7]: 1},
+        ]
+        for body in bodies:
+            answer = await client.post("/accounts", body)
+            assert 400 <= answer.status < 500
+            assert "horse" not in answer.text
+            socket.send({"jsonrpc": "2.0", "id": "x", "method": "accounts.create", "params": {"data": body}})
+            assert "horse" not in str(await socket.next())
+        assert "password" not in (await client.get("/accounts")).text
+        for query in (
+            f"password={secret}",
+            "sort=password",
+            "fields=password",
+            f"password[contains]={secret}",
+        ):
+            refused = await client.get(f"/accounts?{query}")
+            assert (refused.status, "horse" in refused.text) == (400, False)
