@@ -3,12 +3,13 @@
 import asyncio
 import logging
 import os
+import sys
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self, TypeAlias, TypeVar
-from urllib.parse import unquote
+from typing import Any, Literal, Self, TypeAlias, TypeVar, overload
+from urllib.parse import quote, unquote
 
 from crudite.auth import Authenticate, Identification
 from crudite.errors import DeclarationError, MethodNotAllowed, NotFound, Problem
@@ -46,8 +47,8 @@ _log = logging.getLogger("crudite")
 class App:
     """An application made of resources: `app = App(Todo)`. It is an ASGI application, for any ASGI server.
 
-    `store` is a URL (`sqlite:///todo.db`, the default after the environment variable `CRUDITE_STORE`) or a
-    store. `auth` tells who shows some credentials. `interfaces` are the ways to speak, by default REST,
+    `store` is a URL such as `sqlite:///todo.db`, or a store; by default the environment variable `CRUDITE_STORE`,
+    else a SQLite file beside the module that makes the application and called as it. `auth` tells who shows some credentials. `interfaces` are the ways to speak, by default REST,
     server-sent events, WebSocket, the browser client and the API description. `provide` gives handlers what
     they need: a type and how to make it. `lifespan` is run around the application's life, given the app.
     `hosts` are the names it answers to; without it, any, but on a loopback address only local names.
@@ -73,7 +74,7 @@ class App:
         self.mode: Mode = "dev" if os.environ.get("CRUDITE_MODE") == "dev" else "run"
         self.definitions: Definitions = compile_resources(resources, open=self.mode == "dev")
         self.handlers: dict[str, Handler] = {}
-        self.store = self._store(store)
+        self.store = _opened(store, sys._getframe(1).f_globals.get("__file__"))
         self.hosts = hosts
         self.identify = Identification(auth)
         self.interfaces = tuple(interfaces) if interfaces is not None else default_interfaces()
@@ -110,7 +111,13 @@ class App:
         """Registers a handler for `DELETE /name` and the call `name`."""
         return self._handler(name, "delete")
 
-    def use(self, step: Any = None, *, name: str | Sequence[str] = (), action: str | Sequence[str] = ()) -> Any:
+    @overload
+    def use(self, step: Step) -> Step: ...
+    @overload
+    def use(self, *, name: str | Sequence[str] = (), action: str | Sequence[str] = ()) -> Callable[[Step], Step]: ...
+    def use(
+        self, step: Step | None = None, *, name: str | Sequence[str] = (), action: str | Sequence[str] = ()
+    ) -> Step | Callable[[Step], Step]:
         """Puts a step `async (request, next) -> response` around every request, or around those of some names
         (paths of resources, names of handlers) and actions. Works as a decorator, with and without arguments."""
 
@@ -274,7 +281,7 @@ class App:
             return await send_response(send, 204, headers)
         request_id = read_headers(scope).get("x-request-id", "")[:64] or new_request_id()
         problem = problem or NotFound("There is nothing at this address.")
-        await send_problem(send, problem, request_id, with_body=scope["method"] != "HEAD")
+        await send_problem(scope, send, problem, request_id)
 
     async def _serve_lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
@@ -317,11 +324,6 @@ class App:
         if faults:
             raise DeclarationError(faults)
 
-    def _store(self, store: str | Store | None) -> Store:
-        if store is None:
-            store = os.environ.get("CRUDITE_STORE") or "sqlite:///app.db"
-        return open_store(store) if isinstance(store, str) else store
-
     def _system_request(self) -> Request:
         return Request(
             "list", "", actor=ANONYMOUS, is_system=True, id=new_request_id(), performers=self._actions.performer
@@ -331,6 +333,13 @@ class App:
 def default_interfaces() -> tuple[Interface, ...]:
     """REST, server-sent events, WebSocket, the browser client, and the API description."""
     return (Rest(), Sse(), WebSocket(), Browser(), OpenApi())
+
+
+def _opened(store: str | Store | None, module: str | None) -> Store:
+    if store is None:
+        file = Path(module).with_suffix(".db") if module else Path("app.db")
+        store = os.environ.get("CRUDITE_STORE") or f"sqlite:///{quote(str(file))}"
+    return open_store(store) if isinstance(store, str) else store
 
 
 def _set(names: str | Sequence[str]) -> frozenset[str]:

@@ -89,10 +89,11 @@ class Problem(CruditeError):
         self.extra = extra
         super().__init__(self.detail or self.title)
 
-    def as_json(self, request_id: str | None = None) -> dict[str, Any]:
-        """The problem as a JSON object (RFC 9457, section 3)."""
+    def as_json(self, request_id: str | None = None, root: str = "") -> dict[str, Any]:
+        """The problem as a JSON object (RFC 9457, section 3). `root` is the path at which the application is
+        mounted, for the reference in `type`."""
         problem: dict[str, Any] = {
-            "type": f"/docs/problems#{self.code}",
+            "type": f"{root}/docs/problems#{self.code}",
             "title": self.title,
             "status": self.status,
             "code": self.code,

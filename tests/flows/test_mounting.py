@@ -173,9 +173,9 @@ async def test_it_runs_on_uvicorn(http: str, ws: str) -> None:
             assert connection.subprotocol == "crudite.v1"
             await connection.send('{"jsonrpc":"2.0","id":1,"method":"todos.read","params":{"key":"c"}}')
             assert '"title":"y"' in str(await connection.recv())
-        with pytest.raises(websockets.InvalidStatus):
-            async with websockets.connect(f"ws://{address}/ws", origin="https://evil.example"):  # type: ignore[arg-type]
-                pass
+        async with websockets.connect(f"ws://{address}/ws", origin="https://evil.example") as refused:  # type: ignore[arg-type]
+            await refused.wait_closed()
+            assert refused.close_code == 1008
 
 
 async def until_data(lines: AsyncIterator[str], text: str) -> AsyncIterator[str]:

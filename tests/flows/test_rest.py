@@ -101,9 +101,35 @@ async def test_several_records_are_read_in_the_asked_order_and_all_missing_ones_
         assert len((await client.get("/countries")).json) == 2
 
 
+@pytest.mark.parametrize("key", ["", ".", "..", "subscribe"])
+async def test_a_key_that_has_no_address_of_its_own_is_refused(key: str) -> None:
+    async with client_for(Country) as client:
+        refused = await client.post("/countries", {"id": key, "name": "x"})
+
+        assert (refused.status, faults(refused)) == (422, [("/id", "unreachable_key")])
+
+
+async def test_preconditions_may_name_several_versions_and_none() -> None:
+    async with client_for(Country) as client:
+        etag = (await client.post("/countries", {"id": "fr", "name": "a"})).headers["etag"]
+
+        async def patch(**headers: str) -> int:
+            named = {name.replace("_", "-"): value for name, value in headers.items()}
+            return (await client.patch("/countries/fr", {"name": "b"}, headers=named)).status
+
+        assert await patch(if_match='"v1", "v2"') == 412
+        assert await patch(if_match=f"W/{etag}") == 412
+        assert await patch(if_match="v17") == 400
+        assert await patch(if_none_match="*") == 412
+        assert await patch(if_none_match=etag) == 412
+        assert await patch(if_none_match='"v1"') == 200
+        etag = (await client.get("/countries/fr")).headers["etag"]
+        assert await patch(if_match=f'"v1", {etag}') == 200
+
+
 async def test_a_key_may_hold_any_characters_of_a_url() -> None:
     async with client_for(Country) as client:
-        for key in ("a/b", "a,b", "ü ?#%", "..", "a%2Fb", "query"):
+        for key in ("a/b", "a,b", "ü ?#%", "...", "a%2Fb", "query"):
             created = await client.post("/countries", {"id": key, "name": "x"})
             assert created.status == 201, key
             found = await client.get(created.headers["location"])

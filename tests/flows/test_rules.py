@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from crudite import Field, Many, Parent, Record, Ref, Resource, allow, before, me, now
+from crudite import Field, Many, Parent, Record, Ref, Request, Resource, allow, before, me, now
 from crudite.testing import Client, Refusal
 from tests.flows.worlds import by_name, client_for, faults, titles
 
@@ -329,3 +329,65 @@ async def test_a_stream_is_refused_as_a_list_is() -> None:
                 async with stranger.stream(url):
                     pass
             assert refusal.value.status == 401
+
+
+@pytest.mark.parametrize("hooked", [False, True], ids=["plain", "with a hook"])
+async def test_a_given_field_that_may_not_be_written_is_refused_whatever_its_value(hooked: bool) -> None:
+    class Ticket(Resource, rules=allow.everyone):
+        title: str
+        priority: int = Field(default=0, write=allow.role("admin"))
+
+    class HookedTicket(Ticket, path="tickets"):
+        @before("update")
+        async def look(self, request: Request, old: "HookedTicket") -> None:
+            """Changes nothing."""
+
+    async with client_for(HookedTicket if hooked else Ticket) as client:
+        at = (await client.post("/tickets", {"title": "a"})).headers["location"]
+
+        answer = await client.patch(at, {"priority": 0})
+
+        assert (answer.status, faults(answer)) == (403, [("/priority", "not_writable")])
+
+
+async def test_replacing_a_record_keeps_the_fields_that_are_not_the_actors_to_write() -> None:
+    class Ticket(Resource, rules=allow.everyone):
+        title: str
+        priority: int = Field(default=0, write=allow.role("admin"))
+
+    async with client_for(Ticket) as client:
+        stored = await client.app.records.create(Ticket, title="a", priority=5)
+
+        answer = await client.put(f"/tickets/{stored.id}", {"title": "b"})
+
+        assert (answer.status, answer.json["title"], answer.json["priority"]) == (200, "b", 5)
+
+
+async def test_replacing_does_not_tell_whether_a_hidden_value_was_guessed() -> None:
+    class Ticket(Resource, rules=allow.everyone):
+        title: str
+        code: int = Field(default=0, read=allow.role("admin"), write=allow.role("admin"))
+
+    async with client_for(Ticket) as client:
+        stored = await client.app.records.create(Ticket, title="a", code=5)
+
+        right = await client.put(f"/tickets/{stored.id}", {"title": "b", "code": 5})
+        wrong = await client.put(f"/tickets/{stored.id}", {"title": "b", "code": 4})
+
+        assert (right.status, wrong.status) == (403, 403)
+
+
+async def test_the_stream_of_one_record_is_for_those_who_may_read_it() -> None:
+    class Sheet(Resource, rules={"list": allow.role("staff"), "read": allow.everyone, "write": allow.everyone}):
+        title: str
+
+    async with client_for(Sheet, auth=by_name) as nobody:
+        at = (await nobody.post("/sheets", {"title": "a"})).headers["location"]
+
+        async with nobody.stream(f"{at}/subscribe") as stream:
+            first = await stream.next()
+        with pytest.raises(Refusal) as refused:
+            async with nobody.stream("/sheets/subscribe"):
+                raise AssertionError("the list is not for everyone")
+
+        assert (first.kind, refused.value.status) == ("added", 401)

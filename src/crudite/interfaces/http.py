@@ -111,12 +111,12 @@ async def send_response(
     await send({"type": "http.response.body", "body": body if with_body else b""})
 
 
-async def send_problem(send: Send, problem: Problem, request_id: str, *, with_body: bool = True) -> None:
+async def send_problem(scope: Scope, send: Send, problem: Problem, request_id: str) -> None:
     """Sends a problem (RFC 9457)."""
     headers = [(b"content-type", b"application/problem+json"), (b"cache-control", b"no-store")]
     headers += [(name.encode(), value.encode("latin-1", "replace")) for name, value in problem.headers.items()]
-    body = msgspec.json.encode(problem.as_json(request_id))
-    await send_response(send, problem.status, headers, body, with_body=with_body)
+    body = msgspec.json.encode(problem.as_json(request_id, scope.get("root_path", "")))
+    await send_response(send, problem.status, headers, body, with_body=scope["method"] != "HEAD")
 
 
 def refuse_forgery(method: str, headers: Mapping[str, str]) -> None:

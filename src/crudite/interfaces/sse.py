@@ -85,7 +85,8 @@ class _Streams:
                 query = parse_url(_without_resuming(scope))
                 key = plain.pop() if single else None
                 nesting = Nesting.below(definition, tuple(zip(chain, plain, strict=True))) if chain else None
-                request = self._request("list", definition.path, request_id, headers, scope)
+                action = "read" if single else "list"
+                request = self._request(action, definition.path, request_id, headers, scope)
                 request.definition, request.query, request.key, request.nesting = definition, query, key, nesting
                 return [("", request)]
 
@@ -139,7 +140,7 @@ class _Streams:
             admitted = self._host.admission.admit(scope)
             connection = self._host.engine.connect(_EventFormat(keys, named))
         except Problem as problem:
-            return await send_problem(send, problem, request_id, with_body=scope["method"] != "HEAD")
+            return await send_problem(scope, send, problem, request_id)
         try:
             with admitted, suppress_gone():
                 await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})

@@ -48,6 +48,9 @@ class Follower:
             except StoreError as error:
                 _log.warning("the log cannot be followed, trying again in %.2f s: %s", self._pause, error)
             except Exception:
+                task = asyncio.current_task()
+                if task is not None and task.cancelling():
+                    raise  # the cleanup after a cancellation failed: whoever cancelled waits for the end
                 self._faults += 1
                 _log.exception("following the log failed, trying again in %.2f s", self._pause)
             self._metrics.failures += 1

@@ -107,7 +107,7 @@ class Reading:
         """
         definition = _definition(request)
         query = request.query
-        selection, sort, resolver = self._resolved(request, definition, "list")
+        selection, sort, resolver = self._resolved(request, definition, "list" if request.key is None else "read")
         if request.key is not None:
             own = definition.schema.key_field
             by_key = Test(Path((), own, (), own.type), "eq", request.key)
@@ -254,6 +254,8 @@ class Reading:
 
 def refusal(actor: Actor, action: str, definition: Definition) -> Forbidden | Unauthorized:
     """The problem for an actor who may not do that with any record."""
+    if definition.rules[cast(ActionName, action)] == NOTHING:
+        return Forbidden(f"Nobody may {action} {definition.path}: {definition.name} has no rule that lets somebody.")
     if not actor.is_known:
         return Unauthorized(f"Sign in to {action} {definition.path}.", headers={"www-authenticate": "Bearer"})
     return Forbidden(f"You may not {action} {definition.path}.")

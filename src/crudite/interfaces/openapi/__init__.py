@@ -128,7 +128,7 @@ class OpenApi:
 
 
 async def _refuse(scope: Scope, send: Send, problem: Problem) -> None:
-    await send_problem(send, problem, new_request_id(), with_body=scope["method"] != "HEAD")
+    await send_problem(scope, send, problem, new_request_id())
 
 
 def is_local(scope: Scope, headers: Headers) -> bool:

@@ -19,7 +19,7 @@ from crudite.interfaces.openapi.values import Schema, example_of, shown_fields
 from crudite.messages import ActionName
 from crudite.query.tree import EVERYTHING, NOTHING
 from crudite.resources.definition import Definition
-from crudite.resources.writing import MAX_MANY
+from crudite.resources.incoming import MAX_MANY
 
 Operation: TypeAlias = dict[str, Any]
 

@@ -1,11 +1,12 @@
 """HTTP's conditions, preferences and links (RFC 9110, 7240, 8288), and the exchange that they belong to."""
 
-from collections.abc import Awaitable, Callable, Mapping
+import re
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TypeAlias
 from urllib.parse import parse_qsl, urlencode
 
 from crudite.changes import NO_VERSION
-from crudite.errors import Malformed, NotAcceptable, PreconditionFailed, Problem, UnsupportedMediaType
+from crudite.errors import Malformed, NotAcceptable, Problem, UnsupportedMediaType
 from crudite.ids import new_request_id
 from crudite.interfaces.base import Host, Receive, Scope, Send
 from crudite.interfaces.http import (
@@ -22,6 +23,8 @@ from crudite.messages import Credentials, Listed, Written
 
 RawHeaders: TypeAlias = list[tuple[bytes, bytes]]
 
+_ENTITY_TAG = re.compile(r'(W/)?"[\x21\x23-\x7e\x80-\xff]*"')
+_VERSION_TAG = re.compile(r'"v([0-9]{1,18})"')
 _JSON = (b"content-type", b"application/json")
 _OPEN = [(b"cache-control", b"no-cache")]
 _PRIVATE = [(b"cache-control", b"private, no-cache"), (b"vary", b"Cookie, Authorization")]
@@ -70,7 +73,7 @@ class Exchange:
 
     async def fail(self, problem: Problem) -> None:
         """Answers with a problem."""
-        await send_problem(self._send, problem, self.request_id, with_body=self.method != "HEAD")
+        await send_problem(self.scope, self._send, problem, self.request_id)
 
 
 async def serve(
@@ -143,15 +146,22 @@ def is_not_modified(headers: Mapping[str, str], etag: str) -> bool:
     return "*" in tags or etag in tags
 
 
-def accepted_version(headers: Mapping[str, str]) -> int | None:
-    """The version that `If-Match` asks for; None for any. Raises PreconditionFailed for what was never a version."""
-    given = headers.get("if-match")
-    if given is None or given.strip() == "*":
+def entity_tags(headers: Mapping[str, str], name: str) -> Sequence[str] | None:
+    """The entity tags of `if-match` or `if-none-match` (RFC 9110, section 8.8.3), weak ones with their `W/`; `*`
+    stands alone. None without the header. Raises Malformed for what is no list of them."""
+    given = headers.get(name)
+    if given is None:
         return None
-    tag = given.strip()
-    if not (tag.startswith('"v') and tag.endswith('"') and tag[2:-1].isascii() and tag[2:-1].isdigit()):
-        raise PreconditionFailed('If-Match takes one entity tag, such as "v17", or *.')
-    return int(tag[2:-1]) if len(tag) < 22 else NO_VERSION
+    tags = [tag.strip() for tag in given.split(",")]
+    if tags != ["*"] and not all(_ENTITY_TAG.fullmatch(tag) for tag in tags):
+        raise Malformed(f'{name} takes entity tags, such as "v17", or *.')
+    return tags
+
+
+def version_in(tag: str) -> int:
+    """The version in a strong entity tag of a record; one that no record has for any other tag."""
+    found = _VERSION_TAG.fullmatch(tag)
+    return int(found[1]) if found else NO_VERSION
 
 
 def page_links(listed: Listed, scope: Scope) -> RawHeaders:

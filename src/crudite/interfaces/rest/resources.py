@@ -3,18 +3,19 @@
 from dataclasses import replace
 from urllib.parse import quote, unquote
 
-from crudite.errors import Fault, Malformed, MethodNotAllowed, NotFound
+from crudite.errors import Fault, Malformed, MethodNotAllowed, NotFound, PreconditionFailed
 from crudite.interfaces.base import Host, Receive, Scope, Send
 from crudite.interfaces.http import decode_json, parameters_of, read_body
 from crudite.interfaces.rest.answers import (
     Exchange,
-    accepted_version,
     check_accept,
     check_content_type,
+    entity_tags,
     is_not_modified,
     page_links,
     preference,
     serve,
+    version_in,
 )
 from crudite.messages import Found, Listed, Written
 from crudite.query.parse import EMPTY, WrittenQuery, parse_json, parse_url
@@ -130,12 +131,27 @@ class ResourceEndpoints:
         minimal = preference(exchange.headers)
         request = self._request(
             exchange, action, above, key=self._key(text), data=body, is_minimal=minimal is True,
-            expect=accepted_version(exchange.headers),
+            expect=await self._expected(exchange, above, text),
         )  # fmt: skip
         written = await self._host.pipeline(request)
         assert isinstance(written, Written)
         shown = None if minimal or action == "delete" else written.json
         await exchange.answer(204 if action == "delete" else 200, shown, exchange.after(written, minimal))
+
+    async def _expected(self, exchange: Exchange, above: tuple[str, ...], text: str) -> int | None:
+        """The version that the record must have by the request's preconditions (RFC 9110, section 13.2); None for
+        any. Raises PreconditionFailed when they cannot be met."""
+        wanted = entity_tags(exchange.headers, "if-match")
+        unwanted = entity_tags(exchange.headers, "if-none-match")
+        if unwanted is None and (wanted is None or len(wanted) == 1):
+            return None if wanted in (None, ["*"]) else version_in(wanted[0])
+        found = await self._host.pipeline(self._request(exchange, "read", above, key=self._key(text)))
+        assert isinstance(found, Found)
+        is_wanted = wanted is None or wanted == ["*"] or found.version in map(version_in, wanted)
+        weakly = {tag.removeprefix("W/") for tag in unwanted or ()}
+        if not is_wanted or weakly & {"*", f'"v{found.version}"'}:
+            raise PreconditionFailed("The record has another version than the request is made for.")
+        return found.version
 
     def _request(
         self, exchange: Exchange, action: AnyAction, above: tuple[str, ...], *, key: Key | None = None,

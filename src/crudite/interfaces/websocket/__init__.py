@@ -34,15 +34,20 @@ class WebSocket:
         headers = read_headers(scope)
         origin = headers.get("origin")
         if origin is not None and origin not in self._origins and not is_same_host(origin, headers):
-            await send({"type": "websocket.close", "code": 1008, "reason": "this origin may not connect"})
-            return
+            return await _refuse(send, 1008, "this origin may not connect")
         try:
             admitted = host.admission.admit(scope)
             session = Session(host, headers, scope)
         except (Unavailable, TooManyRequests):
-            await send({"type": "websocket.close", "code": 1013})
-            return
+            return await _refuse(send, 1013, "try again later")
         chosen = SUBPROTOCOL if SUBPROTOCOL in scope.get("subprotocols", ()) else None
         await send({"type": "websocket.accept", "subprotocol": chosen})
         with admitted, suppress_gone():
             await session.run(receive, send)
+
+
+async def _refuse(send: Send, code: int, reason: str) -> None:
+    """Closes a connection before anything is read from it. It is accepted first: a browser's page is told the code
+    of a close only, and not why a handshake failed, so that its client would try again for ever."""
+    await send({"type": "websocket.accept"})
+    await send({"type": "websocket.close", "code": code, "reason": reason})

@@ -1,0 +1,93 @@
+"""What a request brings for writing: one record or several, below a parent or not, as plain values."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias, cast
+
+import msgspec
+
+from crudite.errors import Fault, Invalid, Malformed, Problem
+from crudite.resources.definition import Definition
+from crudite.resources.request import Request
+from crudite.types import PlainRecord
+
+MAX_MANY = 1000
+"""How many records one request can create."""
+
+Parse: TypeAlias = Callable[[Any], PlainRecord]
+
+_RAW = (bytes, bytearray, memoryview, msgspec.Raw)
+
+
+def is_many(data: Any) -> bool:
+    """Whether a body holds several records: a JSON array, or a list."""
+    if isinstance(data, _RAW):
+        raw = bytes(data)
+        return raw[:1] == b"[" or (raw[:1] in b" \t\r\n" and raw.lstrip(b" \t\r\n")[:1] == b"[")
+    return isinstance(data, (list, tuple))
+
+
+def created(request: Request) -> list[PlainRecord]:
+    """The plain values of the record, or of each of the records, that a request wants created.
+
+    Raises Malformed, or Invalid with every fault; in a list each pointer begins with its index.
+    """
+    parse = _parser(request)
+    return _each(_parts(request.data), parse) if is_many(request.data) else [parse(request.data)]
+
+
+def given(request: Request) -> PlainRecord:
+    """The plain values that a request gives an existing record. Raises Malformed, or Invalid with every fault."""
+    definition = cast(Definition, request.definition)
+    values, key = _parser(request)(request.data), definition.schema.key
+    if values.get(key, request.key) != request.key:
+        raise Invalid(faults=[Fault("immutable", f"{key} cannot be changed.", pointer=f"/{key}")])
+    return values
+
+
+def _parser(request: Request) -> Parse:
+    parse = cast(Definition, request.definition).bodies[cast(Any, request.action)].parse
+    if request.nesting is None or request.action == "update":
+        return parse
+    parents = request.nesting.values
+    return lambda data: _parse_below(parents, parse, data)
+
+
+def _parts(data: Any) -> Sequence[Any]:
+    parts: Sequence[Any] = data
+    if isinstance(data, _RAW):
+        try:
+            parts = msgspec.json.decode(bytes(data), type=list[msgspec.Raw])
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise Malformed(f"The body is not JSON: {error}.") from error
+    if len(parts) > MAX_MANY:
+        raise Malformed(f"At most {MAX_MANY} records are created at once, {len(parts)} came.")
+    return parts
+
+
+def _each(parts: Sequence[Any], parse: Parse) -> list[PlainRecord]:
+    parsed, faults = [], []
+    for index, part in enumerate(parts):
+        try:
+            parsed.append(parse(part))
+        except Problem as problem:
+            if not problem.faults:
+                raise
+            faults += [Fault(one.code, one.detail, pointer=f"/{index}{one.pointer or ''}") for one in problem.faults]
+    if faults:
+        raise Invalid(faults=faults)
+    return parsed
+
+
+def _parse_below(parents: PlainRecord, parse: Parse, data: Any) -> PlainRecord:
+    """Parses a body that was sent to a nested path: it gets the parent's key from there, and may repeat it."""
+    try:
+        values = msgspec.json.decode(bytes(data)) if isinstance(data, _RAW) else data
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return parse(data)
+    if not isinstance(values, Mapping):
+        return parse(data)
+    other = [name for name, key in parents.items() if values.get(name, key) != key]
+    if other:
+        detail = "The path names another record."
+        raise Invalid(faults=[Fault("other_parent", detail, pointer=f"/{name}") for name in other])
+    return parse({**values, **parents})

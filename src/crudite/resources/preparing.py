@@ -1,0 +1,306 @@
+"""From a request to the writes that it means: decided here, with all that they depend on; made by the store.
+
+    given → merged with what is stored → allowed? → completed → hooks → passwords → Write
+
+Nothing is written, and no more is read than hooks and merges need. Whatever was decided on is checked again
+inside the transaction: the version, the rule before and after, the rules of single fields, the records that
+references point at.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, NamedTuple, cast
+
+import msgspec
+
+from crudite.changes import Guard, Write
+from crudite.errors import Fault, Forbidden, Invalid, NotFound
+from crudite.ids import uuid7
+from crudite.messages import Actor
+from crudite.query.plan import Mask, Need, Selection, everything
+from crudite.query.resolve import join
+from crudite.query.tree import EVERYTHING, NOTHING, Filter
+from crudite.resources.access import Rulebook, Rules, at
+from crudite.resources.definition import Definition
+from crudite.resources.hooks import Hook, run_hook
+from crudite.resources.incoming import created, given
+from crudite.resources.passwords import hash_passwords
+from crudite.resources.reading import refusal
+from crudite.resources.request import Request
+from crudite.stores.base import Store
+from crudite.types import Key, Plain, PlainRecord
+
+
+_UNREACHABLE = ("", ".", "..", "subscribe")
+
+
+@dataclass(slots=True)
+class Prepared:
+    """One decided write, with what the steps after the commit need to know.
+
+    `old` is the stored record that it was decided on, None when that was not read. `optimistic` says that
+    `expect` is ours and not the client's, so that a miss means to decide again.
+    """
+
+    write: Write
+    definition: Definition
+    request: Request
+    old: PlainRecord | None = None
+    optimistic: bool = False
+
+    @property
+    def after(self) -> Sequence[Hook]:
+        """The hooks that run after its commit."""
+        return self.definition.hooks.get(("after", cast(Any, self.request.action)), ())
+
+
+class _FieldRules(NamedTuple):
+    """The rules of the fields that a request gives, as far as they do not hold for every record: to hold for the
+    stored record before, and for the record as it would be stored."""
+
+    guards: tuple[Guard, ...] = ()
+    after: tuple[Filter, ...] = ()
+
+
+class Preparing:
+    """Decides what requests of writing actions write."""
+
+    def __init__(self, rulebook: Rulebook, store: Store) -> None:
+        self._rulebook = rulebook
+        self._store = store
+
+    async def prepare(self, request: Request) -> list[Prepared]:
+        """The writes of a request. Raises the problem of one that cannot be made."""
+        definition = cast(Definition, request.definition)
+        rules = self._rulebook.of(definition.schema, system=request.is_system)
+        rule = rules.action_now(cast(Any, request.action), request.actor)
+        if rule == NOTHING:
+            raise refusal(request.actor, request.action, definition)
+        if request.action == "create":
+            now = datetime.now(UTC)
+            return [await self._creation(request, definition, rules, rule, one, now) for one in created(request)]
+        if request.action == "delete":
+            return [await self._deletion(request, definition, rule)]
+        return [await self._change(request, definition, rules, rule)]
+
+    async def may_read(self, request: Request) -> bool:
+        """Whether the record of a request is there for its actor."""
+        definition = cast(Definition, request.definition)
+        rules = self._rulebook.of(definition.schema, system=request.is_system)
+        readable = at(rules.selection(request.actor, "read"))
+        scoped = join((readable.filter, self._scope(request)), either=False)
+        selection = Selection(definition.schema, scoped, Mask((definition.schema.key,)))
+        return await self._store.lookup(selection, cast(Key, request.key)) is not None
+
+    async def _creation(
+        self, request: Request, definition: Definition, rules: Rules, rule: Filter, given: PlainRecord, now: datetime
+    ) -> Prepared:
+        schema = definition.schema
+        _refuse_unreachable(given, definition)
+        fields = _field_rules(rules, given, request.actor)
+        values = {**definition.make_defaults(request.actor, now, given), **given}
+        if schema.key not in values and schema.key_field.type.kind == "uuid":
+            values[schema.key] = uuid7()
+        hooks = definition.hooks.get(("before", "create"), ())
+        if hooks:
+            draft = definition.from_plain(values)
+            for hook in hooks:
+                await run_hook(hook, draft, request, None)
+            values = definition.validated(definition.to_plain(draft))
+        if definition.passwords:
+            await hash_passwords(definition, values)
+        write = Write(
+            action="create",
+            schema=schema,
+            key=values.get(schema.key),
+            values=values,
+            needs=self._needs(definition, values, request),
+            check_after=_condition(rule, *fields.after),
+            returning=self._returning(request, definition),
+        )
+        return Prepared(write, definition, request)
+
+    async def _change(self, request: Request, definition: Definition, rules: Rules, rule: Filter) -> Prepared:
+        values = given(request)
+        old, version = None, None
+        if _needs_old(request, definition, rules, values):
+            old, version = await self._old(request, definition, rule)
+        fields = _field_rules(rules, _written(request, rules, values, old), request.actor)
+        if old is not None:
+            values = definition.bodies[cast(Any, request.action)].merge(old, values)
+            _refuse_immutable(definition, old, values)
+        if request.action == "replace":
+            values = _completed(request, definition, rules, values)
+        hooks = definition.hooks.get(("before", cast(Any, request.action)), ())
+        if hooks and old is not None:
+            draft, stored = definition.from_plain({**old, **values}), definition.from_plain(old)
+            for hook in hooks:
+                await run_hook(hook, draft, request, stored)
+            values = definition.validated(_changed(old, definition.to_plain(draft)))
+        if definition.passwords:
+            await hash_passwords(definition, values)
+        write = Write(
+            action="update",
+            schema=definition.schema,
+            key=request.key,
+            values={name: value for name, value in values.items() if name != definition.schema.key},
+            expect=request.expect if request.expect is not None else version,
+            where=_condition(rule, self._scope(request)),
+            guards=fields.guards,
+            needs=self._needs(definition, values, request),
+            check_after=_condition(rule, *fields.after),
+            returning=self._returning(request, definition),
+        )
+        return Prepared(write, definition, request, old, optimistic=request.expect is None)
+
+    async def _deletion(self, request: Request, definition: Definition, rule: Filter) -> Prepared:
+        hooks = definition.hooks.get(("before", "delete"), ())
+        old, version = None, None
+        if hooks or definition.hooks.get(("after", "delete")):
+            old, version = await self._old(request, definition, rule)
+            stored = definition.from_plain(old)
+            for hook in hooks:
+                await run_hook(hook, stored, request, stored)
+        write = Write(
+            action="delete",
+            schema=definition.schema,
+            key=request.key,
+            expect=request.expect if request.expect is not None else version,
+            where=_condition(rule, self._scope(request)),
+        )
+        return Prepared(write, definition, request, old, optimistic=request.expect is None)
+
+    async def _old(self, request: Request, definition: Definition, rule: Filter) -> tuple[PlainRecord, int]:
+        """The stored record and its version. Raises Forbidden, or NotFound when the actor may not read it, for one
+        that the rule does not hold for: nothing of it may show in what the request is told."""
+        selection = whole(definition)
+        condition = _condition(rule, self._scope(request))
+        if condition is not None:
+            selection = Selection(selection.schema, condition, selection.mask)
+        row = await self._store.lookup(selection, cast(Key, request.key))
+        if row is not None:
+            return msgspec.json.decode(row.json), row.version
+        if condition is None or not await self.may_read(request):
+            raise not_found(request)
+        raise Forbidden(f"You may not {request.action} this {definition.name}.")
+
+    def _scope(self, request: Request) -> Filter:
+        """The nested path that a record was asked for under, as a condition on it."""
+        if request.nesting is None:
+            return EVERYTHING
+        return self._rulebook.resolve(cast(Definition, request.definition).schema, request.nesting.filter)
+
+    def _needs(self, definition: Definition, values: Mapping[str, Plain], request: Request) -> tuple[Need, ...]:
+        """The records that references point at and that the actor must be able to read."""
+        needs = []
+        for name, reference in definition.references:
+            key = values.get(name)
+            if key is None or not reference.enforced:
+                continue
+            target = self._rulebook.definitions.catalog[reference.target]
+            selection = self._rulebook.of(target, system=request.is_system).selection(request.actor, "read")
+            if selection.filter != EVERYTHING:
+                needs.append(Need(name, at(selection), key))
+        return tuple(needs)
+
+    def _returning(self, request: Request, definition: Definition) -> Selection | None:
+        """What the asker may see of the written record; all of it where hooks will want it."""
+        if ("after", request.action) in definition.hooks:
+            return whole(definition)
+        if request.is_minimal:
+            return None
+        rules = self._rulebook.of(definition.schema, system=request.is_system)
+        selection = at(rules.selection(request.actor, "read"))
+        return None if selection.filter == NOTHING else selection
+
+
+def whole(definition: Definition) -> Selection:
+    """Every record of a resource with all that is not secret, for the server's own eyes."""
+    selection = definition.memo.get("whole")
+    if selection is None:
+        selection = definition.memo["whole"] = everything(definition.schema)
+    return cast(Selection, selection)
+
+
+def not_found(request: Request) -> NotFound:
+    """The problem for a record that is not there, or not for this actor."""
+    return NotFound(f"There is no {cast(Definition, request.definition).name} with the key {request.key!r}.")
+
+
+def _needs_old(request: Request, definition: Definition, rules: Rules, values: PlainRecord) -> bool:
+    """Whether a change can only be decided on the stored record."""
+    action = cast(Any, request.action)
+    return (
+        ("before", action) in definition.hooks
+        or any(hook.takes > 2 for hook in definition.hooks.get(("after", action), ()))
+        or definition.bodies[action].needs_old(values)
+        or not definition.immutable.isdisjoint(values)
+        or (action == "replace" and not rules.restricted_writes.isdisjoint(values))
+    )
+
+
+def _written(request: Request, rules: Rules, values: PlainRecord, old: PlainRecord | None) -> PlainRecord:
+    """The values that a request writes, for the rules of their fields.
+
+    Whoever replaces a record sends all of it: what he may read and leaves as it is counts as not written. (A
+    field that he may not read always counts: else the answer would tell whether he guessed its value.)
+    """
+    if request.action != "replace" or old is None:
+        return values
+    return {
+        name: value
+        for name, value in values.items()
+        if old.get(name) != value or rules.field_read(name, request.actor) != EVERYTHING
+    }
+
+
+def _field_rules(rules: Rules, given: Mapping[str, Plain], actor: Actor) -> _FieldRules:
+    """The rules for writing the fields that are given. Raises Forbidden naming all that the actor may never write."""
+    restricted = rules.restricted_writes & given.keys()
+    if not restricted:
+        return _FieldRules()
+    folded = {name: rules.field_write(name, actor) for name in sorted(restricted)}
+    refused = [name for name, filter in folded.items() if filter == NOTHING]
+    if refused:
+        faults = [Fault("not_writable", f"You may not write {name}.", pointer=f"/{name}") for name in refused]
+        raise Forbidden(faults=faults)
+    partly = {name: filter for name, filter in folded.items() if filter != EVERYTHING}
+    return _FieldRules(tuple(Guard((name,), filter) for name, filter in partly.items()), tuple(partly.values()))
+
+
+def _completed(request: Request, definition: Definition, rules: Rules, values: PlainRecord) -> PlainRecord:
+    """What a replace stores: the defaults in place of what is not given, but for fields that are not the actor's
+    to write, or nobody's to change."""
+    defaults = definition.make_defaults(request.actor, datetime.now(UTC), values)
+    kept = definition.immutable | {
+        name for name in rules.restricted_writes if rules.field_write(name, request.actor) != EVERYTHING
+    }
+    completed = {**{name: value for name, value in defaults.items() if name not in kept}, **values}
+    return {name: value for name, value in completed.items() if name not in definition.immutable}
+
+
+def _refuse_unreachable(given: PlainRecord, definition: Definition) -> None:
+    """Raises Invalid for a key with which a record would have no address of its own in URLs."""
+    key = definition.schema.key
+    if given.get(key) in _UNREACHABLE:
+        detail = f"{key} must not be empty, a dot, two dots or the word subscribe: it is part of an address."
+        raise Invalid(faults=[Fault("unreachable_key", detail, pointer=f"/{key}")])
+
+
+def _refuse_immutable(definition: Definition, old: PlainRecord, values: PlainRecord) -> None:
+    """Raises Invalid when a field that cannot be changed would be."""
+    changed = [name for name in sorted(definition.immutable & values.keys()) if values[name] != old.get(name)]
+    if changed:
+        raise Invalid(faults=[Fault("immutable", f"{name} cannot be changed.", pointer=f"/{name}") for name in changed])
+
+
+def _changed(old: PlainRecord, values: Mapping[str, Plain]) -> PlainRecord:
+    return {name: value for name, value in values.items() if name not in old or old[name] != value}
+
+
+def _condition(*filters: Filter) -> Filter | None:
+    """All of the filters as one condition; None when there is nothing to check."""
+    if all(filter == EVERYTHING for filter in filters):
+        return None
+    return join(filters, either=False)
