@@ -7,9 +7,14 @@ from typing import Any, Literal, TypeAlias
 
 import apsw
 
+from crudite.errors import StoreError
+
 Execute: TypeAlias = Callable[..., Any]
 """A cursor's `execute`: SQL text and what is bound to its parameters. Use `fetchall` of the answer: a
 statement that is not stepped to its end keeps its snapshot."""
+
+File: TypeAlias = tuple[int, int]
+"""What tells the file at a path from another one that takes its place: device and inode."""
 
 Synchronous = Literal["OFF", "NORMAL", "FULL", "EXTRA"]
 
@@ -18,11 +23,25 @@ READ_SECONDS = 5.0
 _OPCODES_BETWEEN_LOOKS = 20_000
 
 
-def connect(path: str, *, create: bool = False) -> apsw.Connection:
-    """A connection with our settings. Raises apsw.Error; never creates the file unless told to."""
+class Replaced(StoreError):
+    """Another file lies at the database's path, or none: what was committed went into the old one."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(f"{path}: another file has taken the database's place")
+
+
+def connect(path: str, *, create: bool = False, file: File | None = None) -> apsw.Connection:
+    """A connection with our settings. Never creates the file unless told to.
+
+    Raises apsw.Error, and Replaced when it is not `file` that lies there: the write-ahead log of
+    ours would be replayed onto another one.
+    """
     flags = apsw.SQLITE_OPEN_READWRITE | (apsw.SQLITE_OPEN_CREATE if create else 0)
     connection = apsw.Connection(path, flags=flags, statementcachesize=400)
     connection.set_busy_timeout(BUSY_MILLISECONDS)
+    if file is not None and file != identity(path):
+        connection.close(True)  # it has read nothing yet, and so has not seen the log
+        raise Replaced(path)
     return connection
 
 
@@ -36,9 +55,9 @@ def make_writer(connection: apsw.Connection, synchronous: Synchronous) -> None:
     connection.wal_autocheckpoint(0)
 
 
-def connect_reader(path: str) -> apsw.Connection:
+def connect_reader(path: str, file: File) -> apsw.Connection:
     """A connection that only reads."""
-    connection = connect(path)
+    connection = connect(path, file=file)
     pragma(connection, "query_only = ON")
     pragma(connection, "cache_size = -16000")
     connection.wal_autocheckpoint(0)
@@ -72,16 +91,18 @@ class Deadline:
         self._end = float("inf")
 
 
-def checkpoint(connection: apsw.Connection) -> tuple[int, int]:
-    """Copies what it can of the write-ahead log into the file, without waiting for anybody.
+def checkpoint(connection: apsw.Connection, *, whole: bool = False) -> tuple[int, int]:
+    """Copies what it can of the write-ahead log into the file, without waiting for anybody; all of it with
+    `whole`, or BusyError after a while.
 
     Returns how many pages the log has and how many of them have been copied.
     """
-    return connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+    mode = apsw.SQLITE_CHECKPOINT_FULL if whole else apsw.SQLITE_CHECKPOINT_PASSIVE
+    return connection.wal_checkpoint(mode=mode)
 
 
-def identity(path: str) -> tuple[int, int] | None:
-    """What tells the file at a path from another one that takes its place; None when there is no file."""
+def identity(path: str) -> File | None:
+    """Which file lies at a path; None when there is none."""
     try:
         status = os.stat(path)  # noqa: PTH116 (asked after every commit; a Path costs four times as much)
     except OSError:

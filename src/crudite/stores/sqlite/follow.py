@@ -9,7 +9,7 @@ from crudite.errors import StoreError
 from crudite.query.plan import Plan
 from crudite.schema import Catalog
 from crudite.stores.base import Page
-from crudite.stores.sqlite.connections import READ_SECONDS, Deadline, Execute, connect_reader
+from crudite.stores.sqlite.connections import READ_SECONDS, Deadline, Execute, File, connect_reader
 from crudite.stores.sqlite.errors import translated
 from crudite.stores.sqlite.log import Head, SqlitePosition, check, read_changes, read_head
 from crudite.stores.sqlite.reads import ReaderThreads, read_page
@@ -44,11 +44,13 @@ class SqliteBatch:
 class _Snapshot:
     """A connection of a follower's own and the read transaction on it, which one batch at a time may use."""
 
-    def __init__(self, path: str, threads: ReaderThreads, is_cheap: Callable[[Plan], bool]) -> None:
+    def __init__(
+        self, path: str, file: File, threads: ReaderThreads, is_cheap: Callable[[Plan], bool]
+    ) -> None:
         self._path = path
         self._threads = threads
         self._is_cheap = is_cheap
-        self._connection = connect_reader(path)
+        self._connection = connect_reader(path, file)
         self._deadline = Deadline(self._connection)
         self._timer: asyncio.TimerHandle | None = None
         self._busy = asyncio.Lock()
@@ -138,13 +140,14 @@ class Follower:
     def __init__(
         self,
         path: str,
+        file: File,
         catalog: Callable[[], Catalog],
         threads: ReaderThreads,
         is_cheap: Callable[[Plan], bool],
         verified: Callable[[], int],
         verify: Callable[[], Awaitable[object]],
     ) -> None:
-        self._snapshot = _Snapshot(path, threads, is_cheap)
+        self._snapshot = _Snapshot(path, file, threads, is_cheap)
         self._path = path
         self._catalog = catalog
         self._verified = verified

@@ -13,7 +13,7 @@ from crudite.query.plan import Plan, Selection
 from crudite.query.sql import Statement, count, lookup, select
 from crudite.schema import FieldType
 from crudite.stores.base import Page, Row
-from crudite.stores.sqlite.connections import Deadline, Execute, connect_reader
+from crudite.stores.sqlite.connections import Deadline, Execute, File, connect_reader
 from crudite.stores.sqlite.dialect import SqliteDialect
 from crudite.stores.sqlite.errors import translated
 from crudite.types import Key, Plain
@@ -80,8 +80,8 @@ class InlineReader:
     (a search with many equal values) is interrupted, and its text is not cheap from then on.
     """
 
-    def __init__(self, path: str) -> None:
-        self._connection = connect_reader(path)
+    def __init__(self, path: str, file: File) -> None:
+        self._connection = connect_reader(path, file)
         self._deadline = Deadline(self._connection)
         self.execute: Execute = self._connection.cursor().execute
         self._cheap: dict[str, bool] = {}
@@ -186,14 +186,14 @@ def _is_bounded(step: str, text: str) -> bool:
 class ReaderThreads:
     """A few threads, each with one connection at a time, for what may take long; SQLite needs no GIL."""
 
-    def __init__(self, path: str, threads: int) -> None:
+    def __init__(self, path: str, file: File, threads: int) -> None:
         self._path = path
         self._threads = ThreadPoolExecutor(threads, "crudite-read")
         self._idle: queue.SimpleQueue[tuple[apsw.Connection, Deadline]] = queue.SimpleQueue()
         self._connections: list[apsw.Connection] = []
         self._waiting = 0
         for _ in range(threads):
-            connection = connect_reader(path)
+            connection = connect_reader(path, file)
             self._connections.append(connection)
             self._idle.put((connection, Deadline(connection)))
 

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import apsw
 
@@ -12,6 +13,7 @@ from crudite.schema import Catalog
 from crudite.stores.base import Step
 from crudite.stores.sqlite import install, migration
 from crudite.stores.sqlite.connections import (
+    File,
     Synchronous,
     checkpoint,
     connect,
@@ -35,15 +37,21 @@ _SECONDS_BETWEEN_WARNINGS = 60.0
 
 
 def prepare(
-    path: str, synchronous: Synchronous, catalog: Catalog, *, migrate: bool, replaced: bool = False
+    path: str,
+    file: File | None,
+    synchronous: Synchronous,
+    catalog: Catalog,
+    *,
+    migrate: bool,
+    replaced: bool = False,
 ) -> apsw.Connection:
-    """The writing connection of a file whose schema, log and triggers are those of the catalog. A file that
-    was put in the place of another one begins a new log.
+    """The writing connection of a file whose schema, log and triggers are those of the catalog; it is made
+    without `file`. A file that was put in the place of another one begins a new log.
 
     Raises StoreOutdated when that takes steps that may not be taken, and every other StoreError.
     """
     with translated(path):
-        connection = connect(path, create=True)
+        connection = connect(path, create=file is None, file=file)
         try:
             install.check_owner(connection, path)
             if not migrate:
@@ -66,6 +74,7 @@ class Session:
     def __init__(
         self,
         path: str,
+        file: File,
         connection: apsw.Connection,
         catalog: Catalog,
         threads: int,
@@ -75,17 +84,20 @@ class Session:
         self.catalog = catalog
         self._committed = committed
         self.verified = pragma(connection, "schema_version")
-        self.file = identity(path)
+        self._file = file
         self.secret: bytes = rows(connection, "SELECT value FROM _secret")[0][0]
         last = rows(
             connection, "SELECT coalesce(max(ts), 0) FROM (SELECT ts FROM _changes ORDER BY seq DESC LIMIT 1)"
         )
         self.writer = Writer(
-            connection, path, Clock(last[0][0] * 1_000_000), self._verify, self._has_committed
+            connection, path, file, Clock(last[0][0] * 1_000_000), self._verify, self._has_committed
         )
-        self.inline = InlineReader(path)
-        self.threads = ReaderThreads(path, threads)
-        self._watching = connect_reader(path)
+        self.inline = InlineReader(path, file)
+        self.threads = ReaderThreads(path, file, threads)
+        self._watching = connect_reader(path, file)
+        self._copier = connect(path, file=file)
+        pragma(self._copier, "schema_version")  # opens the write-ahead log, while it is this file's
+        self._beside = {f"{path}{side}": identity(f"{path}{side}") for side in ("-wal", "-shm")}
         self._data_version = pragma(self._watching, "data_version")
         self._copying: asyncio.Future[None] | None = None
         self._pages_to_copy_at = _PAGES_TO_COPY
@@ -101,12 +113,13 @@ class Session:
 
     def is_replaced(self) -> bool:
         """Whether another file lies at the path, or none."""
-        return self.file != identity(self.path)
+        return self._file != identity(self.path)
 
     def follower(self) -> Follower:
         """A new follower of the log."""
         return Follower(
             self.path,
+            self._file,
             lambda: self.catalog,
             self.threads,
             self.inline.is_cheap,
@@ -127,12 +140,33 @@ class Session:
 
     async def close(self) -> None:
         """Finishes what has been accepted, then lets go of the file."""
+        replaced = self.is_replaced()
+        if replaced:
+            self.writer.is_cut_off = True
+            self._clear_place()
         if self._copying is not None:
             await asyncio.wait([self._copying])
+        if replaced:
+            await self._copy_all()
         await self.writer.close()
         await asyncio.to_thread(self.threads.close)
         self.inline.close()
         self._watching.close(True)
+        self._copier.close(True)
+
+    def _clear_place(self) -> None:
+        """Removes our write-ahead log from the path, since SQLite would replay it onto the file there.
+        One that this file brought with it stays: as long as ours is open, no other has its inode."""
+        for side, file in self._beside.items():
+            if file is not None and file == identity(side):
+                Path(side).unlink(missing_ok=True)
+
+    async def _copy_all(self) -> None:
+        """Makes the file that was moved away whole: its write-ahead log has no name any more."""
+        try:
+            await self.writer.run(lambda connection: checkpoint(connection, whole=True))
+        except StoreError as error:
+            logger.error("%s: the file that was there lacks what was written last: %s", self.path, error)
 
     def _verify(self, connection: apsw.Connection) -> None:
         """Puts our triggers back when somebody has changed them; what he did meanwhile is in no log."""
@@ -160,7 +194,7 @@ class Session:
     async def _copy(self) -> None:
         """Copies the write-ahead log into the file, beside the writer; warns when it has grown large."""
         try:
-            await self.threads.elsewhere(_copy_pages, self.path)
+            await self.threads.elsewhere(_copy_pages, self._copier, self.path)
             # beside a busy writer that never gets to the log's end; the writer itself copies what is left, so
             # that it can begin the log again at its start
             pages, _ = await self.writer.run(checkpoint)
@@ -174,10 +208,6 @@ class Session:
             self._copying = None
 
 
-def _copy_pages(path: str) -> tuple[int, int]:
+def _copy_pages(connection: apsw.Connection, path: str) -> tuple[int, int]:
     with translated(path):
-        connection = connect(path)
-        try:
-            return checkpoint(connection)
-        finally:
-            connection.close(True)
+        return checkpoint(connection)

@@ -15,7 +15,7 @@ from crudite.query.plan import Plan, Selection
 from crudite.schema import Catalog
 from crudite.stores.base import Batch, Page, Pages, Row, Step
 from crudite.stores.sqlite import log, migration
-from crudite.stores.sqlite.connections import Execute, Synchronous, identity
+from crudite.stores.sqlite.connections import Execute, Replaced, Synchronous, identity
 from crudite.stores.sqlite.dangling import Dangling, find_dangling
 from crudite.stores.sqlite.errors import store_error, translated
 from crudite.stores.sqlite.follow import Follower
@@ -23,7 +23,6 @@ from crudite.stores.sqlite.log import SqlitePosition
 from crudite.stores.sqlite.offline import find_damage, migrate_file, plan_file
 from crudite.stores.sqlite.reads import NotCheap, read_page, read_snapshot
 from crudite.stores.sqlite.session import Session, prepare
-from crudite.stores.sqlite.writer import Replaced
 from crudite.types import Key
 
 logger = logging.getLogger("crudite.store")
@@ -139,10 +138,11 @@ class SqliteStore:
             while self._watch is not None:
                 wanted, signal.is_wanted = signal.is_wanted, False
                 signal.clear()
-                if session is not self._session and self._session is not None:
+                current = self._session
+                if current is not None and current is not session and not current.is_replaced():
                     if follower is not None:
                         await follower.close()
-                    session, follower = self._session, self._session.follower()
+                    session, follower = current, current.follower()
                 if follower is not None and session is not None and session is self._session:
                     batch = await follower.next(position)
                     is_news = batch.changes or batch.reset is not None or wanted
@@ -212,10 +212,20 @@ class SqliteStore:
         return self._session
 
     async def _connect(self, *, migrate: bool, replaced: bool = False) -> Session:
-        arguments = self.path, self._synchronous, self._catalog
+        file = identity(self.path)
+        if replaced and file is None:
+            raise Replaced(self.path)
+        arguments = self.path, file, self._synchronous, self._catalog
         connection = await asyncio.to_thread(prepare, *arguments, migrate=migrate, replaced=replaced)
-        with translated(self.path):
-            return Session(self.path, connection, self._catalog, self._threads, self._stir)
+        file = file or identity(self.path)
+        try:
+            if file is None:
+                raise Replaced(self.path)
+            with translated(self.path):
+                return Session(self.path, file, connection, self._catalog, self._threads, self._stir)
+        except BaseException:
+            connection.close(True)
+            raise
 
     def _stir(self) -> None:
         for signal in self._signals:
@@ -244,7 +254,7 @@ class SqliteStore:
         """Leaves the old file and opens the one that is at the path now; raises when that will not do."""
         session, self._session = self._session, None
         if session is not None:
-            self._complain(Replaced(f"{self.path}: another file has taken the database's place"))
+            self._complain(Replaced(self.path))
             await session.close()
         if identity(self.path) is not None:
             self._session = await self._connect(migrate=True, replaced=True)

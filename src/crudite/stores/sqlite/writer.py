@@ -23,7 +23,7 @@ import apsw
 
 from crudite.changes import Commit, Refused, Unit, Write
 from crudite.errors import StoreError, StoreLocked
-from crudite.stores.sqlite.connections import Execute, identity, pragma
+from crudite.stores.sqlite.connections import Execute, File, Replaced, identity, pragma
 from crudite.stores.sqlite.errors import store_error
 from crudite.stores.sqlite.log import LAST
 from crudite.stores.sqlite.statements import Clock, Performer, is_plain
@@ -50,10 +50,6 @@ def _may_fail_late(write: Write) -> bool:
     return after or write.check_after is not None
 
 
-class Replaced(StoreError):
-    """Another file lies at the database's path, or none: what was committed went into the old one."""
-
-
 class Writer:
     """Owns the writing connection from `start` to `close`.
 
@@ -65,6 +61,7 @@ class Writer:
         self,
         connection: apsw.Connection,
         path: str,
+        file: File,
         clock: Clock,
         verify: Callable[[apsw.Connection], None],
         committed: Callable[[], None],
@@ -75,7 +72,7 @@ class Writer:
         self._clock = clock
         self._verify = verify
         self._committed = committed
-        self._file = identity(path)
+        self._file = file
         self._schema_version = pragma(connection, "schema_version")
         self._performer = Performer(self._execute, clock)
         self._queue: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
@@ -87,7 +84,7 @@ class Writer:
         self._notes: list[tuple[int, int, str | None, str | None, int]] = []
         self._is_closed = False
         self.is_cut_off = False
-        """Whether another file was found at the path."""
+        """Whether another file was found at the path; no write is taken then."""
 
     def start(self) -> None:
         """Begins to take units."""
@@ -200,7 +197,7 @@ class Writer:
 
     def _replaced(self) -> Replaced:
         self.is_cut_off = True
-        return Replaced(f"{self._path}: another file has taken the database's place")
+        return Replaced(self._path)
 
     def _begin(self) -> None:
         if self.is_cut_off:
