@@ -102,6 +102,7 @@ class Session:
         self._copying: asyncio.Future[None] | None = None
         self._pages_to_copy_at = _PAGES_TO_COPY
         self._warned = 0.0
+        self._is_closing = False
         self.writer.start()
 
     def has_changed(self) -> bool:
@@ -144,6 +145,7 @@ class Session:
         if replaced:
             self.writer.is_cut_off = True
             self._clear_place()
+        self._is_closing = True
         if self._copying is not None:
             await asyncio.wait([self._copying])
         if replaced:
@@ -186,7 +188,7 @@ class Session:
     def _has_committed(self) -> None:
         self._committed()
         pages = self.writer.wal_pages
-        if self._copying is None and pages > self._pages_to_copy_at:
+        if self._copying is None and pages > self._pages_to_copy_at and not self._is_closing:
             self._copying = asyncio.ensure_future(self._copy())
         elif pages < _PAGES_TO_COPY:
             self._pages_to_copy_at = _PAGES_TO_COPY

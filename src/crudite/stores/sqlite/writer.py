@@ -8,7 +8,8 @@ Nobody hears of an outcome before the COMMIT; then one call on the event loop se
 |---|---|---|
 | a write is refused | back to its savepoint, Refused | goes on |
 | the transaction is gone (RAISE(ROLLBACK), full disk) | run again, alone, once | as this unit: each alone |
-| BEGIN or COMMIT fails | StoreError | the same for all |
+| COMMIT is refused (a deferred foreign key of another program's) | the same; alone, Refused | each alone |
+| BEGIN or COMMIT fails (locked, full disk, an error of the disk) | StoreError | the same for all |
 | the file at the path is another one after COMMIT | StoreError | the same for all, and no write is taken |
 """
 
@@ -24,7 +25,7 @@ import apsw
 from crudite.changes import Commit, Refused, Unit, Write
 from crudite.errors import StoreError, StoreLocked
 from crudite.stores.sqlite.connections import Execute, File, Replaced, identity, pragma
-from crudite.stores.sqlite.errors import store_error
+from crudite.stores.sqlite.errors import refusal, store_error
 from crudite.stores.sqlite.log import LAST
 from crudite.stores.sqlite.statements import Clock, Performer, is_plain
 
@@ -185,6 +186,11 @@ class Writer:
             if self._notes:
                 self._connection.executemany(_NOTE_COMMITS, self._notes)
             self._execute("COMMIT")
+        except (apsw.ConstraintError, apsw.InterruptError) as error:  # by one of them, and it is not known which
+            if not alone:
+                return None
+            constraint = isinstance(error, apsw.ConstraintError)
+            return [refusal(error, 0, units[0].writes[0]) if constraint else store_error(error, self._path)]
         except Exception as error:
             failure = store_error(error, self._path) if isinstance(error, apsw.Error) else error
             return [failure] * len(units)
