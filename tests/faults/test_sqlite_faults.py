@@ -330,6 +330,50 @@ async def test_whoever_waits_with_a_write_that_takes_the_transaction_along_is_wr
     await store.close()
 
 
+async def test_whoever_waits_with_a_write_that_the_commit_refuses_is_written_all_the_same(path: Path) -> None:
+    store = SqliteStore(path)
+    await store.open(LIBRARY)
+    keys = [key_of(await store.write(unit(create(AUTHOR, name=str(n))))) for n in range(10)]
+    run_apsw(
+        path,
+        "CREATE TABLE bills (author REFERENCES authors DEFERRABLE INITIALLY DEFERRED)",
+        f"INSERT INTO bills VALUES ('{keys[3]}'), ('{keys[7]}')",
+    )
+    start, before = (await store.read([])).position, await states(store, LIBRARY)
+    units = [unit(delete(AUTHOR, key)) for key in keys]
+    outcomes = await asyncio.gather(*map(store.write, units), return_exceptions=True)
+    refused = [n for n, outcome in enumerate(outcomes) if isinstance(outcome, Refused)]
+    assert refused == [3, 7]
+    assert [outcomes[n].kind for n in refused] == ["referenced", "referenced"]  # type: ignore[union-attr]
+    names = [a["name"] for a in (await states(store, LIBRARY))["Author"].values()]
+    assert sorted(names) == ["3", "7"]
+    assert len(await log_must_replay(store, LIBRARY, start, before)) == 8
+    await store.close()
+
+
+async def test_a_commit_for_which_there_is_no_room_is_tried_once(path: Path) -> None:
+    store = SqliteStore(path)
+    await store.open(LIBRARY)
+    writer = store._open_session().writer
+    tried: list[str] = []
+
+    def fails(text: str, *bound: Any) -> Any:
+        if text == "COMMIT":
+            tried.append(text)
+            raise apsw.FullError("database or disk is full")
+        return execute(text, *bound)
+
+    execute, writer._execute = writer._execute, fails
+    units = [unit(create(AUTHOR, name=str(n))) for n in range(5)]
+    outcomes = await asyncio.gather(*map(store.write, units), return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [StoreFull] * 5
+    assert len(tried) <= 2  # the writer may take the first before the others have come
+    writer._execute = execute
+    await store.write(units[0])
+    assert len((await store.page(listing(AUTHOR))).keys) == 1
+    await store.close()
+
+
 async def test_cancelled_writers_leave_a_log_that_agrees(path: Path) -> None:
     store = SqliteStore(path)
     await store.open(LIBRARY)

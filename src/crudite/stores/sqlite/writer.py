@@ -186,11 +186,15 @@ class Writer:
             if self._notes:
                 self._connection.executemany(_NOTE_COMMITS, self._notes)
             self._execute("COMMIT")
-        except (apsw.ConstraintError, apsw.InterruptError) as error:  # by one of them, and it is not known which
+        except (
+            apsw.ConstraintError,
+            apsw.InterruptError,
+        ) as error:  # by one of them, and it is not known which
             if not alone:
                 return None
-            constraint = isinstance(error, apsw.ConstraintError)
-            return [refusal(error, 0, units[0].writes[0]) if constraint else store_error(error, self._path)]
+            if isinstance(error, apsw.ConstraintError):
+                return [refusal(error, 0, units[0].writes[0])]
+            return [store_error(error, self._path)]
         except Exception as error:
             failure = store_error(error, self._path) if isinstance(error, apsw.Error) else error
             return [failure] * len(units)
