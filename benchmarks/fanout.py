@@ -80,9 +80,7 @@ WAYS: tuple[tuple[Peer, str, Make], ...] = (
 )
 
 
-def measure(
-    directory: Path, core: int | None, count: int, changes: int, seconds: float
-) -> Iterator[Delivery]:
+def measure(directory: Path, core: int | None, count: int, changes: int, seconds: float) -> Iterator[Delivery]:
     """Each way to subscribe in turn, on a fresh server each."""
     machine.allow_connections()
     for peer, way, make in WAYS:
@@ -95,9 +93,7 @@ def measure(
             yield runner.run(deliveries(server, way, make, count, changes, seconds))
 
 
-async def deliveries(
-    server: Server, way: str, make: Make, count: int, changes: int, seconds: float
-) -> Delivery:
+async def deliveries(server: Server, way: str, make: Make, count: int, changes: int, seconds: float) -> Delivery:
     """Lone changes one after the other, then creates by several writers, to `count` subscribers."""
     tally = Tally()
     async with subscribed(server, lambda: make(tally), count) as all_of_them, writers(server) as writing:
@@ -134,9 +130,7 @@ def quantile(values: list[float], share: float) -> float:
 
 
 @asynccontextmanager
-async def subscribed(
-    server: Server, make: Callable[[], Subscriber], count: int
-) -> AsyncIterator[list[Subscriber]]:
+async def subscribed(server: Server, make: Callable[[], Subscriber], count: int) -> AsyncIterator[list[Subscriber]]:
     """`count` subscribers whose snapshots are complete."""
     loop = asyncio.get_running_loop()
     opened: list[Subscriber] = []

@@ -48,9 +48,10 @@ class App:
     """An application made of resources: `app = App(Todo)`. It is an ASGI application, for any ASGI server.
 
     `store` is a URL such as `sqlite:///todo.db`, or a store; by default the environment variable `CRUDITE_STORE`,
-    else a SQLite file beside the module that makes the application and called as it. `auth` tells who shows some credentials. `interfaces` are the ways to speak, by default REST,
-    server-sent events, WebSocket, the browser client and the API description. `provide` gives handlers what
-    they need: a type and how to make it. `lifespan` is run around the application's life, given the app.
+    else a SQLite file beside the module that makes the application, and called as it. `auth` tells who shows some
+    credentials. `interfaces` are the ways to speak, by default REST, server-sent events, WebSocket, the browser
+    client and the API description. `provide` gives handlers what they need: a type and how to make it. `lifespan`
+    is run around the application's life, given the app.
     `hosts` are the names it answers to; without it, any, but on a loopback address only local names.
 
     Raises DeclarationError, naming every fault, when the resources cannot work together.
@@ -74,7 +75,7 @@ class App:
         self.mode: Mode = "dev" if os.environ.get("CRUDITE_MODE") == "dev" else "run"
         self.definitions: Definitions = compile_resources(resources, open=self.mode == "dev")
         self.handlers: dict[str, Handler] = {}
-        self.store = _opened(store, sys._getframe(1).f_globals.get("__file__"))
+        self.store = _opened(store, sys._getframe(1).f_globals.get("__file__"))  # noqa: SLF001 (the module that makes the application)
         self.hosts = hosts
         self.identify = Identification(auth)
         self.interfaces = tuple(interfaces) if interfaces is not None else default_interfaces()

@@ -8,7 +8,7 @@ from crudite.errors import Unauthorized
 from crudite.messages import ANONYMOUS, Actor, Credentials
 from crudite.resources.hooks import call
 
-Authenticate: TypeAlias = Callable[[Credentials], Actor | None | Awaitable[Actor | None]]
+Authenticate: TypeAlias = Callable[[Credentials], Actor | Awaitable[Actor | None] | None]
 """Finds out who shows these credentials: None for nobody in particular. Raises Unauthorized for bad ones."""
 
 

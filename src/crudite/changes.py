@@ -24,7 +24,6 @@ Mark: TypeAlias = str
 """The place of one commit in the log, opaque: what a write answers, what `covers` understands."""
 
 
-
 class Guard(msgspec.Struct, frozen=True):
     """A further condition on the stored record, for writing `fields` of it."""
 
@@ -118,11 +117,15 @@ class Position(Protocol):
         ...
 
 
+class Undecodable(ValueError):
+    """An image in the log cannot be parsed: another program wrote what is no JSON, or no UTF-8."""
+
+
 class Change:
     """One committed change of one record, with its images before and after.
 
     The images are the JSON texts of all fields but the secret ones; `before` and `after` parse them at first
-    use. `mark` is its commit's place.
+    use, and raise Undecodable when that cannot be. `mark` is its commit's place.
     """
 
     __slots__ = ("_after", "_before", "after_json", "before_json", "key", "kind", "mark", "schema")
@@ -149,15 +152,22 @@ class Change:
     def before(self) -> PlainRecord | None:
         """The record before the change; None when it was created."""
         if self._before is None and self.before_json is not None:
-            self._before = msgspec.json.decode(self.before_json)
+            self._before = self._parse(self.before_json)
         return self._before
 
     @property
     def after(self) -> PlainRecord | None:
         """The record after the change; None when it was deleted."""
         if self._after is None and self.after_json is not None:
-            self._after = msgspec.json.decode(self.after_json)
+            self._after = self._parse(self.after_json)
         return self._after
+
+    def _parse(self, image: str) -> PlainRecord:
+        try:
+            record: PlainRecord = msgspec.json.decode(image)
+        except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+            raise Undecodable(f"{self!r}: {error}") from error
+        return record
 
     def __repr__(self) -> str:
         return f"<{self.schema.name} {self.key!r} {self.kind} at {self.mark}>"

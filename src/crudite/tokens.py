@@ -42,8 +42,6 @@ class Sealer:
 
     def _mix(self, content: bytes, tag: bytes) -> bytes:
         blocks = range(-(-len(content) // 64))
-        stream = b"".join(
-            [hashlib.blake2b(tag + block.to_bytes(4), key=self._stream_key).digest() for block in blocks]
-        )
+        stream = b"".join([hashlib.blake2b(tag + block.to_bytes(4), key=self._stream_key).digest() for block in blocks])
         mixed = int.from_bytes(content) ^ int.from_bytes(stream[: len(content)])
         return mixed.to_bytes(len(content))

@@ -178,9 +178,7 @@ async def test_a_window_keeps_its_size_and_a_number_follows(server: Server, boar
     await expect(board.highest).to_have_text(["Apple", "Dates"])
 
 
-async def test_a_create_is_shown_before_the_answer_and_stays_when_it_is_confirmed(
-    server: Server, board: Board
-) -> None:
+async def test_a_create_is_shown_before_the_answer_and_stays_when_it_is_confirmed(server: Server, board: Board) -> None:
     await server.seed(Apple=1, Cheese=3)
     await board.open()
     await server.gate(open=False)

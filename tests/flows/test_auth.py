@@ -115,9 +115,7 @@ async def test_answers_that_depend_on_the_asker_are_private_and_others_are_not()
         ({"origin": "https://evil.example", "sec-fetch-site": "cross-site"}, 201),
     ],
 )
-async def test_a_foreign_page_cannot_write_with_the_users_cookies(
-    headers: dict[str, str], status: int
-) -> None:
+async def test_a_foreign_page_cannot_write_with_the_users_cookies(headers: dict[str, str], status: int) -> None:
     class Open(Record[int], rules=allow.everyone):
         title: str
 

@@ -51,9 +51,7 @@ async def test_arguments_are_read_from_the_url_by_their_types() -> None:
 
     key = "01890a5d-ac96-774b-bcce-b302099a8057"
     async with Client(app) as client:
-        answer = await client.get(
-            f"/echo?day=2026-11-20&price=1.50&key={key}&tags=a&tags=b&flag=true&count=3"
-        )
+        answer = await client.get(f"/echo?day=2026-11-20&price=1.50&key={key}&tags=a&tags=b&flag=true&count=3")
         assert (answer.status, answer.json) == (
             200,
             {
@@ -184,9 +182,7 @@ async def test_what_the_application_provides_is_injected_by_its_type_once_made()
     async with Client(app) as client:
         assert (await client.post("/invite", {"address": "a@b.c"})).json == 1
         assert (await client.post("/invite", {"address": "a@b.c"})).json == 2
-        assert faults(await client.post("/invite", {"address": "a", "mailer": 1})) == [
-            ("/mailer", "unknown_argument")
-        ]
+        assert faults(await client.post("/invite", {"address": "a", "mailer": 1})) == [("/mailer", "unknown_argument")]
     assert len(made) == 1
 
 

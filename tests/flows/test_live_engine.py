@@ -99,9 +99,7 @@ async def living(path: Path, **limits: Any) -> AsyncIterator[World]:
     store = open_store(f"sqlite:///{path}?synchronous=OFF")
     await store.open(CATALOG)
     try:
-        async with Engine(
-            store, CATALOG, secret=SECRET, limits=LiveLimits(**{"tick": 0.0, **limits})
-        ) as engine:
+        async with Engine(store, CATALOG, secret=SECRET, limits=LiveLimits(**{"tick": 0.0, **limits})) as engine:
             here = World(store, engine)
             yield here
             await here.close()
@@ -225,9 +223,7 @@ class Story:
 
 
 @pytest.mark.parametrize("seed", range(6))
-async def test_every_subscription_equals_a_fresh_query_at_each_of_its_cursors(
-    seed: int, tmp_path: Path
-) -> None:
+async def test_every_subscription_equals_a_fresh_query_at_each_of_its_cursors(seed: int, tmp_path: Path) -> None:
     async with living(tmp_path / "live.db") as here:
         story = Story(here, Random(seed))
         for team in (1, 2):

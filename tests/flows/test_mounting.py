@@ -56,9 +56,7 @@ async def living(outer: Any) -> AsyncIterator[None]:
 
 
 async def ask(outer: Any, method: str, url: str, body: bytes = b"", root: str = "") -> Any:
-    return await fetch(
-        outer, make_scope("http", method, url, None, {"content-type": "application/json"}, root), body
-    )
+    return await fetch(outer, make_scope("http", method, url, None, {"content-type": "application/json"}, root), body)
 
 
 @pytest.mark.parametrize("made_of", [fastapi_of, starlette_of])

@@ -107,9 +107,7 @@ def make_app(directory: Path) -> App:
     )  # fmt: skip
 
     @app.read("overdue")
-    async def overdue(
-        request: Request, limit: int = 20, status: Literal["todo", "doing"] | None = None
-    ) -> Query[Task]:
+    async def overdue(request: Request, limit: int = 20, status: Literal["todo", "doing"] | None = None) -> Query[Task]:
         return Task.where(status__ne="done", due__lt=today).order("due").limit(max(1, min(limit, 50)))
 
     @app.read("open-count")
@@ -166,9 +164,7 @@ async def test_the_document_is_valid_and_names_every_operation(app: App) -> None
         "get /subscribe": "subscribe",
     }
     assert names["patch /projects/{project}/tasks/{key}"] == "projects.tasks.update"
-    assert {"Task", "TaskCreate", "TaskReplace", "TaskUpdate", "Problem"} <= document["components"][
-        "schemas"
-    ].keys()
+    assert {"Task", "TaskCreate", "TaskReplace", "TaskUpdate", "Problem"} <= document["components"]["schemas"].keys()
 
 
 async def test_the_served_document_is_the_one_that_the_command_line_prints(app: App) -> None:
@@ -333,9 +329,7 @@ async def test_in_a_browser_a_record_is_created_and_its_event_is_seen(app: App, 
         await page.get_by_label("Value").first.fill("Garden")
         await expect(page.locator("pre").first).to_contain_text("/projects?name=Garden")
         await page.get_by_role("tab", name="Python").click()
-        await expect(page.get_by_role("tabpanel", name="Python")).to_contain_text(
-            'params=[("name", "Garden")]'
-        )
+        await expect(page.get_by_role("tabpanel", name="Python")).to_contain_text('params=[("name", "Garden")]')
         await page.set_viewport_size({"width": 360, "height": 740})
         assert await page.evaluate("document.documentElement.scrollWidth") == 360
     assert complaints == []
@@ -381,9 +375,7 @@ OPERATIONS = [
 
 
 @pytest.mark.parametrize("operation_id", OPERATIONS)
-def test_whatever_fits_the_description_gets_an_answer_that_is_described(
-    described: Any, operation_id: str
-) -> None:
+def test_whatever_fits_the_description_gets_an_answer_that_is_described(described: Any, operation_id: str) -> None:
     operation = described.find_operation_by_id(operation_id)
     keys = stored_keys(described, operation_id)
 
@@ -401,9 +393,7 @@ def test_whatever_fits_the_description_gets_an_answer_that_is_described(
 
 
 @pytest.mark.parametrize("operation_id", [name for name in OPERATIONS if name != "samples.delete"])
-def test_whatever_does_not_fit_the_description_is_refused_as_described(
-    described: Any, operation_id: str
-) -> None:
+def test_whatever_does_not_fit_the_description_is_refused_as_described(described: Any, operation_id: str) -> None:
     operation = described.find_operation_by_id(operation_id)
     keys = stored_keys(described, operation_id)
 

@@ -138,18 +138,14 @@ async def test_a_key_may_hold_any_characters_of_a_url() -> None:
 
 async def test_a_query_filters_sorts_and_limits() -> None:
     async with client_for(Todo) as client:
-        await client.post(
-            "/todos", [{"title": t, "points": p} for t, p in (("a", 1), ("b", 2), ("c", None), ("d", 3))]
-        )
+        await client.post("/todos", [{"title": t, "points": p} for t, p in (("a", 1), ("b", 2), ("c", None), ("d", 3))])
 
         assert titles(await client.get("/todos?points[gte]=2&sort=-points")) == ["d", "b"]
         assert titles(await client.get("/todos?points__lt=3&sort=title")) == ["a", "b"]
         assert titles(await client.get("/todos?title=a&title=d&sort=title")) == ["a", "d"]
         assert titles(await client.get("/todos?points[isnull]=true")) == ["c"]
         assert titles(await client.get("/todos?sort=points,title")) == ["c", "a", "b", "d"]
-        assert titles(
-            await client.get('/todos?filter={"or":[{"title":"a"},{"points":null}]}&sort=title')
-        ) == ["a", "c"]
+        assert titles(await client.get('/todos?filter={"or":[{"title":"a"},{"points":null}]}&sort=title')) == ["a", "c"]
         assert titles(await client.get("/todos?sort=title&limit=2&offset=1")) == ["b", "c"]
 
 
@@ -225,9 +221,7 @@ async def test_a_minimal_answer_is_without_a_body() -> None:
         assert updated.headers["etag"] > created.headers["etag"]
         whole = await client.patch(at, {"done": True}, headers={"prefer": "return=representation"})
         assert (whole.status, whole.headers["preference-applied"]) == (200, "return=representation")
-        strict = await client.patch(
-            at, {"done": False}, headers={"prefer": "handling=strict, return=nothing"}
-        )
+        strict = await client.patch(at, {"done": False}, headers={"prefer": "handling=strict, return=nothing"})
         assert strict.status == 400
         assert (await client.get(at)).json["done"] is True
 
@@ -255,9 +249,7 @@ async def test_head_answers_as_get_without_the_body() -> None:
         ("DELETE", "/subscribe", "GET, HEAD, OPTIONS"),
     ],
 )
-async def test_a_method_that_is_not_there_is_answered_with_those_that_are(
-    method: str, url: str, allow: str
-) -> None:
+async def test_a_method_that_is_not_there_is_answered_with_those_that_are(method: str, url: str, allow: str) -> None:
     async with client_for(Todo) as client:
         refused = await client.request(method, url)
         assert (refused.status, refused.json["code"]) == (405, "method_not_allowed")
@@ -270,9 +262,7 @@ async def test_a_body_in_another_form_is_refused() -> None:
     async with client_for(Todo) as client:
         at = (await client.post("/todos", {"title": "a"})).headers["location"]
 
-        async def status(
-            method: str, url: str, kind: str, body: bytes = b'{"title":"b"}', **more: str
-        ) -> int:
+        async def status(method: str, url: str, kind: str, body: bytes = b'{"title":"b"}', **more: str) -> int:
             headers = {"content-type": kind, **{k.replace("_", "-"): v for k, v in more.items()}}
             return (await client.request(method, url, content=body, headers=headers)).status
 
@@ -336,9 +326,7 @@ async def walk(client: Client, url: str, rel: str) -> list[list[str]]:
         page = await client.get(url)
         assert page.status == 200, page
         pages.append(titles(page))
-        links = dict(
-            reversed(part.strip().split("; ")) for part in page.headers.get("link", "").split(", ") if part
-        )
+        links = dict(reversed(part.strip().split("; ")) for part in page.headers.get("link", "").split(", ") if part)
         if f'rel="{rel}"' not in links:
             return pages
         url = "/todos" + links[f'rel="{rel}"'].strip("<>")
@@ -346,9 +334,7 @@ async def walk(client: Client, url: str, rel: str) -> list[list[str]]:
 
 async def test_pages_cover_a_list_to_its_end_and_back_without_hole_or_repeat() -> None:
     async with client_for(Todo) as client:
-        await client.post(
-            "/todos", [{"title": t, "points": None if t in "ceg" else ord(t) % 3} for t in "abcdefgh"]
-        )
+        await client.post("/todos", [{"title": t, "points": None if t in "ceg" else ord(t) % 3} for t in "abcdefgh"])
         for sort in ("title", "-title", "points", "-points,title", "points,-title", "-done"):
             whole = titles(await client.get(f"/todos?sort={sort}"))
             there = await walk(client, f"/todos?sort={sort}&limit=3", "next")
@@ -380,9 +366,7 @@ async def test_a_cursor_of_another_query_is_refused() -> None:
         await client.post("/todos", [{"title": t} for t in "abc"])
         link = (await client.get("/todos?sort=title&limit=1")).headers["link"]
         cursor = link.split("cursor=")[1].split(">")[0]
-        assert faults(await client.get(f"/todos?sort=-title&limit=1&cursor={cursor}")) == [
-            ("cursor", "bad_cursor")
-        ]
+        assert faults(await client.get(f"/todos?sort=-title&limit=1&cursor={cursor}")) == [("cursor", "bad_cursor")]
         assert faults(await client.get("/todos?cursor=forged")) == [("cursor", "bad_cursor")]
 
 
@@ -393,7 +377,5 @@ async def test_limits_are_documented_numbers() -> None:
         assert len((await client.get("/todos?limit=200")).json) == 51
         assert faults(await client.get("/todos?limit=201")) == [("limit", "bad_value")]
         assert faults(await client.get("/todos?offset=10001")) == [("offset", "bad_value")]
-        assert (
-            await client.get("/todos/" + ",".join(["01890a5d-ac96-774b-bcce-b302099a8057"] * 2))
-        ).status == 404
+        assert (await client.get("/todos/" + ",".join(["01890a5d-ac96-774b-bcce-b302099a8057"] * 2))).status == 404
         assert (await client.post("/todos", [{"title": "x"}] * 1001)).status == 400

@@ -79,9 +79,7 @@ async def test_a_record_can_only_be_stored_where_the_rule_holds_for_what_would_b
 
 
 async def test_a_writer_who_may_not_read_the_result_gets_no_body() -> None:
-    class Tip(
-        Resource, rules={"create": allow.everyone, "update": allow.everyone, "read": allow.where(public=True)}
-    ):
+    class Tip(Resource, rules={"create": allow.everyone, "update": allow.everyone, "read": allow.where(public=True)}):
         title: str
         public: bool = False
 
@@ -202,11 +200,7 @@ async def test_nothing_of_an_unreadable_record_shows_in_how_a_write_to_it_is_ref
                 ), body
                 assert hidden.status == 404
         whole = {"owner": "bob", "code": "1234"}
-        assert (
-            (await bob.put("/things/hers", whole)).status
-            == (await bob.put("/things/none", whole)).status
-            == 404
-        )
+        assert (await bob.put("/things/hers", whole)).status == (await bob.put("/things/none", whole)).status == 404
 
 
 async def test_hooks_do_not_see_records_that_the_actor_may_not_touch() -> None:

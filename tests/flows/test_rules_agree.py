@@ -84,9 +84,7 @@ async def test_lists_single_reads_and_streams_agree_after_every_write(
         views: list[View | None] = []
         for client in clients:
             refused = (await client.get("/papers")).status != 200
-            views.append(
-                None if refused else await stack.enter_async_context(client.live("papers", over=over))
-            )
+            views.append(None if refused else await stack.enter_async_context(client.live("papers", over=over)))
         for view in views:
             if view is not None:
                 await view.ready()

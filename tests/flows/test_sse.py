@@ -280,9 +280,7 @@ async def test_the_cursor_may_be_given_in_the_url_and_a_foreign_one_starts_anew(
 
 
 async def test_a_cursor_of_wider_rights_does_not_resume_with_narrower_ones() -> None:
-    class Memo(
-        Record[int], rules={"read": allow.role("staff") | allow.where(public=True), "write": allow.everyone}
-    ):
+    class Memo(Record[int], rules={"read": allow.role("staff") | allow.where(public=True), "write": allow.everyone}):
         title: str
         public: bool = False
 

@@ -34,9 +34,7 @@ async def test_the_six_actions_can_be_called() -> None:
         }
         page = await socket.call("todos.list", {"query": {"sort": ["-title"], "limit": 1, "count": "exact"}})
         assert (titles(page["data"]), page["count"], page["prev"]) == (["c"], 2, None)
-        rest = await socket.call(
-            "todos.list", {"query": {"sort": ["-title"], "limit": 1, "cursor": page["next"]}}
-        )
+        rest = await socket.call("todos.list", {"query": {"sort": ["-title"], "limit": 1, "cursor": page["next"]}})
         assert (titles(rest["data"]), rest["next"]) == (["aa"], None)
         assert await socket.call("ping") == {}
 
@@ -329,9 +327,7 @@ async def test_auth_changes_who_is_asking_from_then_on_and_ends_what_that_change
         await client.post("/memos", {"title": "m"})
         with pytest.raises(Refusal):
             await socket.call("memos.list")
-        assert await socket.call("auth", {"token": "ann:a,b"}) == {
-            "actor": {"id": "ann", "roles": ["a", "b"]}
-        }
+        assert await socket.call("auth", {"token": "ann:a,b"}) == {"actor": {"id": "ann", "roles": ["a", "b"]}}
         assert titles((await socket.call("memos.list"))["data"]) == ["m"]
         memos, todos = View(5.0), View(5.0)
         await socket.subscribe("memos", {"resource": "memos"}, memos)

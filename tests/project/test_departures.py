@@ -163,9 +163,7 @@ async def open_board(page: Page, url: str) -> list[str]:
 async def test_the_page_is_complete_without_another_host_or_sideways_scroll(
     browser: Browser, url: str, scheme: Any
 ) -> None:
-    async with await browser.new_context(
-        color_scheme=scheme, viewport={"width": 360, "height": 740}
-    ) as context:
+    async with await browser.new_context(color_scheme=scheme, viewport={"width": 360, "height": 740}) as context:
         page = await context.new_page()
         complaints = await open_board(page, url)
         await expect(numbers(page).nth(3)).to_have_text("AA 701")

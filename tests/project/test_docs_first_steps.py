@@ -92,9 +92,7 @@ async def heard(process: asyncio.subprocess.Process, word: str) -> str:
 
 async def shell(command: str, folder: Path, environment: dict[str, str]) -> str:
     """What a command says, in all."""
-    process = await asyncio.create_subprocess_shell(
-        command, cwd=folder, env=environment, stdout=PIPE, stderr=STDOUT
-    )
+    process = await asyncio.create_subprocess_shell(command, cwd=folder, env=environment, stdout=PIPE, stderr=STDOUT)
     said, _ = await asyncio.wait_for(process.communicate(), PATIENCE)
     return said.decode()
 

@@ -42,7 +42,5 @@ def test_every_mistake_is_found_and_nothing_else(
 
     lines = (HERE / "mistakes.py").read_text().splitlines()
     wrong = {number for number, line in enumerate(lines, 1) if "# MISTAKE" in line}
-    reported = {
-        int(number) for number in re.findall(r"mistakes\.py:(\d+)(?::\d+)?(?: -)?:? error", result.stdout)
-    }
+    reported = {int(number) for number in re.findall(r"mistakes\.py:(\d+)(?::\d+)?(?: -)?:? error", result.stdout)}
     assert reported == wrong, result.stdout + result.stderr

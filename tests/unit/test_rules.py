@@ -110,9 +110,7 @@ _terms: st.SearchStrategy[Filter] = st.sampled_from([
 _rules = st.recursive(
     _terms,
     lambda inner: (
-        st.builds(lambda a, b: a & b, inner, inner)
-        | st.builds(lambda a, b: a | b, inner, inner)
-        | inner.map(Not)
+        st.builds(lambda a, b: a & b, inner, inner) | st.builds(lambda a, b: a | b, inner, inner) | inner.map(Not)
     ),
     max_leaves=5,
 )
@@ -145,9 +143,7 @@ def test_a_folded_rule_speaks_of_no_actor_any_more(rule: Filter, actor: Claimant
 
 
 @given(_rules, _actors, _actors)
-def test_actors_with_the_same_values_get_the_same_folded_rule(
-    rule: Filter, one: Claimant, two: Claimant
-) -> None:
+def test_actors_with_the_same_values_get_the_same_folded_rule(rule: Filter, one: Claimant, two: Claimant) -> None:
     resolved = resolve(rule, PROJECT)
     if repr(values_used(resolved, one)) == repr(values_used(resolved, two)):
         assert identity_of(fold(resolved, one)) == identity_of(fold(resolved, two))
@@ -164,14 +160,10 @@ def test_numbers_and_their_texts_are_different_values() -> None:
 
 
 @given(st.lists(st.sampled_from(ABSENT), min_size=1, max_size=4), st.data())
-def test_absent_values_permit_nothing_under_every_combination(
-    rules: list[Filter], data: st.DataObject
-) -> None:
+def test_absent_values_permit_nothing_under_every_combination(rules: list[Filter], data: st.DataObject) -> None:
     rule = rules[0]
     for other in rules[1:]:
-        rule = data.draw(
-            st.sampled_from([rule & other, rule | other, ~(rule & other), ~(rule | other), ~rule])
-        )
+        rule = data.draw(st.sampled_from([rule & other, rule | other, ~(rule & other), ~(rule | other), ~rule]))
     assert _WORLD.found(PROJECT, folded(rule, ANONYMOUS)) == []
 
 

@@ -39,9 +39,7 @@ def run_banner(app: App, shown: str, url: str, version: str) -> None:
     typer.echo(f"Crudite {version} serves {shown} at {url}, database {store_name(app)}. Ctrl-C ends it.")
     closed = [definition.name for definition in app.definitions if not has_rules(definition)]
     if closed:
-        typer.secho(
-            f"Nobody may use {', '.join(closed)}: give it rules=…, such as allow.everyone.", fg="yellow"
-        )
+        typer.secho(f"Nobody may use {', '.join(closed)}: give it rules=…, such as allow.everyone.", fg="yellow")
 
 
 def _places(app: App) -> Sequence[tuple[str, list[str]]]:

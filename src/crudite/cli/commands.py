@@ -39,9 +39,7 @@ HostOption: TypeAlias = Annotated[
 PortOption: TypeAlias = Annotated[
     int, typer.Option(envvar="CRUDITE_PORT", min=0, max=65535, help="The port; 0 takes a free one.")
 ]
-VerboseOption: TypeAlias = Annotated[
-    bool, typer.Option("--verbose", "-v", help="Show the SQL of every step.")
-]
+VerboseOption: TypeAlias = Annotated[bool, typer.Option("--verbose", "-v", help="Show the SQL of every step.")]
 
 
 def main() -> None:
@@ -142,9 +140,7 @@ def run(
     store: StoreOption = None,
     host_name: Annotated[
         list[str] | None,
-        typer.Option(
-            help="A name that the server answers to, as in example.org or *.example.org; repeat it."
-        ),
+        typer.Option(help="A name that the server answers to, as in example.org or *.example.org; repeat it."),
     ] = None,
     access_log: Annotated[bool, typer.Option(help="Log every request.")] = False,
 ) -> None:
@@ -183,9 +179,7 @@ def routes(
 @cli.command(rich_help_panel=_LOOK)
 def openapi(
     app: AppArgument = None,
-    out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write it there and not to the terminal.")
-    ] = None,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write it there and not to the terminal.")] = None,
 ) -> None:
     """Print the OpenAPI document, for code generators and tests.
 
@@ -201,12 +195,8 @@ def openapi(
 
 @cli.command("import", rich_help_panel=_DATA)
 def import_(
-    file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="A .csv, .tsv, .json (an array) or .jsonl file.")
-    ],
-    to: Annotated[
-        str | None, typer.Option(metavar="RESOURCE", help="The resource that the rows go into.")
-    ] = None,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A .csv, .tsv, .json (an array) or .jsonl file.")],
+    to: Annotated[str | None, typer.Option(metavar="RESOURCE", help="The resource that the rows go into.")] = None,
     app: Annotated[
         str | None, typer.Option(metavar="FILE[:APP]", help="The application; see crudite dev --help.")
     ] = None,
@@ -223,9 +213,7 @@ def import_(
     ] = "fail",
     strict: Annotated[bool, typer.Option("--strict", help="All rows or none, in one transaction.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only read and validate.")] = False,
-    show_all: Annotated[
-        bool, typer.Option("--all", help="Show every dirty row, not only the first 50.")
-    ] = False,
+    show_all: Annotated[bool, typer.Option("--all", help="Show every dirty row, not only the first 50.")] = False,
     new: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="A new resource, made from the columns and what is in them."),

@@ -44,14 +44,10 @@ def migrate(named: str | None, store: str | None, lose: bool, yes: bool, verbose
     if not steps:
         return
     if any(not step.sql for step in steps):
-        raise Failure(
-            "some steps cannot be done.", "Mend what they say, such as a missing default, then try again."
-        )
+        raise Failure("some steps cannot be done.", "Mend what they say, such as a missing default, then try again.")
     if any(step.loses for step in steps):
         if not lose:
-            raise Failure(
-                "this would lose data.", "With --lose it is done, after a question. Make a copy first."
-            )
+            raise Failure("this would lose data.", "With --lose it is done, after a question. Make a copy first.")
         if not yes:
             typer.confirm("Lose that, for ever?", abort=True)
     taken = asyncio.run(app.store.migrate(app.definitions.catalog, lose=lose))
@@ -65,9 +61,7 @@ def check(named: str | None, store: str | None) -> bool:
     if not isinstance(checked, SupportsCheck):
         raise Failure(f"{type(checked).__name__} has no way to check its database.")
     if _plan(app):
-        raise Failure(
-            "the database's schema is not the application's.", "`crudite db plan` shows what differs."
-        )
+        raise Failure("the database's schema is not the application's.", "`crudite db plan` shows what differs.")
     damage, dangling = asyncio.run(_find_faults(checked, app))
     for text in damage:
         typer.echo(f"Damage: {text}")
@@ -90,9 +84,7 @@ async def _find_faults(store: "SupportsCheck", app: App) -> tuple[Sequence[str],
 def _plan(app: App) -> Sequence[Step]:
     path = getattr(app.store, "path", None)
     if path is not None and not Path(path).exists():
-        raise Failure(
-            f"there is no database {store_name(app)} yet.", "`crudite dev` and `crudite run` make it."
-        )
+        raise Failure(f"there is no database {store_name(app)} yet.", "`crudite dev` and `crudite run` make it.")
     return asyncio.run(app.store.plan(app.definitions.catalog))
 
 

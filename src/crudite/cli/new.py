@@ -17,9 +17,7 @@ def make_project(folder: Path) -> None:
     nothing."""
     name = folder.resolve().name
     if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", name):
-        raise Failure(
-            f"{name} is no name for a project.", "Letters, digits, - and _ will do, such as my-board."
-        )
+        raise Failure(f"{name} is no name for a project.", "Letters, digits, - and _ will do, such as my-board.")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise Failure(f"{folder} is there already, and not empty.", "Nothing was changed. Take another name.")
     try:

@@ -45,9 +45,7 @@ class Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def serve(
-    app: App, listening: socket.socket, announce: Callable[[], None], *, access_log: bool, patience: int
-) -> None:
+def serve(app: App, listening: socket.socket, announce: Callable[[], None], *, access_log: bool, patience: int) -> None:
     """Serves an application on a listening socket until SIGTERM or SIGINT, and returns then.
 
     `patience` is how many seconds requests have to finish. Raises what starting the application raises.
@@ -68,9 +66,7 @@ def listen(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), family=family, backlog=2048)
     except socket.gaierror as error:
-        raise Failure(
-            f"{host} is no address of this machine.", "127.0.0.1 is, and 0.0.0.0 means all."
-        ) from error
+        raise Failure(f"{host} is no address of this machine.", "127.0.0.1 is, and 0.0.0.0 means all.") from error
     except OSError as error:
         raise _refused(error, host, port) from error
 
@@ -85,9 +81,7 @@ def _refused(error: OSError, host: str, port: int) -> Failure:
     if error.errno == errno.EADDRINUSE:
         return Failure(f"port {port} is in use by another program.", f"Take another one: --port {port + 1}")
     if error.errno == errno.EACCES:
-        return Failure(
-            f"port {port} needs more rights than you have.", "Ports from 1024 on are open to everyone."
-        )
+        return Failure(f"port {port} needs more rights than you have.", "Ports from 1024 on are open to everyone.")
     if error.errno == errno.EADDRNOTAVAIL:
         return Failure(f"{host} is no address of this machine.", "127.0.0.1 is, and 0.0.0.0 means all.")
     return Failure(f"cannot listen on {host}, port {port}: {error.strerror}.")

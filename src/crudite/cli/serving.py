@@ -53,9 +53,7 @@ def develop(named: str | None, host: str, port: int, store: str | None, reload: 
     return 0
 
 
-def serve_development(
-    target: Target, listening: socket.socket, store: str | None, *, is_restart: bool = False
-) -> None:
+def serve_development(target: Target, listening: socket.socket, store: str | None, *, is_restart: bool = False) -> None:
     """Serves an application for development on a socket that listens already."""
     began = time.monotonic()
     app = load(target, mode="dev", store=store)

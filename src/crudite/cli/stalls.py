@@ -54,9 +54,7 @@ class StallWatch:
             while self._ticked == ticked and not self._ended.wait(_TICK):
                 pass
             if culprit is not None and self._ticked != ticked:
-                self._tell(
-                    f"The event loop was held for {(self._ticked - ticked) * 1000:.0f} ms in {culprit}."
-                )
+                self._tell(f"The event loop was held for {(self._ticked - ticked) * 1000:.0f} ms in {culprit}.")
 
 
 def culprit_in(frame: FrameType | None, folder: str) -> str | None:

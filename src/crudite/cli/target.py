@@ -136,11 +136,7 @@ def _import(target: Target) -> ModuleType:
     except (DeclarationError, Failure):
         raise
     except ModuleNotFoundError as error:
-        if (
-            target.file is None
-            and error.name is not None
-            and f"{target.module}.".startswith(f"{error.name}.")
-        ):
+        if target.file is None and error.name is not None and f"{target.module}.".startswith(f"{error.name}."):
             raise Failure(f"there is no module {error.name}.", _GIVE) from error
         raise Failure(_of_their_own(error, target)) from error
     except Exception as error:

@@ -24,9 +24,7 @@ def in_words(rule: Filter) -> str:
 def _words(rule: Filter, *, inside: bool) -> str:
     match rule:
         case And(terms) | Or(terms):
-            joined = (" and " if isinstance(rule, And) else " or ").join(
-                _words(t, inside=True) for t in terms
-            )
+            joined = (" and " if isinstance(rule, And) else " or ").join(_words(t, inside=True) for t in terms)
             return f"({joined})" if inside and len(terms) > 1 else joined
         case Given(name, _, negated):
             return _given(name, negated)

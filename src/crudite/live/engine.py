@@ -159,9 +159,7 @@ class Engine:
         member = Member(subscription, group, connection.format, connection.outbox, connection.members)
         self.metrics.live_subs += 1
         try:
-            missed = (
-                await self._joining.resume(group, *resume, is_torn=connection.format.is_torn) if resume else None
-            )
+            missed = await self._joining.resume(group, *resume, is_torn=connection.format.is_torn) if resume else None
         except BaseException:
             self.leave(member)
             raise

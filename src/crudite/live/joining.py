@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any, TypeAlias
 
-from crudite.changes import Change, Position, Reset, ResetReason
+from crudite.changes import Change, Position, Reset, ResetReason, Undecodable
 from crudite.errors import Problem, StoreError, TooLarge, Unexpected
 from crudite.live.cursors import Cursors
 from crudite.live.delivery import serve
@@ -167,7 +167,10 @@ class Joining:
         if isinstance(changes, Reset):
             return changes
         own = [change for change in changes if change.schema.name == group.schema.name]
-        frame = group.restated(own) if is_torn else group.frame(net_effect(own))
+        try:
+            frame = group.restated(own) if is_torn else group.frame(net_effect(own))
+        except Undecodable:
+            return Reset("undecodable")
         if frame is not None and frame.events > self._limits.events:
             return Reset("too_many")
         return Missed(cursor, frame)
@@ -237,6 +240,8 @@ class Joining:
                     await self._progress.fence()
                 if feed.void is None:
                     return Snapshot(_advanced(group, page, feed.changes))
+            except Undecodable:  # as the store shows the record, it can be read: once more, from after the change
+                continue
             finally:
                 self._feeds.discard(feed)
 

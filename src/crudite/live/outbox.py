@@ -40,7 +40,18 @@ class Encoded:
 class Outbox:
     """What waits for one connection. Over `limit` bytes it gives all up as `slow` and calls `on_slow`."""
 
-    __slots__ = ("_given_up", "_limit", "_on_slow", "_parts", "_reader", "_size", "_waiting", "ended", "held", "touched")
+    __slots__ = (
+        "_given_up",
+        "_limit",
+        "_on_slow",
+        "_parts",
+        "_reader",
+        "_size",
+        "_waiting",
+        "ended",
+        "held",
+        "touched",
+    )
 
     def __init__(self, limit: int, on_slow: Callable[[], None]) -> None:
         self.ended: EndReason | None = None

@@ -104,10 +104,7 @@ class Registry:
     def _make(self, query: LiveQuery, key: str) -> AnyGroup:
         id, name = f"g{next(self._ids)}", query.plan.selection.schema.name
         group: AnyGroup
-        if is_exact(query):
-            group = ExactGroup(id, key, query)
-        else:
-            group = RerunGroup(id, key, query, self._limits.records)
+        group = ExactGroup(id, key, query) if is_exact(query) else RerunGroup(id, key, query, self._limits.records)
         at = place(group.filter)
         if at is None and self._metrics.catch_all_groups >= self._limits.catch_all:
             raise TooManyRequests("Too many live queries have no equality or range to be found by.")

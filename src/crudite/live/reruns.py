@@ -94,9 +94,7 @@ class Reruns:
         for group in list(self._timers):
             self.forget(group)
 
-    def _plans(
-        self, groups: Iterable[RerunGroup], now: datetime
-    ) -> list[tuple[RerunGroup, tuple[Plan, ...]]]:
+    def _plans(self, groups: Iterable[RerunGroup], now: datetime) -> list[tuple[RerunGroup, tuple[Plan, ...]]]:
         asked: list[tuple[RerunGroup, tuple[Plan, ...]]] = []
         for group in groups:
             try:

@@ -76,15 +76,11 @@ class _Comparison:
         """Whether the operator goes with the type; complains when not."""
         operator, type, name = self.condition.operator, self.path.type, shown(".".join(self.path.names))
         if operator not in OPERATORS:
-            self._bad(
-                "unknown_operator", f"There is no operator {shown(operator)}{nearest(operator, OPERATORS)}"
-            )
+            self._bad("unknown_operator", f"There is no operator {shown(operator)}{nearest(operator, OPERATORS)}")
         elif operator in ("isnull", "exists"):
             return True
         elif type.item is not None and (operator != "contains" or type.item.kind not in COMPARABLE_INSIDE):
-            takes = (
-                "contains, isnull and exists" if type.item.kind in COMPARABLE_INSIDE else "isnull and exists"
-            )
+            takes = "contains, isnull and exists" if type.item.kind in COMPARABLE_INSIDE else "isnull and exists"
             self._bad("bad_operator", f"{name} is a list: it takes {takes}, not {operator}.")
         elif type.item is not None:
             return True
@@ -115,9 +111,7 @@ class _Comparison:
             text = f"{self.condition.operator} takes at most {MAX_LIST} values, got {len(values)}."
             return self._bad("too_many_values", text)
         # null and symbols are split off: they are compared in their own ways
-        plain = [
-            self._plain(self.path.type, v) for v in values if v is not None and not isinstance(v, Symbol)
-        ]
+        plain = [self._plain(self.path.type, v) for v in values if v is not None and not isinstance(v, Symbol)]
         tests = [self._equal(v, negated) for v in values if isinstance(v, Symbol)]
         if any(v is None for v in values):
             tests.append(self._test("isnull", True, negated))
@@ -136,9 +130,7 @@ class _Comparison:
     def _absent(self) -> Filter:
         operator, wanted = self.condition.operator, truth(self.condition.value)
         if wanted is None:
-            return self._bad(
-                "bad_value", f"{operator} takes true or false, got {shown(self.condition.value)}."
-            )
+            return self._bad("bad_value", f"{operator} takes true or false, got {shown(self.condition.value)}.")
         if operator == "exists" and self.path.inside:
             return self._test("exists", True, self.negated == wanted)
         return self._test("isnull", True, self.negated != (wanted != (operator == "isnull")))

@@ -48,9 +48,7 @@ class NoRelated:
 
 def reads_others(filter: Filter) -> bool:
     """Whether a resolved filter looks at other records than the one it is asked of."""
-    return any(
-        isinstance(leaf, Exists) or (isinstance(leaf, Test) and leaf.path.hops) for leaf in leaves(filter)
-    )
+    return any(isinstance(leaf, Exists) or (isinstance(leaf, Test) and leaf.path.hops) for leaf in leaves(filter))
 
 
 def compile_matcher(filter: Filter, related: Related = NoRelated()) -> Matcher:  # noqa: B008 (it has no state)
@@ -272,9 +270,7 @@ def _comparison(operator: str, value: _Getter, wanted: Any) -> Matcher:
             return lambda record: (found := value(record)) is not None and folded in fold_ascii(found)
         case "istartswith":
             folded = fold_ascii(wanted)
-            return lambda record: (
-                (found := value(record)) is not None and fold_ascii(found).startswith(folded)
-            )
+            return lambda record: (found := value(record)) is not None and fold_ascii(found).startswith(folded)
     raise TypeError(f"no operator {operator!r}")
 
 

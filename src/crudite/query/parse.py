@@ -235,9 +235,7 @@ def _json_list(name: str, value: Any, place: str, reader: _Reader, depth: int) -
     return Or(terms) if name == "or" else And(terms)
 
 
-def _json_operators(
-    path: tuple[str, ...], value: Mapping[str, Any], at: str, reader: _Reader
-) -> list[Filter]:
+def _json_operators(path: tuple[str, ...], value: Mapping[str, Any], at: str, reader: _Reader) -> list[Filter]:
     if not value:
         reader.fault("bad_filter", "An object here holds operators, and this one is empty.", at)
     return [Condition(path, cast(Operator, name), part, _below(at, name)) for name, part in value.items()]

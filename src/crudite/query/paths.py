@@ -101,9 +101,7 @@ class Paths:
         spec = schema.fields.get(name)
         if spec is not None and self.access.field(schema, name) != NOTHING:
             return spec
-        complain(
-            "unknown_field", f"{schema.name} has no field {shown(name)}{nearest(name, self._names(schema))}"
-        )
+        complain("unknown_field", f"{schema.name} has no field {shown(name)}{nearest(name, self._names(schema))}")
         return None
 
     def _guard(self, guards: list[Filter], filter: Filter, hops: tuple[Hop, ...]) -> None:

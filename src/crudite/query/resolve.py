@@ -78,9 +78,7 @@ class Resolver:
     def _at_most(self, most: int, written: Iterable[str], place: str) -> Sequence[str]:
         texts = tuple(written)
         if len(texts) > most:
-            add_fault(
-                self.faults, "too_many_names", f"At most {most} names go here, got {len(texts)}.", place
-            )
+            add_fault(self.faults, "too_many_names", f"At most {most} names go here, got {len(texts)}.", place)
         return texts[:most]
 
     def _sort_key(self, text: str, complain: Complain) -> SortKey | None:

@@ -93,9 +93,7 @@ def condition(filter: Filter, dialect: Dialect, alias: str = "t", first: int = 1
 def record_json(schema: ResourceSchema, names: Sequence[str], alias: str, dialect: Dialect) -> str:
     """The SQL expression for the JSON text of a record with the named fields; `alias` may be NEW or OLD."""
     fields = [schema.fields[name] for name in names]
-    return dialect.json_object(
-        [(f.name, dialect.json_value(f"{alias}.{quote(f.name)}", f.type)) for f in fields]
-    )
+    return dialect.json_object([(f.name, dialect.json_value(f"{alias}.{quote(f.name)}", f.type)) for f in fields])
 
 
 def masked_json(selection: Selection, dialect: Dialect, alias: str = "t", first: int = 1) -> Statement:

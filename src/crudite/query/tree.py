@@ -41,9 +41,7 @@ class Filter:
         return Not(self)
 
     def __bool__(self) -> NoReturn:
-        raise TypeError(
-            "A filter has no truth value; combine filters with &, | and ~ in place of and, or and not."
-        )
+        raise TypeError("A filter has no truth value; combine filters with &, | and ~ in place of and, or and not.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -116,9 +116,7 @@ def nested_models(annotation: Any) -> set[Any]:
             found.add(inner)
             pending.extend(_members(inner).values())
         else:
-            pending.extend(
-                get_args(inner) if get_origin(inner) in (list, dict, Mapping, Union, UnionType) else ()
-            )
+            pending.extend(get_args(inner) if get_origin(inner) in (list, dict, Mapping, Union, UnionType) else ())
     return found
 
 
@@ -174,11 +172,7 @@ def _annotated(field: Any) -> Any:
 
 
 def _without_required(hint: Any) -> Any:
-    return (
-        get_args(hint)[0]
-        if "equired" in str(get_origin(hint)) or "ReadOnly" in str(get_origin(hint))
-        else hint
-    )
+    return get_args(hint)[0] if "equired" in str(get_origin(hint)) or "ReadOnly" in str(get_origin(hint)) else hint
 
 
 def _hint(inner: Any) -> str:

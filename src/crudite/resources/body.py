@@ -83,9 +83,7 @@ class Body:
         except ValidationError as error:
             raise self._problem(error) from None
         if b"\\u0000" in raw:
-            self._each(
-                values, [(name, storable) for name in values if isinstance(values[name], str | list | dict)]
-            )
+            self._each(values, [(name, storable) for name in values if isinstance(values[name], str | list | dict)])
         if self._converts:
             self._each(values, self._converts)
         return values
@@ -141,9 +139,7 @@ class Body:
     def _problem(self, error: ValidationError) -> Malformed | Invalid:
         details = error.errors(include_url=False, include_context=False, include_input=False)
         if details[0]["type"] == "json_invalid":
-            return Malformed(
-                "The body is not JSON: " + details[0]["msg"].removeprefix("Invalid JSON: ") + "."
-            )
+            return Malformed("The body is not JSON: " + details[0]["msg"].removeprefix("Invalid JSON: ") + ".")
         faults = [self._fault(one, index) for index, one in enumerate(details[:MAX_FAULTS])]
         return Invalid(faults=list(dict.fromkeys(faults)))
 
@@ -180,17 +176,14 @@ def typed_dict(name: str, fields: Iterable[tuple[str, Any, bool]]) -> Any:
     members = {n: annotation if required else NotRequired[annotation] for n, annotation, required in fields}
     make: Any = TypedDict  # type checkers know only those that are written out
     made = make(name, members)
-    made.__pydantic_config__ = pydantic.ConfigDict(
-        extra="forbid", strict=True, hide_input_in_errors=True, title=name
-    )
+    made.__pydantic_config__ = pydantic.ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True, title=name)
     return made
 
 
 def _adapter(name: str, fields: Iterable[BodyField], objects: frozenset[str]) -> TypeAdapter[Any]:
     part = pydantic.WrapValidator(_part)
     members = [
-        (f.name, Annotated[f.annotation, part] if f.name in objects else f.annotation, f.is_required)
-        for f in fields
+        (f.name, Annotated[f.annotation, part] if f.name in objects else f.annotation, f.is_required) for f in fields
     ]
     return TypeAdapter(typed_dict(name, members))
 
@@ -226,11 +219,7 @@ def _unencodable(values: Mapping[str, Any]) -> Iterable[Fault]:
 
 
 def _bad_value(name: str, error: Exception) -> Fault:
-    text = (
-        str(error).splitlines()[0]
-        if not isinstance(error, PydanticSerializationError)
-        else "It cannot be stored"
-    )
+    text = str(error).splitlines()[0] if not isinstance(error, PydanticSerializationError) else "It cannot be stored"
     return Fault("bad_value", f"{text[:1].upper()}{text[1:]}.", pointer=f"/{_escaped(name)}")
 
 

@@ -81,12 +81,8 @@ def collect(cls: type[Any], options: dict[str, Any]) -> Declaration:
         if given is not ABSENT:
             delattr(cls, name)
     members = dict(vars(cls))
-    stray = tuple(
-        n for n, v in members.items() if isinstance(v, FieldOptions | ManyOf) and n not in annotations
-    )
-    hooks = {
-        name: (unwrapped(value), hook_marks(value)) for name, value in members.items() if hook_marks(value)
-    }
+    stray = tuple(n for n, v in members.items() if isinstance(v, FieldOptions | ManyOf) and n not in annotations)
+    hooks = {name: (unwrapped(value), hook_marks(value)) for name, value in members.items() if hook_marks(value)}
     return Declaration(annotations, fields, stray, hooks, options, _local_names(cls, annotations))
 
 
@@ -174,9 +170,7 @@ def _mentions_password(annotation: Any) -> bool:
     if isinstance(annotation, str):
         return "Password" in set(_names_in(annotation))
     parts = get_args(annotation)
-    return any(
-        (isinstance(part, Special) and part.name == "password") or _mentions_password(part) for part in parts
-    )
+    return any((isinstance(part, Special) and part.name == "password") or _mentions_password(part) for part in parts)
 
 
 def unwrapped(value: Any) -> Any:

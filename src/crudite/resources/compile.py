@@ -80,9 +80,7 @@ class _Compiler:
     def definitions(self, *, open: bool) -> Definitions:
         """The definitions; they mean nothing when there are faults."""
         self._check_places()
-        return Definitions(
-            {cls: self._definition(found, open) for cls, found in self.gathered.items()}, self.catalog
-        )
+        return Definitions({cls: self._definition(found, open) for cls, found in self.gathered.items()}, self.catalog)
 
     def _key(self, found: Gathered) -> FieldType | None:
         try:
@@ -123,14 +121,10 @@ class _Compiler:
                 found.fault(name, "a Password has no default")
                 continue
             try:
-                checked = Body(name, [_body_field(name, shape, False)]).parse_python(
-                    {name: default_value(options)}
-                )
+                checked = Body(name, [_body_field(name, shape, False)]).parse_python({name: default_value(options)})
                 plain[name] = checked[name]
             except Invalid as invalid:
-                found.faults.append(
-                    f"{found.name}.{name}: the default is not valid: {invalid.faults[0].detail}"
-                )
+                found.faults.append(f"{found.name}.{name}: the default is not valid: {invalid.faults[0].detail}")
         return plain
 
     def _schema(self, found: Gathered) -> ResourceSchema:
@@ -192,9 +186,7 @@ class _Compiler:
             elif not ways:
                 found.fault(name, f"no field of {target.__name__} points here, such as Ref[{found.name}]")
             else:
-                found.fault(
-                    name, f"{' and '.join(ways)} of {target.__name__} point here: say Field(by={ways[0]!r})"
-                )
+                found.fault(name, f"{' and '.join(ways)} of {target.__name__} point here: say Field(by={ways[0]!r})")
         return links
 
     def _unique(self, found: Gathered) -> tuple[tuple[str, ...], ...]:
@@ -225,14 +217,10 @@ class _Compiler:
             if not _PATH.fullmatch(schema.path):
                 found.faults.append(f"{found.name}: path={schema.path!r} is not a single name in a URL.")
             if schema.table.startswith(("crudite_", "sqlite_")):
-                found.faults.append(
-                    f"{found.name}: names that start with {schema.table[:7]!r} are ours; rename it."
-                )
+                found.faults.append(f"{found.name}: names that start with {schema.table[:7]!r} are ours; rename it.")
             other = paths.setdefault(schema.path, found)
             if other is not found:
-                text = (
-                    f"{other.name} and {found.name} both own the path /{schema.path}: give one of them path=…"
-                )
+                text = f"{other.name} and {found.name} both own the path /{schema.path}: give one of them path=…"
                 found.faults.append(f"{text}.")
             elif tables.setdefault(schema.table, found) is not found:
                 text = f"{tables[schema.table].name} and {found.name} both own the table {schema.table}"
@@ -241,9 +229,7 @@ class _Compiler:
 
     def _check_components(self) -> None:
         taken = {
-            f"{found.name}{what}"
-            for found in self.gathered.values()
-            for what in ("", "Create", "Replace", "Update")
+            f"{found.name}{what}" for found in self.gathered.values() for what in ("", "Create", "Replace", "Update")
         }
         for found in self.gathered.values():
             for name, annotation in list(found.annotations.items()):
@@ -259,9 +245,7 @@ class _Compiler:
         parents = tuple(name for name, shape in shapes.items() if shape.is_parent)
         only_nested = bool(found.options.get("only_nested", False))
         if only_nested and not parents:
-            found.faults.append(
-                f"{found.name}: only_nested needs a parent, such as project: Parent[Project]."
-            )
+            found.faults.append(f"{found.name}: only_nested needs a parent, such as project: Parent[Project].")
         limit, max_limit = self._limits(found)
         field_read = self.rules.of_fields(found, "read")
         whole, bodies = self._bodies(found)
@@ -275,9 +259,7 @@ class _Compiler:
             field_write=self.rules.of_fields(found, "write"),
             immutable=frozenset(n for n in shapes if found.fields[n].immutable and n != "id"),
             defaults=self._defaults(found),
-            static_defaults={
-                n: v for n, v in self.static[found.cls].items() if not isinstance(v, list | dict)
-            },
+            static_defaults={n: v for n, v in self.static[found.cls].items() if not isinstance(v, list | dict)},
             hooks=found.hooks,
             limit=limit,
             max_limit=max_limit,
@@ -296,9 +278,7 @@ class _Compiler:
         max_limit = found.options.get("max_limit", max(DEFAULT_MAX_LIMIT, found.options.get("limit", 0)))
         limit = found.options.get("limit", min(DEFAULT_LIMIT, max_limit))
         if not 1 <= limit <= max_limit:
-            found.faults.append(
-                f"{found.name}: limit={limit} lies between 1 and max_limit, which is {max_limit}."
-            )
+            found.faults.append(f"{found.name}: limit={limit} lies between 1 and max_limit, which is {max_limit}.")
         return limit, max_limit
 
     def _defaults(self, found: Gathered) -> dict[str, MakeDefault]:

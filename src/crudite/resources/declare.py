@@ -56,9 +56,7 @@ class _Declared:
             "rules": rules, "unique": unique, "live": live, "path": path, "only_nested": only_nested,
             "renamed_from": renamed_from, "limit": limit, "max_limit": max_limit,
         }  # fmt: skip
-        cls.__declaration__ = collect(
-            cls, {name: value for name, value in options.items() if value is not None}
-        )
+        cls.__declaration__ = collect(cls, {name: value for name, value in options.items() if value is not None})
         cls.__defaults__, cls.__links__ = constructor(cls)
 
     def __init__(self, **values: Any) -> None:
@@ -98,9 +96,7 @@ class _Declared:
     __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
-        shown = (
-            n for n, options in type(self).__defaults__.items() if n in self.__dict__ and is_shown(n, self)
-        )
+        shown = (n for n, options in type(self).__defaults__.items() if n in self.__dict__ and is_shown(n, self))
         return f"{type(self).__name__}({', '.join(f'{name}={self.__dict__[name]!r}' for name in shown)})"
 
 

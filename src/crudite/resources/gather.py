@@ -81,9 +81,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {near[0]!r}?" if near else ""
 
 
-def _annotated(
-    found: Gathered, base: type[Any], declaration: Declaration, resources: Mapping[str, type[Any]]
-) -> None:
+def _annotated(found: Gathered, base: type[Any], declaration: Declaration, resources: Mapping[str, type[Any]]) -> None:
     surroundings = _namespace(base, declaration, resources)
     for name, annotation in declaration.annotations.items():
         if is_class_variable(annotation):
@@ -109,9 +107,7 @@ def _annotated(
             _check_options(found, name, declaration.fields[name])
 
 
-def _namespace(
-    base: type[Any], declaration: Declaration, resources: Mapping[str, type[Any]]
-) -> dict[str, Any]:
+def _namespace(base: type[Any], declaration: Declaration, resources: Mapping[str, type[Any]]) -> dict[str, Any]:
     """What the names in annotations mean: the surroundings of the class, then the application's resources.
 
     Where the surroundings hold another class of the same name that the application does not have (a module
@@ -164,9 +160,7 @@ def _key(found: Gathered) -> None:
             if get_origin(original) is Record and not isinstance(get_args(original)[0], TypeVar):
                 found.annotations["id"] = get_args(original)[0]
                 return
-    found.fault(
-        "id", "the class says which type its key has: Record[str], Record[int], or Resource for a UUID"
-    )
+    found.fault("id", "the class says which type its key has: Record[str], Record[int], or Resource for a UUID")
 
 
 def _hooks(found: Gathered, declared: Iterable[tuple[Any, tuple[HookMark, ...]]]) -> None:

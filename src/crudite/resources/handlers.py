@@ -82,7 +82,9 @@ class Handler:
         return {name: getattr(parsed, name) for name in type(parsed).__dataclass_fields__}
 
 
-async def perform_handler(handler: Handler, request: Request, actions: Actions, provided: Mapping[Any, Any]) -> Response:
+async def perform_handler(
+    handler: Handler, request: Request, actions: Actions, provided: Mapping[Any, Any]
+) -> Response:
     """Calls a handler and makes the response of what it returned.
 
     A query is a page of records, a count a number; both are live where they are subscribed to. Anything else is

@@ -31,7 +31,6 @@ from crudite.resources.request import Request
 from crudite.stores.base import Store
 from crudite.types import Key, Plain, PlainRecord
 
-
 _UNREACHABLE = ("", ".", "..", "subscribe")
 
 

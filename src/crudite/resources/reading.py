@@ -124,7 +124,13 @@ class Reading:
         return self._live_at(selection, () if counts else sort, query.limit, identity, counts, _clock())
 
     def _live_at(
-        self, selection: Selection, sort: Sequence[SortKey], limit: int | None, identity: str, counts: bool, moment: datetime
+        self,
+        selection: Selection,
+        sort: Sequence[SortKey],
+        limit: int | None,
+        identity: str,
+        counts: bool,
+        moment: datetime,
     ) -> LiveQuery:
         clocks = clocks_of(selection)
         plan = Plan(selection=at(selection, moment), sort=tuple(sort), limit=limit, total=counts)

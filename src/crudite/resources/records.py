@@ -132,5 +132,3 @@ def _creation(resource: Any, values: dict[str, Any]) -> Intent:
     if values:
         raise TypeError("give an instance, or a class and values, not both")
     return Intent("create", type(resource), None, resource, None)
-
-

@@ -37,7 +37,10 @@ def explain(refused: Refused, definition: Definition, request: Request) -> Probl
         case "referenced":
             return Conflict("Other records still point at this one.")
         case "check":
-            return Invalid(refused.detail or "The database refuses these values.", faults=_faults(fields, "check", "{} is refused by the database."))
+            return Invalid(
+                refused.detail or "The database refuses these values.",
+                faults=_faults(fields, "check", "{} is refused by the database."),
+            )
 
 
 def _faults(fields: tuple[str, ...], code: str, detail: str) -> list[Fault]:

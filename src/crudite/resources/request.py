@@ -13,6 +13,7 @@ from crudite.types import Key, PlainRecord
 
 AnyAction: TypeAlias = Literal["list", "read", "create", "replace", "update", "delete", "call"]
 
+
 def _parent_field(definition: Definition, parent: Definition) -> str:
     for name in definition.parents:
         reference = definition.schema.fields[name].reference

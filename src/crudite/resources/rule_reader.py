@@ -25,9 +25,7 @@ class RuleReader:
     """Resolves rules; faults go to what was gathered of their class. `broken` are the names of fields that
     are wrong themselves: what a rule that names one of them lacks is not said again."""
 
-    def __init__(
-        self, schemas: Mapping[type[Any], ResourceSchema], catalog: Catalog, broken: Set[str]
-    ) -> None:
+    def __init__(self, schemas: Mapping[type[Any], ResourceSchema], catalog: Catalog, broken: Set[str]) -> None:
         self._schemas = schemas
         self._catalog = catalog
         self._broken = broken
@@ -39,17 +37,13 @@ class RuleReader:
             rule = self._rule(found, "rules", written)
             return dict.fromkeys(ACTIONS, rule)
         if not isinstance(written, Mapping):
-            found.faults.append(
-                f"{found.name}: rules are one rule, such as allow.everyone, or one for each action."
-            )
+            found.faults.append(f"{found.name}: rules are one rule, such as allow.everyone, or one for each action.")
             return dict.fromkeys(ACTIONS, NOTHING)
         for key in written:
             if key not in _RULE_KEYS:
                 hint = nearest(str(key), _RULE_KEYS) or f"; there are {', '.join(_RULE_KEYS)}"
                 found.faults.append(sentence(f"{found.name}: rules have no {key!r}{hint}"))
-        resolved = {
-            key: self._rule(found, f"rules[{key!r}]", written[key]) for key in _RULE_KEYS if key in written
-        }
+        resolved = {key: self._rule(found, f"rules[{key!r}]", written[key]) for key in _RULE_KEYS if key in written}
         return {
             action: next((resolved[key] for key in keys if key in resolved), NOTHING)
             for action, keys in _FALLBACKS.items()
@@ -70,9 +64,7 @@ class RuleReader:
     def _rule(self, found: Gathered, place: str, written: Any) -> Filter:
         """A rule, resolved; what is wrong with it only because a field is wrong is not said twice."""
         if not isinstance(written, Filter):
-            found.faults.append(
-                f"{found.name}: {place} is no rule: use allow.everyone, allow.where(…) and the like."
-            )
+            found.faults.append(f"{found.name}: {place} is no rule: use allow.everyone, allow.where(…) and the like.")
             return NOTHING
         resolver = Resolver(self._schemas[found.cls], self._catalog)
         resolved = resolver.filter(written)

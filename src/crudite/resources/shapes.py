@@ -76,9 +76,7 @@ def read_annotation(annotation: Any, options: FieldOptions, key_of: Owner) -> Sh
     if get_origin(inner) in (Ref, Parent):
         target, _, may_be_null = peel(get_args(inner)[0])
         shape = _constrained(_scalar_of(key_of(target)), options, None)
-        shape = replace(
-            shape, target=target, is_parent=get_origin(inner) is Parent, nullable=nullable or may_be_null
-        )
+        shape = replace(shape, target=target, is_parent=get_origin(inner) is Parent, nullable=nullable or may_be_null)
     else:
         shape = replace(_constrained(_shape(inner, special, options), options, special), nullable=nullable)
     return replace(shape, body=Annotated[(shape.body, *others)]) if others else shape
@@ -136,9 +134,7 @@ def _json(inner: Any) -> Shape:
     # Else a NaN in what is not declared would silently become null.
     config = None if is_model(inner) else pydantic.ConfigDict(ser_json_inf_nan="constants")
     adapter: TypeAdapter[Any] = TypeAdapter(inner, config=config)
-    is_object = (
-        inner in (Any, object) or get_origin(inner) in (dict, Mapping) or inner is dict or is_model(inner)
-    )
+    is_object = inner in (Any, object) or get_origin(inner) in (dict, Mapping) or inner is dict or is_model(inner)
 
     def to_plain(value: Any) -> Plain:
         plain = adapter.dump_python(value, mode="json", by_alias=True, warnings="error")
@@ -178,9 +174,7 @@ def _constrained(shape: Shape, options: FieldOptions, special: str | None) -> Sh
     said = {name: value for name, value in about.items() if value is not None}
     shown = Annotated[shape.shown, pydantic.Field(**said)] if said else shape.shown
     both = {**limits, **said}
-    return replace(
-        shape, body=Annotated[shape.body, pydantic.Field(**both)] if both else shape.body, shown=shown
-    )
+    return replace(shape, body=Annotated[shape.body, pydantic.Field(**both)] if both else shape.body, shown=shown)
 
 
 def _check_pattern(pattern: str) -> None:

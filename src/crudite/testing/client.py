@@ -76,9 +76,7 @@ class Client:
         async with asyncio.timeout(self.timeout):
             return await fetch(self.app, make_scope("http", method, url, params, named, ""), content)
 
-    async def get(
-        self, url: str, *, params: Parameters | None = None, headers: Headers | None = None
-    ) -> Response:
+    async def get(self, url: str, *, params: Parameters | None = None, headers: Headers | None = None) -> Response:
         """Reads."""
         return await self.request("GET", url, params=params, headers=headers)
 
@@ -119,9 +117,7 @@ class Client:
         if over == "sse":
             cursor = resume.cursor if resume is not None else None
             async with (
-                self.stream(
-                    "/subscribe", params={"queries": _json({"view": asked})}, last_event_id=cursor
-                ) as stream,
+                self.stream("/subscribe", params={"queries": _json({"view": asked})}, last_event_id=cursor) as stream,
                 self._following(stream.exchange, view, stream.events_into(view)),
             ):
                 yield view
@@ -146,9 +142,7 @@ class Client:
             exchange.send({"type": "http.request", "body": b"", "more_body": False})
             yield await Stream.opened(exchange, self.timeout)
 
-    def websocket(
-        self, url: str = "/ws", *, headers: Headers | None = None
-    ) -> AbstractAsyncContextManager[Socket]:
+    def websocket(self, url: str = "/ws", *, headers: Headers | None = None) -> AbstractAsyncContextManager[Socket]:
         """A WebSocket connection, for calls and subscriptions. Raises ConnectionRefusedError."""
         scope = make_scope("websocket", "GET", url, None, {**self._headers, **(headers or {})}, "")
         return Socket.opened(self.app, scope, self.timeout)
@@ -161,9 +155,7 @@ class Client:
             await exchange.consumed()
 
     @asynccontextmanager
-    async def _following(
-        self, exchange: Exchange, view: View, work: Coroutine[Any, Any, None]
-    ) -> AsyncIterator[None]:
+    async def _following(self, exchange: Exchange, view: View, work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
         self._followed.add(exchange)
         try:
             async with view.following(work):

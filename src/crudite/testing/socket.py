@@ -56,9 +56,7 @@ class Socket:
         number = self._last
         answer = asyncio.get_running_loop().create_future()
         self._calls[number] = answer
-        self.send(
-            {"jsonrpc": "2.0", "id": number, "method": method, "params": params if params is not None else {}}
-        )
+        self.send({"jsonrpc": "2.0", "id": number, "method": method, "params": params if params is not None else {}})
         async with asyncio.timeout(self._timeout):
             return await answer
 

@@ -40,9 +40,7 @@ class Address(BaseModel):
     town: str | None = None
 
 
-class Account(
-    Resource, rules={"read": allow.signed_in, "create": allow.everyone, "write": allow.where(id=me.id)}
-):
+class Account(Resource, rules={"read": allow.signed_in, "create": allow.everyone, "write": allow.where(id=me.id)}):
     email: Email = Field(unique=True, read=allow.where(id=me.id))
     name: str
     password: Password

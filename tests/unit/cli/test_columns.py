@@ -88,9 +88,7 @@ def test_a_text_is_read_by_the_type_of_its_field(column: str, text: str, plain: 
         ("data", "{", "expected JSON, not '{'"),
     ],
 )
-def test_a_text_of_another_type_is_a_fault_that_says_what_was_expected(
-    column: str, text: str, fault: str
-) -> None:
+def test_a_text_of_another_type_is_a_fault_that_says_what_was_expected(column: str, text: str, fault: str) -> None:
     assert read(**{column: text}) == ({}, [fault])
 
 
@@ -141,9 +139,7 @@ def test_a_column_can_be_given_its_field_be_left_out_or_hold_the_key() -> None:
 
 def test_every_column_and_field_that_fits_nothing_is_told_at_once() -> None:
     with pytest.raises(Failure) as caught:
-        Columns(
-            definition(Small), ["nots", "extra"], renamed={"extra": "nope", "gone": "note"}, ignored=["lost"]
-        )
+        Columns(definition(Small), ["nots", "extra"], renamed={"extra": "nope", "gone": "note"}, ignored=["lost"])
     assert str(caught.value).splitlines()[1:] == [
         "- --map extra=nope: Small has no field nope (did you mean note?).",
         "- --ignore lost: there is no such column.",
@@ -160,7 +156,5 @@ def test_two_columns_cannot_fill_one_field() -> None:
 
 def test_what_only_we_set_is_left_out_and_said() -> None:
     columns = Columns(definition(Small), ["flight_no", "version"])
-    assert columns.convert(Row(2, {"flight_no": "1", "version": "9"}), is_text=True).values == {
-        "flight_no": 1
-    }
+    assert columns.convert(Row(2, {"flight_no": "1", "version": "9"}), is_text=True).values == {"flight_no": 1}
     assert columns.left_out == ("version",)

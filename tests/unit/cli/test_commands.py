@@ -66,9 +66,7 @@ def write(name: str, content: str) -> None:
 
 def people() -> list[tuple[object, ...]]:
     with sqlite3.connect("people.db") as connection:
-        found = connection.execute(
-            "SELECT id, name, mail, team, age, role FROM persons ORDER BY id"
-        ).fetchall()
+        found = connection.execute("SELECT id, name, mail, team, age, role FROM persons ORDER BY id").fetchall()
     connection.close()
     return found
 
@@ -111,11 +109,7 @@ def test_new_makes_a_project_and_never_overwrites(crudite: Crudite) -> None:
 def test_routes_show_paths_actions_and_rules(crudite: Crudite) -> None:
     write("todo.py", TODO)
     routes = json.loads(crudite("routes", "todo.py", "--json").stdout)
-    shown = {
-        (r["method"], r["path"], r["action"], r["rule"], r["interface"])
-        for r in routes
-        if r["owner"] == "Todo"
-    }
+    shown = {(r["method"], r["path"], r["action"], r["rule"], r["interface"]) for r in routes if r["owner"] == "Todo"}
     assert {
         ("GET", "/todos", "list", "everyone", "rest"),
         ("POST", "/todos", "create", "everyone", "rest"),
@@ -297,10 +291,7 @@ def test_a_new_resource_is_printed_or_saved_and_filled(crudite: Crudite) -> None
         rows = connection.execute("SELECT id, carrier, delay FROM flights ORDER BY id").fetchall()
     connection.close()
     assert rows == [("UA1", "UA", 5), ("UA2", "UA", None)]
-    assert (
-        "is there already"
-        in crudite("import", "flights.csv", "--new", "Flight", "--write", "flights.py").stderr
-    )
+    assert "is there already" in crudite("import", "flights.csv", "--new", "Flight", "--write", "flights.py").stderr
 
 
 def changed(crudite: Crudite) -> None:
@@ -327,9 +318,7 @@ def test_a_migration_that_loses_something_needs_a_word_and_an_answer(crudite: Cr
     assert crudite("db", "migrate", "todo.py", "--lose").exit_code == 1  # nobody answered the question
     assert "loses" in crudite("db", "plan", "todo.py").stdout
     assert crudite("db", "migrate", "todo.py", "--lose", "--yes").exit_code == 0
-    assert (
-        crudite("db", "plan", "todo.py").stdout == "todo.db has the schema that the application declares.\n"
-    )
+    assert crudite("db", "plan", "todo.py").stdout == "todo.db has the schema that the application declares.\n"
     assert crudite("db", "migrate", "todo.py").exit_code == 0
 
 

@@ -126,9 +126,7 @@ cells = st.one_of(
 
 @given(rows=st.lists(st.tuples(cells, cells), min_size=1, max_size=6))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_whatever_the_data_it_fits_the_class_that_was_made_from_it(
-    tmp_path: Path, rows: list[tuple[str, str]]
-) -> None:
+def test_whatever_the_data_it_fits_the_class_that_was_made_from_it(tmp_path: Path, rows: list[tuple[str, str]]) -> None:
     text = io.StringIO()
     csv.writer(text).writerows([("left", "right"), *rows])
     (tmp_path / "a.csv").write_text(text.getvalue(), "utf-8", newline="")

@@ -49,9 +49,7 @@ async def test_who_holds_the_loop_is_told_with_function_and_line(monkeypatch: py
 def test_the_innermost_function_of_the_own_folder_is_the_culprit() -> None:
     first = sys._getframe().f_lineno
     found = culprit_in(sys._getframe(), str(HERE))
-    assert (
-        found == f"test_the_innermost_function_of_the_own_folder_is_the_culprit (test_stalls.py:{first + 1})"
-    )
+    assert found == f"test_the_innermost_function_of_the_own_folder_is_the_culprit (test_stalls.py:{first + 1})"
 
 
 def test_a_loop_that_only_waits_has_no_culprit() -> None:

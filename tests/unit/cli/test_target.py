@@ -79,9 +79,7 @@ def test_the_database_lies_beside_the_file_and_is_called_as_it(folder: Path) -> 
     assert getattr(app.store, "path", None) == str(folder / "sub" / "todo.db")
 
 
-def test_a_store_that_is_asked_for_wins_over_the_environment(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_store_that_is_asked_for_wins_over_the_environment(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(folder, "todo.py")
     monkeypatch.setenv("CRUDITE_STORE", "sqlite:///env.db")
     assert getattr(load(find("todo.py")).store, "path", None) == "env.db"

@@ -450,9 +450,7 @@ def overdue(now: datetime) -> LiveQuery:
 
     text = now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
     later = query(where(title__gt=text), sort=["title"], limit=1)
-    return query(
-        where(title__lte=text), fields=("id",), limit=10, rebind=rebind, boundary_plans=(later.plan,)
-    )
+    return query(where(title__lte=text), fields=("id",), limit=10, rebind=rebind, boundary_plans=(later.plan,))
 
 
 async def test_a_record_comes_in_at_its_moment_without_any_change() -> None:

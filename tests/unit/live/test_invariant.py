@@ -58,9 +58,7 @@ lives: st.SearchStrategy[LiveQuery] = st.one_of(
     st.builds(exact, filters, st.sampled_from(FIELDS)),
     st.builds(exact, filters, st.sampled_from(FIELDS)),
     st.builds(lambda keys: query(keys=tuple(keys)), st.sets(st.integers(1, 4), min_size=1)),
-    st.builds(
-        lambda written, limit: query(written, sort=["-points"], limit=limit), filters, st.integers(1, 3)
-    ),
+    st.builds(lambda written, limit: query(written, sort=["-points"], limit=limit), filters, st.integers(1, 3)),
     st.builds(lambda written: query(written, counts=True), filters),
     st.builds(lambda written: query(written & where(team__open=True)), filters),
     st.just(query(where(team__tasks__status="done"), fields=("id",))),
@@ -100,9 +98,7 @@ class Story:
         return client
 
     def compare(self, held: Held) -> None:
-        [live] = [
-            self.asked[name] for client in self.clients for name, one in client.subs.items() if one is held
-        ]
+        [live] = [self.asked[name] for client in self.clients for name, one in client.subs.items() if one is held]
         token = self.here.engine._cursors.open(held.cursor or "")
         assert token is not None
         page = run(live.plan, self.here.store.history[int(token.split(b":")[1])])
@@ -119,9 +115,7 @@ class Story:
         match step:
             case Put(put, removed):
                 gone = [key for key in removed if key in store.tables["task"]]
-                store.commit(
-                    *((TASK, r["id"], r) for r in put), *((TASK, key, None) for key in dict.fromkeys(gone))
-                )
+                store.commit(*((TASK, r["id"], r) for r in put), *((TASK, key, None) for key in dict.fromkeys(gone)))
             case OpenTeam(team, is_open):
                 record = {"id": team, "name": f"{3 - team}", "open": is_open, "version": 1}
                 store.commit((TEAM, team, record))

@@ -27,9 +27,7 @@ def test_an_update_and_its_reversal_are_no_change() -> None:
 
 
 def test_a_record_deleted_and_made_again_is_updated() -> None:
-    assert told(change(1, "deleted", "a", None), change(1, "created", None, "b")) == [
-        (1, "updated", "a", "b")
-    ]
+    assert told(change(1, "deleted", "a", None), change(1, "created", None, "b")) == [(1, "updated", "a", "b")]
 
 
 def test_a_record_made_and_updated_is_made_as_it_is_at_last() -> None:

@@ -469,9 +469,7 @@ class World:
 
 
 @asynccontextmanager
-async def world(
-    seed: int = 0, clock: Callable[[], datetime] | None = None, **limits: Any
-) -> AsyncIterator[World]:
+async def world(seed: int = 0, clock: Callable[[], datetime] | None = None, **limits: Any) -> AsyncIterator[World]:
     """A running engine on a store in memory; without pauses unless limits say so."""
     store = MemoryStore(seed)
     bounds = LiveLimits(**{"tick": 0.0, "retry": (0.001, 0.01), **limits})

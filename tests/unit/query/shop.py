@@ -68,9 +68,7 @@ CATALOG = Catalog({schema.name: schema for schema in (ACCOUNT, PROJECT, MEMBERSH
 class Rights:
     """An access made of two mappings; what is not named may be read."""
 
-    def __init__(
-        self, records: dict[str, Filter] | None = None, fields: dict[str, Filter] | None = None
-    ) -> None:
+    def __init__(self, records: dict[str, Filter] | None = None, fields: dict[str, Filter] | None = None) -> None:
         self._records, self._fields = records or {}, fields or {}
 
     def records(self, schema: ResourceSchema) -> Filter:
@@ -93,9 +91,7 @@ def asked(schema: ResourceSchema = TASK, **conditions: Any) -> Filter:
     return resolve(where(**conditions), schema)
 
 
-def faults(
-    written: Filter, schema: ResourceSchema = TASK, access: Access | None = None
-) -> list[tuple[str, str]]:
+def faults(written: Filter, schema: ResourceSchema = TASK, access: Access | None = None) -> list[tuple[str, str]]:
     """Code and detail of everything that is wrong with a filter."""
     resolver = Resolver(schema, CATALOG, access or FullAccess())
     resolver.filter(written)

@@ -45,9 +45,7 @@ def url(text: str) -> Filter:
         ("ticket=9223372036854775807", {"ticket": "9223372036854775807"}, where(ticket=2**63 - 1)),
     ],
 )  # fmt: skip
-def test_the_same_query_in_a_url_in_json_and_in_python_is_the_same_filter(
-    text: str, json: Any, python: Filter
-) -> None:
+def test_the_same_query_in_a_url_in_json_and_in_python_is_the_same_filter(text: str, json: Any, python: Filter) -> None:
     assert resolve(url(text)) == resolve(parse_filter(json)) == resolve(python)
 
 

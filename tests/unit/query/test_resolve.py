@@ -77,9 +77,7 @@ def test_an_empty_list_holds_nothing_and_its_negation_everything() -> None:
 
 def test_between_is_two_tests_and_its_negation_either() -> None:
     assert asked(count__between=(1, 5)) == And((asked(count__gte=1), asked(count__lte=5)))
-    assert resolve(~where(count__between=(1, 5))) == Or(
-        (resolve(~where(count__gte=1)), resolve(~where(count__lte=5)))
-    )
+    assert resolve(~where(count__between=(1, 5))) == Or((resolve(~where(count__gte=1)), resolve(~where(count__lte=5))))
 
 
 def test_symbols_may_stand_in_lists_and_ranges() -> None:
@@ -232,9 +230,7 @@ def test_every_fault_is_gathered_up_to_a_limit() -> None:
 def test_a_filter_has_a_largest_number_of_conditions() -> None:
     term = where(count=1)
     assert faults(Or((term,) * MAX_NODES)) == []
-    assert faults(Or((term,) * (MAX_NODES + 50))) == [
-        ("too_many_conditions", "A filter holds at most 200 conditions.")
-    ]
+    assert faults(Or((term,) * (MAX_NODES + 50))) == [("too_many_conditions", "A filter holds at most 200 conditions.")]
 
 
 def sort(*written: str) -> list[tuple[str, bool]]:

@@ -157,9 +157,7 @@ def task(**values: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
-_any_name = st.text(st.characters(exclude_characters="\0", codec="utf-8"), max_size=8) | st.sampled_from(
-    NAMES
-)
+_any_name = st.text(st.characters(exclude_characters="\0", codec="utf-8"), max_size=8) | st.sampled_from(NAMES)
 
 
 @given(_any_name, _any_name)
@@ -241,9 +239,7 @@ def test_a_page_starts_inside_an_index() -> None:
     database.execute("CREATE INDEX by_due ON task (due)")
     for sort, start in ((("title",), ("m", 5)), (("-title",), ("m", 5)), (("due",), ("2026-11-20", 5))):
         page = select(plan(And(), sort=sort, start=start, limit=10), DIALECT)
-        [line, *rest] = [
-            row[3] for row in database.execute(f"EXPLAIN QUERY PLAN {page.text}", page.parameters)
-        ]
+        [line, *rest] = [row[3] for row in database.execute(f"EXPLAIN QUERY PLAN {page.text}", page.parameters)]
         assert line.startswith("SEARCH t USING INDEX"), line
         assert not any("TEMP B-TREE FOR ORDER BY" in other for other in rest)
 

@@ -233,12 +233,8 @@ def make_catalog(keys: Sequence[str], nullable: bool, names: Sequence[str]) -> C
             type = FieldType(target_kind)  # type: ignore[arg-type]
             fields[name] = FieldSpec(name, type, nullable=True, reference=Reference(target, enforced=False))
         fields["version"] = FieldSpec("version", INTEGER)
-        links = {
-            f"from_{s.lower()}": Link(f"from_{s.lower()}", s, f"to_{resource.lower()}") for s in resources
-        }
-        schemas[resource] = ResourceSchema(
-            resource, resource.lower(), f"{resource} table", fields, links=links
-        )
+        links = {f"from_{s.lower()}": Link(f"from_{s.lower()}", s, f"to_{resource.lower()}") for s in resources}
+        schemas[resource] = ResourceSchema(resource, resource.lower(), f"{resource} table", fields, links=links)
     return Catalog(schemas)
 
 
@@ -246,9 +242,7 @@ def create_tables(database: apsw.Connection, catalog: Catalog) -> None:
     """The tables of a catalog, empty."""
     for schema in catalog.values():
         columns = [f"{quote(f.name)} {COLUMNS.get(f.type.kind, 'TEXT')}" for f in schema.fields.values()]
-        database.execute(
-            f"CREATE TABLE {quote(schema.table)} ({', '.join(columns)}, PRIMARY KEY (id)) STRICT"
-        )
+        database.execute(f"CREATE TABLE {quote(schema.table)} ({', '.join(columns)}, PRIMARY KEY (id)) STRICT")
 
 
 def insert(database: apsw.Connection, schema: ResourceSchema, record: PlainRecord) -> None:
@@ -261,10 +255,7 @@ def insert(database: apsw.Connection, schema: ResourceSchema, record: PlainRecor
 def images(database: apsw.Connection, schema: ResourceSchema) -> list[PlainRecord]:
     """All records of a resource as SQLite's JSON of them reads."""
     json = record_json(schema, list(schema.fields), "t", DIALECT)
-    return [
-        msgspec.json.decode(row[0])
-        for row in database.execute(f"SELECT {json} FROM {quote(schema.table)} AS t")
-    ]
+    return [msgspec.json.decode(row[0]) for row in database.execute(f"SELECT {json} FROM {quote(schema.table)} AS t")]
 
 
 _KEYS = {
@@ -285,9 +276,7 @@ def worlds(draw: st.DrawFn, *, resources: int = 2, most_fields: int = 5, most_re
     world = World(catalog, apsw.Connection(":memory:"))
     create_tables(world.database, catalog)
     for schema in catalog.values():
-        chosen = draw(
-            st.lists(st.sampled_from(_KEYS[schema.key_field.type.kind]), unique=True, max_size=most_records)
-        )
+        chosen = draw(st.lists(st.sampled_from(_KEYS[schema.key_field.type.kind]), unique=True, max_size=most_records))
         for key in chosen:
             insert(world.database, schema, draw(_record(schema, key, nullable)))
         world.records[schema.name] = images(world.database, schema)

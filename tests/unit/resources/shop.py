@@ -16,9 +16,7 @@ from crudite.resources.fields import BigInt, Email, Field, Many, Parent, Passwor
 from crudite.rules import allow, me
 
 
-class Account(
-    Resource, rules={"read": allow.signed_in, "create": allow.everyone, "write": allow.where(id=me.id)}
-):
+class Account(Resource, rules={"read": allow.signed_in, "create": allow.everyone, "write": allow.where(id=me.id)}):
     email: Email = Field(unique=True, read=allow.where(id=me.id))
     name: str
     password: Password

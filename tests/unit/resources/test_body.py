@@ -188,9 +188,7 @@ def test_python_values_that_have_no_form_in_json_are_faults() -> None:
     assert "/text" in pointers
     assert "/tags" in pointers
     for name in ("number", "moment"):
-        assert f"/{name}" in {
-            p for p, _ in faults_of(APP[Everything].bodies["update"].parse, {name: values[name]})
-        }
+        assert f"/{name}" in {p for p, _ in faults_of(APP[Everything].bodies["update"].parse, {name: values[name]})}
 
 
 def test_an_instance_is_a_body_without_what_the_server_sets() -> None:
@@ -207,9 +205,7 @@ def test_an_instance_is_a_body_without_what_the_server_sets() -> None:
 def test_every_form_of_json_bytes_is_read() -> None:
     raw = b'{"title": "x"}'
 
-    assert {
-        TASK["update"].parse(form(raw))["title"] for form in (bytes, bytearray, memoryview, msgspec.Raw)
-    } == {"x"}
+    assert {TASK["update"].parse(form(raw))["title"] for form in (bytes, bytearray, memoryview, msgspec.Raw)} == {"x"}
 
 
 def test_a_part_of_an_object_is_merged_into_the_stored_value() -> None:

@@ -162,9 +162,7 @@ def test_fields_options_rules_and_hooks_are_inherited() -> None:
     assert definition.schema.fields["kind"].default == "wood"
     assert (definition.path, definition.limit) == ("shelves", 10)
     assert definition.rules["read"] == allow.signed_in
-    assert {
-        place: [hook.function.__name__ for hook in hooks] for place, hooks in definition.hooks.items()
-    } == {
+    assert {place: [hook.function.__name__ for hook in hooks] for place, hooks in definition.hooks.items()} == {
         ("before", "create"): ["check", "tidy"],
         ("before", "update"): ["tidy"],
         ("around", "list"): ["listed"],
@@ -203,9 +201,7 @@ def test_references_say_what_happens_when_their_target_goes() -> None:
 
 
 def test_every_fault_of_every_class_is_said_at_once() -> None:
-    class Widget(
-        Resource, rules={"raed": allow.everyone, "write": allow.where(nmae="x")}, unique=[("naem", "size")]
-    ):
+    class Widget(Resource, rules={"raed": allow.everyone, "write": allow.where(nmae="x")}, unique=[("naem", "size")]):
         name: str
         size: int = "big"  # type: ignore[assignment]
         a__b: str
@@ -224,8 +220,7 @@ def test_every_fault_of_every_class_is_said_at_once() -> None:
 
     assert faults == [
         "Widget.a__b: two underscores join the names of a path, so a field's name cannot hold them.",
-        "Widget.where: `where` is the one reserved name, since Task.where(…) makes a query; "
-        "call the field otherwise.",
+        "Widget.where: `where` is the one reserved name, since Task.where(…) makes a query; call the field otherwise.",
         "Widget.data: bytes are not a type of a field: use str, with base64 for what is not text.",
         "Widget.price: a Decimal says how many decimal places it has: Field(decimal_places=2).",
         "Widget.owner: it points at Country, which is not given to App(…).",
@@ -320,9 +315,7 @@ def test_a_class_that_is_no_resource_is_refused() -> None:
 
     assert faults_of(One, One, int)[0] == "One is given twice."
     assert "is no resource" in faults_of(int)[0]
-    assert (
-        "says which type its key has" in faults_of(type("Two", (Record,), {"__annotations__": {"a": str}}))[0]
-    )
+    assert "says which type its key has" in faults_of(type("Two", (Record,), {"__annotations__": {"a": str}}))[0]
 
 
 def test_what_stands_in_a_class_without_being_a_field_is_left_alone() -> None:

@@ -310,9 +310,7 @@ def test_whatever_is_sent_is_either_storable_or_a_problem(data: Any) -> None:
             except (Invalid, Malformed) as problem:
                 json.dumps(problem.as_json()).encode()
             else:
-                assert values == {
-                    name: EVERYTHING.whole.parse({name: value})[name] for name, value in values.items()
-                }
+                assert values == {name: EVERYTHING.whole.parse({name: value})[name] for name, value in values.items()}
 
 
 @given(st.binary(max_size=60))

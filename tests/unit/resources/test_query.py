@@ -14,9 +14,7 @@ def test_a_query_gathers_what_is_said_of_it() -> None:
 
     assert query == Query(
         Task,
-        WrittenQuery(
-            filter=where(status__ne="done"), sort=("-due", "project.name"), limit=20, fields=("title", "due")
-        ),
+        WrittenQuery(filter=where(status__ne="done"), sort=("-due", "project.name"), limit=20, fields=("title", "due")),
     )
 
 

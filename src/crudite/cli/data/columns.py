@@ -112,9 +112,7 @@ class Columns:
                 **dict.fromkeys(self._renamed, "--map or --key"),
             }
             faults += [
-                f"{o} {c}: there is no such column{_near(c, columns)}."
-                for c, o in asked.items()
-                if c not in columns
+                f"{o} {c}: there is no such column{_near(c, columns)}." for c, o in asked.items() if c not in columns
             ]
             faults += self._misfits(columns)
         if faults:
@@ -131,9 +129,7 @@ class Columns:
             if name in filled:
                 faults.append(f"{filled[name]} and {column} both fill {name}.")
             elif name not in known and column not in self._renamed:
-                faults.append(
-                    f"{self._definition.name} has no field {column}{_near(snake_case(column), known)}."
-                )
+                faults.append(f"{self._definition.name} has no field {column}{_near(snake_case(column), known)}.")
             filled.setdefault(name, column)
         missing = [name for name, spec in known.items() if name not in filled and self._is_required(spec)]
         return [

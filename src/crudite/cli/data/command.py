@@ -50,9 +50,7 @@ def perform(options: Options) -> bool:
     if options.new is not None:
         return _import_new(options, source)
     if options.to is None:
-        raise Failure(
-            "into which resource?", "Say --to Flight, or --new Flight for one that is made from the data."
-        )
+        raise Failure("into which resource?", "Say --to Flight, or --new Flight for one that is made from the data.")
     return _import(options, source, find(options.app), options.to, renamed, options.key)
 
 
@@ -163,9 +161,7 @@ def _zone(name: str | None) -> ZoneInfo | None:
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError) as error:
-        raise Failure(
-            f"there is no time zone {name}.", "Such as Europe/Berlin or America/New_York."
-        ) from error
+        raise Failure(f"there is no time zone {name}.", "Such as Europe/Berlin or America/New_York.") from error
 
 
 @contextmanager

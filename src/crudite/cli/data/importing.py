@@ -196,9 +196,7 @@ class Import:
                     written.append(row)
         except Problem as problem:
             cause = problem.__cause__
-            line = (
-                written[cause.index].line if isinstance(cause, Refused) and cause.index < len(written) else 0
-            )
+            line = written[cause.index].line if isinstance(cause, Refused) and cause.index < len(written) else 0
             outcome.dirty.append(Dirty(line, _faults_of(problem)))
             return
         outcome.created, outcome.replaced, outcome.skipped = created, replaced, skipped
@@ -230,11 +228,7 @@ def _faults_of(problem: Problem) -> tuple[str, ...]:
 def _in_words(fault: Fault) -> str:
     place = (fault.pointer or "").lstrip("/").replace("/", ".")
     detail = fault.detail.rstrip(".")
-    return (
-        detail
-        if not place or detail.startswith(f"{place} ")
-        else f"{place}: {detail[:1].lower()}{detail[1:]}"
-    )
+    return detail if not place or detail.startswith(f"{place} ") else f"{place}: {detail[:1].lower()}{detail[1:]}"
 
 
 def _without(values: dict[str, Any], name: str) -> dict[str, Any]:

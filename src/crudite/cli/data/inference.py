@@ -98,9 +98,7 @@ def _key(columns: Mapping[str, Column], asked: str | None, source: Source) -> st
     if asked not in columns:
         raise Failure(f"{source.path.name} has no column {asked}.", f"It has {', '.join(columns)}.")
     if not _can_be_key(columns[asked]):
-        raise Failure(
-            f"{asked} is no key: it has gaps, repeats, or values that are neither text nor integers."
-        )
+        raise Failure(f"{asked} is no key: it has gaps, repeats, or values that are neither text nor integers.")
     return asked
 
 
@@ -127,9 +125,7 @@ def _field_names(columns: Iterable[str], key: str | None) -> dict[str, str]:
     return names
 
 
-def _code(
-    name: str, source: Source, columns: Mapping[str, Column], names: Mapping[str, str], key: str | None
-) -> str:
+def _code(name: str, source: Source, columns: Mapping[str, Column], names: Mapping[str, str], key: str | None) -> str:
     base = _KEYS[columns[key].type] if key is not None else "Resource"
     used = {"App", "allow", base.partition("[")[0]}
     fields, imports = [], set()
@@ -176,10 +172,7 @@ def _matches(pattern: str) -> Callable[[Any], bool]:
 
 
 def _between(text: str, limit: int) -> bool:
-    return (
-        re.fullmatch(r"-?(0|[1-9][0-9]{0,18})(\.0+)?", text) is not None
-        and abs(int(text.split(".")[0])) <= limit
-    )
+    return re.fullmatch(r"-?(0|[1-9][0-9]{0,18})(\.0+)?", text) is not None and abs(int(text.split(".")[0])) <= limit
 
 
 _TEXT_CHECKS: Mapping[str, Callable[[Any], bool]] = {

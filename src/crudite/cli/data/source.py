@@ -40,9 +40,7 @@ class Source:
         if not path.is_file():
             raise Failure(f"there is no file {path}.")
         if path.suffix.lower() not in _KINDS:
-            raise Failure(
-                f"{path.name} is none of {', '.join(_KINDS)}.", "The end of its name says what is in it."
-            )
+            raise Failure(f"{path.name} is none of {', '.join(_KINDS)}.", "The end of its name says what is in it.")
         self._kind = _KINDS[path.suffix.lower()]
         self.size = path.stat().st_size
         self.columns = self._read_header() if self.is_text else None
@@ -56,9 +54,7 @@ class Source:
         """The rows from the beginning; `progress` is told now and then how many bytes have been read."""
         with self.path.open("rb") as file:
             try:
-                yield from {"csv": self._csv, "json": self._json, "lines": self._lines}[self._kind](
-                    file, progress
-                )
+                yield from {"csv": self._csv, "json": self._json, "lines": self._lines}[self._kind](file, progress)
             except UnicodeDecodeError as error:
                 raise Failure(f"{self.path.name} is not in {error.encoding}.", _ENCODINGS) from error
             except csv.Error as error:

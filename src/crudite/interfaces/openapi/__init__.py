@@ -20,9 +20,7 @@ _ASSETS = frozenset((
     "docs.css", "main.js", "dom.js", "schema.js", "operation.js", "form.js", "examples.js", "sending.js",
     "live.js", "icon.svg",
 ))  # fmt: skip
-_LOCAL_ONLY = (
-    "The API description is for clients on the same machine; OpenApi(public=True) shows it to everyone."
-)
+_LOCAL_ONLY = "The API description is for clients on the same machine; OpenApi(public=True) shows it to everyone."
 _FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
 
 
@@ -63,9 +61,7 @@ class OpenApi:
         for path, endpoint in routes.items():
             taken = router.add(path, ["GET"], endpoint, "the API description")
             if taken:
-                faults.append(
-                    f"The API description and {taken} both answer {path}; see OpenApi(path=…, docs=…)."
-                )
+                faults.append(f"The API description and {taken} both answer {path}; see OpenApi(path=…, docs=…).")
         return faults
 
     def document(self, host: Host) -> dict[str, Any]:
@@ -100,9 +96,7 @@ class OpenApi:
                 target = scope["path"].rstrip("/").rpartition("/")[2]
                 await send_response(send, 308, [(b"location", f"../{target}".encode())])
                 return
-            await send_file(
-                scope, send, "index.html", page.replace(b"{docs}", self.docs.rpartition("/")[2].encode())
-            )
+            await send_file(scope, send, "index.html", page.replace(b"{docs}", self.docs.rpartition("/")[2].encode()))
 
         return show
 

@@ -114,9 +114,7 @@ def _several(has_auth: bool) -> Operation:
 
 
 def _tags(host: Host, paths: dict[str, dict[str, Operation]]) -> list[dict[str, str]]:
-    used = {
-        tag for operations in paths.values() for operation in operations.values() for tag in operation["tags"]
-    }
+    used = {tag for operations in paths.values() for operation in operations.values() for tag in operation["tags"]}
     told = {definition.name: summary_of(definition) for definition in host.definitions}
     told |= {"Handlers": "What the application answers by name.", "Streams": "Several live queries at once."}
     return [{"name": name, "description": text} for name, text in told.items() if name in used]

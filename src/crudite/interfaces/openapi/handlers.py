@@ -101,11 +101,7 @@ def _without_null(schema: Schema) -> Schema:
     some = [one for one in schema.get("anyOf", []) if one != {"type": "null"}]
     if not some or len(some) == len(schema["anyOf"]):
         return schema
-    rest = {
-        word: part
-        for word, part in schema.items()
-        if word != "anyOf" and not (word == "default" and part is None)
-    }
+    rest = {word: part for word, part in schema.items() if word != "anyOf" and not (word == "default" and part is None)}
     return {**rest, **some[0]} if len(some) == 1 else {**rest, "anyOf": some}
 
 
@@ -122,9 +118,7 @@ def _returned(returns: Any, definitions: Definitions) -> tuple[dict[str, Any], d
         records = {"type": "array", "items": reference(inner[0].__name__)}
         return answer("The records of the query.", records, ("Link",)), {}
     if origin is Query:
-        return answer(
-            "The records of the query.", {"type": "array", "items": {"type": "object"}}, ("Link",)
-        ), {}
+        return answer("The records of the query.", {"type": "array", "items": {"type": "object"}}, ("Link",)), {}
     if origin is Count:
         return answer("How many records there are.", {"type": "integer", "minimum": 0}), {}
     if returns in definitions:

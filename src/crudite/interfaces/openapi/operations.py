@@ -117,9 +117,7 @@ def _read(place: ResourcePlace) -> Operation:
     return {
         "operationId": "read",
         "summary": f"Read {_one(definition)}",
-        "description": (
-            f"Several keys, separated by commas, give an array in that order. {_rule(definition, 'read')}"
-        ),
+        "description": (f"Several keys, separated by commas, give an array in that order. {_rule(definition, 'read')}"),
         "parameters": [*path_parameters(place), *shown_only(definition), *shared("if-none-match")],
         "responses": {
             "200": answer("The record.", _one_shown(definition), ("ETag",)),
@@ -131,9 +129,7 @@ def _read(place: ResourcePlace) -> Operation:
 
 def _replace(place: ResourcePlace) -> Operation:
     definition = place.definition
-    body = _json_body(
-        reference(body_name(definition, "replace", place.chain)), example_body(definition, "replace")
-    )
+    body = _json_body(reference(body_name(definition, "replace", place.chain)), example_body(definition, "replace"))
     text = f"What is not given gets its default. {_rule(definition, 'replace')}"
     return _change(place, "replace", f"Replace {_one(definition)}", text, body)
 
@@ -146,9 +142,7 @@ def _update(place: ResourcePlace) -> Operation:
     return _change(place, "update", f"Update {_one(definition)}", text, body)
 
 
-def _change(
-    place: ResourcePlace, name: str, summary: str, description: str, body: dict[str, Any]
-) -> Operation:
+def _change(place: ResourcePlace, name: str, summary: str, description: str, body: dict[str, Any]) -> Operation:
     return {
         "operationId": name,
         "summary": summary,
@@ -197,9 +191,7 @@ def _subscribe_one(place: ResourcePlace) -> Operation:
     return _stream(place, "subscribe.one", f"Subscribe to {_one(definition)}", text, parameters)
 
 
-def _stream(
-    place: ResourcePlace, name: str, summary: str, text: str, parameters: list[Parameter]
-) -> Operation:
+def _stream(place: ResourcePlace, name: str, summary: str, text: str, parameters: list[Parameter]) -> Operation:
     resuming = [*shared("last-event-id"), *resuming_parameters()]
     return {
         "operationId": name,

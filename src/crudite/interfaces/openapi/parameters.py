@@ -128,9 +128,7 @@ def _filter(spec: FieldSpec) -> list[Parameter]:
         name = f"{spec.name}[eq]" if spec.name in RESERVED else spec.name
         schema, what = value_schema(spec.type), "is this"
     others = [f"`{spec.name}[{operator}]`" for operator in operators_of(spec.type) if operator != "eq"]
-    more = (
-        f" Given several times: any of these. Also {', '.join(others)}." if spec.type.kind != "json" else ""
-    )
+    more = f" Given several times: any of these. Also {', '.join(others)}." if spec.type.kind != "json" else ""
     return [{"name": name, "in": "query", "description": f"`{spec.name}` {what}.{more}", "schema": schema}]
 
 

@@ -109,9 +109,7 @@ def _parent_field(definition: Definition, parent: Definition) -> str:
 
 def _prefixes(routes: Mapping[str, Mapping[str, str]], base: str, owner: str) -> list[str]:
     found = [
-        path.removesuffix(base)
-        for path, owners in routes.items()
-        if path.endswith(base) and owner in owners.values()
+        path.removesuffix(base) for path, owners in routes.items() if path.endswith(base) and owner in owners.values()
     ]
     return [prefix for prefix in found if "{" not in prefix]
 

@@ -42,12 +42,8 @@ def as_markdown() -> str:
     for kind in problem_classes():
         told = PROBLEMS[kind.code]
         parts.append(f"### {kind.code}\n\n**{kind.status} {kind.title}.** {told.meaning}\n\n{_cause(told)}\n")
-    parts.append(
-        f"## Faults\n\n{_ABOUT_FAULTS}\n\n| code | meaning | usual cause | what to do |\n|---|---|---|---|"
-    )
-    parts += [
-        f"| `{code}` | {told.meaning} | {told.cause} | {told.remedy} |" for code, told in FAULTS.items()
-    ]
+    parts.append(f"## Faults\n\n{_ABOUT_FAULTS}\n\n| code | meaning | usual cause | what to do |\n|---|---|---|---|")
+    parts += [f"| `{code}` | {told.meaning} | {told.cause} | {told.remedy} |" for code, told in FAULTS.items()]
     parts.append(f"\n## Values\n\n{_ABOUT_VALUES}\n\n| code | meaning |\n|---|---|")
     parts += [f"| `{code}` | {text} |" for code, text in VALUES.items()]
     return "\n".join(parts) + "\n"
@@ -71,8 +67,7 @@ def as_html() -> str:
         parts.append(f'<div id="{anchor}"><dt><code>{code}</code></dt><dd>{text}</dd></div>')
     parts.append(f"</dl><h2>Values</h2><p>{_inline(_ABOUT_VALUES)}</p><dl>")
     parts += [
-        f'<div id="{code}"><dt><code>{code}</code></dt><dd>{_inline(text)}</dd></div>'
-        for code, text in VALUES.items()
+        f'<div id="{code}"><dt><code>{code}</code></dt><dd>{_inline(text)}</dd></div>' for code, text in VALUES.items()
     ]
     return "".join([*parts, "</dl>"])
 
@@ -93,7 +88,6 @@ Every failure, on every interface, is one JSON object (RFC 9457) with a stable `
 entry of that code at `/docs/problems` of the running application, which shows what this page shows.
 """
 _ABOUT_FAULTS = (
-    "`errors` names every single thing that is wrong, with its place: `pointer` in a body, "
-    "`parameter` in a URL."
+    "`errors` names every single thing that is wrong, with its place: `pointer` in a body, `parameter` in a URL."
 )
 _ABOUT_VALUES = "Faults of single values carry the type of Pydantic's error as their code. The commonest:"

@@ -55,10 +55,7 @@ def problem_responses() -> dict[str, Any]:
 
 def problems(*statuses: int) -> dict[str, Any]:
     """References to the problems of these statuses, and those that any request can meet."""
-    return {
-        str(status): {"$ref": f"#/components/responses/{_name(status)}"}
-        for status in sorted({*statuses, *ALWAYS})
-    }
+    return {str(status): {"$ref": f"#/components/responses/{_name(status)}"} for status in sorted({*statuses, *ALWAYS})}
 
 
 def answer(
@@ -89,13 +86,9 @@ def _problem(status: int, kinds: list[type[Problem]]) -> dict[str, Any]:
     texts = [PROBLEMS[kind.code].meaning for kind in kinds]
     codes = ", ".join(f"`{kind.code}`" for kind in kinds)
     headers = _PROBLEM_HEADERS.get(status, ())
-    return answer(
-        f"{' '.join(texts)} Code: {codes}.", reference("Problem"), headers, "application/problem+json"
-    )
+    return answer(f"{' '.join(texts)} Code: {codes}.", reference("Problem"), headers, "application/problem+json")
 
 
 def _name(status: int) -> str:
     """A response is called as its problem: `NotFound`."""
-    return next(
-        kind.__name__ for kind in problem_classes() if kind.status == status and kind.__base__ is Problem
-    )
+    return next(kind.__name__ for kind in problem_classes() if kind.status == status and kind.__base__ is Problem)

@@ -203,10 +203,7 @@ def _patch_objects(schemas: dict[str, Schema], definition: Definition) -> None:
     """Where a field holds a JSON object, an update takes a part of it (RFC 7396)."""
     properties = schemas[definition.bodies["update"].name]["properties"]
     for name, part in properties.items():
-        if (
-            definition.schema.fields[name].type.kind == "json"
-            and definition.schema.fields[name].type.item is None
-        ):
+        if definition.schema.fields[name].type.kind == "json" and definition.schema.fields[name].type.item is None:
             properties[name] = _patch(part, schemas)
 
 
@@ -257,9 +254,7 @@ def _filter(definition: Definition) -> Schema:
     own = reference(f"{definition.name}Filter")
     many = {"type": "array", "items": own}
     properties: dict[str, Schema] = {
-        spec.name: _condition(spec)
-        for spec in shown_fields(definition)
-        if spec.name not in ("and", "or", "not")
+        spec.name: _condition(spec) for spec in shown_fields(definition) if spec.name not in ("and", "or", "not")
     }
     return {
         "type": "object",

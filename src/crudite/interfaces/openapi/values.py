@@ -64,9 +64,7 @@ def shown_fields(definition: Definition) -> list[FieldSpec]:
 
 def sortable_fields(definition: Definition) -> list[FieldSpec]:
     """The fields that a list can be sorted by for whoever may read it."""
-    return [
-        s for s in shown_fields(definition) if s.type.kind != "json" and s.name not in definition.field_read
-    ]
+    return [s for s in shown_fields(definition) if s.type.kind != "json" and s.name not in definition.field_read]
 
 
 def operators_of(type: FieldType) -> tuple[str, ...]:
@@ -91,8 +89,7 @@ def operators_schema(type: FieldType) -> Schema:
     }  # fmt: skip
     names = operators_of(type)
     properties = {
-        name: shapes.get(name, {"type": "string"} if name in _TEXT and type.item is None else value)
-        for name in names
+        name: shapes.get(name, {"type": "string"} if name in _TEXT and type.item is None else value) for name in names
     }
     return {"type": "object", "minProperties": 1, "additionalProperties": False, "properties": properties}
 

@@ -21,7 +21,9 @@ class Rest:
         faults: list[str] = []
         for definition in host.definitions:
             for chain, base in nested_paths(definition, host.definitions, self.prefix):
-                faults += self._mount_resource(ResourceEndpoints(host, definition, chain), router, base, definition.name)
+                faults += self._mount_resource(
+                    ResourceEndpoints(host, definition, chain), router, base, definition.name
+                )
         for handler in host.handlers.values():
             endpoints = HandlerEndpoints(host, handler)
             taken = router.add(f"{self.prefix}/{handler.name}", [endpoints.method], endpoints.call, handler.name)

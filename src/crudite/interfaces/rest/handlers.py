@@ -55,7 +55,9 @@ def _body_arguments(body: bytes, from_url: dict[str, Any]) -> dict[str, Any]:
     given = decode_json(body) if body else {}
     if not isinstance(given, dict):
         raise Malformed("The body must be a JSON object with the arguments.")
-    twice = [Fault("repeated", f"{name} is in the URL and in the body.", parameter=name) for name in from_url.keys() & given]
+    twice = [
+        Fault("repeated", f"{name} is in the URL and in the body.", parameter=name) for name in from_url.keys() & given
+    ]
     if twice:
         raise Malformed(faults=twice)
     return {**from_url, **given}

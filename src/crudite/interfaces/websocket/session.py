@@ -47,7 +47,7 @@ class _Call(msgspec.Struct, frozen=True):
 
     method: str
     params: dict[str, msgspec.Raw] = {}
-    id: str | int | None | msgspec.UnsetType = msgspec.UNSET
+    id: str | int | msgspec.UnsetType | None = msgspec.UNSET
     jsonrpc: str = "2.0"
 
 
@@ -334,7 +334,9 @@ _OPTIONAL = {"query", "version", "resource", "read", "args", "cursor"}
 
 def _check_params(action: str, given: Mapping[str, Any]) -> None:
     known = _PARAMS[action]
-    faults = [Fault("unknown_parameter", f"{action} takes no {name!r}.", pointer=f"/{name}") for name in given.keys() - known]
+    faults = [
+        Fault("unknown_parameter", f"{action} takes no {name!r}.", pointer=f"/{name}") for name in given.keys() - known
+    ]
     needed = known - _OPTIONAL - given.keys()
     if action == "subscribe":
         needed.discard("key")
@@ -374,4 +376,3 @@ def _not_a_call(data: bytes, fault: Exception) -> str:
     found = decoded.get("id") if isinstance(decoded, dict) else None
     number = found if isinstance(found, str | int) and not isinstance(found, bool) else None
     return error(number, Malformed(f"Not a JSON-RPC request: {fault}."), None, _INVALID_REQUEST)
-

@@ -34,9 +34,7 @@ def test_exactly_the_operators_that_a_field_takes_are_named(type: FieldType) -> 
     assert set(operators_of(type)) == {operator for operator in OPERATORS if is_taken(operator)}
 
 
-@given(
-    value=st.decimals(allow_nan=False, allow_infinity=False, places=2, min_value=-(10**15), max_value=10**15)
-)
+@given(value=st.decimals(allow_nan=False, allow_infinity=False, places=2, min_value=-(10**15), max_value=10**15))
 def test_every_decimal_that_the_type_accepts_has_the_form_that_is_described(value: Any) -> None:
     plain = FieldType("decimal", places=2).check(f"{value:.2f}")
     assert re.fullmatch(decimal_pattern(2), plain)
