@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from crudite.changes import Undecodable
 from crudite.schema import FieldSpec, FieldType, Reference
 from crudite.stores.sqlite import SqliteStore
-from crudite.testing.samples import AUTHOR, LIBRARY, catalog, create, key_of, schema, text, unit, update
+from crudite.testing.samples import AUTHOR, BOOK, LIBRARY, catalog, create, key_of, schema, text, unit, update
 from crudite.testing.store_base import next_batch
 from tests.faults.sqlite_files import (
     ForeignFailureError,
@@ -88,9 +89,7 @@ MATRIX = {
 
 @pytest.mark.parametrize("recursive", ["OFF", "ON"])
 @pytest.mark.parametrize("run", WRITERS)
-async def test_every_way_to_replace_ignore_or_upsert_is_in_the_log(
-    tmp_path: Path, run: Run, recursive: str
-) -> None:
+async def test_every_way_to_replace_ignore_or_upsert_is_in_the_log(tmp_path: Path, run: Run, recursive: str) -> None:
     store = SqliteStore(tmp_path / "data.db", synchronous="OFF")
     await store.open(WORKSHOP)
     for statement, expected in MATRIX.items():
@@ -111,13 +110,9 @@ _CLASH = st.sampled_from(["", " OR REPLACE", " OR IGNORE", " OR ABORT", " OR FAI
 @st.composite
 def statements(draw: st.DrawFn) -> str:
     """A statement that another program might run."""
-    kind = draw(
-        st.sampled_from(["insert", "insert", "upsert", "update", "update", "delete", "part", "move", "plain"])
-    )
+    kind = draw(st.sampled_from(["insert", "insert", "upsert", "update", "update", "delete", "part", "move", "plain"]))
     clash, key = draw(_CLASH), draw(_KEY)
-    values = {
-        name: draw(_VALUE) for name in draw(st.sets(st.sampled_from(["a", "b", "c", "up"]), min_size=1))
-    }
+    values = {name: draw(_VALUE) for name in draw(st.sets(st.sampled_from(["a", "b", "c", "up"]), min_size=1))}
     if draw(st.booleans()):
         values[draw(st.sampled_from(["q", "s"]))] = draw(_KEY)
     sets = ", ".join(f"{name} = {value}" for name, value in values.items())
@@ -189,9 +184,7 @@ async def test_a_foreign_insert_may_name_only_its_own_columns(tmp_path: Path, ru
 
 
 @pytest.mark.parametrize("run", WRITERS)
-async def test_a_foreign_update_moves_version_and_time_once_and_is_one_change(
-    tmp_path: Path, run: Run
-) -> None:
+async def test_a_foreign_update_moves_version_and_time_once_and_is_one_change(tmp_path: Path, run: Run) -> None:
     store = SqliteStore(tmp_path / "data.db")
     await store.open(LIBRARY)
     made = (await store.write(unit(create(AUTHOR, name="a", note="x")))).stored[0]
@@ -205,9 +198,7 @@ async def test_a_foreign_update_moves_version_and_time_once_and_is_one_change(
 
 
 @pytest.mark.parametrize("run", WRITERS)
-async def test_a_foreign_update_of_quiet_or_secret_fields_tells_nothing_of_them(
-    tmp_path: Path, run: Run
-) -> None:
+async def test_a_foreign_update_of_quiet_or_secret_fields_tells_nothing_of_them(tmp_path: Path, run: Run) -> None:
     store = SqliteStore(tmp_path / "data.db")
     await store.open(LIBRARY)
     made = (await store.write(unit(create(AUTHOR, name="a")))).stored[0]
@@ -235,9 +226,7 @@ async def test_a_follower_hears_of_another_program(tmp_path: Path, run: Run) -> 
 
 
 @pytest.mark.parametrize("run", WRITERS)
-async def test_triggers_of_others_that_change_the_same_row_again_are_in_the_log(
-    tmp_path: Path, run: Run
-) -> None:
+async def test_triggers_of_others_that_change_the_same_row_again_are_in_the_log(tmp_path: Path, run: Run) -> None:
     path = tmp_path / "data.db"
     store = SqliteStore(path)
     await store.open(LIBRARY)
@@ -268,9 +257,7 @@ async def test_triggers_of_others_that_change_the_same_row_again_are_in_the_log(
     ],
 )  # fmt: skip
 @needs_sqlite3
-async def test_plain_sqlite_cannot_store_what_could_not_be_read(
-    tmp_path: Path, column_and_value: Any
-) -> None:
+async def test_plain_sqlite_cannot_store_what_could_not_be_read(tmp_path: Path, column_and_value: Any) -> None:
     store = SqliteStore(tmp_path / "data.db")
     await store.open(LIBRARY)
     column, value = column_and_value
@@ -280,18 +267,28 @@ async def test_plain_sqlite_cannot_store_what_could_not_be_read(
 
 
 @pytest.mark.parametrize("run", WRITERS)
-async def test_text_that_is_not_utf8_is_read_with_replacements_and_resets_followers(
+async def test_text_that_is_not_utf8_is_read_with_replacements_and_only_its_image_cannot_be_parsed(
     tmp_path: Path, run: Run
 ) -> None:
     store = SqliteStore(tmp_path / "data.db")
     await store.open(LIBRARY)
     key = key_of(await store.write(unit(create(AUTHOR, name="a"))))
     batches = store.follow((await store.read([])).position)
-    run(tmp_path / "data.db", "UPDATE authors SET name = CAST(x'61ff62' AS TEXT)")
+    run(
+        tmp_path / "data.db",
+        "BEGIN",
+        "UPDATE authors SET name = CAST(x'61ff62' AS TEXT)",
+        "INSERT INTO books (title) VALUES ('ä')",
+        "COMMIT",
+    )
     assert (await state(store, AUTHOR))[key]["name"] == "a\N{REPLACEMENT CHARACTER}b"
     batch = await next_batch(batches)
-    assert batch.reset is not None
-    assert batch.reset.reason == "undecodable"
+    assert batch.reset is None
+    author, book = batch.changes
+    assert (author.schema, author.key, author.kind, author.before["name"]) == (AUTHOR, key, "updated", "a")
+    with pytest.raises(Undecodable):
+        _ = author.after
+    assert (book.schema, book.after["title"]) == (BOOK, "ä")
     await store.write(unit(create(AUTHOR, name="next")))
     batch = await next_batch(batches)
     assert [change.kind for change in batch.changes] == ["created"]

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import apsw
-import msgspec
 
 from crudite.changes import Change, ChangeKind, Mark, Reset
-from crudite.schema import Catalog, ResourceSchema
+from crudite.schema import Catalog
 from crudite.stores.sqlite.connections import Execute, rows
 from crudite.stores.sqlite.dialect import SqliteDialect
 
@@ -25,6 +24,8 @@ JOIN (SELECT {LAST} AS seq) AS h LEFT JOIN _changes AS c ON c.seq = h.seq
 WHERE l.ended IS NULL ORDER BY l.number DESC LIMIT 1"""
 _ROW = "SELECT salt FROM _changes WHERE seq = ?"
 _ROWS = "SELECT seq, tbl, pk, before, after FROM _changes WHERE seq > ? AND seq <= ? ORDER BY seq"
+_ROWS_AS_BYTES = """SELECT seq, tbl, CASE typeof(pk) WHEN 'text' THEN CAST(pk AS BLOB) ELSE pk END,
+CAST(before AS BLOB), CAST(after AS BLOB) FROM _changes WHERE seq > ? AND seq <= ? ORDER BY seq"""
 _ENDED = "SELECT ended FROM _logs WHERE id = ?"
 
 
@@ -95,7 +96,10 @@ def check(execute: Execute, position: SqlitePosition, head: Head) -> Reset | Non
 def read_changes(
     execute: Execute, catalog: Catalog, since: SqlitePosition, until: SqlitePosition, limit: int
 ) -> Sequence[Change] | Reset:
-    """The changes between two positions of one log, both checked before; `too_many` when there are more."""
+    """The changes between two positions of one log, both checked before; `too_many` when there are more.
+
+    Text that is not UTF-8 keeps its bytes as lone surrogates: parsing an image with such raises Undecodable.
+    """
     expected = until.seq - since.seq
     if expected <= 0:
         return ()
@@ -103,11 +107,16 @@ def read_changes(
         return Reset("too_many")
     try:
         found = execute(_ROWS, (since.seq, until.seq)).fetchall()
-        if len(found) != expected:  # numbers are never left out: somebody took rows away
-            return Reset("gap")
-        return [change for row in _chained(found) if (change := _change(catalog, row)) is not None]
-    except (UnicodeDecodeError, msgspec.MsgspecError):
-        return Reset("undecodable")
+    except UnicodeDecodeError:
+        rows = execute(_ROWS_AS_BYTES, (since.seq, until.seq)).fetchall()
+        found = [tuple(map(_escaped, row)) for row in rows]
+    if len(found) != expected:  # numbers are never left out: somebody took rows away
+        return Reset("gap")
+    return [change for row in _chained(found) if (change := _change(catalog, row)) is not None]
+
+
+def _escaped(value: Any) -> Any:
+    return value.decode(errors="surrogateescape") if isinstance(value, bytes) else value
 
 
 def _chained(found: Sequence[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
@@ -131,14 +140,7 @@ def _change(catalog: Catalog, row: tuple[Any, ...]) -> Change | None:
     if schema is None:  # its resource has been removed from the application
         return None
     kind: ChangeKind = "created" if before is None else "deleted" if after is None else "updated"
-    change = Change(schema, _dialect.load(schema.key_field.type, key), kind, before, after, str(seq))
-    if _has_json(schema):  # the only texts in an image that are not made by us, and so might not be readable
-        _ = change.before, change.after
-    return change
-
-
-def _has_json(schema: ResourceSchema) -> bool:
-    return any(f.type.kind == "json" and not f.secret for f in schema.fields.values())
+    return Change(schema, _dialect.load(schema.key_field.type, key), kind, before, after, str(seq))
 
 
 _CUT_BY_AGE = "SELECT seq - 1 FROM _changes WHERE ts >= unixepoch() - ? ORDER BY seq LIMIT 1"
@@ -167,15 +169,11 @@ def cut(connection: apsw.Connection, until: int, most: int = 2000) -> int:
 
     The caller holds a write transaction.
     """
-    oldest = rows(
-        connection, "SELECT seq, salt FROM _changes WHERE seq <= ? ORDER BY seq LIMIT ?", (until, most)
-    )
+    oldest = rows(connection, "SELECT seq, salt FROM _changes WHERE seq <= ? ORDER BY seq LIMIT ?", (until, most))
     if not oldest:
         return 0
     connection.execute("UPDATE _logs SET trim_seq = ?, trim_salt = ? WHERE ended IS NULL", oldest[-1])
-    text = (
-        "UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = '_changes'"  # or a number would come again
-    )
+    text = "UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = '_changes'"  # or a number would come again
     connection.execute(text, oldest[-1][:1])
     connection.execute("DELETE FROM _changes WHERE seq <= ?", oldest[-1][:1])
     connection.execute("DELETE FROM _commits WHERE last <= ?", oldest[-1][:1])
