@@ -77,6 +77,10 @@ class Rules:
             f.name for f in definition.schema.fields.values() if not f.secret and f.name not in self._reads
         )
         self._selections: dict[tuple[Any, ...], Selection] = {}
+        self.restricted_writes = frozenset(self._writes)
+        """The fields that have a rule for writing."""
+        self.show_the_same_to_all = all(rule.is_same_for_all for rule in self._reads.values())
+        """Whether who may read a record at all sees the same fields of it as everybody else."""
 
     def action(self, action: ActionName, actor: Actor) -> Filter:
         """The records on which the actor may do that; NOTHING when there can be none."""
@@ -97,16 +101,6 @@ class Rules:
         """The records in which the actor may write a field now."""
         rule = self._writes.get(name)
         return EVERYTHING if rule is None else rule.now(actor)
-
-    @property
-    def show_the_same_to_all(self) -> bool:
-        """Whether who may read a record at all sees the same fields of it as everybody else."""
-        return all(rule.is_same_for_all for rule in self._reads.values())
-
-    @property
-    def restricted_writes(self) -> frozenset[str]:
-        """The fields that have a rule for writing."""
-        return frozenset(self._writes)
 
     def mask(self, actor: Actor) -> Mask:
         """Every field that the actor may see."""
@@ -136,6 +130,10 @@ class Rules:
 class SystemRules(Rules):
     """The rules that the server itself acts under: none, but that secret fields stay inside."""
 
+    def __init__(self, definition: Definition) -> None:
+        super().__init__(definition)
+        self.restricted_writes = frozenset()
+
     def action(self, action: ActionName, actor: Actor) -> Filter:
         """Every record."""
         return EVERYTHING
@@ -151,11 +149,6 @@ class SystemRules(Rules):
     def field_write(self, name: str, actor: Actor) -> Filter:
         """Every record."""
         return EVERYTHING
-
-    @property
-    def restricted_writes(self) -> frozenset[str]:
-        """None."""
-        return frozenset()
 
     def mask(self, actor: Actor) -> Mask:
         """Every field but secret ones."""

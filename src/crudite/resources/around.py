@@ -12,7 +12,7 @@ WriteAll = Callable[[Sequence[Request]], Awaitable[list[Written]]]
 
 def hooks_around(request: Request) -> Sequence[Hook]:
     """The `around` hooks of a request's action, outermost first."""
-    if request.definition is None:
+    if request.definition is None or not request.definition.hooks:
         return ()
     return request.definition.hooks.get(("around", cast(Any, request.action)), ())
 
@@ -49,8 +49,6 @@ async def write_around(requests: Sequence[Request], write_all: WriteAll) -> list
 
     A write whose hook does not call `next()` is left out of the transaction, and its hook's response counts.
     """
-    if not any(map(hooks_around, requests)):
-        return await write_all(requests)
     performed: list[Request] = []
     written: dict[int, Written] = {}
 

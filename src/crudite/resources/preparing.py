@@ -51,7 +51,8 @@ class Prepared:
     @property
     def after(self) -> Sequence[Hook]:
         """The hooks that run after its commit."""
-        return self.definition.hooks.get(("after", cast(Any, self.request.action)), ())
+        hooks = self.definition.hooks
+        return hooks.get(("after", cast(Any, self.request.action)), ()) if hooks else ()
 
 
 class _FieldRules(NamedTuple):
@@ -101,7 +102,7 @@ class Preparing:
         values = {**definition.make_defaults(request.actor, now, given), **given}
         if schema.key not in values and schema.key_field.type.kind == "uuid":
             values[schema.key] = uuid7()
-        hooks = definition.hooks.get(("before", "create"), ())
+        hooks = definition.hooks.get(("before", "create"), ()) if definition.hooks else ()
         if hooks:
             draft = definition.from_plain(values)
             for hook in hooks:
@@ -205,7 +206,7 @@ class Preparing:
 
     def _returning(self, request: Request, definition: Definition) -> Selection | None:
         """What the asker may see of the written record; all of it where hooks will want it."""
-        if ("after", request.action) in definition.hooks:
+        if definition.hooks and ("after", request.action) in definition.hooks:
             return whole(definition)
         if request.is_minimal:
             return None
