@@ -17,6 +17,7 @@ from crudite.errors import StoreError, StoreLocked, StoreOutdated, StoreTooNew
 from crudite.query.plan import Need
 from crudite.stores.base import Store
 from crudite.stores.postgresql import PostgresqlStore
+from crudite.stores.postgresql.store import _Signal
 from crudite.testing.contracts import StoreContract
 from crudite.testing.samples import (
     AUTHOR,
@@ -246,9 +247,7 @@ async def test_images_do_not_depend_on_the_settings_of_who_writes(postgresql_dat
      "date) VALUES ('0044-03-15 BC')", "datetime) VALUES ('infinity')", "integer) VALUES (9007199254740992)",
      "choice) VALUES ('blue')", "json) VALUES ('{\"a\": \"\\u0000\"}')"],
 )  # fmt: skip
-async def test_others_cannot_store_what_could_not_be_read_back(
-    postgresql_database: str, columns: str
-) -> None:
+async def test_others_cannot_store_what_could_not_be_read_back(postgresql_database: str, columns: str) -> None:
     async with opened(postgresql_database), stranger(postgresql_database) as other:
         with pytest.raises((asyncpg.DataError, asyncpg.CheckViolationError)):
             await other.execute(f"INSERT INTO samples ({columns}".replace("\\\\x00", "\\000"))
@@ -325,9 +324,7 @@ async def test_a_condition_holds_for_the_record_as_others_left_it(postgresql_dat
     async with opened(postgresql_database) as store, stranger(postgresql_database) as other:
         made = (await store.write(unit(create(BOOK, title="a")))).stored[0]
         await other.execute("BEGIN; UPDATE books SET title = 'b'")
-        writing = asyncio.ensure_future(
-            store.write(unit(update(BOOK, made.key, expect=made.version, year=1)))
-        )
+        writing = asyncio.ensure_future(store.write(unit(update(BOOK, made.key, expect=made.version, year=1))))
         await waiting(other)
         await other.execute("COMMIT")
         with pytest.raises(Refused) as refused:
@@ -379,6 +376,19 @@ async def test_a_follower_goes_on_after_its_connection_was_ended(postgresql_data
         await batches.aclose()  # type: ignore[attr-defined]
 
 
+@pytest.mark.parametrize("ticks", range(4))
+async def test_who_is_woken_and_cancelled_at_the_same_time_is_cancelled(ticks: int) -> None:
+    signal = _Signal()
+    waiting = asyncio.ensure_future(signal.wait_for(60))
+    await asyncio.sleep(0)
+    signal.set()
+    for _ in range(ticks):
+        await asyncio.sleep(0)
+    was_waiting = waiting.cancel()
+    await asyncio.wait([waiting])
+    assert waiting.cancelled() == was_waiting
+
+
 async def test_numbers_go_on_above_a_key_that_was_given(postgresql_database: str) -> None:
     async with opened(postgresql_database) as store:
         book = key_of(await store.write(unit(create(BOOK, title="a"))))
@@ -389,9 +399,7 @@ async def test_numbers_go_on_above_a_key_that_was_given(postgresql_database: str
 
 async def test_a_read_by_key_and_the_first_page_use_the_primary_key(postgresql_database: str) -> None:
     async with opened(postgresql_database) as store, stranger(postgresql_database) as other:
-        await other.execute(
-            "INSERT INTO books (title) SELECT n::text FROM generate_series(1, 5000) AS n; ANALYZE"
-        )
+        await other.execute("INSERT INTO books (title) SELECT n::text FROM generate_series(1, 5000) AS n; ANALYZE")
         explained = await other.fetch("EXPLAIN SELECT id FROM books AS t ORDER BY t.id LIMIT 50")
         assert "books key" in str(explained)
         page = await store.page(listing(BOOK, limit=2))

@@ -1,12 +1,11 @@
 """The way of one table from what it was to a schema."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import msgspec
 
 from crudite.query.sql import quote
-from crudite.schema import NO_DEFAULT, FieldSpec, FieldType, Kind, ResourceSchema
+from crudite.schema import NO_DEFAULT, FieldSpec, ResourceSchema
 from crudite.stores.base import Step
 from crudite.stores.postgresql import install
 from crudite.stores.postgresql.connections import Connection
@@ -21,19 +20,7 @@ from crudite.stores.postgresql.ddl import (
     stored_default,
     unique_groups,
 )
-
-
-class OldField(msgspec.Struct, frozen=True):
-    """A column as it was made."""
-
-    kind: Kind
-    places: int = 0
-    choices: list[Any] | None = None
-
-    @property
-    def type(self) -> FieldType:
-        """Its type, as far as a column's values depend on it."""
-        return FieldType(self.kind, self.places, tuple(self.choices) if self.choices is not None else None)
+from crudite.stores.steps import OldField, cannot_become, needs_default, old_name
 
 
 class OldTable(msgspec.Struct, frozen=True):
@@ -69,9 +56,7 @@ class Alteration:
         indexes = await install.indexes(self._connection, self._source)
         wanted = create_indexes(schema)
         same_table = (
-            was.statement == create_table(schema)
-            and self._source == schema.table
-            and set(there) == set(schema.fields)
+            was.statement == create_table(schema) and self._source == schema.table and set(there) == set(schema.fields)
         )
         made = {name: text for name, text in was.indexes.items() if name in indexes}
         outdated = [name for name, text in made.items() if wanted.get(name) != text]
@@ -142,7 +127,7 @@ class Alteration:
         """Decides what each new column is filled with; returns what stands in the way."""
         blocked = []
         for field in self._schema.fields.values():
-            old = self._old_name(field)
+            old = old_name(field, self._schema, self._old)
             if old is not None:
                 self._sources[field.name] = old
             reason = self._added(field) if old is None else await self._converted(field, old)
@@ -151,21 +136,15 @@ class Alteration:
         for name in self._old:
             if name not in self._sources.values():
                 self._done.append(f"remove {name}")
-                await self._count_loss(f"{quote(name)} IS NOT NULL", f"values of {name}")
+                self._lose(await self._count(f"{quote(name)} IS NOT NULL"), f"values of {name}")
         return blocked
-
-    def _old_name(self, field: FieldSpec) -> str | None:
-        if field.name in self._old:
-            return field.name
-        renamed = field.renamed_from
-        return renamed if renamed in self._old and renamed not in self._schema.fields else None
 
     def _added(self, field: FieldSpec) -> str:
         self._done.append(f"add {field.name}")
         system = (self._schema.key, "version", "created_at", "updated_at")
         if field.default is NO_DEFAULT:
             lacks = not field.nullable and field.name not in system and self._rows
-            return f"{field.name} needs a default: {self._rows} records have no value for it" if lacks else ""
+            return needs_default(field, self._rows) if lacks else ""
         self._values[field.name] = stored_default(field)
         return ""
 
@@ -175,16 +154,18 @@ class Alteration:
             self._done.append(f"rename {name} to {field.name}")
         value = column
         conversion = convert(column, old.type, field.type)
-        choices = list(field.type.choices) if field.type.choices is not None else None
-        if (old.kind, old.places, old.choices) != (field.type.kind, field.type.places, choices):
+        misfits = await self._count(_misfits(column, conversion))
+        if old != OldField.of(field):
             self._done.append(f"make {field.name} {field.type.described}")
             value = f"CASE WHEN {conversion.fits} THEN {conversion.value} END"
-            await self._count_loss(_misfits(column, conversion), f"values of {name}")
+            self._lose(misfits, f"values of {name}")
         if not field.nullable:
-            nulls = await self._count(f"{column} IS NULL OR {_misfits(column, conversion)}")
+            nulls = await self._count(f"{column} IS NULL")
+            if misfits and field.default is NO_DEFAULT:
+                return cannot_become(field, name, misfits)
             if nulls and field.default is NO_DEFAULT:
-                return f"{field.name} needs a default: {nulls} records would have no value for it"
-            if nulls:
+                return needs_default(field, nulls)
+            if nulls or misfits:
                 value = f"coalesce({value}, {stored_default(field)})"
         if value != column:
             self._conversions[name] = f"ALTER {column} TYPE {column_type(field.type)} USING {value}"
@@ -214,8 +195,7 @@ class Alteration:
         count: int = await self._connection.fetchval(text)
         return count
 
-    async def _count_loss(self, condition: str, what: str) -> None:
-        count = await self._count(condition)
+    def _lose(self, count: int, what: str) -> None:
         if count:
             self._loses.append(f"{count} {what}")
 

@@ -1,7 +1,8 @@
 """How connections to the server are opened."""
 
+import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
@@ -10,7 +11,7 @@ import asyncpg
 
 from crudite.errors import StoreError
 from crudite.query.sql import quote
-from crudite.stores.postgresql.errors import translated
+from crudite.stores.postgresql.errors import DRIVER, translated
 
 Connection: TypeAlias = Any
 """One of asyncpg's connections, its own or a pool's: it has no types of its own."""
@@ -76,13 +77,14 @@ MIGRATE = {"lock_timeout": "30s"}
 async def create_pool(address: Address, size: int) -> Any:
     """A pool of at most `size` connections for requests. Raises StoreError when there is no server."""
     with translated(address.shown):
-        return await asyncpg.create_pool(min_size=1, max_size=size, **address.options(REQUEST))
+        options = address.options(REQUEST)
+        return await asyncpg.create_pool(min_size=1, max_size=size, connect=_connect, **options)
 
 
 async def connect(address: Address, settings: dict[str, str]) -> Connection:
     """A connection of the caller's own. Raises StoreError when the server is too old or cannot be reached."""
     with translated(address.shown):
-        connection = await asyncpg.connect(**address.options(settings))
+        connection = await _connect(**address.options(settings))
     version = connection.get_server_version()
     if version.major < _OLDEST:
         await connection.close()
@@ -99,3 +101,14 @@ async def connected(address: Address, settings: dict[str, str]) -> AsyncIterator
             yield connection
     finally:
         await connection.close()
+
+
+async def _connect(*where: Any, **options: Any) -> Connection:
+    connecting = asyncio.ensure_future(asyncpg.connect(*where, **options))
+    try:
+        return await asyncio.shield(connecting)
+    except asyncio.CancelledError:
+        # cut off while it negotiates encryption, the driver would leave an error behind that nobody takes
+        with suppress(*DRIVER):
+            (await connecting).terminate()
+        raise

@@ -135,9 +135,7 @@ class PostgresqlDialect:
         array = self.inside(column, path, FieldType("json", item=item))
         wanted = parameter if item.kind in ("integer", "float", "boolean") else plain_text(parameter, item)
         element = self.inside("e.element", (), item)
-        return (
-            f"EXISTS (SELECT 1 FROM jsonb_array_elements({array}) AS e(element) WHERE {element} = {wanted})"
-        )
+        return f"EXISTS (SELECT 1 FROM jsonb_array_elements({array}) AS e(element) WHERE {element} = {wanted})"
 
     def text_test(self, operator: str, value: str, parameter: str) -> str:
         """Text comparison by code point; under the collation "C" lower() folds ASCII only."""
@@ -154,11 +152,7 @@ class PostgresqlDialect:
         """The column's value as row_to_json takes it."""
         if type.kind == "float":
             return f"({plain_text(column, type)})::json"
-        return (
-            column
-            if type.kind in ("text", "integer", "boolean", "uuid", "json")
-            else plain_text(column, type)
-        )
+        return column if type.kind in ("text", "integer", "boolean", "uuid", "json") else plain_text(column, type)
 
     def json_object(self, members: Sequence[tuple[str, str]]) -> str:
         """The text of a JSON object of names and `json_value` expressions, in order."""

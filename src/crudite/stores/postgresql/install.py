@@ -63,9 +63,7 @@ async def check_format(connection: Connection, shown: str) -> None:
         return
     version = await connection.fetchval('SELECT format FROM "_schema"')
     if version is not None and version > FORMAT:
-        raise StoreTooNew(
-            f"{shown}: the database has format {version}, this version of Crudite knows {FORMAT}"
-        )
+        raise StoreTooNew(f"{shown}: the database has format {version}, this version of Crudite knows {FORMAT}")
 
 
 async def create_system_tables(connection: Connection) -> None:

@@ -6,7 +6,7 @@ everything given back: one way for every change. References come last, when ever
 would lose is counted in the data.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import asyncpg
@@ -17,9 +17,10 @@ from crudite.query.sql import quote
 from crudite.schema import Catalog, ResourceSchema
 from crudite.stores.base import Step
 from crudite.stores.postgresql import install
-from crudite.stores.postgresql.alteration import Alteration, OldField, OldTable
+from crudite.stores.postgresql.alteration import Alteration, OldTable
 from crudite.stores.postgresql.connections import Connection
 from crudite.stores.postgresql.ddl import FORMAT, create_indexes, create_references, create_table, too_long
+from crudite.stores.steps import OldField, refuse
 
 _SAVED = 'SELECT description FROM "_schema"'
 _SAVE = """INSERT INTO "_schema" (id, format, description) VALUES (1, $1, $2)
@@ -33,17 +34,12 @@ def describe(catalog: Catalog) -> str:
 
 
 def _describe(schema: ResourceSchema, catalog: Catalog) -> OldTable:
-    fields = {
-        f.name: OldField(
-            f.type.kind, f.type.places, list(f.type.choices) if f.type.choices is not None else None
-        )
-        for f in schema.fields.values()
-    }
+    fields = {field.name: OldField.of(field) for field in schema.fields.values()}
     references = create_references(schema, dict(catalog))
     return OldTable(schema.name, fields, create_table(schema), create_indexes(schema), references)
 
 
-class Plan(NamedTuple):
+class Steps(NamedTuple):
     """The steps from what is there to a catalog: references are let go first and held last."""
 
     let_go: list[Step]
@@ -51,7 +47,7 @@ class Plan(NamedTuple):
     hold: list[Step]
 
     @property
-    def steps(self) -> list[Step]:
+    def all(self) -> list[Step]:
         """All of them, in order."""
         return [*self.let_go, *self.tables, *self.hold]
 
@@ -61,7 +57,7 @@ class Plan(NamedTuple):
         return any(not text.startswith("CREATE") for step in self.tables for text in step.sql)
 
 
-async def plan(connection: Connection, catalog: Catalog) -> Plan:
+async def plan(connection: Connection, catalog: Catalog) -> Steps:
     """The steps from what is there to the catalog; none when they agree. Only reads."""
     present = await install.tables(connection)
     saved = await connection.fetchval(_SAVED) if "_schema" in present else None
@@ -69,9 +65,7 @@ async def plan(connection: Connection, catalog: Catalog) -> Plan:
     old = {table: was for table, was in old.items() if table in present}
     names = [name for schema in catalog.values() for name in too_long(schema)]
     if names:
-        return Plan(
-            [], [Step(f"{name}: PostgreSQL takes names of at most 63 bytes", ()) for name in names], []
-        )
+        return Steps([], [Step(f"{name}: PostgreSQL takes names of at most 63 bytes", ()) for name in names], [])
     sources = {schema.table: _source(schema, old, catalog) for schema in catalog.values()}
     steps: list[Step] = []
     for table, was in old.items():
@@ -87,7 +81,7 @@ async def plan(connection: Connection, catalog: Catalog) -> Plan:
             sql = (create_table(schema), *create_indexes(schema).values())
             steps.append(Step(f"{schema.table}: make the table", sql))
     let_go = await _let_go(connection, catalog, old, sources)
-    return Plan(let_go, steps, _hold(catalog, old, sources))
+    return Steps(let_go, steps, _hold(catalog, old, sources))
 
 
 def _source(schema: ResourceSchema, old: Mapping[str, OldTable], catalog: Catalog) -> str | None:
@@ -119,9 +113,7 @@ async def _let_go(
     for table, was in old.items():
         outdated = [name for name, text in was.references.items() if wanted.get(table, {}).get(name) != text]
         there = await install.constraints(connection, table) if outdated else set()
-        sql += [
-            f"ALTER TABLE {quote(table)} DROP CONSTRAINT {quote(name)}" for name in outdated if name in there
-        ]
+        sql += [f"ALTER TABLE {quote(table)} DROP CONSTRAINT {quote(name)}" for name in outdated if name in there]
     return [Step(f"let {len(sql)} references go", tuple(sql))] if sql else []
 
 
@@ -148,7 +140,7 @@ async def migrate(connection: Connection, catalog: Catalog, *, lose: bool, schem
             await connection.execute(f"CREATE SCHEMA IF NOT EXISTS {quote(schema)}")
         await install.create_system_tables(connection)
         planned = await plan(connection, catalog)
-        steps = planned.steps
+        steps = planned.all
         refuse([step for step in steps if not step.sql or (step.loses and not lose)])
         saved = await connection.fetchval(_SAVED)
         if steps or saved != describe(catalog) or not await install.triggers_agree(connection, catalog):
@@ -156,14 +148,7 @@ async def migrate(connection: Connection, catalog: Catalog, *, lose: bool, schem
         return steps
 
 
-def refuse(steps: Sequence[Step]) -> None:
-    """Raises StoreOutdated that lists the steps, when there are any."""
-    if steps:
-        lines = [f"- {step.description}" + (f" (loses {step.loses})" if step.loses else "") for step in steps]
-        raise StoreOutdated("The database is older than what the application declares:\n" + "\n".join(lines))
-
-
-async def _take(connection: Connection, catalog: Catalog, planned: Plan) -> None:
+async def _take(connection: Connection, catalog: Catalog, planned: Steps) -> None:
     """Takes the steps, renews the triggers, remembers the catalog; inside a transaction."""
     # writers take a table first and the log then; whoever waits here holds nothing yet
     await connection.execute('LOCK TABLE "_changes" IN SHARE ROW EXCLUSIVE MODE')
@@ -171,7 +156,7 @@ async def _take(connection: Connection, catalog: Catalog, planned: Plan) -> None
     before = await install.installed_triggers(connection)
     await install.drop_triggers(connection)
     try:
-        for step in planned.steps:
+        for step in planned.all:
             for text in step.sql:
                 await connection.execute(text)
     except asyncpg.ForeignKeyViolationError as error:

@@ -49,9 +49,7 @@ async def perform(connection: Connection, index: int, write: Write) -> Stored:
                 stored = await _delete(connection, index, write)
     except CONSTRAINTS as error:
         raise refusal(error, index, write) from error
-    if write.check_after is not None and not await _holds(
-        connection, write.schema, stored.key, write.check_after
-    ):
+    if write.check_after is not None and not await _holds(connection, write.schema, stored.key, write.check_after):
         raise Refused(index, "after")
     if write.returning is not None and write.action != "delete" and not is_plain(write.returning):
         return await _returning(connection, stored, write.returning)
@@ -95,9 +93,7 @@ async def _delete(connection: Connection, index: int, write: Write) -> Stored:
     return await _write_where(connection, index, write, f"DELETE FROM {quote(write.schema.table)} AS t", [])
 
 
-async def _write_where(
-    connection: Connection, index: int, write: Write, text: str, bound: list[Any]
-) -> Stored:
+async def _write_where(connection: Connection, index: int, write: Write, text: str, bound: list[Any]) -> Stored:
     text += f"{_where(write, bound)} RETURNING {_columns(write)}"
     for _ in range(_MOST_TRIES):
         row = await connection.fetchrow(text, *bound)
@@ -155,9 +151,7 @@ async def _is_there(connection: Connection, need: Need) -> bool:
     return await _holds(connection, schema, need.key, need.selection.filter, " FOR SHARE OF t")
 
 
-async def _holds(
-    connection: Connection, schema: ResourceSchema, key: Key, filter: Filter, lock: str = ""
-) -> bool:
+async def _holds(connection: Connection, schema: ResourceSchema, key: Key, filter: Filter, lock: str = "") -> bool:
     statement = condition(filter, _dialect, "t", 2)
     own = f"t.{quote(schema.key)} = {_dialect.parameter(1, schema.key_field.type)}"
     text = f"SELECT 1 FROM {quote(schema.table)} AS t WHERE {own} AND ({statement.text}){lock}"

@@ -24,6 +24,7 @@ from crudite.stores.postgresql.follow import SNAPSHOT, Follower
 from crudite.stores.postgresql.log import PostgresqlPosition
 from crudite.stores.postgresql.reads import read_page, read_pages, read_row
 from crudite.stores.postgresql.statements import note_commit, perform
+from crudite.stores.steps import refuse
 from crudite.types import Key
 
 _SECONDS_BETWEEN_LOOKS = 0.025
@@ -37,8 +38,9 @@ class _Signal(asyncio.Event):
 
     async def wait_for(self, seconds: float) -> None:
         """Waits until it is set, or so long."""
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self.wait(), seconds)
+        with suppress(TimeoutError):  # not wait_for, which in Python 3.11 may lose a cancellation
+            async with asyncio.timeout(seconds):
+                await self.wait()
 
 
 class PostgresqlStore:
@@ -67,7 +69,7 @@ class PostgresqlStore:
         async with connected(self._address, MIGRATE) as connection:
             await install.check_format(connection, self._address.shown)
             if not migrate:
-                migration.refuse((await migration.plan(connection, catalog)).steps)
+                refuse((await migration.plan(connection, catalog)).all)
             await migration.migrate(connection, catalog, lose=False, schema=self._address.schema)
             await install.stay_home(connection)
             self._secret = await connection.fetchval('SELECT value FROM "_secret"')
@@ -166,7 +168,7 @@ class PostgresqlStore:
         """The steps from the database's schema to the catalog's; also while the store is not open."""
         async with connected(self._address, MIGRATE) as connection:
             await install.check_format(connection, self._address.shown)
-            return (await migration.plan(connection, catalog)).steps
+            return (await migration.plan(connection, catalog)).all
 
     async def migrate(self, catalog: Catalog, *, lose: bool = False) -> Sequence[Step]:
         """Takes the steps in one transaction and goes on with the catalog; also while not open."""
