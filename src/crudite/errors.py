@@ -237,4 +237,9 @@ class StoreTooNew(StoreError):
 
 
 class StoreOutdated(StoreError):
-    """The database's schema is older than what the application declares; `crudite db migrate` brings it forward."""
+    """The database's schema is older than what the application declares; `crudite db migrate` brings it forward,
+    unless it `is_blocked`: a step cannot be taken before something is mended, which the message says."""
+
+    def __init__(self, message: str, *, is_blocked: bool = False) -> None:
+        super().__init__(message)
+        self.is_blocked = is_blocked

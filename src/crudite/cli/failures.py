@@ -9,6 +9,7 @@ import typer
 from crudite.errors import DeclarationError, StoreError, StoreOutdated
 
 _OUTDATED = "`crudite db plan` shows these steps with what they lose; `crudite db migrate --lose` takes them."
+_BLOCKED = "Mend what the steps say that cannot be done, such as a missing default; `crudite db plan` shows them all."
 
 
 class Failure(Exception):
@@ -29,7 +30,7 @@ def told() -> Iterator[None]:
     except DeclarationError as error:
         tell("the application declares what cannot work:", faults=error.faults)
     except StoreOutdated as error:
-        tell(str(error), _OUTDATED)
+        tell(str(error), _BLOCKED if error.is_blocked else _OUTDATED)
     except StoreError as error:
         tell(str(error))
     else:

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from crudite.changes import Guard, Refused
@@ -74,6 +74,7 @@ def normal(values: dict[str, Any]) -> dict[str, Any]:
 class RecordContract(OpensStores):
     """What becomes of records."""
 
+    @settings(suppress_health_check=[HealthCheck.differing_executors])  # several stores may prove themselves
     @given(st.lists(RECORDS, min_size=1, max_size=3))
     def test_every_value_comes_back_exactly_from_a_write_a_read_and_the_log(
         self, records: list[dict[str, Any]]

@@ -23,9 +23,7 @@ def note(*fields: FieldSpec, **more: Any) -> ResourceSchema:
 class SchemaContract(OpensStores):
     """What becomes of a database when the application changes."""
 
-    async def after(
-        self, place: Path, old: ResourceSchema, new: ResourceSchema, *values: dict[str, Any]
-    ) -> Any:
+    async def after(self, place: Path, old: ResourceSchema, new: ResourceSchema, *values: dict[str, Any]) -> Any:
         """The records without what the store adds, as plain data, after a change that loses nothing."""
         async with self.opened(place, catalog(old)) as store:
             for one in values:
@@ -37,13 +35,14 @@ class SchemaContract(OpensStores):
         hidden = ("id", "version", "created_at", "updated_at")
         return [{name: value for name, value in record.items() if name not in hidden} for record in records]
 
-    async def refused(self, place: Path, new: ResourceSchema, *words: str) -> None:
+    async def refused(self, place: Path, new: ResourceSchema, *words: str) -> StoreOutdated:
         """Opening with the new schema is refused, and says why with these words; nothing has changed."""
         store = self.make_store(place)
         with pytest.raises(StoreOutdated) as outdated:
             await store.open(catalog(new))
         for word in words:
             assert word in str(outdated.value)
+        return outdated.value
 
     async def filled(self, place: Path, *values: dict[str, Any]) -> None:
         """A database of notes."""
@@ -70,9 +69,7 @@ class SchemaContract(OpensStores):
             {"title": "a", "size": 1, "color": "red", "due": None}
         ]
 
-    async def test_a_new_field_without_a_default_is_refused_while_there_are_records(
-        self, tmp_path: Path
-    ) -> None:
+    async def test_a_new_field_without_a_default_is_refused_while_there_are_records(self, tmp_path: Path) -> None:
         new = note(text("title"), FieldSpec("size", INTEGER, nullable=True), text("color"))
         await self.filled(tmp_path, {"title": "a"})
         await self.refused(tmp_path, new, "color needs a default", "1 records")
@@ -141,6 +138,14 @@ class SchemaContract(OpensStores):
             await store.migrate(catalog(new), lose=True)
             titles = [msgspec.json.decode(r)["title"] for r in (await store.page(listing(new))).records]
             assert sorted(titles) == [0, 12]
+
+    async def test_values_that_cannot_be_converted_are_said_to_be_so_where_nothing_stands_in(
+        self, tmp_path: Path
+    ) -> None:
+        await self.filled(tmp_path, {"title": "12"}, {"title": "abc"})
+        new = note(FieldSpec("title", INTEGER), FieldSpec("size", INTEGER, nullable=True))
+        blocked = await self.refused(tmp_path, new, "1 values of title cannot become an integer")
+        assert blocked.is_blocked
 
     async def test_null_is_loosened_and_tightened_where_a_default_stands_in(self, tmp_path: Path) -> None:
         new = note(text("title", nullable=True), FieldSpec("size", INTEGER, default=5))

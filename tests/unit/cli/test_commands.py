@@ -330,6 +330,20 @@ def test_serving_a_database_that_would_lose_something_says_what_to_do(crudite: C
     assert "Traceback" not in result.output
 
 
+def test_serving_a_database_that_cannot_be_brought_forward_says_what_to_mend(crudite: Crudite) -> None:
+    changed(crudite)
+    write(
+        "todo.py",
+        TODO.replace("title: str = Field(min_length=1)", "title: int").replace("done: bool = False", "due: int"),
+    )
+    result = crudite("run", "todo.py", "--port", "0")
+    assert result.exit_code == 1
+    assert "1 values of title cannot become an integer, and title has no default instead" in result.stderr
+    assert "due needs a default: 1 records have no value for it" in result.stderr
+    assert "Mend what the steps say" in result.stderr
+    assert "--lose" not in result.stderr
+
+
 def test_a_check_names_references_that_point_at_nothing(crudite: Crudite) -> None:
     with_teams(crudite)
     write("people.csv", "id,name,mail,team,age\n1,Ann,a@x.org,red,\n")

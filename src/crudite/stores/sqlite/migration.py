@@ -6,32 +6,19 @@ data that is there: text that happens to hold only dates becomes a date without 
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 import apsw
 import msgspec
 
 from crudite.errors import StoreOutdated
 from crudite.query.sql import quote
-from crudite.schema import NO_DEFAULT, Catalog, FieldSpec, FieldType, Kind, ResourceSchema
+from crudite.schema import NO_DEFAULT, Catalog, FieldSpec, ResourceSchema
 from crudite.stores.base import Step
 from crudite.stores.sqlite import install
 from crudite.stores.sqlite.connections import pragma, rows
 from crudite.stores.sqlite.conversion import Conversion, convert
 from crudite.stores.sqlite.ddl import create_indexes, create_table, is_numbered, literal, stored_default
-
-
-class OldField(msgspec.Struct, frozen=True):
-    """A column as it was made."""
-
-    kind: Kind
-    places: int = 0
-    choices: list[Any] | None = None
-
-    @property
-    def type(self) -> FieldType:
-        """Its type, as far as a column's values depend on it."""
-        return FieldType(self.kind, self.places, tuple(self.choices) if self.choices is not None else None)
+from crudite.stores.steps import OldField, cannot_become, needs_default, old_name, refuse
 
 
 class OldTable(msgspec.Struct, frozen=True):
@@ -48,12 +35,7 @@ def describe(catalog: Catalog) -> str:
 
 
 def _describe(schema: ResourceSchema) -> OldTable:
-    fields = {
-        f.name: OldField(
-            f.type.kind, f.type.places, list(f.type.choices) if f.type.choices is not None else None
-        )
-        for f in schema.fields.values()
-    }
+    fields = {field.name: OldField.of(field) for field in schema.fields.values()}
     return OldTable(schema.name, fields)
 
 
@@ -90,11 +72,7 @@ def migrate(connection: apsw.Connection, catalog: Catalog, *, lose: bool) -> lis
         install.create_system_tables(connection)
         steps = plan(connection, catalog)
         refuse([step for step in steps if not step.sql or (step.loses and not lose)])
-        if (
-            steps
-            or describe(catalog) != _saved(connection)
-            or not install.triggers_agree(connection, catalog)
-        ):
+        if steps or describe(catalog) != _saved(connection) or not install.triggers_agree(connection, catalog):
             take(connection, catalog, steps)
         connection.execute("COMMIT")
         return steps
@@ -103,13 +81,6 @@ def migrate(connection: apsw.Connection, catalog: Catalog, *, lose: bool) -> lis
             connection.execute("ROLLBACK")
         pragma(connection, "legacy_alter_table = OFF")
         pragma(connection, "foreign_keys = ON")
-
-
-def refuse(steps: Sequence[Step]) -> None:
-    """Raises StoreOutdated that lists the steps, when there are any."""
-    if steps:
-        lines = [f"- {step.description}" + (f" (loses {step.loses})" if step.loses else "") for step in steps]
-        raise StoreOutdated("The database is older than what the application declares:\n" + "\n".join(lines))
 
 
 def take(connection: apsw.Connection, catalog: Catalog, steps: Sequence[Step]) -> None:
@@ -130,9 +101,7 @@ def take(connection: apsw.Connection, catalog: Catalog, steps: Sequence[Step]) -
     if made_anew or not agreed:
         install.end_log(connection, "schema")  # the images have changed, or something that no log tells of
     text = "INSERT INTO _schema (id, description) VALUES (1, ?)"
-    connection.execute(
-        f"{text} ON CONFLICT DO UPDATE SET description = excluded.description", (describe(catalog),)
-    )
+    connection.execute(f"{text} ON CONFLICT DO UPDATE SET description = excluded.description", (describe(catalog),))
 
 
 def _load(connection: apsw.Connection) -> dict[str, OldTable]:
@@ -152,11 +121,7 @@ def _source(
     if schema.table in old and schema.table in present:
         return schema.table
     for table, was in old.items():
-        if (
-            table in present
-            and table not in catalog.by_table
-            and was.resource in (schema.name, schema.renamed_from)
-        ):
+        if table in present and table not in catalog.by_table and was.resource in (schema.name, schema.renamed_from):
             return table
     return None
 
@@ -226,11 +191,7 @@ class _Table:
         )
 
     def _reindex(self, present: Mapping[str, str], wanted: Mapping[str, str]) -> Step:
-        old = [
-            name
-            for name, text in present.items()
-            if wanted.get(name) != text and _is_ours(name, self._source)
-        ]
+        old = [name for name, text in present.items() if wanted.get(name) != text and _is_ours(name, self._source)]
         new = [text for name, text in wanted.items() if present.get(name) != text]
         sql = (*[f"DROP INDEX {quote(name)}" for name in old], *new)
         return Step(f"{self._schema.table}: renew {len(old) + len(new)} indexes", sql)
@@ -260,7 +221,7 @@ class _Table:
         blocked = []
         used = set()
         for field in self._schema.fields.values():
-            old = self._old_name(field)
+            old = old_name(field, self._schema, self._old)
             if old is not None:
                 used.add(old)
             reason = self._added(field) if old is None else self._converted(field, old)
@@ -269,23 +230,13 @@ class _Table:
         for name in self._old:
             if name not in used:
                 self._done.append(f"remove {name}")
-                self._count_loss(f"{quote(name)} IS NOT NULL", f"values of {name}")
+                self._lose(self._count(f"{quote(name)} IS NOT NULL"), f"values of {name}")
         return blocked
-
-    def _old_name(self, field: FieldSpec) -> str | None:
-        if field.name in self._old:
-            return field.name
-        renamed = field.renamed_from
-        return renamed if renamed in self._old and renamed not in self._schema.fields else None
 
     def _added(self, field: FieldSpec) -> str:
         self._done.append(f"add {field.name}")
         if field.default is NO_DEFAULT and not field.nullable and self._has_no_default(field):
-            return (
-                f"{field.name} needs a default: {self._rows} records have no value for it"
-                if self._rows
-                else ""
-            )
+            return needs_default(field, self._rows) if self._rows else ""
         if field.default is not NO_DEFAULT:
             self._values[field.name] = stored_default(field)
         return ""
@@ -298,19 +249,21 @@ class _Table:
         conversion = convert(column, old.type, field.type)
         if name != field.name:
             self._done.append(f"rename {name} to {field.name}")
-        changes = (old.kind, old.places, old.choices) != (field.type.kind, field.type.places, _choices(field))
+        changes = old != OldField.of(field)
         if changes:
             self._done.append(f"make {field.name} {field.type.described}")
         value = conversion.value
+        misfits = self._count(_misfits(column, conversion))
         if changes:
             value = f"CASE WHEN {conversion.fits} THEN {conversion.value} END"
-            self._count_loss(_misfits(column, conversion), f"values of {name}")
+            self._lose(misfits, f"values of {name}")
         if not field.nullable:
-            nulls = self._count(f"{column} IS NULL OR {_misfits(column, conversion)}")
-            if nulls and field.default is NO_DEFAULT:
-                return f"{field.name} needs a default: {nulls} records would have no value for it"
             if field.default is not NO_DEFAULT:
                 value = f"coalesce({value}, {stored_default(field)})"
+            elif misfits:
+                return cannot_become(field, name, misfits)
+            elif nulls := self._count(f"{column} IS NULL"):
+                return needs_default(field, nulls)
         self._values[field.name] = value
         return ""
 
@@ -329,14 +282,9 @@ class _Table:
     def _count(self, condition: str) -> int:
         return _number(self._connection, f"SELECT count(*) FROM {quote(self._source)} WHERE {condition}")
 
-    def _count_loss(self, condition: str, what: str) -> None:
-        count = self._count(condition)
+    def _lose(self, count: int, what: str) -> None:
         if count:
             self._loses.append(f"{count} {what}")
-
-
-def _choices(field: FieldSpec) -> list[Any] | None:
-    return list(field.type.choices) if field.type.choices is not None else None
 
 
 def _misfits(column: str, conversion: Conversion) -> str:

@@ -28,6 +28,7 @@ from crudite.stores.sqlite.follow import Follower
 from crudite.stores.sqlite.reads import InlineReader, ReaderThreads
 from crudite.stores.sqlite.statements import Clock
 from crudite.stores.sqlite.writer import Writer
+from crudite.stores.steps import refuse
 
 logger = logging.getLogger("crudite.store")
 
@@ -55,7 +56,7 @@ def prepare(
         try:
             install.check_owner(connection, path)
             if not migrate:
-                migration.refuse(migration.plan(connection, catalog))
+                refuse(migration.plan(connection, catalog))
             make_writer(connection, synchronous)
             migration.migrate(connection, catalog, lose=False)
             if replaced:
