@@ -146,9 +146,7 @@ def test_postgresql_finds_exactly_the_records_that_the_matcher_accepts_in_the_sa
 
 
 @given(data=st.data())
-def test_pages_laid_end_to_end_are_the_whole_list_forwards_and_backwards(
-    data: st.DataObject, server: Server
-) -> None:
+def test_pages_laid_end_to_end_are_the_whole_list_forwards_and_backwards(data: st.DataObject, server: Server) -> None:
     world = drawn(data, server, most_records=7)
     filter = world.resolved("A", data.draw(filters(world, "A", most_hops=1)))
     sort = data.draw(sorts(world, "A"))
@@ -159,9 +157,7 @@ def test_pages_laid_end_to_end_are_the_whole_list_forwards_and_backwards(
 
 
 @given(data=st.data())
-def test_what_a_mask_shows_is_the_same_in_postgresql_and_in_memory(
-    data: st.DataObject, server: Server
-) -> None:
+def test_what_a_mask_shows_is_the_same_in_postgresql_and_in_memory(data: st.DataObject, server: Server) -> None:
     world = drawn(data, server, most_fields=8)
     schema = world.catalog["A"]
     names = list(schema.fields)
@@ -171,9 +167,7 @@ def test_what_a_mask_shows_is_the_same_in_postgresql_and_in_memory(
     show = compile_mask(mask, world)
     filter = world.resolved("A", data.draw(filters(world, "A")))
     rows = world.rows(Plan(selection=Selection(schema, filter, mask), sort=world.resolver("A").sort(())))
-    found = {
-        DIALECT.load(schema.key_field.type, row[0]): list(msgspec.json.decode(row[2]).items()) for row in rows
-    }
+    found = {DIALECT.load(schema.key_field.type, row[0]): list(msgspec.json.decode(row[2]).items()) for row in rows}
     kept = world.matched("A", filter)
     assert found == {r["id"]: list(show(r).items()) for r in world.records["A"] if r["id"] in kept}
 
