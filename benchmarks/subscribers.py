@@ -153,14 +153,14 @@ class WebSocketSubscriber(Subscriber):
             self.ready.set_result(None)
 
     def event(self, payload: bytes) -> None:
-        """A frame is held until its commit: then only may a client show it."""
-        if b'"method":"frame"' in payload:
+        """A frame is held until its commit, which may come in the same message: then only may a client show it."""
+        is_frame, is_commit = b'"method":"frame"' in payload, b'"method":"commit"' in payload
+        if is_frame:
             self.held += payload.count(EVENT)
-        elif b'"method":"commit"' in payload:
-            if self.held:
-                self.applied(self.held)
-                self.held = 0
-        elif b'"method":"ping"' not in payload:
+        if is_commit and self.held:
+            self.applied(self.held)
+            self.held = 0
+        if not is_frame and not is_commit and b'"method":"ping"' not in payload:
             raise BenchmarkError(f"an unexpected message: {payload[:200]!r}")
 
 
