@@ -28,9 +28,7 @@ def run_sqlite3(path: Path, *statements: str) -> str:
     """Runs statements in the sqlite3 command line and returns what it says; fails when it fails."""
     assert SQLITE3 is not None
     script = "".join(f"{statement};\n" for statement in statements)
-    done = subprocess.run(
-        [SQLITE3, "-bail", str(path)], input=script, capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([SQLITE3, "-bail", str(path)], input=script, capture_output=True, text=True, check=False)
     if done.returncode or done.stderr:
         raise ForeignFailureError(done.stderr)
     return done.stdout
@@ -78,9 +76,7 @@ async def log_since(store: SqliteStore, start: Position) -> Sequence[Change]:
     return changes
 
 
-async def log_must_replay(
-    store: SqliteStore, catalog: Catalog, start: Position, before: Any
-) -> Sequence[Change]:
+async def log_must_replay(store: SqliteStore, catalog: Catalog, start: Position, before: Any) -> Sequence[Change]:
     """Asserts that the log since a position leads from the records then to the records now; returns it."""
     changes = await log_since(store, start)
     after = await states(store, catalog)

@@ -390,9 +390,7 @@ async def test_cancelled_writers_leave_a_log_that_agrees(path: Path) -> None:
     await store.close()
 
 
-async def test_a_long_query_is_ended_and_the_store_goes_on(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_long_query_is_ended_and_the_store_goes_on(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = SqliteStore(path)
     await store.open(LIBRARY)
     await store.write(unit(*[create(SAMPLE, text=str(n)) for n in range(3000)]))
@@ -421,9 +419,7 @@ async def test_a_search_that_turns_out_long_moves_off_the_event_loop(
     await store.close()
 
 
-async def test_a_batch_whose_snapshot_nobody_reads_lets_it_go(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_batch_whose_snapshot_nobody_reads_lets_it_go(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(follow, "READ_SECONDS", 0.0)
     store = SqliteStore(path)
     await store.open(LIBRARY)

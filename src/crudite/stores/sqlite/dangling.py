@@ -38,7 +38,5 @@ def find_dangling(connection: apsw.Connection, catalog: Catalog) -> list[Danglin
             text += f" WHERE {column} IS NOT NULL AND NOT EXISTS ({there}) LIMIT {_MOST - len(found)}"
             for own, other in rows(connection, text):
                 load, type = _dialect.load, schema.key_field.type
-                found.append(
-                    Dangling(schema.name, load(type, own), field.name, target.name, load(field.type, other))
-                )
+                found.append(Dangling(schema.name, load(type, own), field.name, target.name, load(field.type, other)))
     return found

@@ -171,9 +171,7 @@ def _is_json_type(type: FieldType) -> str:
 def _float_text(column: str) -> str:
     """The shorter of 15 and 17 significant digits that reads back as the same double."""
     short, long = f"printf('%!.15g', {column})", f"printf('%!.17g', {column})"
-    return (
-        f"CASE WHEN CAST({short} AS REAL) = {column} THEN {short} WHEN {column} IS NOT NULL THEN {long} END"
-    )
+    return f"CASE WHEN CAST({short} AS REAL) = {column} THEN {short} WHEN {column} IS NOT NULL THEN {long} END"
 
 
 def _decimal_text(column: str, places: int) -> str:

@@ -44,9 +44,7 @@ class SqliteBatch:
 class _Snapshot:
     """A connection of a follower's own and the read transaction on it, which one batch at a time may use."""
 
-    def __init__(
-        self, path: str, file: File, threads: ReaderThreads, is_cheap: Callable[[Plan], bool]
-    ) -> None:
+    def __init__(self, path: str, file: File, threads: ReaderThreads, is_cheap: Callable[[Plan], bool]) -> None:
         self._path = path
         self._threads = threads
         self._is_cheap = is_cheap
@@ -95,9 +93,7 @@ class _Snapshot:
             finally:
                 self._renew()
 
-    async def changes(
-        self, catalog: Catalog, since: SqlitePosition, until: SqlitePosition
-    ) -> Sequence[Change] | Reset:
+    async def changes(self, catalog: Catalog, since: SqlitePosition, until: SqlitePosition) -> Sequence[Change] | Reset:
         """The changes between two positions in the snapshot; many of them are read on a thread."""
         if until.seq - since.seq <= _MOST_INLINE:
             return read_changes(self.execute, catalog, since, until, MOST_CHANGES)

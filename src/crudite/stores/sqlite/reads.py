@@ -35,9 +35,7 @@ def fetch(execute: Execute, statement: Statement, width: int) -> list[tuple[Any,
         return found
     except UnicodeDecodeError:
         names = [f"c{n}" for n in range(width)]
-        columns = [
-            f"CASE typeof({name}) WHEN 'text' THEN CAST({name} AS BLOB) ELSE {name} END" for name in names
-        ]
+        columns = [f"CASE typeof({name}) WHEN 'text' THEN CAST({name} AS BLOB) ELSE {name} END" for name in names]
         text = f"WITH q({', '.join(names)}) AS ({statement.text}) SELECT {', '.join(columns)} FROM q"
         rows = execute(text, statement.parameters).fetchall()
         return [tuple(v.decode(errors="replace") if isinstance(v, bytes) else v for v in row) for row in rows]
@@ -106,9 +104,7 @@ class InlineReader:
             self._deadline.stop()
         return Row(*rows[0]) if rows else None
 
-    def _judged_lookup(
-        self, selection: Selection, key: Key
-    ) -> tuple[str, tuple[Any, ...], FieldType | None, bool]:
+    def _judged_lookup(self, selection: Selection, key: Key) -> tuple[str, tuple[Any, ...], FieldType | None, bool]:
         statement = lookup(selection, _dialect)
         kind = selection.schema.key_field.type
         bound = Statement(statement.text, (*statement.parameters, _dialect.store(kind, key)))
@@ -128,9 +124,7 @@ class InlineReader:
         finally:
             self._deadline.stop()
 
-    def snapshot(
-        self, plans: Sequence[Plan], head: Callable[[Execute], T]
-    ) -> tuple[T, tuple[Page, ...]] | None:
+    def snapshot(self, plans: Sequence[Plan], head: Callable[[Execute], T]) -> tuple[T, tuple[Page, ...]] | None:
         """The pages and the head of the log in one snapshot, or None when they must be read on a thread."""
         if len(plans) > 8 or not all(not plan.total and self.is_cheap(plan) for plan in plans):
             return None
@@ -197,9 +191,7 @@ class ReaderThreads:
             self._connections.append(connection)
             self._idle.put((connection, Deadline(connection)))
 
-    async def run(
-        self, work: Callable[Concatenate[apsw.Connection, P], T], *args: P.args, **more: P.kwargs
-    ) -> T:
+    async def run(self, work: Callable[Concatenate[apsw.Connection, P], T], *args: P.args, **more: P.kwargs) -> T:
         """The result of `work(connection, ...)`, run on a thread; interrupted after 5 seconds.
 
         Raises StoreLocked when too many are waiting already.

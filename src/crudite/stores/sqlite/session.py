@@ -87,12 +87,8 @@ class Session:
         self.verified = pragma(connection, "schema_version")
         self._file = file
         self.secret: bytes = rows(connection, "SELECT value FROM _secret")[0][0]
-        last = rows(
-            connection, "SELECT coalesce(max(ts), 0) FROM (SELECT ts FROM _changes ORDER BY seq DESC LIMIT 1)"
-        )
-        self.writer = Writer(
-            connection, path, file, Clock(last[0][0] * 1_000_000), self._verify, self._has_committed
-        )
+        last = rows(connection, "SELECT coalesce(max(ts), 0) FROM (SELECT ts FROM _changes ORDER BY seq DESC LIMIT 1)")
+        self.writer = Writer(connection, path, file, Clock(last[0][0] * 1_000_000), self._verify, self._has_committed)
         self.inline = InlineReader(path, file)
         self.threads = ReaderThreads(path, file, threads)
         self._watching = connect_reader(path, file)
@@ -174,9 +170,7 @@ class Session:
     def _verify(self, connection: apsw.Connection) -> None:
         """Puts our triggers back when somebody has changed them; what he did meanwhile is in no log."""
         if not install.triggers_agree(connection, self.catalog):
-            logger.warning(
-                "%s: the change log's triggers were changed by another program; they are back", self.path
-            )
+            logger.warning("%s: the change log's triggers were changed by another program; they are back", self.path)
             install.install_triggers(connection, self.catalog)
             install.end_log(connection, "schema")
         self.verified = pragma(connection, "schema_version")

@@ -176,9 +176,7 @@ class Performer:
         memo = (write.action, write.schema, names, add_key, write.returning)
         shape = self._shapes.get(memo)
         if shape is None:
-            if (
-                len(self._shapes) > 2000
-            ):  # selections are made once by those who ask often; this is for the others
+            if len(self._shapes) > 2000:  # selections are made once by those who ask often; this is for the others
                 self._shapes.clear()
             shape = self._shapes[memo] = _compile(write, names, add_key)
         return shape
@@ -215,9 +213,7 @@ class Performer:
             if not self._holds(schema, key, guard.filter):
                 return Refused(index, "guard", guard.fields)
         version = self._version(schema, key)
-        return (
-            Refused(index, "version", (), f"it is {version}") if write.expect not in (None, version) else None
-        )
+        return Refused(index, "version", (), f"it is {version}") if write.expect not in (None, version) else None
 
     def _version(self, schema: ResourceSchema, key: Key) -> int:
         text = f'SELECT "version" FROM {quote(schema.table)} WHERE {quote(schema.key)} = ?'

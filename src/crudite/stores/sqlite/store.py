@@ -49,9 +49,7 @@ class SqliteStore:
     may take long.
     """
 
-    def __init__(
-        self, where: str | Path, *, synchronous: Synchronous | None = None, threads: int = 2
-    ) -> None:
+    def __init__(self, where: str | Path, *, synchronous: Synchronous | None = None, threads: int = 2) -> None:
         self.path, asked = _parse(str(where))
         self._temporary: TemporaryDirectory[str] | None = None
         self._is_in_memory = self.path == ":memory:"
@@ -164,9 +162,7 @@ class SqliteStore:
 
     async def changes(self, since: Position, until: Position, limit: int) -> Sequence[Change] | Reset:
         """The changes after `since` and not after `until`; a Reset when the log does not lead there."""
-        return await self._open_session().threads.run(
-            _read_changes, self._catalog, _own(since), _own(until), limit
-        )
+        return await self._open_session().threads.run(_read_changes, self._catalog, _own(since), _own(until), limit)
 
     async def locate(self, token: bytes) -> Position | Reset:
         """The position of a token, if the log still leads on from there."""

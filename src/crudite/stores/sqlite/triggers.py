@@ -170,8 +170,7 @@ def _bump(schema: ResourceSchema) -> str:
     when = f'OLD.{key} IS NEW.{key} AND OLD."version" IS NEW."version" AND ({_differs(_loud(schema))})'
     moment = f'CASE WHEN OLD."updated_at" IS NEW."updated_at" THEN {NOW} ELSE NEW."updated_at" END'
     bump = (
-        f'UPDATE {quote(schema.table)} SET "version" = "version" + 1, "updated_at" = {moment} '
-        f"WHERE {key} = NEW.{key}"
+        f'UPDATE {quote(schema.table)} SET "version" = "version" + 1, "updated_at" = {moment} WHERE {key} = NEW.{key}'
     )
     if not schema.logged:
         return _trigger(schema, "bump:AFTER UPDATE", when, [bump])
