@@ -86,9 +86,7 @@ def test_what_a_mask_shows_is_the_same_in_sqlite_and_in_memory(data: st.DataObje
     show = compile_mask(mask, world)
     filter = world.resolved("A", data.draw(filters(world, "A")))
     rows = world.rows(Plan(selection=Selection(schema, filter, mask), sort=world.resolver("A").sort(())))
-    found = {
-        DIALECT.load(schema.key_field.type, row[0]): list(msgspec.json.decode(row[2]).items()) for row in rows
-    }
+    found = {DIALECT.load(schema.key_field.type, row[0]): list(msgspec.json.decode(row[2]).items()) for row in rows}
     kept = world.matched("A", filter)
     assert found == {r["id"]: list(show(r).items()) for r in world.records["A"] if r["id"] in kept}
 
@@ -116,9 +114,7 @@ def test_reading_by_keys_gives_those_of_them_that_the_filter_holds(data: st.Data
     world = data.draw(worlds())
     schema = world.catalog["A"]
     filter = world.resolved("A", data.draw(filters(world, "A")))
-    some = data.draw(
-        st.lists(st.sampled_from([r["id"] for r in world.records["A"]] or ["none"]), unique=True)
-    )
+    some = data.draw(st.lists(st.sampled_from([r["id"] for r in world.records["A"]] or ["none"]), unique=True))
     plan = Plan(selection=Selection(schema, filter, Mask((schema.key,))), keys=tuple(some))
     if some != ["none"]:
         found = {DIALECT.load(schema.key_field.type, row[0]) for row in world.rows(plan)}

@@ -19,9 +19,7 @@ CLIENT = ROOT / "src/crudite/interfaces/browser/crudite.js"
 
 
 def type_of(given: dict[str, Any]) -> FieldType:
-    members = (
-        {name: type_of(inner) for name, inner in given["members"].items()} if "members" in given else None
-    )
+    members = {name: type_of(inner) for name, inner in given["members"].items()} if "members" in given else None
     item, values = (type_of(given[part]) if part in given else None for part in ("item", "values"))
     return FieldType(given["kind"], places=given.get("places", 0), members=members, item=item, values=values)
 
@@ -30,9 +28,7 @@ def schema_of(name: str, given: dict[str, Any]) -> ResourceSchema:
     fields = {"id": FieldSpec("id", FieldType(given["key"]))}
     for field, part in given["fields"].items():
         reference = Reference(part["reference"], enforced=False) if "reference" in part else None
-        fields[field] = FieldSpec(
-            field, type_of(part), nullable=part.get("nullable", False), reference=reference
-        )
+        fields[field] = FieldSpec(field, type_of(part), nullable=part.get("nullable", False), reference=reference)
     fields["version"] = FieldSpec("version", FieldType("integer"))
     links = {link: Link(link, part["target"], part["field"]) for link, part in given.get("links", {}).items()}
     return ResourceSchema(name, name.lower(), name.lower(), fields, links=links)

@@ -93,9 +93,7 @@ class Follower:
                     async for text in stream.aiter_text():
                         *blocks, left = (left + text).split("\n\n")
                         for block in blocks:
-                            self._take(
-                                dict(line.split(": ", 1) for line in block.split("\n") if ": " in line)
-                            )
+                            self._take(dict(line.split(": ", 1) for line in block.split("\n") if ": " in line))
 
     def _take(self, event: dict[str, str]) -> None:
         self.last_id = event.get("id", self.last_id)

@@ -102,13 +102,7 @@ async def test_a_body_of_nonsense_is_refused_and_changes_nothing(body: bytes) ->
 async def test_the_same_nonsense_over_a_socket_is_answered_and_leaves_it_open(body: bytes) -> None:
     async with client_for(Todo) as client, client.websocket() as socket:
         for method in ("todos.create", "todos.update", "todos.list", "subscribe", "auth", "nope"):
-            text = (
-                b'{"jsonrpc":"2.0","id":99,"method":"'
-                + method.encode()
-                + b'","params":'
-                + (body or b"{}")
-                + b"}"
-            )
+            text = b'{"jsonrpc":"2.0","id":99,"method":"' + method.encode() + b'","params":' + (body or b"{}") + b"}"
             socket.send(text)
             answer = await socket.next()
             assert "error" in answer or (method == "todos.list" and body == b"")
@@ -247,9 +241,7 @@ async def test_keys_and_versions_that_no_number_is_large_enough_for_are_not_foun
             assert (await client.get(f"/items/{key}/subscribe")).status == 404
             tagged = await client.patch("/items/1", {}, headers={"if-match": f'"v{abs(key)}"'})
             assert tagged.status == 412
-            socket.send(
-                {"jsonrpc": "2.0", "id": 1, "method": "items.delete", "params": {"key": 1, "version": 2**63}}
-            )
+            socket.send({"jsonrpc": "2.0", "id": 1, "method": "items.delete", "params": {"key": 1, "version": 2**63}})
             assert (await socket.next())["error"]["code"] == 412
             socket.send('{"jsonrpc":"2.0","id":1,"method":"items.read","params":{"key":' + str(key) + "}}")
             assert (await socket.next())["error"]["code"] in (404, 400)
@@ -279,9 +271,7 @@ async def test_sizes_beyond_the_limits_are_refused_before_they_are_read_to_their
         assert (await client.request("POST", "/todos", content=just + b" ", headers=JSON)).status == 413
         parts = [just[:10], b"", just[10:].replace(b'"a"', b'"c"')]
         assert (
-            await client.request(
-                "POST", "/todos", content=[b'{"id":"c",', b"", b'"title":"b"}'], headers=JSON
-            )
+            await client.request("POST", "/todos", content=[b'{"id":"c",', b"", b'"title":"b"}'], headers=JSON)
         ).status == 201
         assert parts
 
@@ -326,18 +316,12 @@ async def test_headers_of_nonsense_are_answered() -> None:
                     ("PATCH", "/todos/a"),
                     ("GET", "/nope"),
                 ):
-                    answer = await client.request(
-                        method, url, content=b'{"count":1}', headers={**JSON, name: value}
-                    )
+                    answer = await client.request(method, url, content=b'{"count":1}', headers={**JSON, name: value})
                     assert answer.status < 500, (name, value, answer)
 
 
 json_values = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text(max_size=8),
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=8),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
     max_leaves=12,
 )
@@ -346,9 +330,7 @@ known = st.sampled_from(
 )
 shaped = st.recursive(
     json_values,
-    lambda inner: (
-        st.lists(inner, max_size=3) | st.dictionaries(known | st.text(max_size=4), inner, max_size=4)
-    ),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(known | st.text(max_size=4), inner, max_size=4),
     max_leaves=20,
 )
 

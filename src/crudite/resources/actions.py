@@ -45,7 +45,7 @@ class Actions:
 
     async def write_all(self, requests: Sequence[Request]) -> list[Written]:
         """Performs several requests of writing actions in one transaction: all of them, or none."""
-        if any([hooks_around(request) for request in requests]):
+        if any(hooks_around(request) for request in requests):
             return await write_around(requests, self.writing.write_all)
         return await self.writing.write_all(requests)
 

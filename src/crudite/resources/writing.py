@@ -58,7 +58,7 @@ class Writing:
                         continue
                     raise Conflict("The record keeps changing; try again.") from refused
                 raise await self._problem(refused, missed) from refused
-        if any([one.after for one in every]):
+        if any(one.after for one in every):
             await self._run_after(every, commit)
         return await self._results(requests, prepared, commit)
 

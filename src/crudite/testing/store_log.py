@@ -71,9 +71,7 @@ class LogContract(OpensStores):
     async def test_an_image_has_the_bytes_that_a_read_gives(self, tmp_path: Path) -> None:
         async with self.opened(tmp_path) as store:
             place = await place_of(store)
-            await store.write(
-                unit(create(SAMPLE, text='ä\n"', float=0.1, decimal="-0.0500", json={"a": [1]}))
-            )
+            await store.write(unit(create(SAMPLE, text='ä\n"', float=0.1, decimal="-0.0500", json={"a": [1]})))
             (change,) = await since_start(store, place)
             assert change.after_json == (await store.page(listing(SAMPLE))).records[0]
             assert '"float":0.1,' in (change.after_json or "").replace(": ", ":").replace(", ", ",")

@@ -147,9 +147,7 @@ class RecordContract(OpensStores):
         async with self.opened(tmp_path) as store:
             before = (await store.read([])).position
             with pytest.raises(Refused) as refused:
-                await store.write(
-                    unit(create(AUTHOR, name="a", email="x"), create(AUTHOR, name="b", email="x"))
-                )
+                await store.write(unit(create(AUTHOR, name="a", email="x"), create(AUTHOR, name="b", email="x")))
             assert (refused.value.index, refused.value.kind, refused.value.fields) == (
                 1,
                 "unique",
@@ -204,9 +202,7 @@ class RecordContract(OpensStores):
 
     async def test_a_created_record_must_hold_what_is_checked_after(self, tmp_path: Path) -> None:
         async with self.opened(tmp_path) as store:
-            write = msgspec.structs.replace(
-                create(BOOK, title="a", year=1), check_after=where(BOOK, "year", 2)
-            )
+            write = msgspec.structs.replace(create(BOOK, title="a", year=1), check_after=where(BOOK, "year", 2))
             with pytest.raises(Refused) as refused:
                 await store.write(unit(write))
             assert refused.value.kind == "after"

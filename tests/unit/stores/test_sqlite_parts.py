@@ -52,9 +52,7 @@ def test_keys_and_times_that_the_database_makes_are_of_their_types() -> None:
     assert int(str(key).replace("-", "")[:12], 16) == pytest.approx(time.time() * 1000, abs=60_000)
 
 
-@pytest.mark.parametrize(
-    "kind", ["text", "integer", "float", "decimal", "boolean", "date", "time", "datetime"]
-)
+@pytest.mark.parametrize("kind", ["text", "integer", "float", "decimal", "boolean", "date", "time", "datetime"])
 def test_null_passes_every_check(kind: str) -> None:
     condition = check("NULL", FieldType(kind))  # type: ignore[arg-type]
     assert apsw.Connection(":memory:").execute(f"SELECT ({condition}) IS NOT FALSE").fetchall() == [(1,)]
