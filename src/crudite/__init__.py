@@ -25,6 +25,7 @@ from crudite.interfaces.openapi import OpenApi
 from crudite.interfaces.rest import Rest
 from crudite.interfaces.sse import Sse
 from crudite.interfaces.websocket import WebSocket
+from crudite.live import Retention
 from crudite.messages import Actor, Credentials, Response
 from crudite.pipeline import Next
 from crudite.resources.declare import Record, Resource, after, around, before
@@ -70,6 +71,7 @@ __all__ = [
     "Resource",
     "Response",
     "Rest",
+    "Retention",
     "Sse",
     "StoreError",
     "TooManyRequests",

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import os
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from types import TracebackType
@@ -23,7 +23,7 @@ from crudite.interfaces.openapi import OpenApi
 from crudite.interfaces.rest import Rest
 from crudite.interfaces.sse import Sse
 from crudite.interfaces.websocket import WebSocket
-from crudite.live import Engine
+from crudite.live import Engine, Retention, keep_trimmed
 from crudite.messages import ANONYMOUS, Response
 from crudite.pipeline import Middleware, Pipeline, Step
 from crudite.resources.actions import Actions
@@ -52,7 +52,8 @@ class App:
     credentials. `interfaces` are the ways to speak, by default REST, server-sent events, WebSocket, the browser
     client and the API description. `provide` gives handlers what they need: a type and how to make it. `lifespan`
     is run around the application's life, given the app.
-    `hosts` are the names it answers to; without it, any, but on a loopback address only local names.
+    `hosts` are the names it answers to; without it, any, but on a loopback address only local names. `limits` bounds
+    what one client may ask for, `retention` how far back the change log reaches.
 
     Raises DeclarationError, naming every fault, when the resources cannot work together.
     """
@@ -67,10 +68,12 @@ class App:
         lifespan: "Callable[[App], AbstractAsyncContextManager[Any]] | None" = None,
         hosts: Sequence[str] | None = None,
         limits: Limits | None = None,
+        retention: Retention | None = None,
         title: str | None = None,
     ) -> None:
         self.title = title or "Crudite"
         self.limits = limits or Limits()
+        self.retention = retention or Retention()
         self.admission = Admission(self.limits.connections)
         self.mode: Mode = "dev" if os.environ.get("CRUDITE_MODE") == "dev" else "run"
         self.definitions: Definitions = compile_resources(resources, open=self.mode == "dev")
@@ -200,6 +203,7 @@ class App:
         self.engine = await self._living.enter_async_context(
             Engine(self.store, self.definitions.catalog, secret=self.store.secret)
         )
+        await self._living.enter_async_context(_running(keep_trimmed(self.store, self.retention)))
         for kind, make in self._provide.items():
             self._provided[kind] = await call(make)
         if self._user_lifespan is not None:
@@ -334,6 +338,17 @@ class App:
 def default_interfaces() -> tuple[Interface, ...]:
     """REST, server-sent events, WebSocket, the browser client, and the API description."""
     return (Rest(), Sse(), WebSocket(), Browser(), OpenApi())
+
+
+@asynccontextmanager
+async def _running(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Runs some work beside the block, and ends it with the block."""
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
 
 
 def _opened(store: str | Store | None, module: str | None) -> Store:

@@ -5,6 +5,7 @@ from crudite.live.engine import Engine
 from crudite.live.frames import Changed, Format, Frame, Subscribed, Subscription
 from crudite.live.limits import LiveLimits, Metrics
 from crudite.live.outbox import EndReason
+from crudite.live.retention import Retention, keep_trimmed
 
 __all__ = [
     "Changed",
@@ -15,6 +16,8 @@ __all__ = [
     "Frame",
     "LiveLimits",
     "Metrics",
+    "Retention",
     "Subscribed",
     "Subscription",
+    "keep_trimmed",
 ]

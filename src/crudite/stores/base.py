@@ -42,7 +42,10 @@ class Pages(NamedTuple):
 
 
 class Batch(Protocol):
-    """Whole transactions from the change log, in commit order, and the snapshot just after them.
+    """Whole transactions from the change log, and the snapshot just after them.
+
+    Their order keeps the order of the changes of each record, and what depends on each other; transactions that
+    ran side by side may interleave.
 
     It is valid until the next one is asked for. When `reset` is there, the log could not be followed: `changes`
     is empty and everything held by subscribers is void.
@@ -75,8 +78,8 @@ class Store(Protocol):
     async def open(self, catalog: Catalog, *, migrate: bool = True) -> None:
         """Connects, and brings the schema to what the catalog describes.
 
-        With `migrate`, steps that lose nothing are taken (an empty database is set up whole); if steps are left
-        over that would lose something, or with `migrate=False` any, StoreOutdated lists them.
+        With `migrate` all steps are taken when none of them loses anything (an empty database is set up whole);
+        otherwise, and with `migrate=False` when there are any, none is taken and StoreOutdated lists them.
         """
         ...
 
@@ -104,14 +107,17 @@ class Store(Protocol):
     async def write(self, unit: Unit) -> Commit:
         """Commits all writes of the unit with their log rows, durably, or raises Refused and changes nothing.
 
-        Units that wait together may share a transaction; each succeeds or fails alone.
+        Units that wait together may share a transaction and come in any order; each succeeds or fails alone, and
+        whoever awaits one unit before he asks for the next keeps his order. What a write demands of its own record
+        and by `needs` is exact; a rule that looks at other records is as exact as the database's isolation.
         """
         ...
 
     def follow(self, since: Position) -> AsyncIterator[Batch]:
         """Yields what is committed after a position, by whomever, as batches; waits when there is nothing new.
 
-        A batch without changes may come (a wake-up, the idle tick that keeps positions fresh).
+        A batch without changes may come (a wake-up, the idle tick that keeps positions fresh). Each batch's
+        snapshot is taken after it was asked for, and a `wake` while one is worked on is not lost.
         """
         ...
 
@@ -130,7 +136,8 @@ class Store(Protocol):
     async def trim(self, *, older_than: float, larger_than: int) -> int:
         """Shortens the log: rows older than so many seconds, and the oldest beyond so many bytes.
 
-        Returns how many rows went. Positions before the cut become a Reset `gap`.
+        Returns how many rows went; a running transaction may hold some of them back. Positions before the cut
+        become a Reset `gap`.
         """
         ...
 
