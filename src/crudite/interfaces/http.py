@@ -92,6 +92,14 @@ def parameters_of(scope: Scope) -> list[tuple[str, str]]:
         raise Malformed("The URL has more than 1000 parameters.") from None
 
 
+def url_arguments(parameters: Iterable[tuple[str, str]]) -> dict[str, Any]:
+    """A handler's arguments in a URL: a repeated name is a list."""
+    given: dict[str, list[str]] = {}
+    for name, value in parameters:
+        given.setdefault(name, []).append(value)
+    return {name: values if len(values) > 1 else values[0] for name, values in given.items()}
+
+
 def decode_json(body: bytes) -> Any:
     """The JSON value of a body. Raises Malformed when it is none."""
     try:

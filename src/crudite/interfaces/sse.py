@@ -11,8 +11,9 @@ from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 from crudite.changes import ResetReason
-from crudite.errors import Fault, Malformed, NotFound, Problem, TooManyRequests
+from crudite.errors import Fault, Malformed, Problem, TooManyRequests
 from crudite.ids import new_request_id
+from crudite.interfaces.addresses import key_in, nested_paths
 from crudite.interfaces.base import Host, Receive, Router, Scope, Send
 from crudite.interfaces.events import changed_json, encode, sort_json
 from crudite.interfaces.http import (
@@ -23,15 +24,16 @@ from crudite.interfaces.http import (
     read_headers,
     send_problem,
     suppress_gone,
+    url_arguments,
 )
-from crudite.interfaces.subscribing import live_query, nested_paths
+from crudite.interfaces.subscribing import live_query
 from crudite.live import Connection, Frame, Subscription
 from crudite.messages import Live, LiveQuery
 from crudite.query.parse import parse_url
 from crudite.resources.definition import Definition
 from crudite.resources.handlers import Handler
 from crudite.resources.request import Nesting, Request
-from crudite.types import Key, Plain
+from crudite.types import Plain
 
 _RESUMING = ("cursor", "last_event_id")
 _HEADERS = [
@@ -81,7 +83,7 @@ class _Streams:
 
         async def endpoint(scope: Scope, receive: Receive, send: Send, keys: tuple[str, ...]) -> None:
             def make(request_id: str, headers: Headers) -> list[tuple[str, Request]]:
-                plain = [_key(d, text) for d, text in zip((*chain, definition), keys, strict=False)]
+                plain = [key_in(text, d) for d, text in zip((*chain, definition), keys, strict=False)]
                 query = parse_url(_without_resuming(scope))
                 key = plain.pop() if single else None
                 nesting = Nesting.below(definition, tuple(zip(chain, plain, strict=True))) if chain else None
@@ -100,7 +102,7 @@ class _Streams:
         async def endpoint(scope: Scope, receive: Receive, send: Send, _: tuple[str, ...]) -> None:
             def make(request_id: str, headers: Headers) -> list[tuple[str, Request]]:
                 request = self._request("call", handler.name, request_id, headers, scope)
-                request.args = _arguments(_without_resuming(scope))
+                request.args = url_arguments(_without_resuming(scope))
                 return [("", request)]
 
             await self._stream(scope, receive, send, make, named=False)
@@ -264,25 +266,6 @@ def _resume_id(scope: Scope, headers: Headers) -> str | None:
 
 def _without_resuming(scope: Scope) -> list[tuple[str, str]]:
     return [(name, value) for name, value in parameters_of(scope) if name not in _RESUMING]
-
-
-def _arguments(parameters: Sequence[tuple[str, str]]) -> dict[str, Any]:
-    args: dict[str, Any] = {}
-    for name, value in parameters:
-        args[name] = value if name not in args else [*_listed(args[name]), value]
-    return args
-
-
-def _listed(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value]
-
-
-def _key(definition: Definition, text: str) -> Key:
-    try:
-        key: Key = definition.schema.key_field.type.parse(text)
-    except ValueError:
-        raise NotFound(f"There is no {definition.name} with the key {text!r}.") from None
-    return key
 
 
 async def _until_gone(receive: Receive, connection: Connection) -> None:

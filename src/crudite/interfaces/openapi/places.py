@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from crudite.interfaces.addresses import nested_paths
 from crudite.interfaces.base import Host, Router
-from crudite.interfaces.subscribing import nested_paths
 from crudite.resources.definition import Definition
 from crudite.resources.handlers import Handler
 

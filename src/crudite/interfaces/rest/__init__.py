@@ -1,9 +1,9 @@
 """REST: resources and handlers over HTTP, in the style that an experienced API user expects today."""
 
+from crudite.interfaces.addresses import nested_paths
 from crudite.interfaces.base import Host, Router
 from crudite.interfaces.rest.handlers import HandlerEndpoints
 from crudite.interfaces.rest.resources import ResourceEndpoints
-from crudite.interfaces.subscribing import nested_paths
 
 _ITEM_METHODS = ("GET", "PUT", "PATCH", "DELETE")
 

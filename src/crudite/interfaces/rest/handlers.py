@@ -4,7 +4,7 @@ from typing import Any
 
 from crudite.errors import Fault, Malformed
 from crudite.interfaces.base import Host, Receive, Scope, Send
-from crudite.interfaces.http import decode_json, read_body
+from crudite.interfaces.http import decode_json, read_body, url_arguments
 from crudite.interfaces.rest.answers import Exchange, check_content_type, serve
 from crudite.messages import Answered, Found, Listed
 from crudite.resources.handlers import Handler
@@ -38,17 +38,6 @@ class HandlerEndpoints:
         response = await self._host.pipeline(request)
         assert isinstance(response, Answered | Found | Listed)
         await exchange.answer(200, response.json, [])
-
-
-def url_arguments(parameters: list[tuple[str, str]]) -> dict[str, Any]:
-    """The arguments in a URL: a repeated name is a list."""
-    args: dict[str, Any] = {}
-    for name, value in parameters:
-        if name not in args:
-            args[name] = value
-        else:
-            args[name] = [*(args[name] if isinstance(args[name], list) else [args[name]]), value]
-    return args
 
 
 def _body_arguments(body: bytes, from_url: dict[str, Any]) -> dict[str, Any]:

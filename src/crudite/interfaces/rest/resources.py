@@ -3,7 +3,8 @@
 from dataclasses import replace
 from urllib.parse import quote, unquote
 
-from crudite.errors import Fault, Malformed, MethodNotAllowed, NotFound, PreconditionFailed
+from crudite.errors import Fault, Malformed, MethodNotAllowed, PreconditionFailed
+from crudite.interfaces.addresses import key_in
 from crudite.interfaces.base import Host, Receive, Scope, Send
 from crudite.interfaces.http import decode_json, parameters_of, read_body
 from crudite.interfaces.rest.answers import (
@@ -166,11 +167,11 @@ class ResourceEndpoints:
 
     def _key(self, text: str) -> Key:
         """The key in a path. Raises NotFound for a text that can be no key of this resource."""
-        return _key_in(text, self._definition)
+        return key_in(text, self._definition)
 
     def _nesting(self, above: tuple[str, ...]) -> Nesting:
         return Nesting.below(
-            self._definition, tuple((d, _key_in(text, d)) for d, text in zip(self._chain, above, strict=True))
+            self._definition, tuple((d, key_in(text, d)) for d, text in zip(self._chain, above, strict=True))
         )
 
     def _location(self, scope: Scope, key: Key) -> str:
@@ -178,14 +179,6 @@ class ResourceEndpoints:
         path = raw.partition(b"?")[0].decode("latin-1") if raw else quote(scope["path"])
         kept = self._definition.schema.key_field.type.kind != "text"  # no other key needs quoting
         return f"{path.rstrip('/')}/{key if kept else quote(str(key), safe='')}"
-
-
-def _key_in(text: str, definition: Definition) -> Key:
-    try:
-        key: Key = definition.schema.key_field.type.parse(text)
-    except ValueError:
-        raise NotFound(f"There is no {definition.name} with the key {text!r}.") from None
-    return key
 
 
 def _several(scope: Scope, text: str) -> list[str]:

@@ -16,10 +16,11 @@ import msgspec
 from crudite.changes import NO_VERSION, Mark
 from crudite.errors import Fault, Malformed, NotFound, Problem, Unauthorized, Unexpected
 from crudite.ids import new_request_id
+from crudite.interfaces.addresses import find_resource
 from crudite.interfaces.base import Host, Receive, Scope, Send
 from crudite.interfaces.events import encode
 from crudite.interfaces.http import Headers, credentials_of
-from crudite.interfaces.subscribing import find_resource, live_query
+from crudite.interfaces.subscribing import live_query
 from crudite.interfaces.websocket.format import (
     RpcFormat,
     Text,
@@ -31,8 +32,9 @@ from crudite.interfaces.websocket.format import (
 )
 from crudite.messages import Answered, Found, Listed, Live, LiveQuery, Response, Written
 from crudite.query.parse import parse_json
+from crudite.resources.reading import plain_key
 from crudite.resources.request import Request
-from crudite.types import Key, Plain
+from crudite.types import Plain
 
 _SIDE_BY_SIDE = 16
 _MOST_IN_BATCH = 100
@@ -209,7 +211,7 @@ class Session:
         request.query = parse_json(given.get("query") or {}, "/query")
         request.data = raw.get("data")
         if action not in ("list", "create"):
-            request.key = _key(definition, given.get("key"))
+            request.key = plain_key(definition, given.get("key"))
         request.expect = _version(given.get("version"))
         return request
 
@@ -343,14 +345,6 @@ def _check_params(action: str, given: Mapping[str, Any]) -> None:
     faults += [Fault("missing", f"{action} needs {name}.", pointer=f"/{name}") for name in sorted(needed)]
     if faults:
         raise Malformed(faults=faults)
-
-
-def _key(definition: Any, value: Any) -> Key:
-    try:
-        key: Key = definition.schema.key_field.type.check(value)
-    except ValueError:
-        raise NotFound(f"There is no {definition.name} with the key {str(value)[:100]!r}.") from None
-    return key
 
 
 def _version(value: Any) -> int | None:
