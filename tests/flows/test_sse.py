@@ -399,3 +399,16 @@ async def test_when_the_application_stops_streams_end_with_a_time_to_come_back()
 
 class Todo2(Resource, rules=allow.everyone):
     title: str = Field(default="")
+
+
+async def test_a_stream_ends_with_the_problem_that_ended_its_last_query() -> None:
+    async with client_for(Todo) as client:
+        object.__setattr__(client.app.engine.limits, "records", 2)
+        await client.post("/todos", [{"title": "a"}, {"title": "b"}, {"title": "c"}])
+
+        async with client.stream("/todos/subscribe") as stream:
+            events = await stream.until("problem")
+            with pytest.raises(EOFError):
+                await stream.next()
+
+    assert events[-1].data["problem"]["code"] == "too_large"

@@ -166,6 +166,8 @@ class _Streams:
                 await connection.subscribe(name, query, cursor=cursor if resume is not None else None, key=key)
             async for parts in connection.messages():
                 await send({"type": "http.response.body", "body": b"".join(parts), "more_body": True})
+                if not connection.members:  # each has ended with a problem: nothing more can come
+                    break
             watching.cancel()
         await send({"type": "http.response.body", "body": b""})
 
