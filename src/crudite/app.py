@@ -23,7 +23,7 @@ from crudite.interfaces.openapi import OpenApi
 from crudite.interfaces.rest import Rest
 from crudite.interfaces.sse import Sse
 from crudite.interfaces.websocket import WebSocket
-from crudite.live import Engine, Retention, keep_trimmed
+from crudite.live import Engine, LiveLimits, Retention, keep_trimmed
 from crudite.messages import ANONYMOUS, Response
 from crudite.pipeline import Middleware, Pipeline, Step
 from crudite.resources.actions import Actions
@@ -200,8 +200,9 @@ class App:
         self.sealer = Sealer(self.store.secret)
         self._actions = Actions(self.definitions, self.store, self.sealer)
         self._living = await stack.enter_async_context(AsyncExitStack())
+        limits = LiveLimits(subscriptions=self.limits.subscriptions)
         self.engine = await self._living.enter_async_context(
-            Engine(self.store, self.definitions.catalog, secret=self.store.secret)
+            Engine(self.store, self.definitions.catalog, secret=self.store.secret, limits=limits)
         )
         await self._living.enter_async_context(_running(keep_trimmed(self.store, self.retention)))
         for kind, make in self._provide.items():

@@ -362,3 +362,14 @@ async def test_numbers_and_texts_come_back_as_they_were_called() -> None:
         for number in ("x", "", 0, -5, 2**53, None):
             answer = await raw(socket, {"jsonrpc": "2.0", "id": number, "method": "ping"})
             assert answer == {"jsonrpc": "2.0", "id": number, "result": {}}
+
+
+async def test_a_connection_has_as_many_subscriptions_as_the_application_allows() -> None:
+    app = App(Todo, store=MEMORY, limits=Limits(subscriptions=1))
+    async with Client(app) as client, client.websocket() as socket:
+        await socket.call("subscribe", {"sub": "a", "resource": "todos"})
+
+        with pytest.raises(Refusal) as refused:
+            await socket.call("subscribe", {"sub": "b", "resource": "todos"})
+
+    assert (refused.value.status, refused.value.problem["code"]) == (429, "too_many_requests")
