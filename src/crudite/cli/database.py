@@ -32,7 +32,9 @@ def show_plan(named: str | None, store: str | None, verbose: bool) -> None:
     app = load(find(named), store=store)
     steps = _plan(app)
     _print(steps, store_name(app), verbose)
-    if any(step.loses for step in steps):
+    if any(step.is_blocked for step in steps):
+        typer.echo("Mend what the steps say that cannot be done, then plan again.")
+    elif any(step.loses for step in steps):
         typer.echo("`crudite db migrate --lose` takes steps that lose something.")
 
 
@@ -43,7 +45,7 @@ def migrate(named: str | None, store: str | None, lose: bool, yes: bool, verbose
     _print(steps, store_name(app), verbose)
     if not steps:
         return
-    if any(not step.sql for step in steps):
+    if any(step.is_blocked for step in steps):
         raise Failure("some steps cannot be done.", "Mend what they say, such as a missing default, then try again.")
     if any(step.loses for step in steps):
         if not lose:

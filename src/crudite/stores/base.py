@@ -62,11 +62,19 @@ class Batch(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step of a migration: what it does in words, its SQL, and what it would lose (empty: nothing)."""
+    """One step of a migration: what it does in words, its SQL, and what it would lose (empty: nothing).
+
+    A step without SQL cannot be taken before something is mended, which its description says.
+    """
 
     description: str
     sql: tuple[str, ...]
     loses: str = ""
+
+    @property
+    def is_blocked(self) -> bool:
+        """Whether it cannot be taken as things are."""
+        return not self.sql
 
 
 class Store(Protocol):

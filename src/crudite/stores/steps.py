@@ -52,4 +52,4 @@ def refuse(steps: Sequence[Step]) -> None:
     if steps:
         lines = [f"- {step.description}" + (f" (loses {step.loses})" if step.loses else "") for step in steps]
         text = "The database is older than what the application declares:\n" + "\n".join(lines)
-        raise StoreOutdated(text, is_blocked=any(not step.sql for step in steps))
+        raise StoreOutdated(text, is_blocked=any(step.is_blocked for step in steps))
