@@ -95,7 +95,7 @@ def _print(steps: Sequence[Step], name: str, verbose: bool) -> None:
         typer.echo(f"{name} has the schema that the application declares.")
     for step in steps:
         typer.echo(f"- {step.description}")
-        if not step.sql:
+        if step.is_blocked:
             typer.secho("  cannot be done as it is", fg="red")
         if step.loses:
             typer.secho(f"  loses {step.loses}", fg="yellow")

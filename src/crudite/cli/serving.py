@@ -81,6 +81,6 @@ def _tell_migration(app: App) -> None:
     if path is None or not Path(path).exists():
         return
     steps = asyncio.run(app.store.plan(app.definitions.catalog))
-    if not any(step.loses or not step.sql for step in steps):
+    if not any(step.loses or step.is_blocked for step in steps):
         for step in steps:
             typer.echo(f"Schema: {step.description}")

@@ -141,7 +141,7 @@ async def migrate(connection: Connection, catalog: Catalog, *, lose: bool, schem
         await install.create_system_tables(connection)
         planned = await plan(connection, catalog)
         steps = planned.all
-        refuse([step for step in steps if not step.sql or (step.loses and not lose)])
+        refuse([step for step in steps if step.is_blocked or (step.loses and not lose)])
         saved = await connection.fetchval(_SAVED)
         if steps or saved != describe(catalog) or not await install.triggers_agree(connection, catalog):
             await _take(connection, catalog, planned)

@@ -71,7 +71,7 @@ def migrate(connection: apsw.Connection, catalog: Catalog, *, lose: bool) -> lis
         connection.execute("BEGIN IMMEDIATE")
         install.create_system_tables(connection)
         steps = plan(connection, catalog)
-        refuse([step for step in steps if not step.sql or (step.loses and not lose)])
+        refuse([step for step in steps if step.is_blocked or (step.loses and not lose)])
         if steps or describe(catalog) != _saved(connection) or not install.triggers_agree(connection, catalog):
             take(connection, catalog, steps)
         connection.execute("COMMIT")
