@@ -137,11 +137,6 @@ def clocks_in(filter: Filter) -> frozenset[str]:
     return frozenset(symbol.name for symbol in symbols if symbol is not None) & _CLOCKS
 
 
-def speaks_of_records(rule: Filter) -> bool:
-    """Whether a rule depends on the record at all, and not only on the actor."""
-    return any(not isinstance(leaf, Given) for leaf in leaves(rule))
-
-
 _CLOCKS = frozenset(("now", "today"))
 
 

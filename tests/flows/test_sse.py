@@ -412,3 +412,19 @@ async def test_a_stream_ends_with_the_problem_that_ended_its_last_query() -> Non
                 await stream.next()
 
     assert events[-1].data["problem"]["code"] == "too_large"
+
+
+async def test_arguments_of_one_of_several_queries_are_json_and_their_faults_are_pointed_at() -> None:
+    async with client_for(Todo) as client:
+
+        @client.app.read("first")
+        async def first(request: Request, limit: int) -> Query[Todo]:
+            return Todo.where().limit(limit)
+
+        asked = {"few": {"read": "first", "args": {"limit": "many"}}}
+        with pytest.raises(Refusal) as refused:
+            async with client.stream("/subscribe", params={"queries": json.dumps(asked)}):
+                raise AssertionError("the arguments are not valid")
+
+    assert refused.value.status == 422
+    assert [fault["pointer"] for fault in refused.value.problem["errors"]] == ["/args/limit"]

@@ -1,10 +1,13 @@
 """The documentation leads nowhere that does not exist."""
 
+import dataclasses
 import re
 import subprocess
 from pathlib import Path
 
 import pytest
+
+from crudite import Limits
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -58,3 +61,11 @@ def test_the_two_commands_of_the_readme_are_demo_and_test() -> None:
 def test_bare_make_lists_every_command_that_has_an_explanation() -> None:
     listed = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, timeout=30, check=True).stdout
     assert {"demo", "test", "check", "fix", "bench", "docs"} <= set(re.findall(r"make ([a-z]+)", listed))
+
+
+def test_every_limit_is_documented_with_its_default() -> None:
+    page = (ROOT / "docs/reference/http.md").read_text("utf-8")
+
+    for limit in dataclasses.fields(Limits):
+        row = next((line for line in page.splitlines() if line.startswith(f"| `{limit.name}`")), "")
+        assert f"| {limit.default:,} |" in row, f"{limit.name} is not in the table of docs/reference/http.md"

@@ -14,7 +14,7 @@ from crudite.query.parse import where
 from crudite.query.simplify import simplify
 from crudite.query.sql import identity_of
 from crudite.query.tree import EVERYTHING, NOTHING, And, Filter, Not, Or, leaves
-from crudite.rules import allow, bind_clock, clocks_in, fold, me, now, speaks_of_records, today, values_used
+from crudite.rules import allow, bind_clock, clocks_in, fold, me, now, today, values_used
 from tests.unit.query.shop import MEMBERSHIP, PROJECT, TASK, Tables, resolve
 
 STAFF = Actor(id=7, roles=frozenset({"staff", "author"}), claims={"team": 3, "teams": [3, 4], "name": "Ann"})
@@ -197,12 +197,6 @@ def test_a_rule_that_is_not_folded_gets_no_clock() -> None:
     with pytest.raises(TypeError, match=r"me\.id has no value yet"):
         bind_clock(resolve(where(owner=me.id), PROJECT), datetime(2026, 11, 20, tzinfo=UTC))
     assert clocks_in(resolve(where(owner=me.id), PROJECT)) == frozenset()
-
-
-def test_whether_a_rule_speaks_of_records() -> None:
-    assert speaks_of_records(resolve(allow.where(owner=me.id) | allow.role("x"), PROJECT))
-    assert not speaks_of_records(resolve(allow.role("x") & allow.signed_in, PROJECT))
-    assert not speaks_of_records(EVERYTHING)
 
 
 def test_me_stands_for_the_actor_only_in_rules() -> None:

@@ -102,7 +102,7 @@ class _Streams:
         async def endpoint(scope: Scope, receive: Receive, send: Send, _: tuple[str, ...]) -> None:
             def make(request_id: str, headers: Headers) -> list[tuple[str, Request]]:
                 request = self._request("call", handler.name, request_id, headers, scope)
-                request.args = url_arguments(_without_resuming(scope))
+                request.args, request.args_at = url_arguments(_without_resuming(scope)), None
                 return [("", request)]
 
             await self._stream(scope, receive, send, make, named=False)

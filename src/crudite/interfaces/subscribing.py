@@ -31,7 +31,7 @@ def live_query(host: Host, base: Request, asked: Any) -> Request:
     if not isinstance(args, Mapping):
         raise Malformed(faults=[Fault("bad_value", "args takes a JSON object.", pointer="/args")])
     request = _derived(base, "call", name)
-    request.args = args
+    request.args, request.args_at = args, "/args"
     return request
 
 

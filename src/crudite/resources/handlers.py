@@ -3,7 +3,7 @@
 import dataclasses
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, TypeAlias, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeAlias, get_origin, get_type_hints
 
 import pydantic
 from pydantic_core import PydanticUndefined, to_jsonable_python
@@ -32,7 +32,6 @@ class Handler:
     kind: HandlerKind
     function: Callable[..., Any]
     arguments: "pydantic.TypeAdapter[Any]"
-    defaults: Mapping[str, Any]
     injected: Mapping[str, Any]
     lists: frozenset[str]
     returns: Any
@@ -45,7 +44,6 @@ class Handler:
         if not parameters:
             raise DeclarationError([f"The handler {name!r} must take the request as its first parameter."])
         fields: dict[str, Any] = {}
-        defaults: dict[str, Any] = {}
         injected: dict[str, Any] = {}
         for parameter in parameters[1:]:
             hint = hints.get(parameter.name, Any)
@@ -56,17 +54,10 @@ class Handler:
                 continue
             default = parameter.default if parameter.default is not parameter.empty else PydanticUndefined
             fields[parameter.name] = (hint, pydantic.Field(default))
-            if parameter.default is not parameter.empty:
-                defaults[parameter.name] = parameter.default
         title = "".join(part.capitalize() for part in name.replace("/", "-").split("-")) + "Arguments"
         arguments = _arguments(title, fields)
         lists = frozenset(name for name, (hint, _) in fields.items() if get_origin(hint) in (list, set, tuple))
-        return cls(name, kind, function, arguments, defaults, injected, lists, hints.get("return"))
-
-    @property
-    def live_resource(self) -> type[Any] | None:
-        """The class whose records the annotated return type `Query[…]` promises, if it does."""
-        return next(iter(get_args(self.returns)), None)
+        return cls(name, kind, function, arguments, injected, lists, hints.get("return"))
 
     def parse(self, given: Mapping[str, Any], *, place: str | None) -> dict[str, Any]:
         """The arguments as Python values. Raises Malformed (from a URL, when `place` is None) or Invalid with
@@ -90,7 +81,7 @@ async def perform_handler(
     A query is a page of records, a count a number; both are live where they are subscribed to. Anything else is
     an answer, and cannot be subscribed to.
     """
-    arguments = handler.parse(request.args, place=_place(handler, request))
+    arguments = handler.parse(request.args, place=request.args_at)
     request.args = arguments
     injected = {name: provided[kind] for name, kind in handler.injected.items()}
     result = await call(handler.function, request, **arguments, **injected)
@@ -118,7 +109,7 @@ async def _of_query(result: "Query[Any] | Count", request: Request, actions: Act
         return Live(actions.reading.live(asked, counts=counts, trusted=True))
     if counts:
         return Answered(await actions.reading.count(asked))
-    return await actions.reading.list(asked, trusted=True)
+    return Listed((await actions.reading.list(asked, trusted=True)).records)  # a handler takes no cursor
 
 
 def _plain(value: Any, actions: Actions) -> Any:
@@ -131,8 +122,6 @@ def _plain(value: Any, actions: Actions) -> Any:
         return {str(name): _plain(one, actions) for name, one in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         return [_plain(one, actions) for one in value]
-    if isinstance(value, Listed):
-        return value
     return to_jsonable_python(value)
 
 
@@ -140,12 +129,6 @@ def _arguments(title: str, fields: Mapping[str, Any]) -> "pydantic.TypeAdapter[A
     specs = [(name, hint, dataclasses.field(default=field)) for name, (hint, field) in fields.items()]
     made = dataclasses.make_dataclass(title, specs, kw_only=True)
     return pydantic.TypeAdapter(pydantic.dataclasses.dataclass(made, config=pydantic.ConfigDict(extra="forbid")))
-
-
-def _place(handler: Handler, request: Request) -> str | None:
-    if request.interface == "sse" or (request.interface == "rest" and handler.kind in ("read", "delete")):
-        return None
-    return "/args" if request.is_live else ""
 
 
 def _fault(error: Any, place: str | None) -> Fault:

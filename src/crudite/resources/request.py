@@ -57,7 +57,8 @@ class Request:
     `action` is one of the six actions, or `call` for a handler. `name` is the path of the resource, or the name
     of the handler; `resource` the resource's class (None for a handler). `key` or `keys` say which records,
     `query` which of them, `data` is the body: JSON as bytes, or plain Python data. `args` are a handler's
-    arguments. `expect` is the version that the record must still have. `actor` is known once the credentials
+    arguments; `args_at` is the JSON Pointer of the object that holds them, None when they are texts from a URL.
+    `expect` is the version that the record must still have. `actor` is known once the credentials
     have been looked at, before any middleware. `interface` names the way it came in, `id` is unique for it.
 
     `records` acts as the actor: his rules hold. `batch` takes further writes into the same transaction; in a
@@ -65,7 +66,7 @@ class Request:
     """
 
     __slots__ = (
-        "_batch", "_credentials", "action", "actor", "args", "data", "definition", "expect", "headers", "id",
+        "_batch", "_credentials", "action", "actor", "args", "args_at", "data", "definition", "expect", "headers", "id",
         "interface", "is_live", "is_minimal", "is_system", "key", "keys", "name", "nesting", "performers", "query",
     )  # fmt: skip
 
@@ -80,6 +81,7 @@ class Request:
         query: WrittenQuery = EMPTY,
         data: Any = None,
         args: Mapping[str, Any] | None = None,
+        args_at: str | None = "",
         expect: int | None = None,
         nesting: Nesting | None = None,
         actor: Actor = ANONYMOUS,
@@ -100,6 +102,7 @@ class Request:
         self.query = query
         self.data = data
         self.args: Mapping[str, Any] = args if args is not None else {}
+        self.args_at = args_at
         self.expect = expect
         self.nesting = nesting
         self.actor = actor

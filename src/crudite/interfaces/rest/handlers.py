@@ -20,6 +20,7 @@ class HandlerEndpoints:
         self._host = host
         self._handler = handler
         self.method = _METHODS[handler.kind]
+        self._takes_body = handler.kind in ("create", "update")
 
     async def call(self, scope: Scope, receive: Receive, send: Send, _: tuple[str, ...]) -> None:
         """Answers one request."""
@@ -27,13 +28,14 @@ class HandlerEndpoints:
 
     async def _call(self, exchange: Exchange, _: tuple[str, ...]) -> None:
         args = url_arguments(exchange.parameters)
-        if self._handler.kind in ("create", "update"):
+        if self._takes_body:
             check_content_type(exchange.headers, "application/json")
             body = await read_body(exchange.receive, self._host.limits.body)
             args = _body_arguments(body, args)
         request = Request(
-            "call", self._handler.name, args=args, credentials=exchange.read_credentials, headers=exchange.headers,
-            interface="rest", id=exchange.request_id, performers=self._host.performer,
+            "call", self._handler.name, args=args, args_at="" if self._takes_body else None,
+            credentials=exchange.read_credentials, headers=exchange.headers, interface="rest",
+            id=exchange.request_id, performers=self._host.performer,
         )  # fmt: skip
         response = await self._host.pipeline(request)
         assert isinstance(response, Answered | Found | Listed)

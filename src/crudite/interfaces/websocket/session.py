@@ -119,29 +119,29 @@ class Session:
             problem = Malformed(f"A batch holds 1 to {_MOST_IN_BATCH} calls.")
             return self._send(error(None, problem, None, _INVALID_REQUEST))
         async with self._writes:
-            answers = [answer for part in parts if (answer := await self._answer(bytes(part))) is not None]
+            answers = [answer for part in parts if (answer := await self._answer(_parsed(bytes(part)))) is not None]
         if answers:
             self._send(f"[{','.join(answer.text for answer in answers)}]")
         self._expect(answers)
 
     async def _begin(self, data: bytes, tasks: asyncio.TaskGroup) -> None:
-        method = _peek(data)
-        if method in _ORDERED:
-            answer = await self._answer(data)
+        call = _parsed(data)
+        if isinstance(call, _Answer) or call.method in _ORDERED:
+            answer = await self._answer(call)
             if answer is not None:
                 self._send(answer.text)
             return
-        lock = self._writes if method.rpartition(".")[2] in _WRITES else None
+        lock = self._writes if call.method.rpartition(".")[2] in _WRITES else None
         await self._room.acquire()
-        tasks.create_task(self._answer_aside(data, lock))
+        tasks.create_task(self._answer_aside(call, lock))
 
-    async def _answer_aside(self, data: bytes, lock: asyncio.Lock | None) -> None:
+    async def _answer_aside(self, call: _Call, lock: asyncio.Lock | None) -> None:
         try:
             if lock is None:
-                answer = await self._answer(data)
+                answer = await self._answer(call)
             else:
                 async with lock:
-                    answer = await self._answer(data)
+                    answer = await self._answer(call)
             if answer is not None:
                 self._send(answer.text)
                 self._expect([answer])
@@ -154,12 +154,10 @@ class Session:
             if answer.mark is not None and answer.number is not None:
                 self._connection.expect(answer.mark, answer.number)
 
-    async def _answer(self, data: bytes) -> "_Answer | None":
-        """The answer to one call; None when there is none to send (any more)."""
-        try:
-            call = _decode_call(data)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as fault:
-            return _Answer(_not_a_call(data, fault))
+    async def _answer(self, call: "_Call | _Answer") -> "_Answer | None":
+        """The answer to one call; None when there is none to send (any more). What was no call is answered already."""
+        if isinstance(call, _Answer):
+            return call
         number = None if call.id is msgspec.UNSET else call.id
         request_id = new_request_id()
         try:
@@ -353,12 +351,12 @@ def _version(value: Any) -> int | None:
     return value if value is None or abs(value) < NO_VERSION else NO_VERSION
 
 
-def _peek(data: bytes) -> str:
-    """The method of a call, to know how to run it; empty for what is no call."""
+def _parsed(data: bytes) -> _Call | _Answer:
+    """A call, or the answer to what is none."""
     try:
-        return _decode_call(data).method
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return ""
+        return _decode_call(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as fault:
+        return _Answer(_not_a_call(data, fault))
 
 
 def _not_a_call(data: bytes, fault: Exception) -> str:
