@@ -1,7 +1,11 @@
 """What the live engine allows itself, and what it counts."""
 
+from bisect import bisect_left
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import accumulate
+from math import inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +41,48 @@ class LiveLimits:
     retry: tuple[float, float] = (0.05, 5.0)
 
 
+class Histogram:
+    """How often a value was at most each of some bounds, with the values' number and sum (as Prometheus counts)."""
+
+    __slots__ = ("bounds", "counts", "sum")
+
+    def __init__(self, *bounds: float) -> None:
+        self.bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
+        self.sum = 0.0
+
+    def observe(self, value: float) -> None:
+        """Counts one value."""
+        self.counts[bisect_left(self.bounds, value)] += 1
+        self.sum += value
+
+    @property
+    def count(self) -> int:
+        """How many values there were."""
+        return sum(self.counts)
+
+    @property
+    def cumulative(self) -> Iterator[tuple[float, int]]:
+        """Each bound, the last one infinite, and how many values were not above it."""
+        return zip((*self.bounds, inf), accumulate(self.counts), strict=True)
+
+
+def _lag_histogram() -> Histogram:
+    return Histogram(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
+
+
 @dataclass(slots=True)
 class Metrics:
     """Counters since the engine's start; `live_…`, `catch_all_groups` and `log_lag_seconds` are as of now.
 
-    `candidates` are the groups that the index named for a change, `frame_bytes` what was encoded (once for
-    all who get it), `deliveries` how often a frame was put into an outbox. `log_lag_seconds` is the time from
-    the newest change's `updated_at` to its frames being in the outboxes.
+    For each batch: `changes` came with it, `candidates` are the groups that the index named for them,
+    `residual_evals` how often a group's own condition was then evaluated on an image, `match_seconds` the time
+    for all of that and for making the frames. A frame is encoded once for all who get it, into `frame_bytes`;
+    `deliveries` is how often one was put into an outbox, `delivery_seconds` the time for encoding and putting.
+
+    `refills`: windows that had to be read again from the store; `reruns`: queries that were run again,
+    `rerun_seconds` the time that their reads took. `log_lag_seconds` is the time from the newest change's
+    `updated_at` to its frames being in the outboxes, `lag` all of them.
     """
 
     live_connections: int = 0
@@ -53,13 +92,24 @@ class Metrics:
     batches: int = 0
     changes: int = 0
     candidates: int = 0
+    residual_evals: int = 0
+    match_seconds: float = 0.0
     frames: int = 0
     frame_bytes: int = 0
     deliveries: int = 0
+    delivery_seconds: float = 0.0
     snapshots: int = 0
     resume_hits: int = 0
+    refills: int = 0
     reruns: int = 0
+    rerun_seconds: float = 0.0
     slow_closes: int = 0
     failures: int = 0
     log_lag_seconds: float = 0.0
+    lag: Histogram = field(default_factory=_lag_histogram)
     resets: Counter[str] = field(default_factory=Counter)
+
+    def lagged(self, seconds: float) -> None:
+        """The frames of the newest change are in the outboxes, so long after it was made."""
+        self.log_lag_seconds = max(seconds, 0.0)
+        self.lag.observe(self.log_lag_seconds)
