@@ -1,0 +1,53 @@
+"""The ASGI extension through which our server lets a stream write to its transport: `crudite.transport`.
+
+`scope["extensions"]["crudite.transport"]` holds a sink for the one stream of that scope: a WebSocket from its
+accept on, or the body of an HTTP response from its `http.response.start` on. Whoever has begun to write to the
+sink sends no more messages of the stream through `send`, except the one that ends it. Servers that do not know the
+extension offer no sink, and the same bytes go through `send`.
+"""
+
+from collections.abc import Callable, MutableMapping, Sequence
+from typing import Any, Protocol, TypeAlias
+
+EXTENSION = "crudite.transport"
+
+Framing: TypeAlias = Callable[[Sequence[bytes]], bytes]
+"""Makes the bytes on the wire of whole messages. It depends on the kind of stream only: sinks with the same
+framing (by identity) share what it made."""
+
+
+class Writer(Protocol):
+    """Whoever writes to a sink, and is told by it what becomes of the transport."""
+
+    def resume(self) -> None:
+        """The transport takes more again."""
+
+    def lose(self) -> None:
+        """The connection is lost; nothing that is written arrives any more."""
+
+
+class Sink(Protocol):
+    """Where one stream writes.
+
+    `is_writable`: the transport's write buffer is below its high-water mark. Writing beyond it is no error, but
+    piles up; `writer.resume()` tells when it is below its low-water mark again.
+    """
+
+    framing: Framing
+    is_writable: bool
+    writer: Writer | None
+
+    def write(self, framed: bytes, /) -> None:
+        """Hands framed messages to the transport, at once; nothing when the stream is over or the client gone."""
+
+
+class WebSocketSink(Sink, Protocol):
+    """The sink of a WebSocket. Its client's leaving comes by `receive`, so that `lose` is never called."""
+
+    def end(self, code: int, /) -> None:
+        """Closes the WebSocket behind what has been written; `receive` tells of a disconnect then."""
+
+
+def sink_of(scope: MutableMapping[str, Any]) -> Any:
+    """The sink of a stream's scope; None where the server has none."""
+    return (scope.get("extensions") or {}).get(EXTENSION)
