@@ -5,13 +5,14 @@ them in; those that do not can run on an image of the change log alone.
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from functools import cmp_to_key
 from operator import itemgetter
 from typing import Any, Final, Protocol, TypeAlias
 
-from crudite.query.plan import Mask, SortKey
+from crudite.query.plan import INCLUDED, MOST_INCLUDED, Include, Mask, SortKey
 from crudite.query.tree import And, Exists, Filter, Hop, Or, Path, Test, leaves
-from crudite.schema import INT64, FieldType, ResourceSchema
+from crudite.schema import INT64, FieldType, Link, ResourceSchema
 from crudite.types import Key, Plain, PlainRecord
 
 Matcher: TypeAlias = Callable[[PlainRecord], bool]
@@ -20,6 +21,13 @@ _Getter: TypeAlias = Callable[[PlainRecord], Any]
 
 _ASCII_LOWER = {upper: upper + 32 for upper in range(ord("A"), ord("Z") + 1)}
 _ABSENT: Final[Any] = object()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Computed(Filter):
+    """A leaf that a function decides: for whoever knows more of other records than how to find them."""
+
+    holds: Matcher
 
 
 class Related(Protocol):
@@ -62,6 +70,8 @@ def compile_matcher(filter: Filter, related: Related = NoRelated()) -> Matcher: 
             return _test(filter, related)
         case Exists():
             return _exists(filter, related)
+        case Computed():
+            return filter.holds
     raise TypeError(f"expected a bound filter, got {filter!r}")
 
 
@@ -69,12 +79,15 @@ def compile_mask(mask: Mask, related: Related = NoRelated()) -> Callable[[PlainR
     """The function that makes of a plain record what a mask shows of it."""
     always = mask.always
     sometimes = [(name, compile_matcher(filter, related)) for name, filter in mask.sometimes]
+    includes = [(include.name, _include(include, related)) for include in mask.includes]
 
     def show(record: PlainRecord) -> PlainRecord:
         shown = {name: record[name] for name in always}
         for name, holds in sometimes:
             if holds(record):
                 shown[name] = record[name]
+        if includes:
+            shown[INCLUDED] = {name: embed(record) for name, embed in includes}
         return shown
 
     return show
@@ -94,6 +107,29 @@ def compile_sort(sort: Sequence[SortKey], related: Related = NoRelated()) -> Cal
         return 0
 
     return cmp_to_key(compare)
+
+
+def _include(include: Include, related: Related) -> _Getter:
+    """What is included in a record: a record or null along a hop, a list of them along a link."""
+    selection = include.selection
+    allowed = compile_matcher(include.guard, related)
+    matches, show = compile_matcher(selection.filter, related), compile_mask(selection.mask, related)
+    schema, key = selection.schema, selection.schema.key_field
+    match include.along:
+        case Hop(field):
+
+            def embed(record: PlainRecord) -> Any:
+                there = None if record[field.name] is None else related.get(schema, record[field.name])
+                return show(there) if there is not None and allowed(record) and matches(there) else None
+
+        case Link() as link:
+            order = compile_sort((SortKey(Path((), key, (), key.type)),))
+
+            def embed(record: PlainRecord) -> Any:
+                pointing = related.pointing(schema, link.field, record[link.source_key]) if allowed(record) else ()
+                return [show(one) for one in sorted(filter(matches, pointing), key=order)[:MOST_INCLUDED]]
+
+    return embed
 
 
 def fold_ascii(text: str) -> str:
