@@ -12,6 +12,8 @@ import uvicorn
 
 from crudite.app import App
 from crudite.cli.failures import Failure
+from crudite.server.http import HttpProtocol
+from crudite.server.websocket import WebSocketProtocol
 
 
 class Server(uvicorn.Server):
@@ -52,7 +54,7 @@ def serve(app: App, listening: socket.socket, announce: Callable[[], None], *, a
     """
     config = uvicorn.Config(
         app, interface="asgi3", lifespan="off", log_config=None, access_log=access_log, server_header=False,
-        ws="websockets-sansio", ws_max_size=app.limits.message, ws_per_message_deflate=False,
+        http=HttpProtocol, ws=WebSocketProtocol, ws_max_size=app.limits.message, ws_per_message_deflate=False,
         timeout_graceful_shutdown=patience,
     )  # fmt: skip
     server = Server(app, config, announce)

@@ -30,7 +30,7 @@ def deliver(frames: Iterable[Sent], before: str, after: str, now: float, metrics
     for outbox in touched:
         encoded, outbox.held = outbox.held, None
         if encoded is not None:
-            outbox.put(encoded.closing, encoded.size)
+            outbox.put(encoded.closing)
             outbox.touched = now
     return failed
 
@@ -39,13 +39,13 @@ def _hold_back(sent: Sent, before: str, after: str, touched: list[Outbox], metri
     for audience in sent.group.audiences.values():
         encoded = Encoded(sent.frame, audience.format, audience.to, before, after)
         metrics.frames += 1
-        metrics.frame_bytes += encoded.size
+        metrics.frame_bytes += encoded.closing.size
         metrics.deliveries += len(audience.outboxes)
         for outbox in audience.outboxes:
             if outbox.held is None:
                 touched.append(outbox)
             else:
-                outbox.send(*outbox.held.opening)
+                outbox.add(outbox.held.opening)
             outbox.held = encoded
 
 

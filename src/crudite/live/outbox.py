@@ -1,9 +1,13 @@
 """The outbox: what is due for one connection, bounded in bytes, handed over in as few turns as possible.
 
-Frames reach a thousand outboxes in one go, so that putting something in costs an append and, only if the
-reader waits, one wake-up. It holds two kinds of parts: messages, which count against the limit, and streams
-(a snapshot, made into messages only when the reader takes them), which do not: they share their records with
-the group, and a set larger than the limit must still be able to arrive.
+There are two ways out of it. A reader takes what has gathered (`messages`); or a sink is attached, and what is put
+in goes to the transport at once, by no task and no turn of the loop, for as long as the transport takes it.
+Either way the order is the one in which things were put in.
+
+It holds two kinds of parts: messages, which count against the limit while they wait, and streams (a snapshot,
+made into messages only when they are taken), which do not: they share their records with the group, and a set
+larger than the limit must still be able to arrive. For the same reason one message, of whatever size, may
+always wait.
 """
 
 import asyncio
@@ -11,29 +15,49 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Literal, TypeAlias
 
 from crudite.live.frames import Format, Frame, Subscription
+from crudite.server.extension import Framing, Sink
 
 EndReason: TypeAlias = Literal["closed", "slow", "away"]
 """Why an outbox has ended: its owner closed it; too much was waiting; the server is going away."""
 
 Part: TypeAlias = bytes | Iterator[bytes]
 
+_PIECE = 64 * 1024
+
+
+class Parcel:
+    """Messages that go together, and their bytes on the wire, made once for all outboxes that get it."""
+
+    __slots__ = ("_framed", "messages", "size")
+
+    def __init__(self, messages: Sequence[bytes]) -> None:
+        self.messages = messages
+        self.size = sum(map(len, messages))
+        self._framed: dict[Framing, bytes] = {}
+
+    def framed(self, framing: Framing) -> bytes:
+        """The bytes on the wire of one kind of stream."""
+        made = self._framed.get(framing)
+        if made is None:
+            made = self._framed[framing] = framing(self.messages) if self.size else b""
+        return made
+
 
 class Encoded:
     """One frame as the bytes for one audience: as the last one before a commit, and otherwise."""
 
-    __slots__ = ("_before", "_format", "_frame", "_opening", "_to", "closing", "size")
+    __slots__ = ("_before", "_format", "_frame", "_opening", "_to", "closing")
 
     def __init__(self, frame: Frame, format: Format, to: Subscription, before: str, after: str) -> None:
-        self.closing: Sequence[bytes] = format.frame(frame, to, before, after)
-        self.size = sum(map(len, self.closing))
+        self.closing = Parcel(format.frame(frame, to, before, after))
         self._frame, self._format, self._to, self._before = frame, format, to, before
-        self._opening: Sequence[bytes] | None = None
+        self._opening: Parcel | None = None
 
     @property
-    def opening(self) -> Sequence[bytes]:
+    def opening(self) -> Parcel:
         """The messages when another frame of the same tick follows on the connection."""
         if self._opening is None:
-            self._opening = self._format.frame(self._frame, self._to, self._before, None)
+            self._opening = Parcel(self._format.frame(self._frame, self._to, self._before, None))
         return self._opening
 
 
@@ -43,9 +67,11 @@ class Outbox:
     __slots__ = (
         "_given_up",
         "_limit",
+        "_on_over",
         "_on_slow",
         "_parts",
         "_reader",
+        "_sink",
         "_size",
         "_waiting",
         "ended",
@@ -59,32 +85,45 @@ class Outbox:
         self.touched = 0.0  # when it last had something put in, by the loop's clock
         self._limit = limit
         self._on_slow = on_slow
+        self._on_over: Callable[[], None] | None = None
         self._given_up = False
-        self._parts: list[Part] = []
-        self._size = 0
+        self._parts: list[Part] = []  # with a sink, its messages are framed already
+        self._size = 0  # of the messages among them
+        self._sink: Sink | None = None
         self._reader: asyncio.Future[None] | None = None
         self._waiting: list[asyncio.Future[None]] = []
 
-    def put(self, messages: Sequence[bytes], size: int) -> None:
-        """Adds messages of so many bytes together."""
+    def put(self, parcel: Parcel) -> None:
+        """Adds messages that are to go now, with all that was added before."""
+        sink = self._sink
+        if sink is None or self._parts or not sink.is_writable:
+            self.add(parcel)
+            self._wake()
+        elif self.ended is None:
+            sink.write(parcel.framed(sink.framing))
+
+    def add(self, parcel: Parcel) -> None:
+        """Adds messages that more will follow in the same tick, so that all of them go as one."""
         if self.ended is not None:
             return
-        self._size += size
-        if self._size > self._limit:
+        sink = self._sink
+        due = parcel.messages if sink is None else (parcel.framed(sink.framing),)
+        size = parcel.size if sink is None else len(due[0])
+        if self._parts and self._size + size > self._limit:
             self.drop("slow")
             self._on_slow()
             return
-        self._parts.extend(messages)
-        self._wake()
+        self._size += size
+        self._parts.extend(due)
 
     def send(self, *messages: bytes) -> None:
         """Adds messages; empty ones are left out."""
         due = [message for message in messages if message]
         if due:
-            self.put(due, sum(map(len, due)))
+            self.put(Parcel(due))
 
     def stream(self, messages: Iterator[bytes]) -> None:
-        """Adds messages that are made when the reader takes them."""
+        """Adds messages that are made when they are taken."""
         if self.ended is None:
             self._parts.append(messages)
             self._wake()
@@ -101,14 +140,68 @@ class Outbox:
         self._given_up = True
         self._parts = []
         self.end(reason)
+        self._wake()
 
     async def drained(self) -> None:
-        """Returns when the reader has sent all that was due and waits for more, or the outbox has ended."""
-        is_idle = self._reader is not None and not self._reader.done() and not self._parts
-        if self.ended is None and not is_idle:
+        """Returns when all that was due has been handed over (by a reader that waits for more, or to the
+        transport), or the outbox has ended."""
+        is_taken = self._sink is not None or (self._reader is not None and not self._reader.done())
+        if self.ended is None and (self._parts or not is_taken):
             waiting = asyncio.get_running_loop().create_future()
             self._waiting.append(waiting)
             await waiting
+
+    # To a sink.
+
+    def attach(self, sink: Sink, on_over: Callable[[], None]) -> None:
+        """From now on everything goes to the sink. `on_over` is called once: the outbox has ended, and what was due
+        has been written or given up."""
+        self._parts = [sink.framing((part,)) if isinstance(part, bytes) else part for part in self._parts]
+        self._sink, self._on_over = sink, on_over
+        sink.writer = self
+        self._wake()
+
+    def resume(self) -> None:
+        """The transport takes more again."""
+        self._wake()
+
+    def lose(self) -> None:
+        """The connection is lost."""
+        self.drop("closed")
+
+    def _write(self, sink: Sink) -> None:
+        while self._parts and sink.is_writable:
+            piece = self._piece(sink.framing)
+            if piece:
+                sink.write(piece)
+        if self._parts:
+            return
+        self._tell_drained()
+        if self.ended is not None and self._on_over is not None:
+            on_over, self._on_over, self._sink = self._on_over, None, None
+            sink.writer = None
+            on_over()
+
+    def _piece(self, framing: Framing) -> bytes:
+        """Takes what is next: the next message of a stream, or the messages in front, up to about 64 KiB."""
+        first = self._parts[0]
+        if not isinstance(first, bytes):
+            message = next(first, None)
+            if message is None:
+                del self._parts[0]
+            return framing((message,)) if message else b""
+        pieces: list[bytes] = []
+        size = 0
+        for part in self._parts:
+            if not isinstance(part, bytes) or size >= _PIECE:
+                break
+            pieces.append(part)
+            size += len(part)
+        del self._parts[: len(pieces)]
+        self._size -= size
+        return b"".join(pieces)
+
+    # To a reader.
 
     async def messages(self) -> AsyncIterator[Sequence[bytes]]:
         """Whatever is due, in order: every time all that has gathered. It ends after the outbox has ended."""
@@ -140,13 +233,15 @@ class Outbox:
             self._reader = None
         return True
 
+    def _wake(self) -> None:
+        """Whoever takes what is here goes on."""
+        if self._sink is not None:
+            self._write(self._sink)
+        elif self._reader is not None and not self._reader.done():
+            self._reader.set_result(None)
+
     def _tell_drained(self) -> None:
         for waiting in self._waiting:
             if not waiting.done():
                 waiting.set_result(None)
         self._waiting.clear()
-
-    def _wake(self) -> None:
-        reader = self._reader
-        if reader is not None and not reader.done():
-            reader.set_result(None)

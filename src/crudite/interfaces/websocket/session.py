@@ -34,6 +34,7 @@ from crudite.messages import Answered, Found, Listed, Live, LiveQuery, Response,
 from crudite.query.parse import parse_json
 from crudite.resources.reading import plain_key
 from crudite.resources.request import Request
+from crudite.server.extension import WebSocketSink, sink_of
 from crudite.types import Plain
 
 _SIDE_BY_SIDE = 16
@@ -72,16 +73,31 @@ class Session:
         self._room = asyncio.Semaphore(_SIDE_BY_SIDE)
         self._refused = 0
         self._is_gone = False
+        self._sink: WebSocketSink | None = sink_of(scope)
 
     async def run(self, receive: Receive, send: Send) -> None:
-        """Serves the connection until either side ends it."""
+        """Serves the connection until either side ends it; all that is sent goes to its sink, if there is one."""
         try:
             async with asyncio.TaskGroup() as tasks:
-                reading = tasks.create_task(self._read(receive, tasks))
-                await self._send_all(send)
-                reading.cancel()
+                if self._sink is not None:
+                    self._connection.outbox.attach(self._sink, self._end)
+                    await self._read(receive, tasks)
+                    while not self._is_gone:
+                        self._is_gone = (await receive())["type"] == "websocket.disconnect"
+                else:
+                    reading = tasks.create_task(self._read(receive, tasks))
+                    await self._send_all(send)
+                    reading.cancel()
         finally:
             self._connection.close()
+
+    def _end(self) -> None:
+        assert self._sink is not None
+        self._sink.end(self._end_code)
+
+    @property
+    def _end_code(self) -> int:
+        return self._refused or _END_CODES[self._connection.ended or "closed"]
 
     async def _send_all(self, send: Send) -> None:
         async for parts in self._connection.messages():
@@ -91,8 +107,7 @@ class Session:
                 text = part.text if isinstance(part, Text) else part.decode()
                 await send({"type": "websocket.send", "text": text})
         if not self._is_gone:
-            code = self._refused or _END_CODES[self._connection.ended or "closed"]
-            await send({"type": "websocket.close", "code": code})
+            await send({"type": "websocket.close", "code": self._end_code})
 
     async def _read(self, receive: Receive, tasks: asyncio.TaskGroup) -> None:
         while True:
