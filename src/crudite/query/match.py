@@ -132,9 +132,42 @@ def _include(include: Include, related: Related) -> _Getter:
     return embed
 
 
+def compile_order(sort: Sequence[SortKey]) -> Callable[[PlainRecord], Any]:
+    """The function that tells where a plain record stands in a sort by its own fields: places compare with `<`, and
+    are equal only for records whose sort values are."""
+    keys = [(_value(key.path, NoRelated()), _ranked(key.path.type, key.descending)) for key in sort]
+    return lambda record: tuple([ranked(value(record)) for value, ranked in keys])
+
+
 def fold_ascii(text: str) -> str:
     """The text with A to Z in lower case, and nothing else changed."""
     return text.lower() if text.isascii() else text.translate(_ASCII_LOWER)
+
+
+class _Reversed:
+    """A value that compares the other way round."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __lt__(self, other: "_Reversed") -> bool:
+        return bool(other.value < self.value)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Reversed) and bool(self.value == other.value)
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def _ranked(type: FieldType, descending: bool) -> Callable[[Any], tuple[Any, ...]]:
+    """Of a comparable value what compares as it stands in a sort: null is the lowest value."""
+    if not descending:
+        return lambda value: (False,) if value is None else (True, value)
+    if type.kind in ("integer", "float", "bigint", "decimal", "boolean"):
+        return lambda value: (True,) if value is None else (False, -value)
+    return lambda value: (True,) if value is None else (False, _Reversed(value))
 
 
 def _all(matchers: list[Matcher]) -> Matcher:
