@@ -60,6 +60,15 @@ class Dialect(Protocol):
         """The text of a JSON object without those members whose condition (SQL) is not true."""
         ...
 
+    def json_nested(self, json: str) -> str:
+        """The text of a JSON value, NULL for null, as an expression that a JSON object takes as it is."""
+        ...
+
+    def json_array(self, rows: str) -> str:
+        """The text of a JSON array, without white space, of the texts `json` of a SELECT, in the order of its
+        column `place`."""
+        ...
+
     def order(self, value: str, descending: bool, nullable: bool) -> str:
         """A term of ORDER BY, null lowest; not nullable: spelled so that a plain index serves it."""
         ...

@@ -22,14 +22,15 @@ MAX_NUMBER = 999_999_999
 """The largest `limit` and `offset` that can be written; a resource has lower ones."""
 
 _PARAMETER = re.compile(r"(?P<path>[^\[\]]+)\[(?P<operator>[A-Za-z]+)\]")
-_JSON_OPTIONS = frozenset(("sort", "limit", "offset", "cursor", "fields", "omit", "count"))
+_JSON_OPTIONS = frozenset(("sort", "limit", "offset", "cursor", "fields", "omit", "include", "count"))
 
 
 @dataclass(frozen=True, slots=True)
 class WrittenQuery:
     """A query as somebody wrote it, before any schema has been looked at.
 
-    `fields` and `omit` are None when not given; `filter` holds everything that was said about which records.
+    `fields` and `omit` are None when not given; `include` holds paths with dots; `filter` holds everything that was
+    said about which records.
     """
 
     filter: Filter = EVERYTHING
@@ -39,6 +40,7 @@ class WrittenQuery:
     cursor: str | None = None
     fields: tuple[str, ...] | None = None
     omit: tuple[str, ...] | None = None
+    include: tuple[str, ...] = ()
     count: bool = False
 
 
@@ -59,7 +61,7 @@ class _Reader:
     def option(self, name: str, value: Any, place: str) -> None:
         """One of our own parameters; a number may be a text only where `value` is one from a URL."""
         match name:
-            case "sort" | "fields" | "omit":
+            case "sort" | "fields" | "omit" | "include":
                 self._names(name, value, place)
             case "limit" | "offset":
                 self._number(name, value, place)
@@ -75,7 +77,7 @@ class _Reader:
                 self.fault("unknown_parameter", f"{name} is not supported.", place)
 
     def _names(self, name: str, value: Any, place: str) -> None:
-        """`sort`, `fields`, `omit`: a comma-separated text or a list of texts."""
+        """`sort`, `fields`, `omit`, `include`: a comma-separated text or a list of texts."""
         parts = value.split(",") if isinstance(value, str) else value
         if isinstance(parts, list | tuple) and all(isinstance(part, str) and part for part in parts):
             self.found[name] = tuple(str(part) for part in parts)
@@ -128,7 +130,7 @@ def parse_url(parameters: Iterable[tuple[str, str]]) -> WrittenQuery:
 
 
 def parse_json(value: Any, prefix: str = "") -> WrittenQuery:
-    """The query in a JSON object `{where, sort, limit, offset, cursor, fields, omit, count}`.
+    """The query in a JSON object `{where, sort, limit, offset, cursor, fields, omit, include, count}`.
 
     `prefix` is the JSON Pointer of the object itself. Raises Malformed with every fault.
     """

@@ -96,6 +96,18 @@ class Paths:
             self._guard(guards, self.access.records(schema), hops)
         raise AssertionError("a path has at least one name")
 
+    def step(self, name: str, schema: ResourceSchema, complain: Complain) -> Hop | Link | None:
+        """The reference or the link of that name, if the asker may see it anywhere; else None, and a complaint."""
+        if name in schema.links and self._may_follow(schema.links[name]):
+            return schema.links[name]
+        spec = self.field(name, schema, complain)
+        if spec is None:
+            return None
+        if spec.reference is None:
+            complain("bad_include", f"{shown(name)} of {schema.name} leads to no other records.")
+            return None
+        return Hop(spec, self.catalog[spec.reference.target])
+
     def field(self, name: str, schema: ResourceSchema, complain: Complain) -> FieldSpec | None:
         """The field of that name, if the asker may see it anywhere."""
         spec = schema.fields.get(name)

@@ -1,13 +1,20 @@
 """A query that is resolved, allowed and bound: what a store is asked to read."""
 
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
 
-from crudite.query.tree import EVERYTHING, Filter, Path
-from crudite.schema import ResourceSchema
+from crudite.query.tree import EVERYTHING, Filter, Hop, Path
+from crudite.schema import Link, ResourceSchema
 from crudite.types import Key, Plain
+
+INCLUDED = "_included"
+"""The member of a shown record that holds what is included in it. No field's name starts with an underscore."""
+
+MOST_INCLUDED = 100
+"""The most records that are included along one link, of one record."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,11 +29,19 @@ class SortKey:
 class Mask:
     """Which fields are shown: `always`, in order, and `sometimes`, where the field's condition holds.
 
-    A field whose condition does not hold is absent from the record.
+    A field whose condition does not hold is absent from the record. With `includes` the record has one more member,
+    INCLUDED, last: an object with a member for each of them.
     """
 
     always: tuple[str, ...]
     sometimes: tuple[tuple[str, Filter], ...] = ()
+    includes: "tuple[Include, ...]" = ()
+
+    def ways(self) -> "Iterator[tuple[Include, ...]]":
+        """Every include, also those within others, as the way to it: the outermost first."""
+        for include in self.includes:
+            yield (include,)
+            yield from ((include, *way) for way in include.selection.mask.ways())
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +56,42 @@ class Selection:
     mask: Mask
     memo: dict[Any, Any] = field(default_factory=dict, repr=False)
     """For whoever compiles the selection to keep the result in."""
+
+    def filters(self) -> Iterator[tuple[ResourceSchema, Filter]]:
+        """Every filter that decides what is shown, with the resource whose records it is asked of."""
+        yield self.schema, self.filter
+        for _, filter in self.mask.sometimes:
+            yield self.schema, filter
+        for include in self.mask.includes:
+            yield self.schema, include.guard
+            yield from include.selection.filters()
+
+    def with_filters(self, change: Callable[[Filter], Filter]) -> "Selection":
+        """The selection with every filter replaced by what `change` makes of it."""
+        mask = self.mask
+        sometimes = tuple([(name, change(filter)) for name, filter in mask.sometimes])
+        includes = tuple([
+            Include(one.along, one.selection.with_filters(change), change(one.guard)) for one in mask.includes
+        ])  # fmt: skip
+        return Selection(self.schema, change(self.filter), replace(mask, sometimes=sometimes, includes=includes))
+
+
+@dataclass(frozen=True, slots=True)
+class Include:
+    """Other records, shown inside a record as far as `selection` goes, where `guard` holds of that record.
+
+    Along a hop it is the record that the reference points at, else null. Along a link it is a list of those that
+    point back, in the order of their keys, at most MOST_INCLUDED of them.
+    """
+
+    along: Hop | Link
+    selection: Selection
+    guard: Filter = EVERYTHING
+
+    @property
+    def name(self) -> str:
+        """The name of the reference or the link, under which it is shown."""
+        return self.along.field.name if isinstance(self.along, Hop) else self.along.name
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):

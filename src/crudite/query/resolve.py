@@ -11,8 +11,9 @@ from dataclasses import dataclass, field, replace
 from crudite.errors import Fault
 from crudite.query.comparisons import MAX_LIST, UrlText, compare, is_sortable, truth
 from crudite.query.faults import Complain, add_fault, raise_faults, shown
+from crudite.query.including import MAX_INCLUDES, includes
 from crudite.query.paths import MAX_NAME, MAX_PATH, Access, FullAccess, Many, One, Paths
-from crudite.query.plan import SortKey
+from crudite.query.plan import Include, SortKey
 from crudite.query.simplify import guard, join, reroot, simplify
 from crudite.query.tree import EVERYTHING, And, Condition, Exists, Filter, Given, Not, Or, Path, Test
 from crudite.schema import Catalog, ResourceSchema
@@ -64,6 +65,11 @@ class Resolver:
         complain, find = self._complain(place), self._paths.field
         names = self._at_most(MAX_NAMES, written, place)
         return tuple(name for name in names if find(name, self.schema, complain) is not None)
+
+    def includes(self, written: Iterable[str], place: str = "include") -> tuple[Include, ...]:
+        """What the paths among `written` include; a fault for each that leads to no records that may be seen."""
+        paths = self._at_most(MAX_INCLUDES, written, place)
+        return includes(paths, self.schema, self.catalog, self.access, self._complain(place))
 
     def check(self) -> None:
         """Raises Malformed with every fault that was found, if any was.
@@ -153,6 +159,6 @@ def _exists(many: Many, inner: Filter, negated: bool) -> Filter:
 
 
 __all__ = [
-    "MAX_LIST", "MAX_NAME", "MAX_NAMES", "MAX_NODES", "MAX_PATH", "MAX_SORT", "Access", "FullAccess",
+    "MAX_INCLUDES", "MAX_LIST", "MAX_NAME", "MAX_NAMES", "MAX_NODES", "MAX_PATH", "MAX_SORT", "Access", "FullAccess",
     "Resolver", "UrlText", "guard", "join", "reroot", "simplify",
 ]  # fmt: skip

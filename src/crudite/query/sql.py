@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 from crudite.query.dialect import Dialect
-from crudite.query.plan import Mask, Plan, Selection, SortKey
+from crudite.query.plan import INCLUDED, MOST_INCLUDED, Include, Mask, Plan, Selection, SortKey
 from crudite.query.tree import And, Exists, Filter, Hop, Or, Path, Test
-from crudite.schema import FieldSpec, FieldType, ResourceSchema
+from crudite.schema import FieldSpec, FieldType, Link, ResourceSchema
 from crudite.types import Plain
 
 Constant: TypeAlias = tuple[FieldType, Plain]
@@ -92,8 +92,7 @@ def condition(filter: Filter, dialect: Dialect, alias: str = "t", first: int = 1
 
 def record_json(schema: ResourceSchema, names: Sequence[str], alias: str, dialect: Dialect) -> str:
     """The SQL expression for the JSON text of a record with the named fields; `alias` may be NEW or OLD."""
-    fields = [schema.fields[name] for name in names]
-    return dialect.json_object([(f.name, dialect.json_value(f"{alias}.{quote(f.name)}", f.type)) for f in fields])
+    return dialect.json_object(_members(schema, names, alias, dialect))
 
 
 def masked_json(selection: Selection, dialect: Dialect, alias: str = "t", first: int = 1) -> Statement:
@@ -154,10 +153,24 @@ def _shape(filter: Filter, constants: list[Constant]) -> Shape:
 
 def _mask_shape(mask: Mask) -> tuple[Shape, list[Constant]]:
     constants: list[Constant] = []
-    if not mask.sometimes:
-        return mask.always, constants
-    shape = tuple([(name, _shape(filter, constants)) for name, filter in mask.sometimes])
-    return (mask.always, shape), constants
+    return _shown_shape(mask, constants), constants
+
+
+def _shown_shape(mask: Mask, constants: list[Constant]) -> Shape:
+    if not mask.sometimes and not mask.includes:
+        return mask.always
+    sometimes = tuple([(name, _shape(filter, constants)) for name, filter in mask.sometimes])
+    return mask.always, sometimes, *[_include_shape(include, constants) for include in mask.includes]
+
+
+def _include_shape(include: Include, constants: list[Constant]) -> Shape:
+    guard, filter = _shape(include.guard, constants), _shape(include.selection.filter, constants)
+    return include.name, guard, filter, _shown_shape(include.selection.mask, constants)
+
+
+def _members(schema: ResourceSchema, names: Sequence[str], alias: str, dialect: Dialect) -> list[tuple[str, str]]:
+    fields = [schema.fields[name] for name in names]
+    return [(f.name, dialect.json_value(f"{alias}.{quote(f.name)}", f.type)) for f in fields]
 
 
 class _Parts(NamedTuple):
@@ -305,11 +318,13 @@ class SqlWriter:
         """The JSON text of what a mask shows of a record."""
         mask = selection.mask
         names = [*mask.always, *[name for name, _ in mask.sometimes]]
-        json = record_json(selection.schema, names, alias, self.dialect)
-        if not mask.sometimes:
-            return json
         conditions = [(name, self.filter(filter, alias)) for name, filter in mask.sometimes]
-        return self.dialect.json_without(json, conditions)
+        members = _members(selection.schema, names, alias, self.dialect)
+        if mask.includes:
+            included = [(one.name, self.dialect.json_nested(self._include(one, alias))) for one in mask.includes]
+            members.append((INCLUDED, self.dialect.json_nested(self.dialect.json_object(included))))
+        json = self.dialect.json_object(members)
+        return self.dialect.json_without(json, conditions) if conditions else json
 
     def value(self, path: Path, alias: str = "t") -> str:
         """The value at a path, NULL when any step leads nowhere."""
@@ -320,6 +335,20 @@ class SqlWriter:
         value = self.value(Path(tuple(rest), path.field, path.inside, path.type), inner)
         match = f"{inner}.{quote(hop.target.key)} = {alias}.{quote(hop.field.name)}"
         return f"(SELECT {value} FROM {table} AS {inner} WHERE {match})"
+
+    def _include(self, include: Include, alias: str) -> str:
+        """The JSON text of what is included in the record called `alias`; NULL for no record."""
+        inner, selection = self._alias(), include.selection
+        guard, filter = self.filter(include.guard, alias), self.filter(selection.filter, inner)
+        json, key = self.mask(selection, inner), f"{inner}.{quote(selection.schema.key)}"
+        table, where = f"{quote(selection.schema.table)} AS {inner}", f"{guard} AND {filter}"
+        match include.along:
+            case Hop(field):
+                return f"(SELECT {json} FROM {table} WHERE {key} = {alias}.{quote(field.name)} AND {where})"
+            case Link() as link:
+                pointing = f"{inner}.{quote(link.field)} = {alias}.{quote(link.source_key)} AND {where}"
+                rows = f"SELECT {json} AS json, {key} AS place FROM {table} WHERE {pointing}"
+                return self.dialect.json_array(f"{rows} ORDER BY {key} LIMIT {MOST_INCLUDED}")
 
     def _own_value(self, path: Path, alias: str) -> str:
         column = f"{alias}.{quote(path.field.name)}"

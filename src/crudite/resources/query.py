@@ -47,9 +47,13 @@ class Query(Generic[T_co]):
         """Without these fields."""
         return self._with(omit=names, fields=None)
 
+    def include(self, *paths: str) -> "Query[T_co]":
+        """With the records that these references and links lead to inside: `"project", "project.owner"`."""
+        return self._with(include=tuple(path.replace("__", ".") for path in paths))
+
     def count(self) -> "Count":
         """How many records there are, whatever the limit."""
-        return Count(self._with(sort=(), limit=None, fields=None, omit=None))
+        return Count(self._with(sort=(), limit=None, fields=None, omit=None, include=()))
 
     def _with(self, **parts: Any) -> "Query[T_co]":
         return Query(self.resource, replace(self.written, **parts))

@@ -15,13 +15,14 @@ from hypothesis import strategies as st
 
 from crudite.query import tree
 from crudite.query.match import compile_matcher, compile_sort
-from crudite.query.plan import Mask, Plan, Selection, SortKey
+from crudite.query.plan import Include, Mask, Plan, Selection, SortKey
 from crudite.query.resolve import Resolver
 from crudite.query.sql import quote, record_json, select
 from crudite.query.tree import And, Condition, Filter, Not, Or
 from crudite.schema import Catalog, FieldSpec, FieldType, Link, Reference, ResourceSchema
 from crudite.stores.sqlite.dialect import SqliteDialect
 from crudite.types import Key, Plain, PlainRecord
+from tests.unit.query.shop import Rights
 
 DIALECT = SqliteDialect()
 
@@ -371,4 +372,42 @@ def sorts(draw: st.DrawFn, world: World, name: str) -> tuple[SortKey, ...]:
     return keys
 
 
-__all__ = ["DIALECT", "World", "conditions", "filters", "sorts", "tree", "values", "worlds"]
+@st.composite
+def includes(draw: st.DrawFn, world: World, name: str) -> tuple[Include, ...]:
+    """What a query includes for somebody who may not see everything."""
+    records = {one: world.resolved(one, draw(filters(world, one, most_hops=1))) for one in world.catalog}
+    fields: dict[str, Filter] = {}
+    for _ in range(draw(st.integers(0, 3))):
+        resource = draw(st.sampled_from(sorted(world.catalog)))
+        hidden = draw(st.sampled_from([f for f in world.catalog[resource].fields if f != "id"]))
+        fields[f"{resource}.{hidden}"] = world.resolved(resource, draw(filters(world, resource, most_hops=1)))
+    resolver = Resolver(world.catalog[name], world.catalog, Rights(records, fields))
+    found = resolver.includes(draw(st.lists(_ways(world, name), max_size=3)))
+    assert {fault.code for fault in resolver.faults} <= {"unknown_field"}, "what may never be seen, and nothing else"
+    return found
+
+
+@st.composite
+def _ways(draw: st.DrawFn, world: World, name: str) -> str:
+    """A path along references and at most one link."""
+    schema, path = world.catalog[name], []
+    for _ in range(draw(st.integers(1, 3))):
+        ways = [f.name for f in schema.fields.values() if f.reference is not None]
+        ways += [] if any(step in world.catalog["A"].links for step in path) else schema.links
+        step = draw(st.sampled_from(ways))
+        path.append(step)
+        schema = world.catalog[f"{step[-1].upper()}"]
+    return ".".join(path)
+
+
+@st.composite
+def masks(draw: st.DrawFn, world: World, name: str) -> Mask:
+    """A mask that shows some fields always, others sometimes, and includes others' records."""
+    names = list(world.catalog[name].fields)
+    sometimes = draw(st.lists(st.sampled_from(names[1:]), unique=True, max_size=3))
+    conditions = tuple((one, world.resolved(name, draw(filters(world, name)))) for one in sometimes)
+    always = tuple(one for one in names if one not in sometimes)
+    return Mask(always, conditions, draw(includes(world, name)))
+
+
+__all__ = ["DIALECT", "World", "conditions", "filters", "masks", "sorts", "tree", "values", "worlds"]

@@ -191,11 +191,11 @@ def _several(scope: Scope, text: str) -> list[str]:
 
 
 def _shown_only(exchange: Exchange) -> WrittenQuery:
-    """The `fields` and `omit` of a read; a single record takes no other parameter."""
+    """The `fields`, `omit` and `include` of a read; a single record takes no other parameter."""
     if not exchange.scope["query_string"]:
         return EMPTY
     query = parse_url(exchange.parameters)
-    given = {name.partition("[")[0] for name, _ in parameters_of(exchange.scope)} - {"fields", "omit"}
+    given = {name.partition("[")[0] for name, _ in parameters_of(exchange.scope)} - {"fields", "omit", "include"}
     if given:
         faults = [Fault("unknown_parameter", f"{name} does not go with one record.", parameter=name) for name in given]
         raise Malformed(faults=sorted(faults, key=lambda fault: fault.detail))

@@ -169,6 +169,14 @@ class PostgresqlDialect:
             f"WHERE CASE e.key {shown} ELSE TRUE END)"
         )
 
+    def json_nested(self, json: str) -> str:
+        """The text of a JSON value as row_to_json takes it."""
+        return f"({json})::json"
+
+    def json_array(self, rows: str) -> str:
+        """The text of a JSON array of the texts of a SELECT; json_agg would put line ends between them."""
+        return f"(SELECT '[' || coalesce(string_agg(a.json, ',' ORDER BY a.place), '') || ']' FROM ({rows}) AS a)"
+
     def order(self, value: str, descending: bool, nullable: bool) -> str:
         """A term of ORDER BY, null lowest; of a value that is never null as its index has it."""
         if not nullable:

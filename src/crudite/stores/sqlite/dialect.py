@@ -145,6 +145,14 @@ class SqliteDialect:
             json, paths = f"json_remove({json}, {', '.join(paths[:_MOST_MEMBERS])})", paths[_MOST_MEMBERS:]
         return json
 
+    def json_nested(self, json: str) -> str:
+        """The text of a JSON value as an argument for json_object."""
+        return f"json({json})"
+
+    def json_array(self, rows: str) -> str:
+        """The text of a JSON array of the texts of a SELECT that is in order, which the aggregate keeps."""
+        return f"(SELECT json_group_array(json(a.json)) FROM ({rows}) AS a)"
+
     def order(self, value: str, descending: bool, nullable: bool) -> str:
         """A term of ORDER BY; SQLite takes null as the lowest value by itself."""
         return f"{value} DESC" if descending else value

@@ -1,0 +1,73 @@
+"""What a query includes: paths along references and links, to what an asker may see of the records there."""
+
+from collections.abc import Iterable
+from typing import TypeAlias
+
+from crudite.query.faults import Complain, shown
+from crudite.query.paths import MAX_PATH, Access, Paths
+from crudite.query.plan import Include, Mask, Selection
+from crudite.query.simplify import guard
+from crudite.query.tree import EVERYTHING, NOTHING, Hop
+from crudite.schema import Catalog, ResourceSchema
+
+MAX_INCLUDES = 10
+"""The most paths that one query includes."""
+
+_Tree: TypeAlias = dict[str, "_Tree"]
+
+
+def includes(
+    written: Iterable[str], schema: ResourceSchema, catalog: Catalog, access: Access, complain: Complain
+) -> tuple[Include, ...]:
+    """What the paths with dots among `written` include for an asker, each name once: `project.owner` includes the
+    project too. A complaint for each path that leads nowhere, or that is refused."""
+    tree: _Tree = {}
+    for text in written:
+        names = text.split(".")
+        if len(names) > MAX_PATH:
+            complain("path_too_long", f"A path has at most {MAX_PATH} names, and {shown(text)} has {len(names)}.")
+            continue
+        branch = tree
+        for name in names:
+            branch = branch.setdefault(name, {})
+    return _Including(catalog, access, complain).of(tree, schema, within_many=False)
+
+
+def everything_seen(schema: ResourceSchema, access: Access) -> Selection:
+    """All that an asker may see of a resource."""
+    fields = [(name, access.field(schema, name)) for name in schema.fields]
+    always = tuple([name for name, seen in fields if seen == EVERYTHING])
+    sometimes = tuple([(name, seen) for name, seen in fields if seen not in (EVERYTHING, NOTHING)])
+    return Selection(schema, access.records(schema), Mask(always, sometimes))
+
+
+class _Including:
+    def __init__(self, catalog: Catalog, access: Access, complain: Complain) -> None:
+        self._catalog = catalog
+        self._access = access
+        self._complain = complain
+        self._paths = Paths(catalog, access)
+
+    def of(self, tree: _Tree, schema: ResourceSchema, *, within_many: bool) -> tuple[Include, ...]:
+        found = (self._one(name, inner, schema, within_many) for name, inner in tree.items())
+        return tuple([include for include in found if include is not None])
+
+    def _one(self, name: str, inner: _Tree, schema: ResourceSchema, within_many: bool) -> Include | None:
+        along = self._paths.step(name, schema, self._complain)
+        if along is None:
+            return None
+        if isinstance(along, Hop):
+            seen = everything_seen(along.target, self._access)
+            return Include(along, self._with(seen, inner, within_many), self._access.field(schema, name))
+        if within_many:
+            text = f"{shown(name)} of {schema.name} leads to many records within many: one link is followed in a path."
+            self._complain("bad_include", text)
+            return None
+        target = self._catalog[along.target]
+        seen = everything_seen(target, self._access)
+        pointing = guard((self._access.field(target, along.field),), seen.filter)
+        return Include(along, self._with(Selection(target, pointing, seen.mask), inner, True))
+
+    def _with(self, seen: Selection, inner: _Tree, within_many: bool) -> Selection:
+        within = self.of(inner, seen.schema, within_many=within_many)
+        return Selection(seen.schema, seen.filter, Mask(seen.mask.always, seen.mask.sometimes, within))
