@@ -6,12 +6,14 @@ import os
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self, TypeAlias, TypeVar, overload
 from urllib.parse import quote, unquote
 
 from crudite.auth import Authenticate, Identification
+from crudite.clock import Clock
 from crudite.errors import DeclarationError, MethodNotAllowed, NotFound, Problem
 from crudite.ids import new_request_id
 from crudite.interfaces.base import Admission, Endpoint, Interface, Limits, Receive, Router, Scope, Send
@@ -53,7 +55,8 @@ class App:
     client and the API description. `provide` gives handlers what they need: a type and how to make it. `lifespan`
     is run around the application's life, given the app.
     `hosts` are the names it answers to; without it, any, but on a loopback address only local names. `limits` bounds
-    what one client may ask for, `retention` how far back the change log reaches.
+    what one client may ask for, `retention` how far back the change log reaches. `clock` tells what rules, queries and
+    defaults mean by `now`: a function that returns a time with a zone, by default the machine's.
 
     Raises DeclarationError, naming every fault, when the resources cannot work together.
     """
@@ -69,11 +72,13 @@ class App:
         hosts: Sequence[str] | None = None,
         limits: Limits | None = None,
         retention: Retention | None = None,
+        clock: Callable[[], datetime] | None = None,
         title: str | None = None,
     ) -> None:
         self.title = title or "Crudite"
         self.limits = limits or Limits()
         self.retention = retention or Retention()
+        self.clock = Clock.of(clock)
         self.admission = Admission(self.limits.connections)
         self.mode: Mode = "dev" if os.environ.get("CRUDITE_MODE") == "dev" else "run"
         self.definitions: Definitions = compile_resources(resources, open=self.mode == "dev")
@@ -188,6 +193,15 @@ class App:
         if self._running is not None:
             await self._living.aclose()
 
+    async def settled(self) -> None:
+        """Returns when everything that was committed before the call has been handed to every living connection.
+
+        A barrier for tests. Raises RuntimeError when the application is not running.
+        """
+        if self._running is None:
+            raise RuntimeError("the application is not running")
+        await self.engine.settled()
+
     async def stop(self) -> None:
         """Says goodbye to living connections, finishes what was accepted, closes the store."""
         running, self._running, self._router = self._running, None, None
@@ -198,11 +212,11 @@ class App:
         await self.store.open(self.definitions.catalog)
         stack.push_async_callback(self.store.close)
         self.sealer = Sealer(self.store.secret)
-        self._actions = Actions(self.definitions, self.store, self.sealer)
+        self._actions = Actions(self.definitions, self.store, self.sealer, self.clock)
         self._living = await stack.enter_async_context(AsyncExitStack())
         limits = LiveLimits(subscriptions=self.limits.subscriptions)
         self.engine = await self._living.enter_async_context(
-            Engine(self.store, self.definitions.catalog, secret=self.store.secret, limits=limits)
+            Engine(self.store, self.definitions.catalog, secret=self.store.secret, limits=limits, clock=self.clock)
         )
         await self._living.enter_async_context(_running(keep_trimmed(self.store, self.retention)))
         for kind, make in self._provide.items():

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
 from crudite.auth import Identification
+from crudite.clock import Clock
 from crudite.errors import TooManyRequests
 from crudite.live import Engine
 from crudite.pipeline import Pipeline
@@ -115,6 +116,7 @@ class Host(Protocol):
     sealer: Sealer
     limits: "Limits"
     admission: "Admission"
+    clock: Clock
     title: str
 
     @property

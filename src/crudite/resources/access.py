@@ -1,9 +1,10 @@
 """What one actor may see and do: rules folded for him, kept by the values that they used."""
 
-from collections.abc import Mapping
-from datetime import UTC, datetime
+from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Any
 
+from crudite.clock import Clock
 from crudite.messages import ANONYMOUS, ActionName, Actor
 from crudite.query.plan import Mask, Selection
 from crudite.query.resolve import Resolver
@@ -15,14 +16,14 @@ from crudite.schema import ResourceSchema
 _MOST_KEPT = 10_000
 
 
-def at(selection: Selection, moment: datetime | None = None) -> Selection:
-    """The selection with `now` and `today` replaced by their values at a moment, by default this one."""
+def at(selection: Selection, clock: Callable[[], datetime]) -> Selection:
+    """The selection with `now` and `today` replaced by their values when the clock is asked."""
     clocks = selection.memo.get("clocks")
     if clocks is None:
         clocks = selection.memo["clocks"] = clocks_of(selection)
     if not clocks:
         return selection
-    moment = moment or datetime.now(UTC)
+    moment = clock()
     sometimes = tuple((name, bind_clock(filter, moment)) for name, filter in selection.mask.sometimes)
     mask = Mask(selection.mask.always, sometimes)
     return Selection(selection.schema, bind_clock(selection.filter, moment), mask)
@@ -57,17 +58,18 @@ class FoldedRule:
             folded = self._folded[values] = fold(self._rule, actor)
         return folded
 
-    def now(self, actor: Actor) -> Filter:
-        """The same, with the clock's values of now."""
+    def at(self, clock: Clock, actor: Actor) -> Filter:
+        """The same, with `now` and `today` replaced by what the clock says."""
         folded = self(actor)
-        return bind_clock(folded, datetime.now(UTC)) if self._has_clock else folded
+        return bind_clock(folded, clock()) if self._has_clock else folded
 
 
 class Rules:
     """The rules of one resource."""
 
-    def __init__(self, definition: Definition) -> None:
+    def __init__(self, definition: Definition, clock: Clock) -> None:
         self.definition = definition
+        self._clock = clock
         self._actions: Mapping[ActionName, FoldedRule] = {
             action: FoldedRule(rule) for action, rule in definition.rules.items()
         }
@@ -88,7 +90,7 @@ class Rules:
 
     def action_now(self, action: ActionName, actor: Actor) -> Filter:
         """The same, with the clock's values of now."""
-        return self._actions[action].now(actor)
+        return self._actions[action].at(self._clock, actor)
 
     def field_read(self, name: str, actor: Actor) -> Filter:
         """The records in which the actor may read a field."""
@@ -100,7 +102,7 @@ class Rules:
     def field_write(self, name: str, actor: Actor) -> Filter:
         """The records in which the actor may write a field now."""
         rule = self._writes.get(name)
-        return EVERYTHING if rule is None else rule.now(actor)
+        return EVERYTHING if rule is None else rule.at(self._clock, actor)
 
     def mask(self, actor: Actor) -> Mask:
         """Every field that the actor may see."""
@@ -130,8 +132,8 @@ class Rules:
 class SystemRules(Rules):
     """The rules that the server itself acts under: none, but that secret fields stay inside."""
 
-    def __init__(self, definition: Definition) -> None:
-        super().__init__(definition)
+    def __init__(self, definition: Definition, clock: Clock) -> None:
+        super().__init__(definition, clock)
         self.restricted_writes = frozenset()
 
     def action(self, action: ActionName, actor: Actor) -> Filter:
@@ -160,12 +162,18 @@ class SystemRules(Rules):
 
 
 class Rulebook:
-    """The rules of all resources, and the same without rules for the server itself."""
+    """The rules of all resources, and the same without rules for the server itself; `clock` tells what they mean
+    by now."""
 
-    def __init__(self, definitions: Definitions) -> None:
+    def __init__(self, definitions: Definitions, clock: Clock) -> None:
         self.definitions = definitions
-        self._rules = {d.schema.name: Rules(d) for d in definitions}
-        self._system: dict[str, Rules] = {d.schema.name: SystemRules(d) for d in definitions}
+        self.clock = clock
+        self._rules = {d.schema.name: Rules(d, clock) for d in definitions}
+        self._system: dict[str, Rules] = {d.schema.name: SystemRules(d, clock) for d in definitions}
+
+    def now(self, selection: Selection) -> Selection:
+        """A selection as it is now."""
+        return at(selection, self.clock)
 
     def of(self, schema: ResourceSchema, *, system: bool = False) -> Rules:
         """The rules of a resource."""

@@ -5,6 +5,7 @@ from typing import Any, cast
 
 import msgspec
 
+from crudite.clock import Clock
 from crudite.messages import Found, Listed, Live, Response, Written
 from crudite.query.parse import WrittenQuery
 from crudite.resources.access import Rulebook
@@ -22,9 +23,9 @@ from crudite.types import Key
 class Actions:
     """Performs requests on the resources of one application."""
 
-    def __init__(self, definitions: Definitions, store: Store, sealer: Sealer) -> None:
+    def __init__(self, definitions: Definitions, store: Store, sealer: Sealer, clock: Clock) -> None:
         self.definitions = definitions
-        rulebook = Rulebook(definitions)
+        rulebook = Rulebook(definitions, clock)
         self.reading = Reading(definitions.catalog, rulebook, store, sealer)
         self.writing = Writing(rulebook, store)
 

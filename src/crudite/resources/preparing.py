@@ -9,7 +9,7 @@ references point at.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, NamedTuple, cast
 
 import msgspec
@@ -21,7 +21,7 @@ from crudite.messages import Actor
 from crudite.query.plan import Mask, Need, Selection, everything
 from crudite.query.resolve import join
 from crudite.query.tree import EVERYTHING, NOTHING, Filter
-from crudite.resources.access import Rulebook, Rules, at
+from crudite.resources.access import Rulebook, Rules
 from crudite.resources.definition import Definition
 from crudite.resources.hooks import Hook, run_hook
 from crudite.resources.incoming import created, given
@@ -78,7 +78,7 @@ class Preparing:
         if rule == NOTHING:
             raise refusal(request.actor, request.action, definition)
         if request.action == "create":
-            now = datetime.now(UTC)
+            now = self._rulebook.clock()
             return [await self._creation(request, definition, rules, rule, one, now) for one in created(request)]
         if request.action == "delete":
             return [await self._deletion(request, definition, rule)]
@@ -88,7 +88,7 @@ class Preparing:
         """Whether the record of a request is there for its actor."""
         definition = cast(Definition, request.definition)
         rules = self._rulebook.of(definition.schema, system=request.is_system)
-        readable = at(rules.selection(request.actor, "read"))
+        readable = self._rulebook.now(rules.selection(request.actor, "read"))
         scoped = join((readable.filter, self._scope(request)), either=False)
         selection = Selection(definition.schema, scoped, Mask((definition.schema.key,)))
         return await self._store.lookup(selection, cast(Key, request.key)) is not None
@@ -131,7 +131,7 @@ class Preparing:
             values = definition.bodies[cast(Any, request.action)].merge(old, values)
             _refuse_immutable(definition, old, values)
         if request.action == "replace":
-            values = _completed(request, definition, rules, values)
+            values = _completed(request, definition, rules, values, self._rulebook.clock())
         hooks = definition.hooks.get(("before", cast(Any, request.action)), ())
         if hooks and old is not None:
             draft, stored = definition.from_plain({**old, **values}), definition.from_plain(old)
@@ -201,7 +201,7 @@ class Preparing:
             target = self._rulebook.definitions.catalog[reference.target]
             selection = self._rulebook.of(target, system=request.is_system).selection(request.actor, "read")
             if selection.filter != EVERYTHING:
-                needs.append(Need(name, at(selection), key))
+                needs.append(Need(name, self._rulebook.now(selection), key))
         return tuple(needs)
 
     def _returning(self, request: Request, definition: Definition) -> Selection | None:
@@ -211,7 +211,7 @@ class Preparing:
         if request.is_minimal:
             return None
         rules = self._rulebook.of(definition.schema, system=request.is_system)
-        selection = at(rules.selection(request.actor, "read"))
+        selection = self._rulebook.now(rules.selection(request.actor, "read"))
         return None if selection.filter == NOTHING else selection
 
 
@@ -269,10 +269,12 @@ def _field_rules(rules: Rules, given: Mapping[str, Plain], actor: Actor) -> _Fie
     return _FieldRules(tuple(Guard((name,), filter) for name, filter in partly.items()), tuple(partly.values()))
 
 
-def _completed(request: Request, definition: Definition, rules: Rules, values: PlainRecord) -> PlainRecord:
+def _completed(
+    request: Request, definition: Definition, rules: Rules, values: PlainRecord, now: datetime
+) -> PlainRecord:
     """What a replace stores: the defaults in place of what is not given, but for fields that are not the actor's
     to write, or nobody's to change."""
-    defaults = definition.make_defaults(request.actor, datetime.now(UTC), values)
+    defaults = definition.make_defaults(request.actor, now, values)
     kept = definition.immutable | {
         name for name in rules.restricted_writes if rules.field_write(name, request.actor) != EVERYTHING
     }

@@ -1,7 +1,7 @@
 """How the reading actions are performed: list, read, and the query behind a live one."""
 
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from itertools import chain
 from typing import Any, cast
 
@@ -46,7 +46,7 @@ class Reading:
         selection = self._readable(rules, "read", request.actor)
         if request.query is not EMPTY or request.nesting is not None:
             selection = self._narrowed(request, definition, selection)
-        row = await self._store.lookup(at(selection), cast(Key, request.key))
+        row = await self._store.lookup(self._rulebook.now(selection), cast(Key, request.key))
         if row is None:
             raise NotFound(f"There is no {definition.name} with the key {request.key!r}.")
         return Found(row.json, row.version, rules.show_the_same_to_all and not selection.mask.sometimes)
@@ -55,7 +55,7 @@ class Reading:
         """Raises NotFound for the first parent on a nested path that the actor may not read."""
         for parent, key in nesting.parents:
             selection = self._rulebook.of(parent.schema, system=request.is_system).selection(request.actor)
-            if await self._store.lookup(at(selection), key) is None:
+            if await self._store.lookup(self._rulebook.now(selection), key) is None:
                 raise NotFound(f"There is no {parent.name} with the key {key!r}.")
 
     async def read_many(self, request: Request) -> Listed:
@@ -65,7 +65,7 @@ class Reading:
         if len(keys) > MAX_KEYS:
             raise Malformed(f"At most {MAX_KEYS} records are read by their keys at once.")
         selection = self._narrowed(request, definition, self._readable(self._rules(request), "read", request.actor))
-        page = await self._store.page(Plan(selection=at(selection), keys=keys))
+        page = await self._store.page(Plan(selection=self._rulebook.now(selection), keys=keys))
         found = dict(zip(page.keys, page.records, strict=True))
         missing = [key for key in keys if key not in found]
         if missing:
@@ -82,7 +82,7 @@ class Reading:
         selection, sort, resolver = self._resolved(request, definition, "list")
         limit = query.limit if trusted else self._limit(definition, query, resolver)
         plan = Plan(
-            selection=at(selection), sort=sort, limit=limit, offset=query.offset, total=query.count,
+            selection=self._rulebook.now(selection), sort=sort, limit=limit, offset=query.offset, total=query.count,
             **self._start(query, selection, sort, resolver),
         )  # fmt: skip
         resolver.check()
@@ -97,7 +97,7 @@ class Reading:
         """How many records the query has."""
         selection, _, resolver = self._resolved(request, _definition(request), "list")
         resolver.check()
-        page = await self._store.page(Plan(selection=at(selection), sort=(), limit=0, total=True))
+        page = await self._store.page(Plan(selection=self._rulebook.now(selection), sort=(), limit=0, total=True))
         return page.total or 0
 
     def live(self, request: Request, *, counts: bool = False, trusted: bool = False) -> LiveQuery:
@@ -121,7 +121,7 @@ class Reading:
         if not definition.schema.logged:
             raise Malformed(f"{definition.name} is declared with live=False, so it cannot be subscribed to.")
         identity = f"{self._identity(selection, sort)} {query.limit} {counts}"
-        return self._live_at(selection, () if counts else sort, query.limit, identity, counts, _clock())
+        return self._live_at(selection, () if counts else sort, query.limit, identity, counts, self._rulebook.clock())
 
     def _live_at(
         self,
@@ -133,7 +133,7 @@ class Reading:
         moment: datetime,
     ) -> LiveQuery:
         clocks = clocks_of(selection)
-        plan = Plan(selection=at(selection, moment), sort=tuple(sort), limit=limit, total=counts)
+        plan = Plan(selection=at(selection, lambda: moment), sort=tuple(sort), limit=limit, total=counts)
         if not clocks:
             return LiveQuery(plan, identity, counts)
         return LiveQuery(
@@ -280,10 +280,6 @@ def _definition(request: Request) -> Definition:
     if request.definition is None:
         raise TypeError(f"{request!r} is not about a resource")
     return request.definition
-
-
-def _clock() -> datetime:
-    return datetime.now(UTC)
 
 
 def _boundaries(selection: Selection, moment: datetime) -> tuple[Plan, ...]:

@@ -14,7 +14,7 @@ from crudite.changes import Commit, Refused, Unit
 from crudite.errors import Conflict, Problem
 from crudite.messages import Written
 from crudite.query.plan import Plan
-from crudite.resources.access import Rulebook, at
+from crudite.resources.access import Rulebook
 from crudite.resources.definition import Definition
 from crudite.resources.hooks import run_hook
 from crudite.resources.incoming import MAX_MANY, is_many
@@ -117,7 +117,8 @@ class Writing:
         if request.is_minimal:
             return [None] * len(keys)
         rules = self._rulebook.of(cast(Definition, request.definition).schema, system=request.is_system)
-        page = await self._store.page(Plan(selection=at(rules.selection(request.actor, "read")), keys=tuple(keys)))
+        readable = self._rulebook.now(rules.selection(request.actor, "read"))
+        page = await self._store.page(Plan(selection=readable, keys=tuple(keys)))
         found = dict(zip(page.keys, page.records, strict=True))
         return [found.get(key) for key in keys]
 

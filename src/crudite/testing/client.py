@@ -150,7 +150,7 @@ class Client:
     async def settled(self) -> None:
         """Returns when everything that was committed before the call has been handed to every connection, and
         the views of this client show it."""
-        await self.app.engine.settled()
+        await self.app.settled()
         for exchange in list(self._followed):
             await exchange.consumed()
 
