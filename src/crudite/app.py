@@ -85,7 +85,7 @@ class App:
         self.handlers: dict[str, Handler] = {}
         self.store = _opened(store, sys._getframe(1).f_globals.get("__file__"))  # noqa: SLF001 (the module that makes the application)
         self.hosts = hosts
-        self.identify = Identification(auth)
+        self.identify = Identification(auth, self.clock)
         self.interfaces = tuple(interfaces) if interfaces is not None else default_interfaces()
         self._provide = provide or {}
         self._provided: dict[Any, Any] = {}
@@ -153,6 +153,20 @@ class App:
     def records(self) -> Records:
         """The records API, acting as the server itself: hooks run, no rule holds."""
         return Records(self._actions.performer(self._system_request()))
+
+    async def revoke(self, *, account: str | int | None = None, session: str | None = None) -> None:
+        """Has `auth` judge anew whoever lives on an answer of it: all connections of an account (an `Actor.id`), or
+        those of one session (an `Actor.session`). Call it when a session has ended, or the rights have changed.
+
+        A connection whose credentials are refused by now, or are nobody's or somebody else's, is told so and closed.
+        One whose actor has other rights is moved to what he may see. Returns when all in this process are. It must
+        not be called from `auth` itself, or from a handler that a live query reads, which it would wait for.
+
+        Raises TypeError unless one of the two is given.
+        """
+        if (account is None) == (session is None):
+            raise TypeError("revoke() takes an account or a session")
+        await self.identify.living.revoke(account=account, session=session)
 
     # its life
 

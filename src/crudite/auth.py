@@ -1,9 +1,19 @@
-"""Who is asking: from credentials to an actor, by a function of the application's own."""
+"""Who is asking: from credentials to an actor, by a function of the application's own, and for how long.
 
-import inspect
-from collections.abc import Awaitable, Callable
-from typing import TypeAlias
+A request asks once and is over. A living connection goes on with what it was told, so somebody has to watch it:
+its credentials may expire, and they may be revoked. `Living` knows the connections and who each of them is; what
+a connection does when it hears of it is its interface's own affair (`Guest`).
+"""
 
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from math import ceil
+from typing import Protocol, TypeAlias
+
+from crudite.clock import Alarm, Clock
 from crudite.errors import Unauthorized
 from crudite.messages import ANONYMOUS, Actor, Credentials
 from crudite.resources.hooks import call
@@ -11,13 +21,23 @@ from crudite.resources.hooks import call
 Authenticate: TypeAlias = Callable[[Credentials], Actor | Awaitable[Actor | None] | None]
 """Finds out who shows these credentials: None for nobody in particular. Raises Unauthorized for bad ones."""
 
+WARNING = timedelta(seconds=60)
+"""How long before its credentials expire a living connection is told so."""
+_INVALID = {"www-authenticate": 'Bearer error="invalid_token"'}  # RFC 6750, section 3.1
+
+_log = logging.getLogger("crudite")
+
 
 class Identification:
-    """Turns credentials into an actor through the application's `authenticate` function, if it has one."""
+    """Turns credentials into an actor through the application's `authenticate` function, if it has one.
 
-    def __init__(self, authenticate: Authenticate | None) -> None:
+    `clock` tells the time that expires credentials. `living` are the connections that live on an answer.
+    """
+
+    def __init__(self, authenticate: Authenticate | None, clock: Clock) -> None:
         self._authenticate = authenticate
-        self._is_async = inspect.iscoroutinefunction(authenticate)
+        self._clock = clock
+        self.living = Living(self, clock)
 
     @property
     def is_needed(self) -> bool:
@@ -25,7 +45,7 @@ class Identification:
         return self._authenticate is not None
 
     async def __call__(self, credentials: Credentials) -> Actor:
-        """The actor who shows these credentials. Raises Unauthorized when they are bad."""
+        """The actor who shows these credentials. Raises Unauthorized when they are bad, or have expired."""
         if self._authenticate is None:
             return ANONYMOUS
         found = await call(self._authenticate, credentials)
@@ -33,4 +53,147 @@ class Identification:
             return ANONYMOUS
         if not isinstance(found, Actor):
             raise Unauthorized("The credentials could not be understood.")
+        if found.expires is not None and found.expires <= self._clock():
+            raise expired()
         return found
+
+
+class Guest(Protocol):
+    """A living connection, as far as it matters who is behind it."""
+
+    @property
+    def credentials(self) -> Credentials:
+        """What it shows at the moment."""
+        ...
+
+    async def reconsider(self, actor: Actor, credentials: Credentials) -> None:
+        """These credentials were asked about again, and this is whose they are: what is kept live for the
+        connection is moved to what this actor may see. Does nothing if it shows others by now."""
+        ...
+
+    def warn(self, seconds: int) -> None:
+        """Its credentials expire in so many seconds."""
+        ...
+
+    def end(self, problem: Unauthorized) -> None:
+        """Its credentials do not hold any longer: tells the client why and closes, at once."""
+        ...
+
+
+class Stay:
+    """One living connection and who it is, from the moment on that this is known.
+
+    `actor` is None before its first request has been answered, and while other credentials are looked at.
+    """
+
+    __slots__ = ("_alarm", "_clock", "_expires", "actor", "guest", "is_over")
+
+    def __init__(self, guest: Guest, clock: Clock) -> None:
+        self.guest = guest
+        self.actor: Actor | None = None
+        self.is_over = False
+        self._clock = clock
+        self._expires: datetime | None = None
+        self._alarm: Alarm | None = None
+
+    def is_other(self, actor: Actor) -> bool:
+        """Whether that is somebody else than it was so far."""
+        return self.actor is not None and self.actor.id != actor.id
+
+    def becomes(self, actor: Actor) -> None:
+        """It is this actor from now on, for as long as the credentials hold."""
+        self.actor = actor
+        if actor.expires == self._expires or self.is_over:
+            return
+        self._rest()
+        self._expires = actor.expires
+        if actor.expires is not None:
+            self._alarm = self._clock.at(actor.expires - WARNING, self._warn)
+
+    def end(self, problem: Unauthorized) -> None:
+        """Its credentials hold no longer."""
+        if not self.is_over:
+            self.close()
+            self.guest.end(problem)
+
+    def close(self) -> None:
+        """Nobody is there any more."""
+        self.is_over = True
+        self._rest()
+
+    def _warn(self) -> None:
+        assert self._expires is not None
+        left = (self._expires - self._clock()).total_seconds()
+        if left > 0:
+            self.guest.warn(ceil(left))
+        self._alarm = self._clock.at(self._expires, lambda: self.end(expired()))
+
+    def _rest(self) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+
+
+class Living:
+    """The living connections of this process, each for as long as its credentials hold."""
+
+    def __init__(self, identify: Identification, clock: Clock) -> None:
+        self._identify = identify
+        self._clock = clock
+        self._stays: set[Stay] = set()
+
+    @contextmanager
+    def joined(self, guest: Guest) -> Iterator[Stay]:
+        """The connection is watched for as long as the block lasts. Begin it before anything is asked for it."""
+        stay = Stay(guest, self._clock)
+        self._stays.add(stay)
+        try:
+            yield stay
+        finally:
+            self._stays.discard(stay)
+            stay.close()
+
+    async def revoke(self, *, account: str | int | None = None, session: str | None = None) -> None:
+        """Asks `authenticate` again about every connection of an account or of a session.
+
+        A connection whose credentials are refused by now, or are nobody's or somebody else's, is closed; one whose
+        actor has other rights is moved to those. Returns when that is done.
+        """
+        concerned = [stay for stay in self._stays if _concerns(stay.actor, account, session)]
+        await asyncio.gather(*(self._ask(stay) for stay in concerned))
+
+    async def _ask(self, stay: Stay) -> None:
+        guest, asked = stay.guest, None
+        while not stay.is_over and guest.credentials is not asked:  # it may show others while it is asked about
+            asked = guest.credentials
+            try:
+                actor = await self._identify(asked)
+                if stay.is_other(actor):
+                    raise Unauthorized("The credentials have been revoked.", headers=_INVALID)
+                await guest.reconsider(actor, asked)
+            except Exception as error:
+                if guest.credentials is not asked:
+                    continue
+                if stay.actor is not None:
+                    stay.end(_refusal(error))
+                else:  # it never was anybody, so that it has nothing to lose but what it is asking for
+                    await guest.reconsider(ANONYMOUS, asked)
+
+
+def expired() -> Unauthorized:
+    """The problem of credentials that were good once."""
+    return Unauthorized("The credentials have expired.", headers=_INVALID)
+
+
+def _concerns(actor: Actor | None, account: str | int | None, session: str | None) -> bool:
+    """Whether a revocation is about a connection. Of one that is asking at this moment nobody knows yet."""
+    if actor is None:
+        return True
+    return actor.id == account if account is not None else actor.session == session
+
+
+def _refusal(error: Exception) -> Unauthorized:
+    """Why a connection has to go. Where nobody can say whether it may stay, it has to, too: it can come back."""
+    if isinstance(error, Unauthorized):
+        return error
+    _log.warning("a living connection is closed, since its credentials could not be asked about", exc_info=error)
+    return Unauthorized("The credentials could not be checked.")

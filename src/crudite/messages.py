@@ -20,11 +20,22 @@ class Actor:
     """Who is asking. Nobody known is `ANONYMOUS`, whose `id` is None.
 
     `roles` and `claims` are what authentication found; rules speak of them as `me.roles` and `me.<claim>`.
+    `expires` is the moment, with a time zone, from which the credentials count no longer: requests are refused
+    then, and living connections closed. `session` names one of several sign-ins of the account, so that
+    `App.revoke` can speak of it.
+
+    Raises ValueError when `expires` has no time zone.
     """
 
     id: str | int | None = None
     roles: frozenset[str] = frozenset()
     claims: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    expires: datetime | None = None
+    session: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.expires is not None and self.expires.tzinfo is None:
+            raise ValueError(f"Actor.expires needs a time zone, got {self.expires!r}")
 
     @property
     def is_known(self) -> bool:

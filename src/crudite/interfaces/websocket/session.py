@@ -3,6 +3,9 @@
 Subscribing, unsubscribing and `auth` take effect in the order in which they were sent, and so do writes among
 each other; other calls run side by side, a bounded number at a time. All that is sent goes through one outbox,
 so that an answer stands where it belongs between the frames.
+
+Who is behind the connection can change: by `auth`, or because the application asks again. Either way every
+subscription is moved to what that actor may see, and no subscription is made meanwhile.
 """
 
 import asyncio
@@ -30,7 +33,19 @@ from crudite.interfaces.websocket.format import (
     subscribed_result,
     subscription_problem,
 )
-from crudite.messages import Answered, Found, Listed, Live, LiveQuery, Response, Written
+from crudite.interfaces.websocket.rights import connection_problem, expiring
+from crudite.messages import (
+    ANONYMOUS,
+    Actor,
+    Answered,
+    Credentials,
+    Found,
+    Listed,
+    Live,
+    LiveQuery,
+    Response,
+    Written,
+)
 from crudite.query.parse import parse_json
 from crudite.resources.reading import plain_key
 from crudite.resources.request import Request
@@ -43,6 +58,7 @@ _WRITES = ("create", "replace", "update", "delete")
 _ORDERED = ("subscribe", "unsubscribe", "auth")
 _PARSE_ERROR, _INVALID_REQUEST, _METHOD_NOT_FOUND = -32700, -32600, -32601
 _END_CODES = {"slow": 4408, "away": 1001, "closed": 1000}
+_CREDENTIALS = 4401
 
 
 class _Call(msgspec.Struct, frozen=True):
@@ -66,9 +82,10 @@ class Session:
     def __init__(self, host: Host, headers: Headers, scope: Scope) -> None:
         self._host = host
         self._headers = headers
-        self._credentials = credentials_of(headers, scope)
+        self.credentials = credentials_of(headers, scope)
         self._connection = host.engine.connect(_format)
         self._asked: dict[str, Any] = {}
+        self._order = asyncio.Lock()
         self._writes = asyncio.Lock()
         self._room = asyncio.Semaphore(_SIDE_BY_SIDE)
         self._refused = 0
@@ -78,18 +95,22 @@ class Session:
     async def run(self, receive: Receive, send: Send) -> None:
         """Serves the connection until either side ends it; all that is sent goes to its sink, if there is one."""
         try:
-            async with asyncio.TaskGroup() as tasks:
-                if self._sink is not None:
-                    self._connection.outbox.attach(self._sink, self._end)
-                    await self._read(receive, tasks)
-                    while not self._is_gone:
-                        self._is_gone = (await receive())["type"] == "websocket.disconnect"
-                else:
-                    reading = tasks.create_task(self._read(receive, tasks))
-                    await self._send_all(send)
-                    reading.cancel()
+            with self._host.identify.living.joined(self) as self._stay:
+                await self._serve(receive, send)
         finally:
             self._connection.close()
+
+    async def _serve(self, receive: Receive, send: Send) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            if self._sink is not None:
+                self._connection.outbox.attach(self._sink, self._end)
+                await self._read(receive, tasks)
+                while not self._is_gone:
+                    self._is_gone = (await receive())["type"] == "websocket.disconnect"
+            else:
+                reading = tasks.create_task(self._read(receive, tasks))
+                await self._send_all(send)
+                reading.cancel()
 
     def _end(self) -> None:
         assert self._sink is not None
@@ -189,18 +210,25 @@ class Session:
 
     async def _perform(self, call: _Call, number: Plain, request_id: str) -> tuple[str | None, Mark | None]:
         """The answer's text, None when it has been sent already; and the mark of what was written."""
-        match call.method:
-            case "subscribe":
-                return await self._subscribe(_checked(call), number, request_id), None
-            case "unsubscribe":
-                return self._unsubscribe(_checked(call), number), None
-            case "auth":
-                return await self._auth(_checked(call), number, request_id), None
-            case "ping":
-                return result(number, "{}"), None
+        if call.method == "ping":
+            return result(number, "{}"), None
+        if call.method in _ORDERED:
+            params = _checked(call)
+            async with self._order:
+                return await self._perform_ordered(call.method, params, number, request_id), None
         request = self._request(call, request_id)
         response = await self._host.pipeline(request)
+        if self._stay.actor is None and not self._order.locked():
+            self._stay.becomes(request.actor)
         return result(number, _result(response)), response.mark if isinstance(response, Written) else None
+
+    async def _perform_ordered(
+        self, method: str, params: Mapping[str, Any], number: Plain, request_id: str
+    ) -> str | None:
+        if method == "unsubscribe":
+            return self._unsubscribe(params, number)
+        await (self._subscribe if method == "subscribe" else self._auth)(params, number, request_id)
+        return None  # it has been answered already, so that nothing of what follows from it came before
 
     def _request(self, call: _Call, request_id: str) -> Request:
         path, _, action = call.method.rpartition(".")
@@ -228,13 +256,13 @@ class Session:
         request.expect = _version(given.get("version"))
         return request
 
-    def _base(self, request_id: str) -> Request:
+    def _base(self, request_id: str, actor: Actor = ANONYMOUS) -> Request:
         return Request(
-            "list", "", credentials=self._credentials, headers=self._headers, interface="websocket", id=request_id,
-            performers=self._host.performer,
+            "list", "", actor=actor, credentials=self.credentials, headers=self._headers, interface="websocket",
+            id=request_id, performers=self._host.performer,
         )  # fmt: skip
 
-    async def _subscribe(self, params: Mapping[str, Any], number: Plain, request_id: str) -> str | None:
+    async def _subscribe(self, params: Mapping[str, Any], number: Plain, request_id: str) -> None:
         name = params.get("sub")
         if not isinstance(name, str) or not name or len(name) > 100:
             raise Malformed(faults=[Fault("bad_value", "sub takes a name of up to 100 characters.", pointer="/sub")])
@@ -242,57 +270,85 @@ class Session:
         cursor, key = params.get("cursor"), params.get("key")
         if not isinstance(cursor, str | None) or not isinstance(key, str | None):
             raise Malformed(faults=[Fault("bad_value", "cursor and key are texts.", pointer="/cursor")])
-        query = await self._live(asked, request_id)
+        query, actor = await self._live(asked, request_id)
+        if self._stay.is_other(actor):
+            await self._move(actor, request_id)
+        self._stay.becomes(actor)
         path = query.plan.selection.schema.path
         await self._connection.subscribe(
             name, query, cursor=cursor, key=key,
             announce=lambda subscribed: message(result(number, subscribed_result(subscribed, path))),
         )  # fmt: skip
         self._asked = {n: a for n, a in self._asked.items() if n in self._connection.members} | {name: asked}
-        return None
 
-    async def _live(self, asked: Mapping[str, Any], request_id: str) -> LiveQuery:
-        response = await self._host.pipeline(live_query(self._host, self._base(request_id), asked))
+    async def _live(
+        self, asked: Mapping[str, Any], request_id: str, actor: Actor = ANONYMOUS
+    ) -> tuple[LiveQuery, Actor]:
+        """What an actor sees of what was asked for, by default whoever shows the connection's credentials."""
+        request = live_query(self._host, self._base(request_id, actor), asked)
+        response = await self._host.pipeline(request)
         assert isinstance(response, Live)
-        return response.query
+        return response.query, request.actor
 
     def _unsubscribe(self, params: Mapping[str, Any], number: Plain) -> str:
         self._connection.unsubscribe(str(params.get("sub")))
         self._asked.pop(str(params.get("sub")), None)
         return result(number, "{}")
 
-    async def _auth(self, params: Mapping[str, Any], number: Plain, request_id: str) -> str | None:
-        """Other credentials from now on. Subscriptions that they change end; the client asks again."""
+    async def _auth(self, params: Mapping[str, Any], number: Plain, request_id: str) -> None:
+        """Other credentials from now on. Refused ones change nothing."""
         token = params.get("token")
         if not isinstance(token, str | None):
             raise Malformed(faults=[Fault("bad_value", "token is a text or null.", pointer="/token")])
-        before = self._credentials
-        self._credentials = replace(self._credentials, token=token)
+        shown = replace(self.credentials, token=token)
+        before, self._stay.actor = self._stay.actor, None
         try:
-            actor = await self._host.identify(self._credentials)
+            actor = await self._host.identify(shown)
             if token is not None and not actor.is_known:
                 raise Unauthorized("The token is not valid.")
         except BaseException:
-            self._credentials = before
+            self._stay.actor = before
             raise
-        shown = {"id": actor.id, "roles": sorted(actor.roles)} if actor.is_known else None
-        self._send(result(number, f'{{"actor":{encode(shown)}}}'))
-        await self._end_changed(request_id)
-        return None
+        self.credentials = shown
+        self._stay.becomes(actor)
+        public = {"id": actor.id, "roles": sorted(actor.roles)} if actor.is_known else None
+        self._send(result(number, f'{{"actor":{encode(public)}}}'))
+        await self._move(actor, request_id)
 
-    async def _end_changed(self, request_id: str) -> None:
+    async def _move(self, actor: Actor, request_id: str) -> None:
+        """Moves every subscription to what this actor may see, where that is something else."""
         for name, asked in list(self._asked.items()):
             member = self._connection.members.get(name)
             if member is None:
                 continue
             try:
-                key = self._host.engine.key(await self._live(asked, request_id))
+                query, _ = await self._live(asked, request_id, actor)
+                key = self._host.engine.key(query)
                 problem: Problem = Unauthorized("Your rights have changed; subscribe again.")
             except Problem as refusal:
                 key, problem = "", refusal
             if key != member.subscription.key:
                 self._connection.unsubscribe(name)
                 self._send_raw(subscription_problem(name, problem))
+
+    # what happens to its credentials (auth.Guest)
+
+    async def reconsider(self, actor: Actor, credentials: Credentials) -> None:
+        """Moves every subscription to what the actor who shows these credentials may see."""
+        async with self._order:
+            if self.credentials is credentials:
+                self._stay.becomes(actor)
+                await self._move(actor, new_request_id())
+
+    def warn(self, seconds: int) -> None:
+        """Tells the client to show other credentials, within so many seconds."""
+        self._send_raw(expiring(seconds))
+
+    def end(self, problem: Unauthorized) -> None:
+        """Tells the client why the connection is closed, and closes it: it may come back and resume."""
+        self._send_raw(connection_problem(problem))
+        self._refused = _CREDENTIALS
+        self._connection.outbox.end("closed")
 
     def _send(self, text: str) -> None:
         self._connection.send(message(text))
