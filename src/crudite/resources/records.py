@@ -45,8 +45,13 @@ class Records:
         self._performer = performer
 
     async def list(self, query: "Query[R] | type[R]") -> list[R]:
-        """The records of a query, or of a whole class, in order; without a limit of its own, all of them."""
+        """The records of a query, or of a whole class, in order; without a limit of its own, all of them.
+
+        Raises TypeError for a query with `include`: a handler returns such a one, for these are records of one class.
+        """
         if isinstance(query, Query):
+            if query.written.include:
+                raise TypeError("include shapes what a handler answers; records.list gives records of one class.")
             return await self._performer.select(query.resource, query.written)
         return await self._performer.select(query, EMPTY)
 

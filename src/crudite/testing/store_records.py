@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from crudite.changes import Guard, Refused
 from crudite.ids import uuid7
-from crudite.query.plan import Mask, Need, Plan, Selection, everything
-from crudite.query.tree import EVERYTHING, NOTHING
+from crudite.query.plan import Include, Mask, Need, Plan, Selection, everything
+from crudite.query.tree import EVERYTHING, NOTHING, Hop
+from crudite.schema import Link
 from crudite.testing.samples import (
     AUTHOR,
     BOOK,
@@ -294,6 +295,31 @@ class RecordContract(OpensStores):
             assert (row.version, row.json) == (made.version, made.json)
             assert await store.lookup(select(BOOK, where(BOOK, "year", 2)), made.key) is None
             assert await store.lookup(everything(BOOK), uuid7()) is None
+
+    async def test_other_records_are_included_as_far_as_their_selection_and_its_guard_go(self, tmp_path: Path) -> None:
+        async with self.opened(tmp_path) as store:
+            author = key_of(await store.write(unit(create(AUTHOR, name="a"))))
+            for title, year in (("one", 1), ("two", None), ("three", 3)):
+                await store.write(unit(create(BOOK, title=title, year=year, author=author)))
+            lonely = key_of(await store.write(unit(create(BOOK, title="lonely", year=4))))
+            books = Include(Link("books", "Book", "author"), select(BOOK, where(BOOK, "year", True, "isnull"), "title"))
+            named = Selection(AUTHOR, EVERYTHING, Mask(("name",), (), (books,)))
+            by = Include(Hop(BOOK.fields["author"], AUTHOR), named, where(BOOK, "year", 3))
+            plan = listing(BOOK, "title")
+            shown = Selection(BOOK, EVERYTHING, Mask(("title",), (("year", where(BOOK, "year", 1)),), (by,)))
+            page = await store.page(msgspec.structs.replace(plan, selection=shown))
+            nothing: dict[str, Any] = {"_included": {"author": None}}
+            found = {"name": "a", "_included": {"books": [{"title": "two"}]}}
+            assert [plain(record) for record in page.records] == [
+                {"title": "lonely", **nothing},
+                {"title": "one", "year": 1, **nothing},
+                {"title": "three", "_included": {"author": found}},
+                {"title": "two", **nothing},
+            ]
+            row = await store.lookup(shown, lonely)
+            assert row is not None
+            assert plain(row.json) == {"title": "lonely", **nothing}
+            assert not any(space in record for record in page.records for space in "\n ")
 
     async def test_secret_fields_are_stored_and_shown_only_when_asked_for(self, tmp_path: Path) -> None:
         async with self.opened(tmp_path) as store:

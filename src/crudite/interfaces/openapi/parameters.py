@@ -3,9 +3,10 @@
 from typing import Any, TypeAlias
 
 from crudite.interfaces.openapi.places import ResourcePlace
-from crudite.interfaces.openapi.schemas import reference, sort_names
+from crudite.interfaces.openapi.schemas import include_paths, reference, sort_names
 from crudite.interfaces.openapi.values import Schema, operators_of, shown_fields, value_schema
 from crudite.query.parse import RESERVED
+from crudite.query.resolve import MAX_INCLUDES
 from crudite.resources.definition import Definition
 from crudite.resources.reading import MAX_OFFSET
 from crudite.schema import FieldSpec
@@ -87,8 +88,8 @@ def filters(definition: Definition) -> list[Parameter]:
 
 
 def shown_only(definition: Definition) -> list[Parameter]:
-    """`fields` and `omit`."""
-    return _own(definition, "fields", "omit")
+    """`fields`, `omit` and, where there is anything to include, `include`."""
+    return _own(definition, *(one["name"] for one in _shown_only(definition)))
 
 
 def _own(definition: Definition, *names: str) -> list[Parameter]:
@@ -116,7 +117,14 @@ def _shown_only(definition: Definition) -> list[Parameter]:
     return [
         _names("fields", names, "Only these fields (the key always comes). Not together with `omit`."),
         _names("omit", names, "All but these fields."),
+        *_include(definition),
     ]
+
+
+def _include(definition: Definition) -> list[Parameter]:
+    path = include_paths(definition)
+    text = "References and links to follow, with commas between; the records there are shown in `_included`."
+    return [_list("include", path, text, maximum=MAX_INCLUDES)] if path else []
 
 
 def _filter(spec: FieldSpec) -> list[Parameter]:
@@ -144,7 +152,11 @@ def _limit(definition: Definition) -> Parameter:
 
 
 def _names(name: str, choices: list[str], description: str, maximum: int | None = None) -> Parameter:
-    schema: Schema = {"type": "array", "items": {"type": "string", "enum": choices}, "minItems": 1}
+    return _list(name, {"type": "string", "enum": choices}, description, maximum)
+
+
+def _list(name: str, items: Schema, description: str, maximum: int | None = None) -> Parameter:
+    schema: Schema = {"type": "array", "items": items, "minItems": 1}
     if maximum is not None:
         schema["maxItems"] = maximum
     return {

@@ -18,6 +18,8 @@ from crudite.interfaces.openapi.values import (
     sortable_fields,
     value_schema,
 )
+from crudite.query.plan import INCLUDED, MOST_INCLUDED
+from crudite.query.resolve import MAX_INCLUDES
 from crudite.resources.definition import REF, BodyName, Definition
 from crudite.resources.reading import MAX_OFFSET
 from crudite.schema import FieldSpec
@@ -132,6 +134,19 @@ def _describe_record(schema: Schema, definition: Definition) -> None:
             _set_pattern(part, value_schema(spec.type)["pattern"])
         if name in definition.field_read:
             part.setdefault("description", "Absent where you may not see it.")
+    included = _included(definition)
+    if included:
+        text = "What `include` asks for, under the names of references and links; only then it is there."
+        schema["properties"][INCLUDED] = {"type": "object", "description": text, "properties": included}
+
+
+def _included(definition: Definition) -> dict[str, Schema]:
+    """What each reference and link of a resource can include."""
+    hops = [(s.name, s.reference.target) for s in shown_fields(definition) if s.reference is not None]
+    one = {name: {"anyOf": [reference(target), {"type": "null"}]} for name, target in hops}
+    links = definition.schema.links.values()
+    many = {link.name: {"type": "array", "items": reference(link.target), "maxItems": MOST_INCLUDED} for link in links}
+    return {**one, **many}
 
 
 def _describe_bodies(schemas: dict[str, Schema], definition: Definition) -> None:
@@ -304,9 +319,23 @@ def _query(definition: Definition) -> Schema:
             "cursor": {"type": ["string", "null"], "description": "From the `Link` of a page."},
             "fields": {**fields, "description": "Only these fields. Not together with `omit`."},
             "omit": {**fields, "description": "All but these fields."},
+            **_include_member(definition),
             "count": {"enum": ["exact", "none", None], "description": "Whether to count all records."},
         },
     }
+
+
+def include_paths(definition: Definition) -> Schema:
+    """What a path of `include` looks like; empty where a resource leads to no other records."""
+    names = _included(definition)
+    return {"type": "string", "pattern": rf"^({'|'.join(names)})(\.[A-Za-z0-9_]+)*$"} if names else {}
+
+
+def _include_member(definition: Definition) -> dict[str, Schema]:
+    path = include_paths(definition)
+    paths = {"type": "array", "items": path, "maxItems": MAX_INCLUDES}
+    text = "Which references and links are followed: `project.owner`."
+    return {"include": {"anyOf": [paths, {"type": "null"}], "description": text}} if path else {}
 
 
 def sort_names(definition: Definition) -> list[str]:
