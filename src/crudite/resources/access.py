@@ -24,15 +24,12 @@ def at(selection: Selection, clock: Callable[[], datetime]) -> Selection:
     if not clocks:
         return selection
     moment = clock()
-    sometimes = tuple((name, bind_clock(filter, moment)) for name, filter in selection.mask.sometimes)
-    mask = Mask(selection.mask.always, sometimes)
-    return Selection(selection.schema, bind_clock(selection.filter, moment), mask)
+    return selection.with_filters(lambda filter: bind_clock(filter, moment))
 
 
 def clocks_of(selection: Selection) -> frozenset[str]:
     """Which of `now` and `today` decide what a selection shows."""
-    filters = (selection.filter, *(filter for _, filter in selection.mask.sometimes))
-    return frozenset().union(*map(clocks_in, filters))
+    return frozenset().union(*(clocks_in(filter) for _, filter in selection.filters()))
 
 
 class FoldedRule:

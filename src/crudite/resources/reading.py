@@ -1,12 +1,14 @@
 """How the reading actions are performed: list, read, and the query behind a live one."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime
 from itertools import chain
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import msgspec
 
+from crudite.changes import Position
 from crudite.errors import Fault, Forbidden, Malformed, NotFound, Unauthorized
 from crudite.messages import ActionName, Actor, Found, Listed, LiveQuery
 from crudite.query.match import reads_others
@@ -30,6 +32,15 @@ MAX_KEYS = 200
 """How many records can be read by their keys at once."""
 
 
+class Asked(NamedTuple):
+    """What a list reads. `identity` is there when its answer can have an entity tag; `is_steady` says that the same
+    request asks for the same at another moment."""
+
+    plan: Plan
+    identity: str | None
+    is_steady: bool
+
+
 class Reading:
     """Performs `list` and `read`, and prepares live queries."""
 
@@ -41,15 +52,21 @@ class Reading:
 
     async def read(self, request: Request) -> Found:
         """One record by its key. Raises NotFound when there is none that the actor may read."""
-        definition = _definition(request)
+        selection, is_shared = self.shown(request)
+        row = await self._store.lookup(self._rulebook.now(selection), cast(Key, request.key))
+        if row is None:
+            raise NotFound(f"There is no {_definition(request).name} with the key {request.key!r}.")
+        return Found(row.json, row.version, is_shared)
+
+    def shown(self, request: Request) -> tuple[Selection, bool]:
+        """What a read shows of its record, its clocks not bound, and whether all who may read it see the same of
+        it. Raises Forbidden or Unauthorized, or Malformed for a query that does not fit."""
         rules = self._rules(request)
         selection = self._readable(rules, "read", request.actor)
         if request.query is not EMPTY or request.nesting is not None:
-            selection = self._narrowed(request, definition, selection)
-        row = await self._store.lookup(self._rulebook.now(selection), cast(Key, request.key))
-        if row is None:
-            raise NotFound(f"There is no {definition.name} with the key {request.key!r}.")
-        return Found(row.json, row.version, rules.show_the_same_to_all and not selection.mask.sometimes)
+            selection = self._narrowed(request, _definition(request), selection)
+        mask = selection.mask
+        return selection, rules.show_the_same_to_all and not mask.sometimes and not mask.includes
 
     async def check_parents(self, request: Request, nesting: Nesting) -> None:
         """Raises NotFound for the first parent on a nested path that the actor may not read."""
@@ -77,6 +94,14 @@ class Reading:
 
         A `trusted` query was written by the application: it has no limit but its own.
         """
+        asked = self.asked(request, trusted=trusted)
+        if asked.identity is None:
+            return self.listed(asked, await self._store.page(asked.plan))
+        pages = await self._store.read([asked.plan])
+        return self.listed(asked, pages.pages[0], self.etag(asked, pages.position))
+
+    def asked(self, request: Request, *, trusted: bool = False) -> Asked:
+        """What a list is to read, decided without reading. Raises as `list` does."""
         definition = _definition(request)
         query = request.query
         selection, sort, resolver = self._resolved(request, definition, "list")
@@ -86,12 +111,14 @@ class Reading:
             **self._start(query, selection, sort, resolver),
         )  # fmt: skip
         resolver.check()
-        if trusted or not self._has_etag(selection):
-            return self._listed(await self._store.page(plan), plan, query, None)
-        pages = await self._store.read([plan])
-        asked = (plan.limit, plan.start, plan.backwards, plan.offset, plan.total, pages.position.token)
-        etag = self._sealer.digest(f"{self._identity(selection, sort)} {asked!r}")
-        return self._listed(pages.pages[0], plan, query, etag)
+        has_etag = not trusted and self._has_etag(selection)
+        return Asked(plan, self._identity(selection, sort) if has_etag else None, not clocks_of(selection))
+
+    def etag(self, asked: Asked, position: Position) -> str:
+        """The entity tag of a list that has an identity, read at a position."""
+        plan = asked.plan
+        place = (plan.limit, plan.start, plan.backwards, plan.offset, plan.total, position.token)
+        return self._sealer.digest(f"{asked.identity} {place!r}")
 
     async def count(self, request: Request) -> int:
         """How many records the query has."""
@@ -184,7 +211,9 @@ class Reading:
         return Resolver(definition.schema, self._catalog, access)
 
     def _mask(self, query: WrittenQuery, mask: Mask, definition: Definition, resolver: Resolver) -> Mask:
-        """The mask without what the query leaves out; the key is always in it."""
+        """The mask with what the query includes and without what it leaves out; the key is always in it."""
+        if query.include:
+            mask = replace(mask, includes=resolver.includes(query.include))
         if query.fields is None and query.omit is None:
             return mask
         key = definition.schema.key
@@ -194,7 +223,7 @@ class Reading:
             left_out = set(resolver.names(query.omit or (), "omit")) - {key}
             wanted = set(definition.schema.fields) - left_out
         always = tuple(name for name in mask.always if name in wanted)
-        return Mask(always, tuple(pair for pair in mask.sometimes if pair[0] in wanted))
+        return Mask(always, tuple(pair for pair in mask.sometimes if pair[0] in wanted), mask.includes)
 
     def _limit(self, definition: Definition, query: WrittenQuery, resolver: Resolver) -> int:
         if query.offset > MAX_OFFSET:
@@ -221,7 +250,9 @@ class Reading:
             return {}
         return {"start": tuple(values), "backwards": backwards}
 
-    def _listed(self, page: Page, plan: Plan, query: WrittenQuery, etag: str | None) -> Listed:
+    def listed(self, asked: Asked, page: Page, etag: str | None = None) -> Listed:
+        """What the page of a list answers."""
+        plan = asked.plan
         has_more, came_by_cursor = page.more, plan.start is not None
         goes_on = (has_more or plan.backwards) and page.last is not None
         goes_back = (has_more if plan.backwards else came_by_cursor) and page.first is not None
@@ -229,7 +260,7 @@ class Reading:
             page.records,
             next=self._cursor(plan, page.last, False) if goes_on else None,
             prev=self._cursor(plan, page.first, True) if goes_back else None,
-            first=not came_by_cursor and not query.offset,
+            first=not came_by_cursor and not plan.offset,
             total=page.total,
             etag=etag,
         )
@@ -244,17 +275,15 @@ class Reading:
     def _identity(self, selection: Selection, sort: Sequence[SortKey]) -> str:
         shown: str | None = selection.memo.get("identity")
         if shown is None:
-            sometimes = [(name, identity_of(filter)) for name, filter in selection.mask.sometimes]
-            mask, schema = (selection.mask.always, sometimes), selection.schema
-            shown = f"{schema.name} {schema.fingerprint} {identity_of(selection.filter)} {mask!r}"
-            selection.memo["identity"] = shown
+            shown = selection.memo["identity"] = _shown_text(selection)
         return f"{shown} {_sort_text(sort)}"
 
     def _has_etag(self, selection: Selection) -> bool:
-        """Whether the log's head tells that a list is unchanged: every table it reads is logged, no clock runs."""
-        if clocks_of(selection):
+        """Whether the log's head tells that a list is unchanged: every table it reads is logged, no clock runs, and
+        nothing is included."""
+        if clocks_of(selection) or selection.mask.includes:
             return False
-        others = reads_others(selection.filter) or any(reads_others(f) for _, f in selection.mask.sometimes)
+        others = any(reads_others(filter) for _, filter in selection.filters())
         return selection.schema.logged and (not others or all(s.logged for s in self._catalog.values()))
 
 
@@ -285,8 +314,7 @@ def _definition(request: Request) -> Definition:
 def _boundaries(selection: Selection, moment: datetime) -> tuple[Plan, ...]:
     """For each comparison with `now`: the plan whose first record is the next to pass it."""
     plans = []
-    filters = (selection.filter, *(filter for _, filter in selection.mask.sometimes))
-    for schema, test in chain(*(_compared_with_now(selection.schema, filter) for filter in filters)):
+    for schema, test in chain(*(_compared_with_now(schema, filter) for schema, filter in selection.filters())):
         later = Selection(schema, bind_clock(Test(test.path, "gt", test.value), moment), Mask((schema.key,)))
         plans.append(Plan(selection=later, sort=(SortKey(test.path),), limit=1))
     return tuple(plans)
@@ -301,6 +329,16 @@ def _compared_with_now(schema: ResourceSchema, filter: Filter) -> Iterator[tuple
             yield from _compared_with_now(filter.target, filter.filter)
         case Test() if isinstance(filter.value, Symbol) and filter.value.name == "now":
             yield schema, filter
+
+
+def _shown_text(selection: Selection) -> str:
+    """A text that is equal for two selections only if they show the same of the same records."""
+    schema, mask = selection.schema, selection.mask
+    shown = (mask.always, [(name, identity_of(filter)) for name, filter in mask.sometimes])
+    text = f"{schema.name} {schema.fingerprint} {identity_of(selection.filter)} {shown!r}"
+    for one in mask.includes:
+        text += f" {one.name} {identity_of(one.guard)} ({_shown_text(one.selection)})"
+    return text
 
 
 def _sort_text(sort: Sequence[SortKey]) -> str:

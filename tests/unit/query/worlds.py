@@ -18,7 +18,7 @@ from crudite.query.match import compile_matcher, compile_sort
 from crudite.query.plan import Include, Mask, Plan, Selection, SortKey
 from crudite.query.resolve import Resolver
 from crudite.query.sql import quote, record_json, select
-from crudite.query.tree import And, Condition, Filter, Not, Or
+from crudite.query.tree import EVERYTHING, And, Condition, Filter, Not, Or
 from crudite.schema import Catalog, FieldSpec, FieldType, Link, Reference, ResourceSchema
 from crudite.stores.sqlite.dialect import SqliteDialect
 from crudite.types import Key, Plain, PlainRecord
@@ -375,11 +375,14 @@ def sorts(draw: st.DrawFn, world: World, name: str) -> tuple[SortKey, ...]:
 @st.composite
 def includes(draw: st.DrawFn, world: World, name: str) -> tuple[Include, ...]:
     """What a query includes for somebody who may not see everything."""
-    records = {one: world.resolved(one, draw(filters(world, one, most_hops=1))) for one in world.catalog}
+    records = {
+        one: world.resolved(one, draw(st.just(EVERYTHING) | filters(world, one, most_hops=1))) for one in world.catalog
+    }
     fields: dict[str, Filter] = {}
     for _ in range(draw(st.integers(0, 3))):
         resource = draw(st.sampled_from(sorted(world.catalog)))
-        hidden = draw(st.sampled_from([f for f in world.catalog[resource].fields if f != "id"]))
+        references = [f.name for f in world.catalog[resource].fields.values() if f.reference is not None]
+        hidden = draw(st.sampled_from(references) | st.sampled_from(list(world.catalog[resource].fields)[1:]))
         fields[f"{resource}.{hidden}"] = world.resolved(resource, draw(filters(world, resource, most_hops=1)))
     resolver = Resolver(world.catalog[name], world.catalog, Rights(records, fields))
     found = resolver.includes(draw(st.lists(_ways(world, name), max_size=3)))
