@@ -1,7 +1,7 @@
 """An ASGI application driven in memory: requests, streams and WebSockets without a socket between."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, MutableMapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self, TypeAlias
@@ -9,9 +9,10 @@ from urllib.parse import quote, unquote, urlencode, urlsplit
 
 import msgspec
 
+from crudite.testing.lines import Line, Message
+
 Headers: TypeAlias = Mapping[str, str]
 Parameters: TypeAlias = Mapping[str, Any] | Sequence[tuple[str, str]]
-Message: TypeAlias = MutableMapping[str, Any]
 
 HOST = "testserver"
 """The host name that requests are sent to, unless their `host` header says otherwise."""
@@ -40,14 +41,17 @@ class Response:
 
 
 class Exchange:
-    """One connection with an ASGI application: `async with Exchange(app, scope) as exchange`.
+    """One connection with an ASGI application: `async with Exchange(app, scope) as exchange`, over a line that may
+    have faults.
 
     What is sent waits for the application to receive it, what the application sends waits to be taken.
     Leaving the block tells the application that the client has gone away, and waits until it has finished; an
     exception that it raised comes out there, or earlier where its next message is awaited.
     """
 
-    def __init__(self, app: Any, scope: Message) -> None:
+    def __init__(self, app: Any, scope: Message, line: Line | None = None) -> None:
+        self.line = line or Line()
+        self.line.on_cut(self._lose)
         self._app = app
         self._scope = scope
         self._kind = "websocket" if scope["type"] == "websocket" else "http"
@@ -64,6 +68,7 @@ class Exchange:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.send({"type": f"{self._kind}.disconnect", "code": 1001})
+        self.line.release()
         if error is None:
             await self._task
         else:
@@ -90,6 +95,10 @@ class Exchange:
         """Returns when every message so far has been taken, and the next one is being waited for."""
         await self._outbox.join()
 
+    def _lose(self) -> None:
+        self.send({"type": f"{self._kind}.disconnect", "code": 1006})
+        self._outbox.put_nowait(None)
+
     def _put_down(self) -> None:
         if self._in_hand:
             self._in_hand = False
@@ -97,7 +106,8 @@ class Exchange:
 
     async def _run(self) -> None:
         async def send(message: Message) -> None:
-            self._outbox.put_nowait(message)
+            for arrived in await self.line.carry(message):
+                self._outbox.put_nowait(arrived)
 
         try:
             await self._app(self._scope, self._inbox.get, send)

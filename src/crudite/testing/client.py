@@ -20,6 +20,7 @@ import msgspec
 
 from crudite.app import App
 from crudite.testing.asgi import Exchange, Headers, Parameters, Response, fetch, make_scope
+from crudite.testing.lines import Line
 from crudite.testing.socket import Socket
 from crudite.testing.streams import Stream
 from crudite.testing.views import View
@@ -101,12 +102,13 @@ class Client:
     @asynccontextmanager
     async def live(
         self, name: str, *, over: Literal["sse", "websocket"] = "sse", args: Mapping[str, Any] | None = None,
-        resume: "View | None" = None, **query: Any,
+        resume: "View | None" = None, line: Line | None = None, **query: Any,
     ) -> AsyncIterator[View]:  # fmt: skip
         """A live view of a resource (its path), or of a reading handler (its name, with `args`).
 
         The query's parts are keywords: `where`, `sort`, `limit`, `fields`, `omit`. With `resume` the view
-        goes on from where another one, of the same query, was cut off; that one's records are taken over.
+        goes on from where another one, of the same query, was cut off; that one's records are taken over. A `line`
+        has the faults that it is told to have.
         """
         asked = (
             {"read": name, "args": dict(args or {})}
@@ -117,13 +119,15 @@ class Client:
         if over == "sse":
             cursor = resume.cursor if resume is not None else None
             async with (
-                self.stream("/subscribe", params={"queries": _json({"view": asked})}, last_event_id=cursor) as stream,
+                self.stream(
+                    "/subscribe", params={"queries": _json({"view": asked})}, last_event_id=cursor, line=line
+                ) as stream,
                 self._following(stream.exchange, view, stream.events_into(view)),
             ):
                 yield view
         else:
             async with (
-                self.websocket() as socket,
+                self.websocket(line=line) as socket,
                 self._following(socket.exchange, view, socket.subscribed(asked, view)),
             ):
                 yield view
@@ -131,21 +135,23 @@ class Client:
     @asynccontextmanager
     async def stream(
         self, url: str, *, params: Parameters | None = None, headers: Headers | None = None,
-        last_event_id: str | None = None,
+        last_event_id: str | None = None, line: Line | None = None,
     ) -> AsyncIterator[Stream]:  # fmt: skip
         """A stream of server-sent events. Raises the problem of a refusal as `Refusal`."""
         named = {**self._headers, "accept": "text/event-stream", **(headers or {})}
         if last_event_id is not None:
             named["last-event-id"] = last_event_id
         scope = make_scope("http", "GET", url, params, named, "")
-        async with Exchange(self.app, scope) as exchange:
+        async with Exchange(self.app, scope, line) as exchange:
             exchange.send({"type": "http.request", "body": b"", "more_body": False})
             yield await Stream.opened(exchange, self.timeout)
 
-    def websocket(self, url: str = "/ws", *, headers: Headers | None = None) -> AbstractAsyncContextManager[Socket]:
+    def websocket(
+        self, url: str = "/ws", *, headers: Headers | None = None, line: Line | None = None
+    ) -> AbstractAsyncContextManager[Socket]:
         """A WebSocket connection, for calls and subscriptions. Raises ConnectionRefusedError."""
         scope = make_scope("websocket", "GET", url, None, {**self._headers, **(headers or {})}, "")
-        return Socket.opened(self.app, scope, self.timeout)
+        return Socket.opened(self.app, scope, self.timeout, line)
 
     async def settled(self) -> None:
         """Returns when everything that was committed before the call has been handed to every connection, and

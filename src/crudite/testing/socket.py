@@ -7,7 +7,8 @@ from typing import Any
 
 import msgspec
 
-from crudite.testing.asgi import Exchange, Message
+from crudite.testing.asgi import Exchange
+from crudite.testing.lines import Line, Message
 from crudite.testing.views import Refusal, View
 
 
@@ -35,9 +36,11 @@ class Socket:
 
     @classmethod
     @asynccontextmanager
-    async def opened(cls, app: Any, scope: Message, patience: float) -> "AsyncIterator[Socket]":
+    async def opened(
+        cls, app: Any, scope: Message, patience: float, line: Line | None = None
+    ) -> "AsyncIterator[Socket]":
         """Opens a connection, for as long as the block lasts. Raises ConnectionRefusedError."""
-        async with Exchange(app, scope) as exchange:
+        async with Exchange(app, scope, line) as exchange:
             exchange.send({"type": "websocket.connect"})
             answer = await exchange.take()
             if answer is None or answer["type"] != "websocket.accept":

@@ -58,11 +58,14 @@ class Stream:
 
     async def events_into(self, view: View) -> None:
         """Tells a view all that comes, until the stream ends; all events are taken for its own."""
-        async for event in self._events:
-            named = "query" in event.data
-            data = event.data["record"] if named and event.kind == "added" else event.data
-            view.tell(event.kind, data)
-            view.cursor = self.last_id
+        try:
+            async for event in self._events:
+                named = "query" in event.data
+                data = event.data["record"] if named and event.kind == "added" else event.data
+                view.tell(event.kind, data)
+                view.cursor = self.last_id
+        finally:  # an id may have come without an event
+            view.cursor = self.last_id or view.cursor
 
     async def _parse(self, exchange: Exchange) -> AsyncIterator[Event]:
         left = b""

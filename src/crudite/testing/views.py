@@ -145,7 +145,9 @@ class View:
             self.tell("value", {"value": frame["value"]})
 
     def _change(self, data: Mapping[str, Any]) -> None:
-        row = self._held[data["key"]]
+        row = self._held.get(data["key"])
+        if row is None:  # a frame that came twice, or late
+            return
         row.update(data["fields"])
         for name in data.get("absent", ()):
             row.pop(name, None)
