@@ -54,7 +54,7 @@ class Identification:
         if not isinstance(found, Actor):
             raise Unauthorized("The credentials could not be understood.")
         if found.expires is not None and found.expires <= self._clock():
-            raise expired()
+            raise _expired()
         return found
 
 
@@ -126,7 +126,7 @@ class Stay:
         left = (self._expires - self._clock()).total_seconds()
         if left > 0:
             self.guest.warn(ceil(left))
-        self._alarm = self._clock.at(self._expires, lambda: self.end(expired()))
+        self._alarm = self._clock.at(self._expires, lambda: self.end(_expired()))
 
     def _rest(self) -> None:
         if self._alarm is not None:
@@ -179,7 +179,7 @@ class Living:
                     await guest.reconsider(ANONYMOUS, asked)
 
 
-def expired() -> Unauthorized:
+def _expired() -> Unauthorized:
     """The problem of credentials that were good once."""
     return Unauthorized("The credentials have expired.", headers=_INVALID)
 

@@ -7,11 +7,12 @@ cursor and a key that proves at a resume that the same is asked for with the sam
 
 import asyncio
 import hashlib
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
+from crudite.auth import Stay
 from crudite.changes import ResetReason
-from crudite.errors import Fault, Malformed, Problem, TooManyRequests
+from crudite.errors import Fault, Malformed, Problem, TooManyRequests, Unauthorized
 from crudite.ids import new_request_id
 from crudite.interfaces.addresses import key_in, nested_paths
 from crudite.interfaces.base import Host, Receive, Router, Scope, Send
@@ -28,7 +29,7 @@ from crudite.interfaces.http import (
 )
 from crudite.interfaces.subscribing import live_query
 from crudite.live import Connection, Frame, Subscription
-from crudite.messages import Live, LiveQuery
+from crudite.messages import Actor, Credentials, Live, LiveQuery
 from crudite.query.parse import parse_url
 from crudite.resources.definition import Definition
 from crudite.resources.handlers import Handler
@@ -134,36 +135,25 @@ class _Streams:
     async def _stream(self, scope: Scope, receive: Receive, send: Send, make: Any, *, named: bool) -> None:
         headers = read_headers(scope)
         request_id = headers.get("x-request-id", "")[:64] or new_request_id()
-        try:
-            requests = make(request_id, headers)
-            queries = [(name, await self._live(request)) for name, request in requests]
-            resume = _resume_id(scope, headers)
-            keys = {name: self._host.engine.key(query) for name, query in queries}
-            admitted = self._host.admission.admit(scope)
-            connection = self._host.engine.connect(_EventFormat(keys, named))
-        except Problem as problem:
-            return await send_problem(scope, send, problem, request_id)
-        try:
-            with admitted, suppress_gone():
-                await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
-                if scope["method"] == "HEAD":
-                    return await send({"type": "http.response.body", "body": b""})
-                await self._serve(connection, queries, keys, resume, receive, send)
-        finally:
-            connection.close()
+        stream = _Stream(self._host, credentials_of(headers, scope), lambda id: make(id, headers), named)
+        with self._host.identify.living.joined(stream) as stream.stay:
+            try:
+                admitted = self._host.admission.admit(scope)  # first of all: a crowd is to cost little
+                connection = await stream.open(request_id, _resume_id(scope, headers))
+            except Problem as problem:
+                return await send_problem(scope, send, problem, request_id)
+            try:
+                with admitted, suppress_gone():
+                    await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
+                    if scope["method"] == "HEAD":
+                        return await send({"type": "http.response.body", "body": b""})
+                    await self._serve(connection, receive, send)
+            finally:
+                connection.close()
 
-    async def _serve(
-        self, connection: Connection, queries: Sequence[tuple[str, LiveQuery]], keys: Mapping[str, str],
-        resume: str | None, receive: Receive, send: Send,
-    ) -> None:  # fmt: skip
-        connection.send(f"retry: {self._host.engine.retry_in()}\n\n".encode())
-        cursor, _, proof = (resume or "").partition("~")
-        same = proof == _proof(keys) or cursor == "0"  # cut off within a snapshot: not resumable, but the same
+    async def _serve(self, connection: Connection, receive: Receive, send: Send) -> None:
         async with asyncio.TaskGroup() as tasks:
             watching = tasks.create_task(_until_gone(receive, connection))
-            for name, query in queries:
-                key = keys[name] if same else None
-                await connection.subscribe(name, query, cursor=cursor if resume is not None else None, key=key)
             async for parts in connection.messages():
                 await send({"type": "http.response.body", "body": b"".join(parts), "more_body": True})
                 if not connection.members:  # each has ended with a problem: nothing more can come
@@ -171,9 +161,104 @@ class _Streams:
             watching.cancel()
         await send({"type": "http.response.body", "body": b""})
 
+
+class _Stream:
+    """The queries of one stream, and what becomes of them when its credentials do (`auth.Guest`).
+
+    `make` makes their requests, by name. `stay` is there before anything is asked for.
+    """
+
+    stay: Stay
+
+    def __init__(
+        self, host: Host, credentials: Credentials, make: Callable[[str], Sequence[tuple[str, Request]]], named: bool
+    ) -> None:
+        self.credentials = credentials
+        self._host = host
+        self._make = make
+        self._named = named
+        self._keys: Mapping[str, str] = {}
+        self._connection: Connection | None = None
+        self._problem: Unauthorized | None = None
+        self._order = asyncio.Lock()  # rights do not change while it opens
+
+    async def open(self, request_id: str, resume: str | None) -> Connection:
+        """Subscribes to every query. Raises the problem of the first that is refused."""
+        async with self._order:
+            queries = [(name, await self._live(request)) for name, request in self._make(request_id)]
+            self._keys = {name: self._host.engine.key(query) for name, query in queries}
+            if self._problem is not None:
+                raise self._problem
+            self._connection = connection = self._host.engine.connect(_EventFormat(self._keys, self._named))
+            try:
+                await self._begin(connection, queries, resume)
+            except BaseException:
+                connection.close()
+                raise
+            return connection
+
+    async def _begin(
+        self, connection: Connection, queries: Sequence[tuple[str, LiveQuery]], resume: str | None
+    ) -> None:
+        connection.send(f"retry: {self._host.engine.retry_in()}\n\n".encode())
+        cursor, _, proof = (resume or "").partition("~")
+        same = proof == _proof(self._keys) or cursor == "0"  # cut off within a snapshot: not resumable, but the same
+        for name, query in queries:
+            key = self._keys[name] if same else None
+            await connection.subscribe(name, query, cursor=cursor if resume is not None else None, key=key)
+
+    async def reconsider(self, actor: Actor, credentials: Credentials) -> None:
+        """Where the actor sees something else by now, every query begins again, with a reset.
+
+        What differs cannot be told alone: whoever is cut off in the middle of that could not resume.
+        """
+        async with self._order:
+            if self._connection is None:
+                return
+            self.stay.becomes(actor)
+            found = await self._found(self._connection, actor)
+            keys = {name: self._host.engine.key(one) for name, one in found.items() if isinstance(one, LiveQuery)}
+            if keys == {name: self._keys[name] for name in found}:
+                return
+            self._keys = keys
+            await self._begin_again(self._connection, found)
+
+    async def _found(self, connection: Connection, actor: Actor) -> Mapping[str, LiveQuery | Problem]:
+        found: dict[str, LiveQuery | Problem] = {}
+        for name, request in self._make(new_request_id()):
+            if name in connection.members:
+                request.actor = actor
+                try:
+                    found[name] = await self._live(request)
+                except Problem as problem:
+                    found[name] = problem
+        return found
+
+    async def _begin_again(self, connection: Connection, found: Mapping[str, LiveQuery | Problem]) -> None:
+        connection.format = format = _EventFormat(self._keys, self._named)
+        for name, one in found.items():
+            member = connection.members.get(name)
+            connection.unsubscribe(name)
+            if isinstance(one, LiveQuery):
+                await connection.subscribe(name, one, cursor="0")  # without a key: a reset, and its reason is rights
+            elif member is not None:
+                to = member.subscription
+                connection.send(format.reset(to, "rights"), format.problem(to, one))
+
+    def warn(self, seconds: int) -> None:
+        """Nothing: a stream cannot show other credentials, its client comes back with them."""
+
+    def end(self, problem: Unauthorized) -> None:
+        """Tells the client why, and ends the stream: it may come back and resume."""
+        self._problem = problem
+        if self._connection is not None:
+            self._connection.send(f"event: problem\ndata: {encode({'problem': problem.as_json()})}\n\n".encode())
+            self._connection.outbox.end("closed")
+
     async def _live(self, request: Request) -> LiveQuery:
         response = await self._host.pipeline(request)
         assert isinstance(response, Live)
+        self.stay.becomes(request.actor)
         return response.query
 
 
