@@ -1,13 +1,17 @@
 """The interface port, and the routes that interfaces put into an application."""
 
+import random
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, MutableMapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from math import ceil
+from time import monotonic
 from typing import Any, Protocol, TypeAlias
 
 from crudite.auth import Identification
 from crudite.clock import Clock
-from crudite.errors import TooManyRequests
+from crudite.errors import TooManyRequests, Unavailable
 from crudite.live import Engine
 from crudite.pipeline import Pipeline
 from crudite.resources.definition import Definitions
@@ -20,6 +24,8 @@ Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Endpoint: TypeAlias = Callable[[Scope, Receive, Send, tuple[str, ...]], Awaitable[None]]
 """An ASGI application with the values of its route's parameters, decoded, in order."""
+
+_LONGEST_WAIT = 60.0
 
 
 class Router:
@@ -154,39 +160,74 @@ class Interface(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What one client may ask for at once.
+    """What clients may ask for at once.
 
     `body`: bytes of a request's body. `message`: bytes of a WebSocket message. `subscriptions`: of one
-    connection. `connections`: living ones (streams and WebSockets) from one address.
+    connection. `connections`: living ones (streams and WebSockets) from one address. `arrivals`: how many of
+    those begin within one second, from all addresses together.
     """
 
     body: int = 1_000_000
     message: int = 1_000_000
     subscriptions: int = 100
     connections: int = 2_000
+    arrivals: int = 2_000
 
 
 class Admission:
-    """Counts the living connections of each address, up to a limit."""
+    """Decides who may begin a living connection (a stream or a WebSocket), and counts those that live.
 
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._living: dict[str, int] = {}
+    Each address has so many at once. Over all of them so many begin in a second: a bucket of tokens, filled at
+    that rate, which holds as many as a second brings. Whoever finds it empty is told when to come back: at random
+    within the time that it takes to admit all who were sent away, so that a crowd comes back as a stream.
+    `clock` tells seconds.
+    """
+
+    def __init__(self, limits: Limits, clock: Callable[[], float] = monotonic) -> None:
+        self.living: Counter[str] = Counter()
+        """How many connections of each kind (`http` for streams, `websocket`) live now."""
+        self.refused: Counter[str] = Counter()
+        """How many were refused for each reason: `address`, `arrivals`."""
+        self._limits = limits
+        self._clock = clock
+        self._addresses: Counter[str] = Counter()
+        self._tokens = float(limits.arrivals)
+        self._crowd = 0.0  # how many were sent away and are still to come back, if they do as they were told
+        self._counted_at = clock()
 
     def admit(self, scope: Scope) -> AbstractContextManager[None]:
-        """What holds one connection's place. Raises TooManyRequests when its address has no more."""
+        """What holds one connection's place. Raises TooManyRequests when its address has no more of them,
+        Unavailable with a time to come back at when too many begin at once."""
         client = scope.get("client")
         address = str(client[0]) if client else ""
-        if self._living.get(address, 0) >= self._limit:
-            raise TooManyRequests(f"At most {self._limit} connections come from one address.")
-        return self._held(address)
+        if self._addresses[address] >= self._limits.connections:
+            self.refused["address"] += 1
+            raise TooManyRequests(f"At most {self._limits.connections} connections come from one address.")
+        self._take_token()
+        return self._held(scope["type"], address)
+
+    def _take_token(self) -> None:
+        rate, now = self._limits.arrivals, self._clock()
+        passed, self._counted_at = (now - self._counted_at) * rate, now
+        self._tokens = min(self._tokens + passed, float(rate))
+        self._crowd = max(self._crowd - passed, 0.0)
+        if self._tokens >= 1:
+            self._tokens -= 1
+            return
+        self.refused["arrivals"] += 1
+        self._crowd = min(self._crowd + 1, _LONGEST_WAIT * rate)
+        wait = 1 + random.uniform(0, self._crowd / rate)  # noqa: S311 (it spreads load)
+        headers = {"retry-after": str(ceil(wait))}
+        raise Unavailable("Too many connections begin at the same time.", headers=headers, retry_in=int(wait * 1000))
 
     @contextmanager
-    def _held(self, address: str) -> Iterator[None]:
-        self._living[address] = self._living.get(address, 0) + 1
+    def _held(self, kind: str, address: str) -> Iterator[None]:
+        self._addresses[address] += 1
+        self.living[kind] += 1
         try:
             yield
         finally:
-            self._living[address] -= 1
-            if not self._living[address]:
-                del self._living[address]
+            self.living[kind] -= 1
+            self._addresses[address] -= 1
+            if not self._addresses[address]:
+                del self._addresses[address]

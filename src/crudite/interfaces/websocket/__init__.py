@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from crudite.errors import TooManyRequests, Unavailable
 from crudite.interfaces.base import Host, Receive, Router, Scope, Send
 from crudite.interfaces.http import is_same_host, read_headers, suppress_gone
+from crudite.interfaces.websocket.format import RpcFormat
 from crudite.interfaces.websocket.session import Session
 
 SUBPROTOCOL = "crudite.v1"
@@ -38,16 +39,21 @@ class WebSocket:
         try:
             admitted = host.admission.admit(scope)
             session = Session(host, headers, scope)
-        except (Unavailable, TooManyRequests):
-            return await _refuse(send, 1013, "try again later")
+        except (Unavailable, TooManyRequests) as problem:
+            retry_in = problem.extra.get("retry_in")
+            hint = RpcFormat().bye(retry_in) if retry_in is not None else b""
+            return await _refuse(send, 1013, "try again later", hint)
         chosen = SUBPROTOCOL if SUBPROTOCOL in scope.get("subprotocols", ()) else None
         await send({"type": "websocket.accept", "subprotocol": chosen})
         with admitted, suppress_gone():
             await session.run(receive, send)
 
 
-async def _refuse(send: Send, code: int, reason: str) -> None:
-    """Closes a connection before anything is read from it. It is accepted first: a browser's page is told the code
-    of a close only, and not why a handshake failed, so that its client would try again for ever."""
+async def _refuse(send: Send, code: int, reason: str, hint: bytes = b"") -> None:
+    """Closes a connection before anything is read from it, after a last message, if there is one. It is accepted
+    first: a browser's page is told the code of a close only, and not why a handshake failed, so that its client
+    would try again for ever."""
     await send({"type": "websocket.accept"})
+    if hint:
+        await send({"type": "websocket.send", "text": hint.decode()})
     await send({"type": "websocket.close", "code": code, "reason": reason})
