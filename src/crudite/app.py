@@ -23,6 +23,7 @@ from crudite.interfaces.hosts import Hosts
 from crudite.interfaces.http import read_headers, send_problem, send_response
 from crudite.interfaces.openapi import OpenApi
 from crudite.interfaces.rest import Rest
+from crudite.interfaces.rest.quick import QuickAnswers, QuickReads
 from crudite.interfaces.sse import Sse
 from crudite.interfaces.websocket import WebSocket
 from crudite.live import Engine, LiveLimits, Retention, keep_trimmed
@@ -36,8 +37,9 @@ from crudite.resources.handlers import Handler, HandlerKind, perform_handler
 from crudite.resources.hooks import call
 from crudite.resources.records import Records
 from crudite.resources.request import Request
+from crudite.server.quick import Quick
 from crudite.stores import open_store
-from crudite.stores.base import Store
+from crudite.stores.base import Store, SupportsGlance
 from crudite.tokens import Sealer
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -79,7 +81,7 @@ class App:
         self.limits = limits or Limits()
         self.retention = retention or Retention()
         self.clock = Clock.of(clock)
-        self.admission = Admission(self.limits)
+        self.admission = Admission(self.limits.connections)
         self.mode: Mode = "dev" if os.environ.get("CRUDITE_MODE") == "dev" else "run"
         self.definitions: Definitions = compile_resources(resources, open=self.mode == "dev")
         self.handlers: dict[str, Handler] = {}
@@ -97,6 +99,7 @@ class App:
         self._running: AsyncExitStack | None = None
         self._starting: asyncio.Lock | None = None
         self._router: Router | None = None
+        self._quick: Quick | None = None
         self._check_routes()
 
     # what application code declares
@@ -238,6 +241,7 @@ class App:
         if self._user_lifespan is not None:
             await stack.enter_async_context(self._user_lifespan(self))
         self._router = self._routes()
+        self._quick = self._quick_answers(self._router)
 
     # requests
 
@@ -256,6 +260,11 @@ class App:
             await send({"type": "websocket.close", "code": 1008})
         else:
             await self._no_endpoint(scope, send, problem)
+
+    @property
+    def quick(self) -> Quick | None:
+        """The answers that our own server may have without the ordinary way; None where there are none."""
+        return self._quick if self._running is not None else None
 
     def performer(self, request: Request) -> Any:
         """The records API's way to act as the actor of a request."""
@@ -350,6 +359,15 @@ class App:
         for interface in self.interfaces:
             interface.mount(self, router)
         return router
+
+    def _quick_answers(self, router: Router) -> Quick | None:
+        if self.is_private or not isinstance(self.store, SupportsGlance):
+            return None
+        every: dict[bytes, QuickReads] = {}
+        for interface in self.interfaces:
+            if isinstance(interface, Rest):
+                every |= interface.quick_reads(self.definitions, self._actions.reading, router)
+        return QuickAnswers(every, lambda: self._own_hosts, self.pipeline, self.store)
 
     def _check_routes(self) -> None:
         """Raises DeclarationError when two resources or handlers want the same path."""

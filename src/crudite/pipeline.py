@@ -32,9 +32,9 @@ class Middleware:
     names: frozenset[str] = frozenset()
     actions: frozenset[str] = frozenset()
 
-    def is_for(self, request: Request) -> bool:
-        """Whether a request goes through this step."""
-        return (not self.names or request.name in self.names) and (not self.actions or request.action in self.actions)
+    def is_for(self, name: str, action: str) -> bool:
+        """Whether requests of a name and an action go through this step."""
+        return (not self.names or name in self.names) and (not self.actions or action in self.actions)
 
 
 class Pipeline:
@@ -52,12 +52,19 @@ class Pipeline:
         self._error_handlers = error_handlers
         self._perform = perform
 
+    def is_bare(self, name: str, action: str) -> bool:
+        """Whether nothing of the application's stands before an action: nobody is asked who he is, no step."""
+        if self._identify.is_needed:
+            return False
+        return not (self._middleware and any(m.is_for(name, action) for m in self._middleware))
+
     async def __call__(self, request: Request) -> Response:
         """The response to a request. Raises nothing but a Problem."""
         try:
             if self._identify.is_needed and not request.actor.is_known:
                 request.actor = await self._identify(request.credentials)
-            steps = [m.step for m in self._middleware if m.is_for(request)] if self._middleware else ()
+            name, action = request.name, request.action
+            steps = [m.step for m in self._middleware if m.is_for(name, action)] if self._middleware else ()
             if not steps:
                 return await self._perform(request)
             return await _run(steps, 0, request, self._perform)

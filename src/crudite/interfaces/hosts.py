@@ -23,16 +23,22 @@ class Hosts:
 
     def refuse(self, scope: Scope, headers: Mapping[str, str]) -> Malformed | None:
         """The problem for a request to a name that is not ours; None when it is."""
-        server = scope.get("server")
-        asked = (server[0] if server else None, headers.get("host", ""))
-        if asked in self._ours:
+        server, host = scope.get("server"), headers.get("host", "")
+        if self.admits(server[0] if server else None, host):
             return None
-        if self._is_ours(*asked):
-            if len(self._ours) < _MOST_KEPT:
-                self._ours.add(asked)
-            return None
-        name = _without_port(asked[1])
+        name = _without_port(host)
         return Malformed(f"This server does not answer to the name {name!r}; App(hosts=[…]) or --host-name adds one.")
+
+    def admits(self, server: str | None, host: str) -> bool:
+        """Whether what a `Host` header says is a name of ours, for a server at that address."""
+        asked = (server, host)
+        if asked in self._ours:
+            return True
+        if not self._is_ours(server, host):
+            return False
+        if len(self._ours) < _MOST_KEPT:
+            self._ours.add(asked)
+        return True
 
     def _is_ours(self, server: str | None, host: str) -> bool:
         name = _without_port(host)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from http.cookies import CookieError, SimpleCookie
-from typing import Any
+from typing import Any, TypeAlias
 from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
@@ -11,8 +11,10 @@ import msgspec
 from crudite.errors import Fault, Forbidden, Malformed, Problem, TooLarge
 from crudite.interfaces.base import Receive, Scope, Send
 from crudite.messages import Credentials
+from crudite.server.quick import Answer
 
 Headers = dict[str, str]
+RawHeaders: TypeAlias = Iterable[tuple[bytes, bytes]]
 
 SAFE_METHODS = frozenset(("GET", "HEAD", "OPTIONS", "QUERY"))
 _COMMON = ((b"x-content-type-options", b"nosniff"),)
@@ -108,15 +110,32 @@ def decode_json(body: bytes) -> Any:
         raise Malformed(f"The body is not JSON: {error}.") from error
 
 
-async def send_response(
-    send: Send, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes = b"", *, with_body: bool = True
-) -> None:
-    """Sends a whole answer; without `with_body` (HEAD) only its head."""
+def whole_head(status: int, headers: RawHeaders, length: int) -> list[tuple[bytes, bytes]]:
+    """The headers of a whole answer with a body of so many bytes."""
     head = [*headers, *_COMMON]
     if status != 204 and status != 304:
-        head.append((b"content-length", str(len(body)).encode()))
+        head.append((b"content-length", str(length).encode()))
+    return head
+
+
+async def send_response(
+    send: Send, status: int, headers: RawHeaders, body: bytes = b"", *, with_body: bool = True
+) -> None:
+    """Sends a whole answer; without `with_body` (HEAD) only its head."""
+    head = whole_head(status, headers, len(body))
     await send({"type": "http.response.start", "status": status, "headers": head})
     await send({"type": "http.response.body", "body": body if with_body else b""})
+
+
+def opened_head(headers: RawHeaders) -> bytes:
+    """The header lines of the same answer as they are sent, up to the number that is its body's length."""
+    return b"".join([b"%b: %b\r\n" % header for header in (*headers, *_COMMON)]) + b"content-length: "
+
+
+def quick_answer(status: int, headers: RawHeaders, body: bytes = b"") -> Answer:
+    """The same answer for a server that asked for it (`server.quick`)."""
+    lines = [b"%b: %b\r\n" % header for header in whole_head(status, headers, len(body))]
+    return Answer(status, b"".join([*lines, b"\r\n"]), body)
 
 
 async def send_problem(scope: Scope, send: Send, problem: Problem, request_id: str) -> None:

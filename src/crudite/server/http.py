@@ -7,13 +7,33 @@ cycle gets ours when it is started. A test fails when uvicorn's classes change.
 """
 
 import asyncio
+import re
 from collections.abc import Sequence
 from typing import Any, cast
 
 from uvicorn.protocols.http.flow_control import FlowControl
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from crudite.server.extension import EXTENSION, Writer
+from crudite.server.quick import Answer, Asked, Quick
+
+_FIRST_LINE = re.compile(rb"(GET|POST) (/[!-~]*) HTTP/1\.1\r\n")
+_LONGEST_HEAD = 2_000
+_MOST_HEADS = 1_000
+_known_heads: dict[bytes, Asked] = {}
+_first: tuple[Any, dict[int, bytes]] = (None, {})
+
+
+def _first_lines(status: int, default_headers: list[tuple[bytes, bytes]]) -> bytes:
+    """The status line and what uvicorn puts into every answer (the date); it makes a new list each second."""
+    global _first
+    if _first[0] is not default_headers:
+        _first = (default_headers, {})
+    lines = _first[1].get(status)
+    if lines is None:
+        parts = [STATUS_LINE[status], *(b"%b: %b\r\n" % header for header in default_headers)]
+        lines = _first[1][status] = b"".join(parts)
+    return lines
 
 
 def chunked(messages: Sequence[bytes]) -> bytes:
@@ -23,9 +43,135 @@ def chunked(messages: Sequence[bytes]) -> bytes:
 
 
 class HttpProtocol(HttpToolsProtocol):
-    """One connection: what `uvicorn.Config(http=HttpProtocol)` takes."""
+    """One connection: what `uvicorn.Config(http=HttpProtocol)` takes.
+
+    A request is asked for its quick answer when it has come whole and alone, nothing else is going on, and its head
+    is, byte for byte, one that the parser has taken before: then all that it says but for the first line is known.
+
+    | state | what comes | what happens |
+    |---|---|---|
+    | idle | a whole request with a known head | asked; `waiting` if there is a quick answer, else uvicorn's |
+    | idle | anything else | uvicorn's; a whole request's head is known from then on |
+    | uvicorn's | anything, until its last answer is complete | uvicorn's |
+    | waiting | bytes | held back, reading pauses |
+    | waiting | the answer | written; `idle`, with what was held back |
+    | waiting | None for an answer | the request is uvicorn's, with what was held back |
+    | waiting | shutdown | the answer says `connection: close`, and the connection is closed behind it |
+    """
 
     _sink: "BodySink | None" = None
+    _quick: Quick | None = None
+    _is_within = False  # the parser is inside of a message
+    _waiting: bytes = b""  # the request that waits for its quick answer
+    _held = b""
+    _is_ending = False
+    _answered_at = 0.0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """A client has connected."""
+        super().connection_made(transport)
+        is_bare = not self.access_log and not self.root_path and self.limit_concurrency is None
+        if is_bare:
+            self._quick = getattr(self.config.app, "quick", None)
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes have come."""
+        if self._waiting:
+            self._held += data
+            self.flow.pause_reading()
+            return None
+        quick = self._quick
+        if quick is None or self._is_within or (self.cycle is not None and not self.cycle.response_complete):
+            return super().data_received(data)
+        line = _FIRST_LINE.match(data)
+        behind = data.find(b"\r\n\r\n", line.end()) + 4 if line is not None else 3
+        if line is None or behind < 4 or self.flow.write_paused:
+            return super().data_received(data)
+        head = data[line.end() : behind]
+        asked = _known_heads.get(head)
+        if asked is None:
+            return self._learn(quick, head, data, behind)
+        body = data[behind:]
+        self._waiting = data
+        if len(body) != (asked.length or 0) or not quick.ask(line[1], line[2], body, asked, self._address, self):
+            self._waiting = b""
+            super().data_received(data)
+
+    def _learn(self, quick: Quick, head: bytes, data: bytes, behind: int) -> None:
+        """Lets the parser have a request, and keeps what it says of the head if that was all of it."""
+        super().data_received(data)
+        is_whole = not self._is_within and self.cycle is not None and not self.cycle.response_started
+        if not is_whole or not self.cycle.keep_alive or len(head) > _LONGEST_HEAD:
+            return
+        asked = quick.recognize(self.headers)
+        if asked is not None and len(data) == behind + (asked.length or 0):
+            if len(_known_heads) >= _MOST_HEADS:
+                _known_heads.clear()
+            _known_heads[head] = asked
+
+    @property
+    def _address(self) -> str | None:
+        return self.server[0] if self.server is not None else None
+
+    def on_message_begin(self) -> None:
+        """The parser has seen the first byte of a request."""
+        self._is_within = True
+        super().on_message_begin()
+
+    def on_message_complete(self) -> None:
+        """The parser has seen the last byte of a request."""
+        self._is_within = False
+        super().on_message_complete()
+
+    def respond(self, answer: Answer | None, /) -> None:
+        """The answer to the request that waits; None when uvicorn is to have the request."""
+        data, self._waiting = self._waiting, b""
+        held, self._held = self._held, b""
+        if self.transport.is_closing():
+            return
+        if answer is None:
+            super().data_received(data)
+            if self._is_ending:
+                super().shutdown()
+        else:
+            self._write(answer)
+        if held:
+            self.flow.resume_reading()
+            self.data_received(held)
+
+    def _write(self, answer: Answer) -> None:
+        head = answer.head
+        if self._is_ending:
+            head = head[:-2] + b"connection: close\r\n\r\n"
+        first = _first_lines(answer.status, self.server_state.default_headers)
+        self.transport.write(b"%b%b%b" % (first, head, answer.body))
+        self.server_state.total_requests += 1
+        if self._is_ending:
+            self.transport.close()
+            return
+        self._answered_at = self.loop.time()
+        if self.timeout_keep_alive_task is None:
+            self._await_next(self.timeout_keep_alive)
+
+    def _await_next(self, seconds: float) -> None:
+        self.timeout_keep_alive_task = self.loop.call_later(seconds, self.timeout_keep_alive_handler)
+
+    def timeout_keep_alive_handler(self) -> None:
+        """The time for a next request has passed, if no quick answer has begun it anew: those leave the timer as it
+        is, since setting one costs more than to look here."""
+        self.timeout_keep_alive_task = None
+        left = self.timeout_keep_alive - (self.loop.time() - self._answered_at)
+        if self._waiting or left > 0:
+            self._await_next(max(left, 1))
+        else:
+            super().timeout_keep_alive_handler()
+
+    def shutdown(self) -> None:
+        """The server ends: the connection is closed, behind the answer that it may wait for."""
+        if self._waiting:
+            self._is_ending = True
+        else:
+            super().shutdown()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         sink = self._sink = BodySink(self.transport, self.flow)

@@ -1,8 +1,9 @@
 """The store port: what one database must be able to do. `crudite.testing.contracts` gives it its meaning."""
 
 from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from crudite.changes import Change, Commit, Mark, Position, Reset, Unit
 from crudite.query.plan import Plan, Selection
@@ -75,6 +76,31 @@ class Step:
     def is_blocked(self) -> bool:
         """Whether it cannot be taken as things are."""
         return not self.sql
+
+
+class Glance(Protocol):
+    """One snapshot, read without waiting: what cannot be had at once, or is not there, is None."""
+
+    def lookup(self, selection: Selection, key: Key) -> Row | None:
+        """The record of a selection that has a key."""
+        ...
+
+    def page(self, plan: Plan) -> Page | None:
+        """One page."""
+        ...
+
+    def position(self) -> Position:
+        """The snapshot's position in the change log."""
+        ...
+
+
+@runtime_checkable
+class SupportsGlance(Protocol):
+    """A store that has some reads at once, so that requests need no task of their own to wait in."""
+
+    def glance(self) -> AbstractContextManager[Glance]:
+        """A snapshot for the length of a block that does not wait. Raises a StoreError when there is none now."""
+        ...
 
 
 class Store(Protocol):
@@ -159,4 +185,7 @@ class Store(Protocol):
         ...
 
 
-__all__ = ["Batch", "Change", "Commit", "Mark", "Page", "Pages", "Plan", "Reset", "Row", "Step", "Store", "Unit"]
+__all__ = [
+    "Batch", "Change", "Commit", "Glance", "Mark", "Page", "Pages", "Plan", "Reset", "Row", "Step", "Store",
+    "SupportsGlance", "Unit",
+]  # fmt: skip

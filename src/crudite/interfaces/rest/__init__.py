@@ -1,9 +1,15 @@
 """REST: resources and handlers over HTTP, in the style that an experienced API user expects today."""
 
+from contextlib import suppress
+
+from crudite.errors import Problem
 from crudite.interfaces.addresses import nested_paths
 from crudite.interfaces.base import Host, Router
 from crudite.interfaces.rest.handlers import HandlerEndpoints
+from crudite.interfaces.rest.quick import QuickReads
 from crudite.interfaces.rest.resources import ResourceEndpoints
+from crudite.resources.definition import Definitions
+from crudite.resources.reading import Reading
 
 _ITEM_METHODS = ("GET", "PUT", "PATCH", "DELETE")
 
@@ -30,6 +36,20 @@ class Rest:
             if taken:
                 faults.append(f"The handler {handler.name!r} and {taken} both answer {self.prefix}/{handler.name}.")
         return faults
+
+    def quick_reads(self, definitions: Definitions, reading: Reading, router: Router) -> dict[bytes, QuickReads]:
+        """The resources whose records can be had without the application's own code, by their paths."""
+        every = [segments for segments, _ in router]
+        found: dict[bytes, QuickReads] = {}
+        for definition in definitions:
+            base = tuple(filter(None, f"{self.prefix}/{definition.path}".split("/")))
+            around = {("around", "read"), ("around", "list")} & definition.hooks.keys()
+            if definition.only_nested or around:
+                continue
+            literals = frozenset(segments[-1].encode() for segments in every if segments[:-1] == base)
+            with suppress(Problem):  # not everybody may read it
+                found[f"/{'/'.join(base)}".encode()] = QuickReads(definition, reading, literals)
+        return found
 
     def _mount_resource(self, endpoints: ResourceEndpoints, router: Router, base: str, owner: str) -> list[str]:
         routes = [

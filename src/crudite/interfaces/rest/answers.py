@@ -25,8 +25,8 @@ RawHeaders: TypeAlias = list[tuple[bytes, bytes]]
 
 _ENTITY_TAG = re.compile(r'(W/)?"[\x21\x23-\x7e\x80-\xff]*"')
 _VERSION_TAG = re.compile(r'"v([0-9]{1,18})"')
-_JSON = (b"content-type", b"application/json")
-_OPEN = [(b"cache-control", b"no-cache")]
+JSON = (b"content-type", b"application/json")
+OPEN = [(b"cache-control", b"no-cache")]
 _PRIVATE = [(b"cache-control", b"private, no-cache"), (b"vary", b"Cookie, Authorization")]
 
 
@@ -40,7 +40,7 @@ class Exchange:
         self.headers: Headers = read_headers(scope)
         self.request_id = self.headers.get("x-request-id", "")[:64] or new_request_id()
         self._send = send
-        self._caching = _PRIVATE if host.is_private else _OPEN
+        self._caching = _PRIVATE if host.is_private else OPEN
 
     def read_credentials(self) -> Credentials:
         """What the request shows of who asks."""
@@ -57,7 +57,7 @@ class Exchange:
         if json is None:
             status = 204 if status == 200 else status
             return await send_response(self._send, status, head)
-        await send_response(self._send, status, [_JSON, *head], json.encode(), with_body=self.method != "HEAD")
+        await send_response(self._send, status, [JSON, *head], json.encode(), with_body=self.method != "HEAD")
 
     def after(self, written: Written, minimal: bool | None) -> RawHeaders:
         """The headers of a write: version, mark, the preference that was applied."""
@@ -164,11 +164,11 @@ def version_in(tag: str) -> int:
     return int(found[1]) if found else NO_VERSION
 
 
-def page_links(listed: Listed, scope: Scope) -> RawHeaders:
+def page_links(listed: Listed, query_string: bytes) -> RawHeaders:
     """The `Link` header of a page (RFC 8288), with references relative to the request's own URL."""
     if listed.next is None and listed.prev is None and listed.first:
         return []
-    query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+    query = parse_qsl(query_string.decode("latin-1"), keep_blank_values=True)
     kept = [(name, value) for name, value in query if name not in ("cursor", "offset")]
     cursors = (("next", listed.next), ("prev", listed.prev))
     links = [f'<?{urlencode([*kept, ("cursor", cursor)])}>; rel="{name}"' for name, cursor in cursors if cursor]

@@ -70,7 +70,7 @@ class ResourceEndpoints:
         request = self._request(exchange, "list", keys, query=query)
         listed = await self._host.pipeline(request)
         assert isinstance(listed, Listed)
-        headers = page_links(listed, exchange.scope)
+        headers = page_links(listed, exchange.scope["query_string"])
         if listed.etag is not None:
             headers.append((b"etag", f'"{listed.etag}"'.encode()))
             if is_not_modified(exchange.headers, f'"{listed.etag}"'):

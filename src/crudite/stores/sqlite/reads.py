@@ -8,6 +8,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import apsw
 
+from crudite.changes import Position
 from crudite.errors import StoreLocked
 from crudite.query.plan import Plan, Selection
 from crudite.query.sql import Statement, count, lookup, select
@@ -144,6 +145,15 @@ class InlineReader:
             self._deadline.stop()
             self.execute("COMMIT")
 
+    def begin(self, head: Callable[[Execute], Position]) -> "InlineGlance":
+        """Begins a snapshot, which `end` lets go."""
+        self.execute("BEGIN")
+        return InlineGlance(self, head)
+
+    def end(self) -> None:
+        """Lets the snapshot go."""
+        self.execute("COMMIT")
+
     def is_cheap(self, plan: Plan) -> bool:
         """Whether a plan may be read on the event loop."""
         rows = plan.limit if plan.keys is None else len(plan.keys)
@@ -167,6 +177,29 @@ class InlineReader:
     def _judge(self, statement: Statement) -> bool:
         explained = self.execute(f"EXPLAIN QUERY PLAN {statement.text}", statement.parameters).fetchall()
         return all(_is_bounded(row[3], statement.text) for row in explained)
+
+
+class InlineGlance:
+    """What the event loop's connection reads in one snapshot (`stores.base.Glance`)."""
+
+    def __init__(self, reader: InlineReader, head: Callable[[Execute], Position]) -> None:
+        self._reader = reader
+        self._head = head
+        self._position: Position | None = None
+        self.page = reader.page
+
+    def lookup(self, selection: Selection, key: Key) -> Row | None:
+        """The record with a key, None when there is none or it must be read on a thread."""
+        try:
+            return self._reader.lookup(selection, key)
+        except NotCheap:
+            return None
+
+    def position(self) -> Position:
+        """The snapshot's position."""
+        if self._position is None:
+            self._position = self._head(self._reader.execute)
+        return self._position
 
 
 def _is_bounded(step: str, text: str) -> bool:

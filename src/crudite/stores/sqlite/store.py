@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -13,7 +14,7 @@ from crudite.changes import Change, Commit, Position, Reset, Unit
 from crudite.errors import StoreError
 from crudite.query.plan import Plan, Selection
 from crudite.schema import Catalog
-from crudite.stores.base import Batch, Page, Pages, Row, Step
+from crudite.stores.base import Batch, Glance, Page, Pages, Row, Step
 from crudite.stores.sqlite import log, migration
 from crudite.stores.sqlite.connections import Execute, Replaced, Synchronous, identity
 from crudite.stores.sqlite.dangling import Dangling, find_dangling
@@ -121,6 +122,17 @@ class SqliteStore:
         if found is None:
             found = await session.threads.run(read_snapshot, plans, log.read_position)
         return Pages(*found)
+
+    @contextmanager
+    def glance(self) -> Iterator[Glance]:
+        """A snapshot on the event loop's connection, for what is provably cheap."""
+        inline = self._open_session().inline
+        with translated(self.path):
+            glance = inline.begin(log.read_position)
+            try:
+                yield glance
+            finally:
+                inline.end()
 
     async def write(self, unit: Unit) -> Commit:
         """Commits a unit durably, or raises Refused and changes nothing."""
