@@ -81,7 +81,7 @@ class App:
         self.limits = limits or Limits()
         self.retention = retention or Retention()
         self.clock = Clock.of(clock)
-        self.admission = Admission(self.limits.connections)
+        self.admission = Admission(self.limits)
         self.mode: Mode = "dev" if os.environ.get("CRUDITE_MODE") == "dev" else "run"
         self.definitions: Definitions = compile_resources(resources, open=self.mode == "dev")
         self.handlers: dict[str, Handler] = {}
