@@ -6,7 +6,7 @@ sink sends no more messages of the stream through `send`, except the one that en
 extension offer no sink, and the same bytes go through `send`.
 """
 
-from collections.abc import Callable, MutableMapping, Sequence
+from collections.abc import Callable, Coroutine, MutableMapping, Sequence
 from typing import Any, Protocol, TypeAlias
 
 EXTENSION = "crudite.transport"
@@ -41,8 +41,26 @@ class Sink(Protocol):
         """Hands framed messages to the transport, at once; nothing when the stream is over or the client gone."""
 
 
-class WebSocketSink(Sink, Protocol):
+class Tasks(Protocol):
+    """Where work is begun that somebody waits for, such as an `asyncio.TaskGroup`."""
+
+    def create_task(self, work: Coroutine[Any, Any, None], /) -> Any:
+        """Begins it."""
+
+
+class WebSocketSink(Sink, Tasks, Protocol):
     """The sink of a WebSocket. Its client's leaving comes by `receive`, so that `lose` is never called."""
+
+    @property
+    def has_received(self) -> bool:
+        """Whether `receive` returns at once."""
+
+    def adopt(self, read: Callable[[], Coroutine[Any, Any, None]], /) -> None:
+        """From now on the connection outlives the application's call, and needs no task while nothing happens.
+
+        Whenever something has come, `read` is called and run as a task, one at a time; it is to `receive` for as long
+        as `has_received`. The last that comes is a disconnect. The server waits for these tasks before it stops.
+        """
 
     def end(self, code: int, /) -> None:
         """Closes the WebSocket behind what has been written; `receive` tells of a disconnect then."""

@@ -45,8 +45,8 @@ class WebSocket:
             return await _refuse(send, 1013, "try again later", hint)
         chosen = SUBPROTOCOL if SUBPROTOCOL in scope.get("subprotocols", ()) else None
         await send({"type": "websocket.accept", "subprotocol": chosen})
-        with admitted, suppress_gone():
-            await session.run(receive, send)
+        with suppress_gone():
+            await session.run(admitted, receive, send)
 
 
 async def _refuse(send: Send, code: int, reason: str, hint: bytes = b"") -> None:

@@ -11,7 +11,9 @@ subscription is moved to what that actor may see, and no subscription is made me
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -49,7 +51,7 @@ from crudite.messages import (
 from crudite.query.parse import parse_json
 from crudite.resources.reading import plain_key
 from crudite.resources.request import Request
-from crudite.server.extension import WebSocketSink, sink_of
+from crudite.server.extension import Tasks, WebSocketSink, sink_of
 from crudite.types import Plain
 
 _SIDE_BY_SIDE = 16
@@ -92,25 +94,30 @@ class Session:
         self._is_gone = False
         self._sink: WebSocketSink | None = sink_of(scope)
 
-    async def run(self, receive: Receive, send: Send) -> None:
-        """Serves the connection until either side ends it; all that is sent goes to its sink, if there is one."""
+    async def run(self, place: AbstractContextManager[None], receive: Receive, send: Send) -> None:
+        """Serves the connection until either side ends it, and gives its place back. Where there is a sink it returns
+        at once, and the connection goes on without it."""
+        stay = self._host.identify.living.joined(self)
+        place.__enter__()
+        self._stay = stay.__enter__()
+        self._held: tuple[AbstractContextManager[Any], ...] = (stay, place)
+        if self._sink is not None:
+            self._connection.outbox.attach(self._sink, self._end)
+            self._sink.adopt(partial(self._read_what_came, self._sink, receive))
+            return
         try:
-            with self._host.identify.living.joined(self) as self._stay:
-                await self._serve(receive, send)
-        finally:
-            self._connection.close()
-
-    async def _serve(self, receive: Receive, send: Send) -> None:
-        async with asyncio.TaskGroup() as tasks:
-            if self._sink is not None:
-                self._connection.outbox.attach(self._sink, self._end)
-                await self._read(receive, tasks)
-                while not self._is_gone:
-                    self._is_gone = (await receive())["type"] == "websocket.disconnect"
-            else:
+            async with asyncio.TaskGroup() as tasks:
                 reading = tasks.create_task(self._read(receive, tasks))
                 await self._send_all(send)
                 reading.cancel()
+        finally:
+            self._leave()
+
+    def _leave(self) -> None:
+        self._connection.close()
+        held, self._held = self._held, ()
+        for each in held:
+            each.__exit__(None, None, None)
 
     def _end(self) -> None:
         assert self._sink is not None
@@ -130,20 +137,29 @@ class Session:
         if not self._is_gone:
             await send({"type": "websocket.close", "code": self._end_code})
 
-    async def _read(self, receive: Receive, tasks: asyncio.TaskGroup) -> None:
-        while True:
-            received = await receive()
-            if received["type"] == "websocket.disconnect":
-                self._is_gone = True
-                return self._connection.close()
+    async def _read(self, receive: Receive, tasks: Tasks) -> None:
+        while not self._is_gone:
+            await self._read_one(await receive(), tasks)
+
+    async def _read_what_came(self, sink: WebSocketSink, receive: Receive) -> None:
+        while sink.has_received:
+            await self._read_one(await receive(), sink)
+        if self._is_gone:
+            self._leave()
+
+    async def _read_one(self, received: Mapping[str, Any], tasks: Tasks) -> None:
+        if received["type"] == "websocket.disconnect":
+            self._is_gone = True
+            self._connection.close()
+        elif self._connection.ended is None:
             raw = received.get("text")
             data = raw.encode() if raw is not None else received.get("bytes") or b""
-            if len(data) > self._host.limits.message:
-                self._refused = 1009
-                return self._connection.outbox.end("closed")
-            await self._take(data, tasks)
+            if len(data) <= self._host.limits.message:
+                return await self._take(data, tasks)
+            self._refused = 1009
+            self._connection.outbox.end("closed")
 
-    async def _take(self, data: bytes, tasks: asyncio.TaskGroup) -> None:
+    async def _take(self, data: bytes, tasks: Tasks) -> None:
         """Begins the work on one message: a call, or a batch of calls that are answered together."""
         if data.lstrip()[:1] != b"[":
             return await self._begin(data, tasks)
@@ -160,7 +176,7 @@ class Session:
             self._send(f"[{','.join(answer.text for answer in answers)}]")
         self._expect(answers)
 
-    async def _begin(self, data: bytes, tasks: asyncio.TaskGroup) -> None:
+    async def _begin(self, data: bytes, tasks: Tasks) -> None:
         call = _parsed(data)
         if isinstance(call, _Answer) or call.method in _ORDERED:
             answer = await self._answer(call)
