@@ -13,6 +13,17 @@ async function reconnect({ server, clock }) {
   await server.accept()
 }
 
+/** A connected client whose token, if it has one, was accepted. */
+async function introduced(options) {
+  const all = await started(options)
+  if (all.server.count("auth")) all.server.answer(all.server.last("auth"), { actor: { id: 7, roles: [] } })
+  await settled()
+  return all
+}
+
+/** A function that makes one token after the other. */
+const fresh = (...tokens) => async () => tokens.shift()
+
 test("the address becomes one of a WebSocket, with the subprotocol", () => {
   const { api, server } = start({ url: "https://example.org/app/ws" })
   assert.deepEqual([server.socket.url, server.socket.protocols], ["wss://example.org/app/ws", ["crudite.v1"]])
@@ -334,21 +345,98 @@ test("a refused token is reported and the page goes on as nobody", async () => {
   assert.equal(server.count("subscribe"), 1)
 })
 
-test("auth() asks every subscription anew, since another actor may see other records", async () => {
+test("auth() moves live queries in place: only what differs comes, and is shown with its commit", async () => {
   const all = await started()
   const { api, server } = all
   const tasks = follow(api.tasks)
-  const before = server.subscribed("g1", [{ id: "a" }])
+  const sub = server.subscribed("g1", [{ id: "a" }, { id: "b" }])
   const signing = api.auth("t1")
   server.answer(server.last("auth"), { actor: { id: 7, roles: ["staff"] } })
   assert.deepEqual(await signing, { id: 7, roles: ["staff"] })
-  assert.deepEqual(server.last("unsubscribe").params, { sub: before })
-  server.frame("g1", { removed: ["a"] })
-  server.commit()
-  server.subscribed("g2", [{ id: "b" }])
-  assert.deepEqual(tasks.seen.map(ids), [["a"], ["b"]])
+  server.notify("rights", { sub, group: "g2", key: "key-g2", sort: BY_ID })
+  server.notify("frame", { sub, added: [{ id: "c" }], removed: ["a"] })
+  assert.deepEqual(tasks.seen.map(ids), [["a", "b"]])
+  server.commit("c2")
+  server.frame("g1", { added: [{ id: "d" }] })
+  server.frame("g2", { added: [{ id: "e" }] })
+  server.commit("c3")
+  assert.deepEqual(tasks.seen.map(ids), [["a", "b"], ["b", "c"], ["b", "c", "e"]])
+  assert.deepEqual([server.count("subscribe"), server.count("unsubscribe")], [1, 0])
   await reconnect(all)
   assert.equal(server.last("auth").params.token, "t1")
+  server.answer(server.last("auth"), { actor: { id: 7, roles: ["staff"] } })
+  await settled()
+  assert.deepEqual([server.last("subscribe").params.cursor, server.last("subscribe").params.key], ["c3", "key-g2"])
+})
+
+test("a move that is cut off before its commit is not resumed with the new key", async () => {
+  const all = await started()
+  const { api, server } = all
+  follow(api.tasks)
+  const sub = server.subscribed("g1", [{ id: "a" }])
+  server.notify("rights", { sub, group: "g2", key: "key-g2", sort: BY_ID })
+  await reconnect(all)
+  assert.equal("cursor" in server.last("subscribe").params, false)
+})
+
+test("a token that is about to expire is replaced in place, by onExpiring or by the function that makes tokens", async () => {
+  for (const made of [{ token: "t1", onExpiring: async () => "t2" }, { token: fresh("t1", "t2") }]) {
+    const { server } = await introduced(made)
+    server.notify("auth_expiring", { in: 60 })
+    await settled()
+    assert.deepEqual(server.sent.map(({ params }) => params.token), ["t1", "t2"])
+  }
+})
+
+test("without a new token nothing is shown when the present one is about to expire", async () => {
+  for (const made of [{ token: "t1" }, { token: "t1", onExpiring: () => {} }, { token: null }]) {
+    const { server } = await introduced(made)
+    const before = server.sent.length
+    server.notify("auth_expiring", { in: 60 })
+    await settled()
+    assert.equal(server.sent.length, before)
+  }
+})
+
+test("auth() while a new token is being made wins", async () => {
+  let make
+  const all = await introduced({ token: "t1", onExpiring: () => new Promise((resolve) => (make = resolve)) })
+  const { api, server } = all
+  server.notify("auth_expiring", { in: 60 })
+  const signing = api.auth("other")
+  server.answer(server.last("auth"), { actor: { id: 8, roles: [] } })
+  await signing
+  make("t2")
+  await settled()
+  assert.deepEqual(server.sent.map(({ params }) => params.token), ["t1", "other"])
+  await reconnect(all)
+  assert.equal(server.last("auth").params.token, "other")
+})
+
+test("after a close because of the credentials onExpiring is asked first, and the queries are resumed", async () => {
+  const made = fresh("t2", "t3")
+  const { api, server, clock } = await introduced({ token: "t1", onExpiring: made })
+  const tasks = follow(api.tasks)
+  server.subscribed("g1", [{ id: "a" }])
+  server.notify("problem", { problem: { status: 401, code: "unauthorized" } })
+  await server.lose(4401)
+  await clock.advance(clock.nextIn)
+  await server.accept()
+  assert.equal(server.last("auth").params.token, "t2")
+  server.answer(server.last("auth"), { actor: { id: 7, roles: [] } })
+  await settled()
+  assert.equal(server.last("subscribe").params.cursor, "c1")
+  assert.deepEqual(tasks.errors, [])
+  await reconnect({ server, clock })
+  assert.equal(server.last("auth").params.token, "t2")
+})
+
+test("an onExpiring that fails is reported", async () => {
+  const failing = { token: "t1", onExpiring: () => Promise.reject(new Error("offline")) }
+  const { server, errors } = await introduced(failing)
+  server.notify("auth_expiring", { in: 60 })
+  await settled()
+  assert.deepEqual(errors.map(({ message }) => message), ["offline"])
 })
 
 test("a token that auth() was refused is not used again", async () => {

@@ -34,6 +34,7 @@ const MOST_SENDS_OF_A_READ = 3
 const MOST_CALLS = 1_000
 const MOST_PINGS_WITHOUT_ACK = 2
 const ORIGIN_REFUSED = 1008
+const CREDENTIALS_OVER = 4401
 
 // ─── errors ──────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -367,6 +368,18 @@ class Subscription {
     else this.reset()
   }
 
+  /**
+   * Other rights: from now on it is another group's. What that changes comes next, with a commit; until then what
+   * is held does not go with the key, and cannot be resumed.
+   * @param {Fields} params of `rights`
+   */
+  moved({ group, key, sort }) {
+    this.group = group
+    this.key = key
+    this.sort = sort
+    this.cursor = undefined
+  }
+
   /** What is held may be shown until the new set is complete, but never be resumed. */
   reset() {
     this.cursor = undefined
@@ -514,7 +527,7 @@ const identityOf = (value) =>
  * @typedef {object} LineEvents
  * @property {() => void} opened
  * @property {(text: string) => void} received
- * @property {(isFinal: boolean) => void} lost
+ * @property {(isFinal: boolean, code: number) => void} lost with the code of the close, 0 where there was none
  * @property {() => void} probe ask the server for a sign of life
  * @property {(status: Status) => void} status
  */
@@ -560,7 +573,7 @@ class Line {
     for (const name of ["online", "visibilitychange"]) this.setup.page?.removeEventListener(name, this.#wake)
     this.#release()
     this.#become("closed")
-    this.events.lost(true)
+    this.events.lost(true, 0)
   }
 
   #open() {
@@ -594,7 +607,7 @@ class Line {
     this.retryIn = undefined
     this.#after(delay, this.#reopen)
     this.#become("waiting")
-    this.events.lost(false)
+    this.events.lost(false, code)
   }
 
   #release() {
@@ -661,6 +674,7 @@ class Line {
  */
 
 /** @typedef {string | null | (() => string | null | Promise<string | null>)} Token */
+/** @typedef {() => string | null | void | Promise<string | null | void>} Renew makes a new token; none where there is none */
 
 /** Everything that is under way on one line: calls, subscriptions, guesses. */
 class Client {
@@ -674,6 +688,10 @@ class Client {
   #tap
   /** @type {Token} */
   #token
+  /** @type {Renew | undefined} */
+  #onExpiring
+  /** Whether the last connection was closed because its credentials were over. */
+  #isOutdated = false
   #lastId = 0
   #lastName = 0
   /** Counts connections, to know after waiting whether it is still the same one. */
@@ -696,16 +714,21 @@ class Client {
   /** @type {Set<(status: Status) => void>} */
   #watchers = new Set()
 
-  /** @param {Setup & {token: Token, onError: (error: unknown) => void, tap?: (message: any) => void}} setup */
+  /**
+   * @param {Setup & {
+   *   token: Token, onExpiring?: Renew, onError: (error: unknown) => void, tap?: (message: any) => void,
+   * }} setup
+   */
   constructor(setup) {
     this.#timers = setup.timers
     this.#token = setup.token
+    this.#onExpiring = setup.onExpiring
     this.#onError = setup.onError
     this.#tap = setup.tap
     this.#line = new Line(setup, {
       opened: () => void this.#greet(),
       received: (text) => this.#received(text),
-      lost: (isFinal) => this.#lost(isFinal),
+      lost: (isFinal, code) => this.#lost(isFinal, code),
       probe: () => this.#post({ method: "ping", goesFirst: true }),
       status: (status) => this.#watchers.forEach((watcher) => this.#guarded(() => watcher(status))),
     })
@@ -787,21 +810,43 @@ class Client {
    * @param {number} connection
    */
   async #introduce(connection) {
-    if (this.#token === null) return
     try {
-      const token = typeof this.#token === "function" ? await this.#token() : this.#token
+      const renewed = this.#isOutdated ? await this.#renewed() : null
+      const token = renewed ?? (typeof this.#token === "function" ? await this.#token() : this.#token)
       if (token === null || connection !== this.#connection) return
       await new Promise((resolve, reject) =>
         this.#post({ method: "auth", params: { token }, goesFirst: true, resolve, reject }),
       )
+      this.#isOutdated = false
     } catch (error) {
       if (connection === this.#connection) this.#report(error)
     }
   }
 
-  /** @param {boolean} isFinal */
-  #lost(isFinal) {
+  /** A new token in place of one that expires; null where nobody makes one, or `auth()` has put another there. */
+  async #renewed() {
+    const before = this.#token
+    const made = await (this.#onExpiring ?? (typeof before === "function" ? before : ignore))()
+    if (this.#token !== before || typeof made !== "string") return null
+    if (typeof before !== "function") this.#token = made
+    return made
+  }
+
+  /** Show a new token in place, before the present one expires. */
+  async #renew() {
+    const connection = this.#connection
+    try {
+      const token = await this.#renewed()
+      if (token !== null && connection === this.#connection) await this.call("auth", { token })
+    } catch (error) {
+      if (connection === this.#connection) this.#report(error)
+    }
+  }
+
+  /** @param {boolean} isFinal @param {number} code */
+  #lost(isFinal, code) {
     this.#connection++
+    this.#isOutdated ||= code === CREDENTIALS_OVER
     this.#isOpen = this.#isLeaving = false
     this.#held = []
     this.#acked = []
@@ -842,7 +887,7 @@ class Client {
     try {
       const value = typeof token === "function" ? await token() : token
       const { actor } = await this.call("auth", { token: value }, { mayRepeat: true })
-      if (this.#isOpen) this.#subscribeAnew()
+      this.#isOutdated = false
       return actor
     } catch (error) {
       if (this.#token === token) this.#token = before
@@ -875,9 +920,11 @@ class Client {
     else if (method === "acks") this.#acknowledge(params.ids)
     else if (method === "ping") this.#forgetUnacknowledged()
     else if (method === "bye") this.#leave(params.retry_in)
+    else if (method === "auth_expiring") void this.#renew()
     else if (!subscription) return // It was stopped while this was on its way.
     else if (method === "snapshot") subscription.snapshot(params)
     else if (method === "ready") this.#ready(subscription, params.cursor)
+    else if (method === "rights") subscription.moved(params)
     else if (method === "reset") this.#reset(subscription)
     else if (method === "problem") this.#endSubscription(subscription, new CruditeError(params.problem))
   }
@@ -1033,15 +1080,6 @@ class Client {
         if (isCurrent() && error.code !== "disconnected") this.#endSubscription(subscription, error)
       },
     })
-  }
-
-  /** Another actor may see other records, and so belong to other groups. */
-  #subscribeAnew() {
-    for (const subscription of this.#subscriptions.values()) {
-      this.#post({ method: "unsubscribe", params: { sub: subscription.name } })
-      this.#subscribe(subscription)
-    }
-    this.#tell(this.#subscriptions.values())
   }
 
   /** @param {Subscription} subscription @param {Listener} listener */
@@ -1320,6 +1358,7 @@ class Reading {
  * @typedef {object} Options all may be left out
  * @property {string} [url] of the WebSocket; `ws` beside this module unless given
  * @property {Token} [token] sent before anything else on every connection; a function is asked each time
+ * @property {Renew} [onExpiring] asked for a new token when the present one is about to expire, or has
  * @property {(error: unknown) => void} [onError] what nobody else hears of: `console.error` unless given
  * @property {(message: any) => void} [tap] called with each answer and notification, before it takes effect
  * @property {typeof WebSocket} [WebSocket]
@@ -1361,6 +1400,7 @@ export function connect(options = {}) {
     timers: options.timers ?? REAL_TIMERS,
     page: options.page ?? globalThis.window,
     token: options.token ?? null,
+    onExpiring: options.onExpiring,
     onError: options.onError ?? ((error) => console.error(error)),
     tap: options.tap,
   })
