@@ -11,6 +11,7 @@ always wait.
 """
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Literal, TypeAlias
 
@@ -22,6 +23,7 @@ EndReason: TypeAlias = Literal["closed", "slow", "away"]
 
 Part: TypeAlias = bytes | Iterator[bytes]
 
+_log = logging.getLogger("crudite.live")
 _PIECE = 64 * 1024
 
 
@@ -85,13 +87,18 @@ class Outbox:
         self.touched = 0.0  # when it last had something put in, by the loop's clock
         self._limit = limit
         self._on_slow = on_slow
-        self._on_over: Callable[[], None] | None = None
+        self._on_over: Callable[[], None] = lambda: None
         self._given_up = False
         self._parts: list[Part] = []  # with a sink, its messages are framed already
         self._size = 0  # of the messages among them
         self._sink: Sink | None = None
         self._reader: asyncio.Future[None] | None = None
         self._waiting: list[asyncio.Future[None]] = []
+
+    @property
+    def size(self) -> int:
+        """How many bytes of messages wait here; what the transport has taken, or a reader, is not among them."""
+        return self._size
 
     def put(self, parcel: Parcel) -> None:
         """Adds messages that are to go now, with all that was added before."""
@@ -109,7 +116,7 @@ class Outbox:
         sink = self._sink
         due = parcel.messages if sink is None else (parcel.framed(sink.framing),)
         size = parcel.size if sink is None else len(due[0])
-        if self._parts and self._size + size > self._limit:
+        if self._size and self._size + size > self._limit:
             self.drop("slow")
             self._on_slow()
             return
@@ -121,6 +128,7 @@ class Outbox:
         due = [message for message in messages if message]
         if due:
             self.put(Parcel(due))
+            self._stir()
 
     def stream(self, messages: Iterator[bytes]) -> None:
         """Adds messages that are made when they are taken."""
@@ -138,7 +146,7 @@ class Outbox:
     def drop(self, reason: EndReason) -> None:
         """Nothing more comes, and what is there is given up."""
         self._given_up = True
-        self._parts = []
+        self._parts, self._size = [], 0
         self.end(reason)
         self._wake()
 
@@ -153,13 +161,25 @@ class Outbox:
 
     # To a sink.
 
-    def attach(self, sink: Sink, on_over: Callable[[], None]) -> None:
+    def attach(self, sink: Sink, on_over: Callable[[], None] = lambda: None) -> None:
         """From now on everything goes to the sink. `on_over` is called once: the outbox has ended, and what was due
         has been written or given up."""
         self._parts = [sink.framing((part,)) if isinstance(part, bytes) else part for part in self._parts]
+        self._size = sum(len(part) for part in self._parts if isinstance(part, bytes))
         self._sink, self._on_over = sink, on_over
         sink.writer = self
         self._wake()
+
+    async def turns(self) -> AsyncIterator[None]:
+        """Comes after something was put in for this connection alone, and not for many as frames are; it ends when
+        the outbox has ended and all that was due has been written or given up. For one reader."""
+        while self._sink is not None:
+            self._reader = asyncio.get_running_loop().create_future()
+            try:
+                await self._reader
+            finally:
+                self._reader = None
+            yield
 
     def resume(self) -> None:
         """The transport takes more again."""
@@ -177,18 +197,16 @@ class Outbox:
         if self._parts:
             return
         self._tell_drained()
-        if self.ended is not None and self._on_over is not None:
-            on_over, self._on_over, self._sink = self._on_over, None, None
-            sink.writer = None
-            on_over()
+        if self.ended is not None and self._sink is not None:
+            self._sink = sink.writer = None
+            self._stir()
+            self._on_over()
 
     def _piece(self, framing: Framing) -> bytes:
         """Takes what is next: the next message of a stream, or the messages in front, up to about 64 KiB."""
         first = self._parts[0]
         if not isinstance(first, bytes):
-            message = next(first, None)
-            if message is None:
-                del self._parts[0]
+            message = self._next(first)
             return framing((message,)) if message else b""
         pieces: list[bytes] = []
         size = 0
@@ -200,6 +218,17 @@ class Outbox:
         del self._parts[: len(pieces)]
         self._size -= size
         return b"".join(pieces)
+
+    def _next(self, stream: Iterator[bytes]) -> bytes | None:
+        try:
+            message = next(stream, None)
+        except Exception:  # whoever writes now may be in the middle of a walk over outboxes: only this one is to end
+            _log.exception("a set could not be encoded")
+            self.drop("closed")
+            return None
+        if message is None:
+            del self._parts[0]
+        return message
 
     # To a reader.
 
@@ -237,7 +266,11 @@ class Outbox:
         """Whoever takes what is here goes on."""
         if self._sink is not None:
             self._write(self._sink)
-        elif self._reader is not None and not self._reader.done():
+        else:
+            self._stir()
+
+    def _stir(self) -> None:
+        if self._reader is not None and not self._reader.done():
             self._reader.set_result(None)
 
     def _tell_drained(self) -> None:

@@ -1,9 +1,12 @@
 """An outbox hands over what is due in as few turns as possible, and never holds more than its limit."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from crudite.live.outbox import Outbox
+import pytest
+
+from crudite.live.outbox import Outbox, Parcel
+from crudite.server.extension import Writer
 
 
 def never() -> None:
@@ -83,3 +86,195 @@ async def test_a_cancelled_reader_loses_nothing() -> None:
     await asyncio.gather(reader, return_exceptions=True)
     outbox.send(b"kept")
     assert list(await anext(outbox.messages())) == [b"kept"]
+
+
+async def test_one_message_may_be_larger_than_the_limit() -> None:
+    outbox = Outbox(10, never)
+    outbox.send(b"x" * 100)
+    assert list(await anext(outbox.messages())) == [b"x" * 100]
+
+
+async def test_what_waits_is_counted_in_bytes() -> None:
+    outbox = Outbox(10, never)
+    outbox.send(b"12345", b"67")
+    assert outbox.size == 7
+    await anext(outbox.messages())
+    assert outbox.size == 0
+
+
+# With a sink.
+
+
+def dashed(messages: Sequence[bytes]) -> bytes:
+    return b"".join(b"%b-" % message for message in messages)
+
+
+class Wire:
+    """A sink that takes so many bytes before it is full, as a transport does."""
+
+    framing = staticmethod(dashed)
+
+    def __init__(self, room: int) -> None:
+        self.written: list[bytes] = []
+        self.room = room
+        self.writer: Writer | None = None
+
+    @property
+    def is_writable(self) -> bool:
+        return self.room > 0
+
+    def write(self, framed: bytes, /) -> None:
+        self.written.append(framed)
+        self.room -= len(framed)
+
+    def take(self, size: int) -> None:
+        """The client has taken so much."""
+        self.room += size
+        if self.writer is not None:
+            self.writer.resume()
+
+
+async def test_with_a_sink_messages_are_written_at_once_and_framed_once_for_all() -> None:
+    framed: list[Sequence[bytes]] = []
+
+    def counted(messages: Sequence[bytes]) -> bytes:
+        framed.append(messages)
+        return dashed(messages)
+
+    parcel, wires = Parcel([b"one", b"two"]), [Wire(100), Wire(100)]
+    for wire in wires:
+        wire.framing = counted  # type: ignore[method-assign]
+        outbox = Outbox(100, never)
+        outbox.attach(wire)
+        outbox.put(parcel)
+    assert [wire.written for wire in wires] == [[b"one-two-"], [b"one-two-"]]
+    assert framed == [[b"one", b"two"]]
+
+
+async def test_what_was_there_before_the_sink_goes_first() -> None:
+    outbox, wire = Outbox(100, never), Wire(100)
+    outbox.send(b"early")
+    outbox.stream(iter([b"s1", b"s2"]))
+    outbox.attach(wire)
+    outbox.send(b"late")
+    assert wire.written == [b"early-", b"s1-", b"s2-", b"late-"]
+
+
+async def test_the_frames_of_one_tick_are_one_write() -> None:
+    outbox, wire = Outbox(100, never), Wire(100)
+    outbox.attach(wire)
+    outbox.add(Parcel([b"first"]))
+    outbox.add(Parcel([b"second"]))
+    assert wire.written == []
+    outbox.put(Parcel([b"last"]))
+    assert wire.written == [b"first-second-last-"]
+
+
+async def test_what_a_full_transport_does_not_take_waits_in_order_and_goes_on_with_it() -> None:
+    outbox, wire = Outbox(100, never), Wire(4)
+    outbox.attach(wire)
+    outbox.send(b"one")
+    outbox.send(b"two")
+    outbox.stream(iter([b"s1", b"s2"]))
+    outbox.send(b"end")
+    assert (wire.written, outbox.size) == ([b"one-"], 8)
+    wire.take(1)
+    assert wire.written == [b"one-", b"two-"]
+    wire.take(4)
+    assert wire.written == [b"one-", b"two-", b"s1-"]
+    wire.take(100)
+    assert (wire.written, outbox.size) == ([b"one-", b"two-", b"s1-", b"s2-", b"end-"], 0)
+
+
+async def test_a_stream_is_made_as_far_as_the_transport_takes_it_and_counts_not_against_the_limit() -> None:
+    made: list[int] = []
+
+    def parts() -> Iterator[bytes]:
+        for number in range(3):
+            made.append(number)
+            yield b"x" * 50
+
+    outbox, wire = Outbox(10, never), Wire(60)
+    outbox.attach(wire)
+    outbox.stream(parts())
+    assert (made, [len(each) for each in wire.written]) == ([0, 1], [51, 51])
+    wire.take(102)
+    assert made == [0, 1, 2]
+
+
+async def test_a_client_that_takes_nothing_is_slow_once_the_limit_is_passed() -> None:
+    told: list[str] = []
+    outbox, wire = Outbox(10, lambda: told.append("slow")), Wire(1)
+    outbox.attach(wire, lambda: told.append("over"))
+    outbox.send(b"in the transport")
+    outbox.send(b"12345")
+    assert outbox.ended is None
+    outbox.send(b"67890")
+    assert (outbox.ended, told, wire.written) == ("slow", ["over", "slow"], [b"in the transport-"])
+    wire.take(100)
+    assert wire.written == [b"in the transport-"]
+
+
+async def test_an_outbox_that_ends_is_over_when_the_transport_has_taken_the_rest() -> None:
+    told: list[str] = []
+    outbox, wire = Outbox(100, never), Wire(1)
+    outbox.attach(wire, lambda: told.append("over"))
+    outbox.send(b"full")
+    outbox.send(b"rest")
+    outbox.end("away")
+    outbox.send(b"too late")
+    assert told == []
+    wire.take(100)
+    assert (told, wire.written, wire.writer) == (["over"], [b"full-", b"rest-"], None)
+
+
+async def test_a_lost_connection_ends_its_outbox_and_gives_up_what_waits() -> None:
+    told: list[str] = []
+    outbox, wire = Outbox(100, never), Wire(1)
+    outbox.attach(wire, lambda: told.append("over"))
+    outbox.send(b"full")
+    outbox.send(b"rest")
+    assert wire.writer is not None
+    wire.writer.lose()
+    assert (outbox.ended, told, outbox.size) == ("closed", ["over"], 0)
+
+
+async def test_a_set_that_cannot_be_encoded_ends_its_own_outbox_only(caplog: pytest.LogCaptureFixture) -> None:
+    def parts() -> Iterator[bytes]:
+        yield b"good"
+        raise ValueError("a record that is none")
+
+    told: list[str] = []
+    outbox, wire = Outbox(100, never), Wire(100)
+    outbox.attach(wire, lambda: told.append("over"))
+    outbox.stream(parts())
+    assert (outbox.ended, told, wire.written) == ("closed", ["over"], [b"good-"])
+    assert "a record that is none" in caplog.text
+
+
+async def test_drained_with_a_sink_means_that_the_transport_has_all() -> None:
+    outbox, wire = Outbox(100, never), Wire(1)
+    outbox.attach(wire)
+    await asyncio.wait_for(outbox.drained(), 5)
+    outbox.send(b"full")
+    outbox.send(b"rest")
+    draining = asyncio.ensure_future(outbox.drained())
+    await asyncio.sleep(0)
+    assert not draining.done()
+    wire.take(100)
+    await asyncio.wait_for(draining, 5)
+
+
+async def test_turns_come_with_what_is_for_this_connection_alone_and_end_with_the_outbox() -> None:
+    outbox, wire = Outbox(100, never), Wire(100)
+    outbox.attach(wire)
+    turns = outbox.turns()
+    turn = asyncio.ensure_future(anext(turns))
+    await asyncio.sleep(0)
+    outbox.put(Parcel([b"a frame"]))
+    await asyncio.sleep(0)
+    assert not turn.done()
+    outbox.send(b"an answer")
+    await asyncio.wait_for(turn, 5)
+    outbox.end("away")
+    assert [turn async for turn in turns] == []
