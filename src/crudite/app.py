@@ -23,7 +23,7 @@ from crudite.interfaces.hosts import Hosts
 from crudite.interfaces.http import read_headers, send_problem, send_response
 from crudite.interfaces.openapi import OpenApi
 from crudite.interfaces.rest import Rest
-from crudite.interfaces.rest.quick import QuickAnswers, QuickReads
+from crudite.interfaces.rest.quick import QuickAnswers, QuickResource
 from crudite.interfaces.sse import Sse
 from crudite.interfaces.websocket import WebSocket
 from crudite.live import Engine, LiveLimits, Retention, keep_trimmed
@@ -39,7 +39,7 @@ from crudite.resources.records import Records
 from crudite.resources.request import Request
 from crudite.server.quick import Quick
 from crudite.stores import open_store
-from crudite.stores.base import Store, SupportsGlance
+from crudite.stores.base import Store
 from crudite.tokens import Sealer
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -361,12 +361,12 @@ class App:
         return router
 
     def _quick_answers(self, router: Router) -> Quick | None:
-        if self.is_private or not isinstance(self.store, SupportsGlance):
+        if self.is_private:
             return None
-        every: dict[bytes, QuickReads] = {}
+        every: dict[bytes, QuickResource] = {}
         for interface in self.interfaces:
             if isinstance(interface, Rest):
-                every |= interface.quick_reads(self.definitions, self._actions.reading, router)
+                every |= interface.quick(self, self._actions, router, self.store)
         return QuickAnswers(every, lambda: self._own_hosts, self.pipeline, self.store)
 
     def _check_routes(self) -> None:

@@ -24,7 +24,7 @@ from crudite.query.tree import EVERYTHING, NOTHING, Filter
 from crudite.resources.access import Rulebook, Rules
 from crudite.resources.definition import Definition
 from crudite.resources.hooks import Hook, run_hook
-from crudite.resources.incoming import created, given
+from crudite.resources.incoming import created, given, is_many
 from crudite.resources.passwords import hash_passwords
 from crudite.resources.reading import refusal
 from crudite.resources.request import Request
@@ -73,10 +73,7 @@ class Preparing:
     async def prepare(self, request: Request) -> list[Prepared]:
         """The writes of a request. Raises the problem of one that cannot be made."""
         definition = cast(Definition, request.definition)
-        rules = self._rulebook.of(definition.schema, system=request.is_system)
-        rule = rules.action_now(cast(Any, request.action), request.actor)
-        if rule == NOTHING:
-            raise refusal(request.actor, request.action, definition)
+        rules, rule = self._allowed(request, definition)
         if request.action == "create":
             now = self._rulebook.clock()
             return [await self._creation(request, definition, rules, rule, one, now) for one in created(request)]
@@ -93,15 +90,30 @@ class Preparing:
         selection = Selection(definition.schema, scoped, Mask((definition.schema.key,)))
         return await self._store.lookup(selection, cast(Key, request.key)) is not None
 
+    def prepare_alone(self, request: Request) -> Prepared | None:
+        """The write of a request to create one record, where none of the application's hooks has a part in it and no
+        password is to be hashed: what can be decided without waiting. None for any other; raises as `prepare`."""
+        definition = cast(Definition, request.definition)
+        has_hooks = any(action == "create" for _, action in definition.hooks)
+        if request.action != "create" or has_hooks or definition.passwords or is_many(request.data):
+            return None
+        rules, rule = self._allowed(request, definition)
+        given = created(request)[0]
+        values, fields = self._drafted(request, definition, rules, given, self._rulebook.clock())
+        return self._insertion(request, definition, rule, values, fields)
+
+    def _allowed(self, request: Request, definition: Definition) -> tuple[Rules, Filter]:
+        """The rules, and the one for the request's action. Raises the problem of an actor who may never do it."""
+        rules = self._rulebook.of(definition.schema, system=request.is_system)
+        rule = rules.action_now(cast(Any, request.action), request.actor)
+        if rule == NOTHING:
+            raise refusal(request.actor, request.action, definition)
+        return rules, rule
+
     async def _creation(
         self, request: Request, definition: Definition, rules: Rules, rule: Filter, given: PlainRecord, now: datetime
     ) -> Prepared:
-        schema = definition.schema
-        _refuse_unreachable(given, definition)
-        fields = _field_rules(rules, given, request.actor)
-        values = {**definition.make_defaults(request.actor, now, given), **given}
-        if schema.key not in values and schema.key_field.type.kind == "uuid":
-            values[schema.key] = uuid7()
+        values, fields = self._drafted(request, definition, rules, given, now)
         hooks = definition.hooks.get(("before", "create"), ()) if definition.hooks else ()
         if hooks:
             draft = definition.from_plain(values)
@@ -110,10 +122,27 @@ class Preparing:
             values = definition.validated(definition.to_plain(draft))
         if definition.passwords:
             await hash_passwords(definition, values)
+        return self._insertion(request, definition, rule, values, fields)
+
+    def _drafted(
+        self, request: Request, definition: Definition, rules: Rules, given: PlainRecord, now: datetime
+    ) -> tuple[PlainRecord, _FieldRules]:
+        """The values of a new record, as far as the request and the defaults give them."""
+        schema = definition.schema
+        _refuse_unreachable(given, definition)
+        fields = _field_rules(rules, given, request.actor)
+        values = {**definition.make_defaults(request.actor, now, given), **given}
+        if schema.key not in values and schema.key_field.type.kind == "uuid":
+            values[schema.key] = uuid7()
+        return values, fields
+
+    def _insertion(
+        self, request: Request, definition: Definition, rule: Filter, values: PlainRecord, fields: _FieldRules
+    ) -> Prepared:
         write = Write(
             action="create",
-            schema=schema,
-            key=values.get(schema.key),
+            schema=definition.schema,
+            key=values.get(definition.schema.key),
             values=values,
             needs=self._needs(definition, values, request),
             check_after=_condition(rule, *fields.after),

@@ -1,6 +1,6 @@
 """The store port: what one database must be able to do. `crudite.testing.contracts` gives it its meaning."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, runtime_checkable
@@ -103,6 +103,16 @@ class SupportsGlance(Protocol):
         ...
 
 
+@runtime_checkable
+class SupportsSubmit(Protocol):
+    """A store that takes units without somebody who awaits each of them."""
+
+    def submit(self, unit: Unit, settle: Callable[[Commit | Exception], None]) -> None:
+        """Commits a unit as `write` does; `settle` is called once on the event loop, with the commit or with what
+        `write` would raise. Raises a StoreError when no unit is taken now."""
+        ...
+
+
 class Store(Protocol):
     """One database that keeps records and the log of their changes.
 
@@ -187,5 +197,5 @@ class Store(Protocol):
 
 __all__ = [
     "Batch", "Change", "Commit", "Glance", "Mark", "Page", "Pages", "Plan", "Reset", "Row", "Step", "Store",
-    "SupportsGlance", "Unit",
+    "SupportsGlance", "SupportsSubmit", "Unit",
 ]  # fmt: skip

@@ -1,15 +1,14 @@
 """REST: resources and handlers over HTTP, in the style that an experienced API user expects today."""
 
-from contextlib import suppress
-
 from crudite.errors import Problem
 from crudite.interfaces.addresses import nested_paths
 from crudite.interfaces.base import Host, Router
 from crudite.interfaces.rest.handlers import HandlerEndpoints
-from crudite.interfaces.rest.quick import QuickReads
+from crudite.interfaces.rest.quick import QuickCreates, QuickReads, QuickResource
 from crudite.interfaces.rest.resources import ResourceEndpoints
-from crudite.resources.definition import Definitions
-from crudite.resources.reading import Reading
+from crudite.resources.actions import Actions
+from crudite.resources.definition import Definition
+from crudite.stores.base import Store, SupportsGlance, SupportsSubmit
 
 _ITEM_METHODS = ("GET", "PUT", "PATCH", "DELETE")
 
@@ -37,18 +36,20 @@ class Rest:
                 faults.append(f"The handler {handler.name!r} and {taken} both answer {self.prefix}/{handler.name}.")
         return faults
 
-    def quick_reads(self, definitions: Definitions, reading: Reading, router: Router) -> dict[bytes, QuickReads]:
-        """The resources whose records can be had without the application's own code, by their paths."""
+    def quick(self, host: Host, actions: Actions, router: Router, store: Store) -> dict[bytes, QuickResource]:
+        """What can be answered without waiting for the application's own code, by the paths of the resources."""
         every = [segments for segments, _ in router]
-        found: dict[bytes, QuickReads] = {}
-        for definition in definitions:
+        found: dict[bytes, QuickResource] = {}
+        for definition in host.definitions:
             base = tuple(filter(None, f"{self.prefix}/{definition.path}".split("/")))
-            around = {("around", "read"), ("around", "list")} & definition.hooks.keys()
-            if definition.only_nested or around:
-                continue
-            literals = frozenset(segments[-1].encode() for segments in every if segments[:-1] == base)
-            with suppress(Problem):  # not everybody may read it
-                found[f"/{'/'.join(base)}".encode()] = QuickReads(definition, reading, literals)
+            if not definition.only_nested:
+                literals = frozenset(segments[-1].encode() for segments in every if segments[:-1] == base)
+                reads, creates = (
+                    _quick_reads(definition, actions, store),
+                    _quick_creates(host, definition, actions, store),
+                )
+                path = f"/{'/'.join(base)}".encode()
+                found[path] = QuickResource(definition.path, literals, reads, creates)
         return found
 
     def _mount_resource(self, endpoints: ResourceEndpoints, router: Router, base: str, owner: str) -> list[str]:
@@ -59,3 +60,19 @@ class Rest:
         ]
         taken = [(path, router.add(path, methods, endpoint, owner)) for path, methods, endpoint in routes]
         return [f"{owner} and {other} both answer {path}; give one of them a path=." for path, other in taken if other]
+
+
+def _quick_reads(definition: Definition, actions: Actions, store: Store) -> QuickReads | None:
+    around = {("around", "read"), ("around", "list")} & definition.hooks.keys()
+    if around or not isinstance(store, SupportsGlance):
+        return None
+    try:
+        return QuickReads(definition, actions.reading)
+    except Problem:  # not everybody may read it
+        return None
+
+
+def _quick_creates(host: Host, definition: Definition, actions: Actions, store: Store) -> QuickCreates | None:
+    if not isinstance(store, SupportsSubmit):
+        return None
+    return QuickCreates(definition, actions.writing, host.limits.body)

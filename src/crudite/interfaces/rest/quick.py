@@ -8,13 +8,23 @@ answer with a record or a list, from a missing record to a fault of ours, is lef
 import asyncio
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
+from urllib.parse import quote
 
-from crudite.changes import Position
+from crudite.changes import Commit, Position, Unit
 from crudite.errors import Problem, StoreError
+from crudite.ids import new_request_id
 from crudite.interfaces.hosts import Hosts
 from crudite.interfaces.http import opened_head, parameters_of, quick_answer
-from crudite.interfaces.rest.answers import JSON, OPEN, RawHeaders, check_accept, is_not_modified, page_links
+from crudite.interfaces.rest.answers import (
+    JSON,
+    OPEN,
+    RawHeaders,
+    check_accept,
+    check_content_type,
+    is_not_modified,
+    page_links,
+)  # fmt: skip
 from crudite.pipeline import Pipeline
 from crudite.query.parse import parse_url
 from crudite.resources.access import clocks_of
@@ -22,29 +32,31 @@ from crudite.resources.definition import Definition
 from crudite.resources.reading import Asked as AskedList
 from crudite.resources.reading import Reading
 from crudite.resources.request import Request
+from crudite.resources.writing import Writing
 from crudite.server.quick import Answer, Asked, Asker
-from crudite.stores.base import Glance, Page, SupportsGlance
+from crudite.stores.base import Glance, Page, Store, SupportsGlance, SupportsSubmit
 
 _KEY = re.compile(rb"[A-Za-z0-9_-]{1,200}")
 _MOST_LISTS = 1_000
 _LONGEST_QUERY = 500
-_ORDINARY = frozenset((b"content-length", b"transfer-encoding", b"expect", b"upgrade"))
+_ORDINARY = frozenset((b"transfer-encoding", b"expect", b"upgrade"))
+"""Headers of requests that take the ordinary way; and of those with a body."""
+_WITH_BODY = frozenset((b"cookie", b"prefer", b"x-request-id"))
 
 
 class QuickReads:
-    """`GET` of one resource and of its records, as anybody may read them. `literals` are the names below its path
-    that are no keys. Raises Problem for a resource that nobody may read without being known."""
+    """`GET` of one resource and of its records, as anybody may read them. Raises Problem for one that nobody may
+    read without being known."""
 
-    def __init__(self, definition: Definition, reading: Reading, literals: frozenset[bytes]) -> None:
+    def __init__(self, definition: Definition, reading: Reading) -> None:
         self.name = definition.path
-        self.literals = literals
         self._definition = definition
         self._reading = reading
         self._parse_key = definition.schema.key_field.type.parse
         self._lists: dict[bytes, _QuickList] = {}
         self._selection, self._is_shared = reading.shown(Request("read", self.name, definition=definition))
         self._is_steady = not clocks_of(self._selection)
-        self._before, _, self._after = opened_head([JSON, (b"etag", b'"v?"'), *OPEN]).partition(b"?")
+        self._head = opened_head([JSON, (b"etag", b'"v%d"'), *OPEN]) + b"%d\r\n\r\n"
 
     def read(self, glance: Glance, key: bytes, asked: Asked) -> Answer | None:
         """The answer to `GET` of a record."""
@@ -58,7 +70,7 @@ class QuickReads:
             if is_not_modified({"if-none-match": asked.none_match}, etag):
                 return quick_answer(304, [(b"etag", etag.encode()), *OPEN])
         body = row.json.encode()
-        return Answer(200, b"%b%d%b%d\r\n\r\n" % (self._before, row.version, self._after, len(body)), body)
+        return Answer(200, self._head % (row.version, len(body)), body)
 
     def list(self, glance: Glance, query_string: bytes, asked: Asked) -> Answer | None:
         """The answer to `GET` of the resource with a query."""
@@ -114,6 +126,48 @@ class _QuickList:
         self._head = opened_head([JSON, *self._headers, *OPEN])
 
 
+class QuickCreates:
+    """`POST` of one record to a resource."""
+
+    def __init__(self, definition: Definition, writing: Writing, most: int) -> None:
+        self.name = definition.path
+        self._definition = definition
+        self._writing = writing
+        self._most = most
+        self._is_quoted = definition.schema.key_field.type.kind == "text"
+        told = [(b"etag", b'"v%d"'), (b"crudite-after", b"%b"), (b"location", b"%b/%b")]
+        self._head = opened_head([JSON, *told, *OPEN]) + b"%d\r\n\r\n"
+
+    def unit(self, body: bytes) -> Unit | None:
+        """What is to be written; None where the ordinary way must decide. Raises the problem of a bad body."""
+        if len(body) > self._most:
+            return None
+        request = Request("create", self.name, definition=self._definition, data=body, id=new_request_id())
+        return self._writing.unit_alone(request)
+
+    def answer(self, path: bytes, commit: Commit) -> Answer:
+        """The answer to a committed unit."""
+        stored, mark = commit.stored[0], commit.mark
+        key = (quote(str(stored.key), safe="") if self._is_quoted else str(stored.key)).encode()
+        if stored.json is None or mark is None:
+            marked = [] if mark is None else [(b"crudite-after", mark.encode())]
+            headers = [(b"etag", b'"v%d"' % stored.version), *marked, (b"location", b"%b/%b" % (path, key)), *OPEN]
+            if stored.json is None:
+                return quick_answer(201, headers)
+            return quick_answer(201, [JSON, *headers], stored.json.encode())
+        body = stored.json.encode()
+        return Answer(201, self._head % (stored.version, mark.encode(), path, key, len(body)), body)
+
+
+class QuickResource(NamedTuple):
+    """What is quick below one path. `literals` are the names below it that are no keys."""
+
+    name: str
+    literals: frozenset[bytes]
+    reads: QuickReads | None
+    creates: QuickCreates | None
+
+
 class _Waiting(NamedTuple):
     """What is to be answered at the end of the turn."""
 
@@ -127,11 +181,7 @@ class QuickAnswers:
     """An application's quick answers (`server.quick.Quick`), by the paths of its resources."""
 
     def __init__(
-        self,
-        resources: Mapping[bytes, QuickReads],
-        hosts: Callable[[], Hosts],
-        pipeline: Pipeline,
-        store: SupportsGlance,
+        self, resources: Mapping[bytes, QuickResource], hosts: Callable[[], Hosts], pipeline: Pipeline, store: Store
     ) -> None:
         self._resources = resources
         self._hosts = hosts
@@ -141,55 +191,82 @@ class QuickAnswers:
 
     def recognize(self, headers: Sequence[tuple[bytes, bytes]]) -> Asked | None:
         """What the headers of a request say; None where the ordinary way must look at them."""
-        given = dict(headers)
-        if not _ORDINARY.isdisjoint(given) or len(given) != len(headers):
+        given = {name: value.decode("latin-1") for name, value in headers}
+        length = given.get(b"content-length", "")
+        is_ordinary = not _ORDINARY.isdisjoint(given) or len(given) != len(headers)
+        if is_ordinary or (length and not (_WITH_BODY.isdisjoint(given) and length.isdigit())):
             return None
-        accept = given.get(b"accept", b"*/*").decode("latin-1")
+        named = {name.decode("latin-1"): value for name, value in given.items()}
         try:
-            check_accept({"accept": accept})
+            check_accept(named)
+            if length:
+                check_content_type(named, "application/json")
         except Problem:
             return None
-        if "text/event-stream" in accept:
+        if "text/event-stream" in named.get("accept", ""):
             return None
-        none_match = given.get(b"if-none-match")
-        return Asked(
-            given.get(b"host", b"").decode("latin-1"), None if none_match is None else none_match.decode("latin-1")
-        )
+        return Asked(named.get("host", ""), named.get("if-none-match"), int(length) if length else None)
 
     def ask(self, method: bytes, target: bytes, body: bytes, asked: Asked, server: str | None, asker: Asker) -> bool:
-        """Answers at the end of the loop's turn, together with whatever else waits then."""
+        """Reads are answered at the end of the loop's turn, together with whatever else waits then; a write when it
+        is committed."""
         if not self._hosts().admits(server, asked.host):
             return False
+        if method == b"POST":
+            return self._create(target, body, asker)
+        return asked.length is None and self._read(target, asked, asker)
+
+    def _read(self, target: bytes, asked: Asked, asker: Asker) -> bool:
         path, mark, query_string = target.partition(b"?")
         resource = self._resources.get(path)
-        if resource is not None:
-            waiting = _Waiting(resource.list, query_string, asked, asker)
+        if resource is not None and resource.reads is not None:
+            waiting = _Waiting(resource.reads.list, query_string, asked, asker)
             action = "list"
         else:
             above, _, key = path.rpartition(b"/")
             resource = self._resources.get(above)
-            if resource is None or mark or key in resource.literals or not _KEY.fullmatch(key):
+            if resource is None or resource.reads is None:
                 return False
-            waiting = _Waiting(resource.read, key, asked, asker)
+            if mark or key in resource.literals or not _KEY.fullmatch(key):
+                return False
+            waiting = _Waiting(resource.reads.read, key, asked, asker)
             action = "read"
         if not self._pipeline.is_bare(resource.name, action):
             return False
         if not self._waiting:
-            asyncio.get_running_loop().call_soon(self._answer_all)
+            asyncio.get_running_loop().call_soon(self._answer_reads)
         self._waiting.append(waiting)
         return True
 
-    def _answer_all(self) -> None:
+    def _answer_reads(self) -> None:
         waiting, self._waiting = self._waiting, []
         answers: list[Answer | None] = [None] * len(waiting)
         try:
-            with self._store.glance() as glance:
+            with cast(SupportsGlance, self._store).glance() as glance:
                 for index, one in enumerate(waiting):
                     answers[index] = _answer(one, glance)
         except StoreError:
             pass  # the ordinary way tells each of them
         for one, answer in zip(waiting, answers, strict=True):
             one.asker.respond(answer)
+
+    def _create(self, target: bytes, body: bytes, asker: Asker) -> bool:
+        resource = self._resources.get(target)
+        creates = resource.creates if resource is not None else None
+        if creates is None or not self._pipeline.is_bare(creates.name, "create"):
+            return False
+
+        def settle(outcome: Commit | Exception) -> None:
+            # What was refused has changed nothing; the ordinary way tries again, and tells why.
+            asker.respond(creates.answer(target, outcome) if isinstance(outcome, Commit) else None)
+
+        try:
+            unit = creates.unit(body)
+            if unit is not None:
+                cast(SupportsSubmit, self._store).submit(unit, settle)
+        except (Problem, StoreError):  # the ordinary way finds it again, and tells
+            return False
+        return unit is not None
 
 
 def _answer(waiting: _Waiting, glance: Glance) -> Answer | None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -137,6 +137,10 @@ class SqliteStore:
     async def write(self, unit: Unit) -> Commit:
         """Commits a unit durably, or raises Refused and changes nothing."""
         return await self._open_session().writer.write(unit)
+
+    def submit(self, unit: Unit, settle: Callable[[Commit | Exception], None]) -> None:
+        """Commits a unit as `write` does, and calls `settle` with what came of it."""
+        self._open_session().writer.submit(unit, settle)
 
     async def follow(self, since: Position) -> AsyncIterator[Batch]:
         """Yields what is committed after a position, by whomever; after `wake` a batch in any case."""

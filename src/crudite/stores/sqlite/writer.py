@@ -1,6 +1,7 @@
 """The one thread that writes: what waits together is committed together.
 
-Theory of operation. The event loop puts units into a queue; the thread takes all that wait and runs them in
+Theory of operation. The event loop gathers the units of one of its turns and puts them into a queue, so that the
+thread is woken once for all of them; the thread takes all that wait and runs them in
 one BEGIN IMMEDIATE … COMMIT, each unit in a savepoint where one statement's own atomicity is not enough.
 Nobody hears of an outcome before the COMMIT; then one call on the event loop settles all futures.
 
@@ -17,7 +18,9 @@ import asyncio
 import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import apsw
@@ -39,10 +42,11 @@ _HEAD = f"SELECT {LAST}"
 
 
 class _Job(NamedTuple):
-    """A unit to commit, or a function to run on the connection outside of any transaction."""
+    """A unit to commit, or a function to run on the connection outside of any transaction; and who is told, on the
+    event loop, what came of it."""
 
     work: Unit | Callable[[apsw.Connection], Any]
-    future: "asyncio.Future[Any]"
+    settle: Callable[[Outcome], None]
 
 
 def _may_fail_late(write: Write) -> bool:
@@ -76,7 +80,10 @@ class Writer:
         self._file = file
         self._schema_version = pragma(connection, "schema_version")
         self._performer = Performer(self._execute, clock)
-        self._queue: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[list[_Job] | None] = queue.SimpleQueue()
+        self._gathered: list[_Job] = []
+        self._taken: deque[_Job] = deque()
+        self._waiting = 0
         self._loop = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._run, name="crudite-write", daemon=True)
         self.wal_pages = 0
@@ -93,28 +100,44 @@ class Writer:
 
     async def write(self, unit: Unit) -> Commit:
         """Commits a unit. Raises Refused or a StoreError."""
-        commit: Commit = await self._put(unit)
+        commit: Commit = await self._awaited(unit)
         return commit
+
+    def submit(self, unit: Unit, settle: Callable[[Commit | Exception], None]) -> None:
+        """Commits a unit and calls `settle` on the event loop with the commit, or with what `write` would raise."""
+        self._put(_Job(unit, settle))
 
     async def run(self, work: Callable[[apsw.Connection], T]) -> T:
         """The result of `work(connection)`, run between two transactions. It leaves none open."""
-        result: T = await self._put(work)
+        result: T = await self._awaited(work)
         return result
 
     async def close(self) -> None:
         """Finishes what has been accepted and lets go of the file."""
         self._is_closed = True
+        self._hand_over()
         self._queue.put(None)
         await asyncio.to_thread(self._thread.join)
 
-    def _put(self, work: Any) -> "asyncio.Future[Any]":
+    def _awaited(self, work: Any) -> "asyncio.Future[Any]":
+        future: asyncio.Future[Any] = self._loop.create_future()
+        self._put(_Job(work, partial(_settle, future)))
+        return future
+
+    def _put(self, job: _Job) -> None:
         if self._is_closed:
             raise StoreError(f"{self._path}: the store is closed")
-        if self._queue.qsize() >= _MOST_WAITING:
+        if self._waiting >= _MOST_WAITING:
             raise StoreLocked(f"{self._path}: {_MOST_WAITING} writes are waiting already")
-        future: asyncio.Future[Any] = self._loop.create_future()
-        self._queue.put(_Job(work, future))
-        return future
+        self._waiting += 1
+        if not self._gathered:
+            self._loop.call_soon(self._hand_over)
+        self._gathered.append(job)
+
+    def _hand_over(self) -> None:
+        if self._gathered:
+            self._queue.put(self._gathered)
+            self._gathered = []
 
     def _run(self) -> None:
         try:
@@ -136,19 +159,20 @@ class Writer:
     def _take(self) -> tuple[list[_Job], _Job | None, bool]:
         """What waits: units up to the first function or the end."""
         group: list[_Job] = []
-        job = self._queue.get()
-        while True:
-            if job is None:
-                return group, None, True
+        while len(group) < _MOST_TOGETHER:
+            if not self._taken:
+                try:
+                    gathered = self._queue.get(block=not group)
+                except queue.Empty:
+                    break
+                if gathered is None:
+                    return group, None, True
+                self._taken.extend(gathered)
+            job = self._taken.popleft()
             if not isinstance(job.work, Unit):
                 return group, job, False
             group.append(job)
-            if len(group) >= _MOST_TOGETHER:
-                return group, None, False
-            try:
-                job = self._queue.get_nowait()
-            except queue.Empty:
-                return group, None, False
+        return group, None, False
 
     def _control(self, work: Any) -> Outcome:
         try:
@@ -256,16 +280,21 @@ class Writer:
 
     def _answer(self, jobs: Sequence[_Job], outcomes: Sequence[Outcome]) -> None:
         try:
-            self._loop.call_soon_threadsafe(self._settle, jobs, outcomes)
+            self._loop.call_soon_threadsafe(self._settle_all, jobs, outcomes)
         except RuntimeError:  # the loop has ended; nobody waits any more
             return
 
-    def _settle(self, jobs: Sequence[_Job], outcomes: Sequence[Outcome]) -> None:
+    def _settle_all(self, jobs: Sequence[_Job], outcomes: Sequence[Outcome]) -> None:
+        self._waiting -= len(jobs)
         for job, outcome in zip(jobs, outcomes, strict=True):
-            if job.future.cancelled():
-                continue
-            if isinstance(outcome, BaseException):
-                job.future.set_exception(outcome)
-            else:
-                job.future.set_result(outcome)
+            job.settle(outcome)
         self._committed()
+
+
+def _settle(future: "asyncio.Future[Any]", outcome: Outcome) -> None:
+    if future.cancelled():
+        return
+    if isinstance(outcome, BaseException):
+        future.set_exception(outcome)
+    else:
+        future.set_result(outcome)
