@@ -7,11 +7,10 @@ a connection does when it hears of it is its interface's own affair (`Guest`).
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from math import ceil
-from typing import Protocol, TypeAlias
+from typing import Protocol, Self, TypeAlias
 
 from crudite.clock import Alarm, Clock
 from crudite.errors import Unauthorized
@@ -83,18 +82,32 @@ class Guest(Protocol):
 class Stay:
     """One living connection and who it is, from the moment on that this is known.
 
-    `actor` is None before its first request has been answered, and while other credentials are looked at.
+    `actor` is None before its first request has been answered, and while other credentials are looked at. It lasts
+    as long as its block, or until the credentials hold no longer.
     """
 
-    __slots__ = ("_alarm", "_clock", "_expires", "actor", "guest", "is_over")
+    __slots__ = ("_alarm", "_clock", "_expires", "_stays", "actor", "guest")
 
-    def __init__(self, guest: Guest, clock: Clock) -> None:
+    def __init__(self, guest: Guest, stays: "set[Stay]", clock: Clock) -> None:
         self.guest = guest
         self.actor: Actor | None = None
-        self.is_over = False
+        self._stays = stays
         self._clock = clock
         self._expires: datetime | None = None
         self._alarm: Alarm | None = None
+
+    def __enter__(self) -> Self:
+        self._stays.add(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stays.discard(self)
+        self._rest()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nobody is there any more."""
+        return self not in self._stays
 
     def is_other(self, actor: Actor) -> bool:
         """Whether that is somebody else than it was so far."""
@@ -113,13 +126,8 @@ class Stay:
     def end(self, problem: Unauthorized) -> None:
         """Its credentials hold no longer."""
         if not self.is_over:
-            self.close()
+            self.__exit__()
             self.guest.end(problem)
-
-    def close(self) -> None:
-        """Nobody is there any more."""
-        self.is_over = True
-        self._rest()
 
     def _warn(self) -> None:
         assert self._expires is not None
@@ -141,16 +149,10 @@ class Living:
         self._clock = clock
         self._stays: set[Stay] = set()
 
-    @contextmanager
-    def joined(self, guest: Guest) -> Iterator[Stay]:
-        """The connection is watched for as long as the block lasts. Begin it before anything is asked for it."""
-        stay = Stay(guest, self._clock)
-        self._stays.add(stay)
-        try:
-            yield stay
-        finally:
-            self._stays.discard(stay)
-            stay.close()
+    def joined(self, guest: Guest) -> Stay:
+        """Watches a connection for as long as the block of what is returned lasts. Enter it before anything is asked
+        for the connection."""
+        return Stay(guest, self._stays, self._clock)
 
     async def revoke(self, *, account: str | int | None = None, session: str | None = None) -> None:
         """Asks `authenticate` again about every connection of an account or of a session.
