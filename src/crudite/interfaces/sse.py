@@ -34,6 +34,7 @@ from crudite.query.parse import parse_url
 from crudite.resources.definition import Definition
 from crudite.resources.handlers import Handler
 from crudite.resources.request import Nesting, Request
+from crudite.server.extension import Sink, sink_of
 from crudite.types import Plain
 
 _RESUMING = ("cursor", "last_event_id")
@@ -147,18 +148,24 @@ class _Streams:
                     await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
                     if scope["method"] == "HEAD":
                         return await send({"type": "http.response.body", "body": b""})
-                    await self._serve(connection, receive, send)
+                    await self._serve(connection, sink_of(scope), receive, send)
             finally:
                 connection.close()
 
-    async def _serve(self, connection: Connection, receive: Receive, send: Send) -> None:
-        async with asyncio.TaskGroup() as tasks:
-            watching = tasks.create_task(_until_gone(receive, connection))
-            async for parts in connection.messages():
-                await send({"type": "http.response.body", "body": b"".join(parts), "more_body": True})
+    async def _serve(self, connection: Connection, sink: Sink | None, receive: Receive, send: Send) -> None:
+        if sink is not None:
+            connection.outbox.attach(sink)
+            async for _ in connection.outbox.turns():
                 if not connection.members:  # each has ended with a problem: nothing more can come
-                    break
-            watching.cancel()
+                    connection.outbox.end("closed")
+        else:
+            async with asyncio.TaskGroup() as tasks:
+                watching = tasks.create_task(_until_gone(receive, connection))
+                async for parts in connection.messages():
+                    await send({"type": "http.response.body", "body": b"".join(parts), "more_body": True})
+                    if not connection.members:
+                        break
+                watching.cancel()
         await send({"type": "http.response.body", "body": b""})
 
 

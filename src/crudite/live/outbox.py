@@ -171,15 +171,12 @@ class Outbox:
         self._wake()
 
     async def turns(self) -> AsyncIterator[None]:
-        """Comes after something was put in for this connection alone, and not for many as frames are; it ends when
-        the outbox has ended and all that was due has been written or given up. For one reader."""
+        """Comes at once, and whenever something was put in for this connection alone, not for many as frames are; it
+        ends when the outbox has ended and all that was due has been written or given up. For one reader."""
         while self._sink is not None:
-            self._reader = asyncio.get_running_loop().create_future()
-            try:
-                await self._reader
-            finally:
-                self._reader = None
             yield
+            if self._sink is not None:
+                await self._stirred()
 
     def resume(self) -> None:
         """The transport takes more again."""
@@ -254,13 +251,16 @@ class Outbox:
     async def _more(self) -> bool:
         if self.ended is not None:
             return False
-        self._reader = asyncio.get_running_loop().create_future()
         self._tell_drained()
+        await self._stirred()
+        return True
+
+    async def _stirred(self) -> None:
+        self._reader = asyncio.get_running_loop().create_future()
         try:
             await self._reader
         finally:
             self._reader = None
-        return True
 
     def _wake(self) -> None:
         """Whoever takes what is here goes on."""

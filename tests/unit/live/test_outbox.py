@@ -269,6 +269,7 @@ async def test_turns_come_with_what_is_for_this_connection_alone_and_end_with_th
     outbox, wire = Outbox(100, never), Wire(100)
     outbox.attach(wire)
     turns = outbox.turns()
+    await anext(turns)
     turn = asyncio.ensure_future(anext(turns))
     await asyncio.sleep(0)
     outbox.put(Parcel([b"a frame"]))
