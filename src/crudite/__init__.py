@@ -21,6 +21,7 @@ from crudite.errors import (
 )
 from crudite.interfaces.base import Limits
 from crudite.interfaces.browser import Browser
+from crudite.interfaces.insight import Insight
 from crudite.interfaces.openapi import OpenApi
 from crudite.interfaces.rest import Rest
 from crudite.interfaces.sse import Sse
@@ -52,6 +53,7 @@ __all__ = [
     "Fault",
     "Field",
     "Forbidden",
+    "Insight",
     "Invalid",
     "Limits",
     "Malformed",

@@ -21,6 +21,7 @@ from crudite.interfaces.browser import Browser
 from crudite.interfaces.files import Files
 from crudite.interfaces.hosts import Hosts
 from crudite.interfaces.http import read_headers, send_problem, send_response
+from crudite.interfaces.insight import Insight
 from crudite.interfaces.openapi import OpenApi
 from crudite.interfaces.rest import Rest
 from crudite.interfaces.rest.quick import QuickAnswers, QuickResource
@@ -29,6 +30,7 @@ from crudite.interfaces.websocket import WebSocket
 from crudite.live import Engine, LiveLimits, Retention, keep_trimmed
 from crudite.messages import ANONYMOUS, Response
 from crudite.pipeline import Middleware, Pipeline, Step
+from crudite.query.tree import Filter, Given, leaves
 from crudite.resources.actions import Actions
 from crudite.resources.compile import compile_resources
 from crudite.resources.declare import Record
@@ -37,6 +39,7 @@ from crudite.resources.handlers import Handler, HandlerKind, perform_handler
 from crudite.resources.hooks import call
 from crudite.resources.records import Records
 from crudite.resources.request import Request
+from crudite.rules import allow
 from crudite.server.quick import Quick
 from crudite.stores import open_store
 from crudite.stores.base import Store
@@ -58,7 +61,8 @@ class App:
     is run around the application's life, given the app.
     `hosts` are the names it answers to; without it, any, but on a loopback address only local names. `limits` bounds
     what one client may ask for, `retention` how far back the change log reaches. `clock` tells what rules, queries and
-    defaults mean by `now`: a function that returns a time with a zone, by default the machine's.
+    defaults mean by `now`: a function that returns a time with a zone, by default the machine's. `staff` is the rule,
+    such as `allow.role("staff")`, for who may look behind the scenes from another machine (see `Insight`).
 
     Raises DeclarationError, naming every fault, when the resources cannot work together.
     """
@@ -75,6 +79,7 @@ class App:
         limits: Limits | None = None,
         retention: Retention | None = None,
         clock: Callable[[], datetime] | None = None,
+        staff: Filter = allow.nobody,
         title: str | None = None,
     ) -> None:
         self.title = title or "Crudite"
@@ -82,6 +87,8 @@ class App:
         self.retention = retention or Retention()
         self.clock = Clock.of(clock)
         self.admission = Admission(self.limits)
+        self.staff = _about_actors(staff)
+        self.is_leaving = False
         self.mode: Mode = "dev" if os.environ.get("CRUDITE_MODE") == "dev" else "run"
         self.definitions: Definitions = compile_resources(resources, open=self.mode == "dev")
         self.handlers: dict[str, Handler] = {}
@@ -199,6 +206,7 @@ class App:
                 async with AsyncExitStack() as stack:
                     await self._open(stack)
                     self._running = stack.pop_all()
+                    self.is_leaving = False
 
     @property
     def is_running(self) -> bool:
@@ -208,6 +216,7 @@ class App:
     async def say_goodbye(self) -> None:
         """Ends living connections, telling them to come back; requests are answered until `stop`."""
         if self._running is not None:
+            self.is_leaving = True
             await self._living.aclose()
 
     async def settled(self) -> None:
@@ -383,8 +392,8 @@ class App:
 
 
 def default_interfaces() -> tuple[Interface, ...]:
-    """REST, server-sent events, WebSocket, the browser client, and the API description."""
-    return (Rest(), Sse(), WebSocket(), Browser(), OpenApi())
+    """REST, server-sent events, WebSocket, the browser client, the API description, and insight for who runs it."""
+    return (Rest(), Sse(), WebSocket(), Browser(), OpenApi(), Insight())
 
 
 @asynccontextmanager
@@ -403,6 +412,13 @@ def _opened(store: str | Store | None, module: str | None) -> Store:
         file = Path(module).with_suffix(".db") if module else Path("app.db")
         store = os.environ.get("CRUDITE_STORE") or f"sqlite:///{quote(str(file))}"
     return open_store(store) if isinstance(store, str) else store
+
+
+def _about_actors(rule: Filter) -> Filter:
+    """A rule that speaks of nothing but who asks. Raises DeclarationError for another one."""
+    if any(not isinstance(leaf, Given) for leaf in leaves(rule)):
+        raise DeclarationError(['staff= takes a rule about who asks, such as allow.role("staff"), not about records.'])
+    return rule
 
 
 def _set(names: str | Sequence[str]) -> frozenset[str]:

@@ -16,6 +16,7 @@ GUIDES = (
     "change-what-an-action-does",
     "write-a-handler",
     "mount-in-fastapi",
+    "monitor-an-application",
 )
 
 

@@ -14,9 +14,11 @@ from crudite.clock import Clock
 from crudite.errors import TooManyRequests, Unavailable
 from crudite.live import Engine
 from crudite.pipeline import Pipeline
+from crudite.query.tree import Filter
 from crudite.resources.definition import Definitions
 from crudite.resources.handlers import Handler
 from crudite.resources.request import Request
+from crudite.stores.base import Store
 from crudite.tokens import Sealer
 
 Scope: TypeAlias = MutableMapping[str, Any]
@@ -122,6 +124,9 @@ class Host(Protocol):
     sealer: Sealer
     limits: "Limits"
     admission: "Admission"
+    store: Store
+    staff: Filter
+    is_leaving: bool
     clock: Clock
     title: str
 

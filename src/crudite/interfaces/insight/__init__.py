@@ -1,0 +1,68 @@
+"""Insight: how live queries are served, figures for monitoring, and whether the application is well.
+
+The first two are for insiders only (`insiders`); for anybody else there is nothing at those addresses. None of
+these routes is in the API description: they are for those who run the application, not for its clients.
+"""
+
+from collections.abc import Awaitable, Callable
+
+from crudite.errors import Problem
+from crudite.ids import new_request_id
+from crudite.interfaces.base import Endpoint, Host, Receive, Router, Scope, Send
+from crudite.interfaces.http import send_problem, send_response
+from crudite.interfaces.insiders import check_insider
+from crudite.interfaces.insight.exposition import CONTENT_TYPE, render
+from crudite.interfaces.insight.figures import figures
+from crudite.interfaces.insight.health import why_not_ready
+
+_OWNER = "the insight into the application"
+
+
+class Insight:
+    """Serves `/metrics`, `/livez` and `/readyz` below `prefix`."""
+
+    name = "insight"
+
+    def __init__(self, prefix: str = "") -> None:
+        self.prefix = prefix.rstrip("/")
+
+    def mount(self, host: Host, router: Router) -> list[str]:
+        """Adds the routes."""
+        routes = {"/metrics": _metrics, "/livez": _livez, "/readyz": _readyz}
+        faults = []
+        for path, answer in routes.items():
+            taken = router.add(self.prefix + path, ["GET"], _endpoint(host, answer), _OWNER)
+            if taken:
+                faults.append(f"Insight and {taken} both answer {self.prefix}{path}; see Insight(prefix=…).")
+        return faults
+
+
+async def _metrics(host: Host, scope: Scope) -> tuple[int, str, str]:
+    await check_insider(host, scope)
+    return 200, CONTENT_TYPE, render(figures(host))
+
+
+async def _livez(_: Host, __: Scope) -> tuple[int, str, str]:
+    return 200, _TEXT, "ok\n"
+
+
+async def _readyz(host: Host, _: Scope) -> tuple[int, str, str]:
+    reason = await why_not_ready(host)
+    return (200, _TEXT, "ok\n") if reason is None else (503, _TEXT, f"{reason}\n")
+
+
+_TEXT = "text/plain; charset=utf-8"
+
+
+def _endpoint(host: Host, answer: Callable[[Host, Scope], Awaitable[tuple[int, str, str]]]) -> Endpoint:
+    """The endpoint that sends an answer: its status, the type and the text of its body."""
+
+    async def endpoint(scope: Scope, receive: Receive, send: Send, _: tuple[str, ...]) -> None:
+        try:
+            status, kind, text = await answer(host, scope)
+        except Problem as problem:
+            return await send_problem(scope, send, problem, new_request_id())
+        headers = [(b"content-type", kind.encode()), (b"cache-control", b"no-store")]
+        await send_response(send, status, headers, text.encode(), with_body=scope["method"] != "HEAD")
+
+    return endpoint

@@ -1,0 +1,76 @@
+"""What is counted, under the names that monitoring knows it by."""
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Literal, NamedTuple
+
+from crudite.interfaces.base import Host
+from crudite.interfaces.insight.exposition import Family, Sample, number
+from crudite.live.limits import Histogram
+
+
+class Figure(NamedTuple):
+    """A plain number of the live engine: the attribute of its metrics, and how it is told."""
+
+    attribute: str
+    name: str
+    kind: Literal["counter", "gauge"]
+    help: str
+
+
+LIVE = (
+    Figure("live_connections", "crudite_live_connections", "gauge", "Streams and WebSockets."),
+    Figure("live_subs", "crudite_live_subscriptions", "gauge", "Subscriptions of all connections."),
+    Figure("live_groups", "crudite_live_groups", "gauge", "Different live queries; equal ones share a group."),
+    Figure("catch_all_groups", "crudite_live_catch_all_groups", "gauge",
+           "Groups without an index: every change of their resource is compared with each."),
+    Figure("batches", "crudite_live_batches_total", "counter", "Batches read from the change log."),
+    Figure("changes", "crudite_live_changes_total", "counter", "Changes that came with them."),
+    Figure("candidates", "crudite_live_candidates_total", "counter", "Groups that the index named for changes."),
+    Figure("residual_evals", "crudite_live_residual_evals_total", "counter",
+           "Conditions evaluated on the image of a change."),
+    Figure("match_seconds", "crudite_live_match_seconds_total", "counter",
+           "Time for finding the groups of changes and making their frames."),
+    Figure("frames", "crudite_live_frames_total", "counter", "Frames encoded, once for all who get them."),
+    Figure("frame_bytes", "crudite_live_frame_bytes_total", "counter", "Bytes of them."),
+    Figure("deliveries", "crudite_live_deliveries_total", "counter", "Frames handed to a connection."),
+    Figure("delivery_seconds", "crudite_live_delivery_seconds_total", "counter",
+           "Time for encoding frames and handing them to connections."),
+    Figure("snapshots", "crudite_live_snapshots_total", "counter", "Sets read for new subscriptions."),
+    Figure("resume_hits", "crudite_live_resumes_total", "counter", "Subscriptions that went on where they left off."),
+    Figure("refills", "crudite_live_refills_total", "counter", "Windows read again from the store."),
+    Figure("reruns", "crudite_live_reruns_total", "counter", "Live queries run again."),
+    Figure("rerun_seconds", "crudite_live_rerun_seconds_total", "counter", "Time for running live queries again."),
+    Figure("slow_closes", "crudite_live_slow_closes_total", "counter", "Connections closed for reading too slowly."),
+    Figure("failures", "crudite_live_failures_total", "counter", "Times that following the change log failed."),
+    Figure("log_lag_seconds", "crudite_live_newest_lag_seconds", "gauge",
+           "From the newest change to its frames being with the connections."),
+)  # fmt: skip
+
+
+def figures(host: Host) -> Iterator[Family]:
+    """All figures of an application, as of now."""
+    metrics, admission = host.engine.metrics, host.admission
+    for attribute, name, kind, help in LIVE:
+        yield Family(name, kind, help, [Sample(getattr(metrics, attribute))])
+    yield _distribution(
+        "crudite_live_lag_seconds", "From a change to its frames being with the connections.", metrics.lag
+    )
+    yield _by(
+        "crudite_live_resets_total", "counter", "Subscriptions that had to start again.", "reason", metrics.resets
+    )
+    living = Counter({_INTERFACES.get(kind, kind): count for kind, count in admission.living.items()})
+    yield _by("crudite_connections", "gauge", "Living connections.", "interface", living)
+    yield _by("crudite_connections_refused_total", "counter", "Connections refused.", "reason", admission.refused)
+
+
+_INTERFACES = {"http": "sse"}
+
+
+def _by(name: str, kind: Literal["counter", "gauge"], help: str, label: str, counts: Counter[str]) -> Family:
+    return Family(name, kind, help, [Sample(count, ((label, value),)) for value, count in sorted(counts.items())])
+
+
+def _distribution(name: str, help: str, seen: Histogram) -> Family:
+    buckets = [Sample(count, (("le", number(bound)),), "_bucket") for bound, count in seen.cumulative]
+    return Family(name, "histogram", help, [*buckets, Sample(seen.sum, (), "_sum"), Sample(seen.count, (), "_count")])
