@@ -52,14 +52,19 @@ def serve(app: App, listening: socket.socket, announce: Callable[[], None], *, a
 
     `patience` is how many seconds requests have to finish. Raises what starting the application raises.
     """
-    config = uvicorn.Config(
+    config = configuration(app, access_log=access_log, patience=patience)
+    server = Server(app, config, announce)
+    with _signals_end_nothing(), asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
+        runner.run(server.serve(sockets=[listening]))
+
+
+def configuration(app: App, *, access_log: bool, patience: int) -> uvicorn.Config:
+    """How our own runner has uvicorn serve an application, which it starts and stops itself."""
+    return uvicorn.Config(
         app, interface="asgi3", lifespan="off", log_config=None, access_log=access_log, server_header=False,
         http=HttpProtocol, ws=WebSocketProtocol, ws_max_size=app.limits.message, ws_per_message_deflate=False,
         timeout_graceful_shutdown=patience,
     )  # fmt: skip
-    server = Server(app, config, announce)
-    with _signals_end_nothing(), asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
-        runner.run(server.serve(sockets=[listening]))
 
 
 def listen(host: str, port: int) -> socket.socket:
