@@ -198,7 +198,9 @@ async def test_a_revoked_session_is_closed_everywhere_and_no_other() -> None:
             await lost.ready(), await view.ready(), await ended.until("ready"), await going.until("ready")
 
             del sessions.actors["s1"]
+            asked = sessions.asked
             await client.app.revoke(session="1")
+            assert sessions.asked == asked + 2
             await client.app.records.create(Note, title="later", owner="ann")
 
             assert await gone.closed() == 4401
@@ -218,7 +220,9 @@ async def test_a_revoked_account_is_closed_in_all_its_sessions() -> None:
         for socket in (one, two, other):
             await socket.call("notes.list")
         sessions.actors = {"s3": Actor(id="bob"), "s2": Actor(id="eve")}
+        asked = sessions.asked
         await client.app.revoke(account="ann")
+        assert sessions.asked == asked + 2
         assert (await one.closed(), await two.closed()) == (4401, 4401)
         assert told(two, "problem")[0]["problem"]["detail"] == "The credentials have been revoked."
         await other.call("notes.list")
@@ -254,22 +258,42 @@ async def test_a_revocation_leaves_alone_who_has_shown_nothing_yet() -> None:
 
 async def test_a_revocation_reaches_who_is_only_just_subscribing() -> None:
     sessions = Sessions(s1=ann("staff"))
-    app = App(Note, store=MEMORY, auth=sessions)
+    asked_again = asyncio.Event()
+    revoking: list[asyncio.Future[None]] = []
+
+    async def authenticate(credentials: Credentials) -> Actor | None:
+        if revoking:
+            asked_again.set()
+        return sessions(credentials)
+
+    app = App(Note, store=MEMORY, auth=authenticate)
 
     @app.use
     async def ends_the_session(request: Request, next: Any) -> Any:
-        if request.is_live and "s1" in sessions.actors:
+        if request.is_live and not revoking:
             del sessions.actors["s1"]
             revoking.append(asyncio.ensure_future(app.revoke(account="ann")))
+            await asyncio.wait_for(asked_again.wait(), 5)
         return await next()
 
-    revoking: list[Any] = []
-    async with Client(app) as client:
-        await fill(client)
-        async with client.acting("s1").websocket() as socket:
-            await socket.subscribe("s", {"resource": "notes"}, View(5.0))
-            await revoking.pop()
-            assert await socket.closed() == 4401
+    async with Client(app) as client, client.acting("s1").websocket() as socket:
+        view = View(5.0)
+        await socket.subscribe("s", {"resource": "notes"}, view)
+        await revoking.pop()
+        with pytest.raises(Refusal) as refusal:
+            await view.until(lambda rows: False)
+        assert refusal.value.status == 401
+
+
+async def test_who_showed_a_bad_token_is_still_who_he_was_and_can_be_revoked() -> None:
+    sessions = Sessions(s1=ann())
+    async with client_for(Note, auth=sessions) as client, client.acting("s1").websocket() as socket:
+        await socket.call("notes.list")
+        with pytest.raises(Refusal):
+            await socket.call("auth", {"token": "bad"})
+        del sessions.actors["s1"]
+        await client.app.revoke(account="ann")
+        assert await socket.closed() == 4401
 
 
 async def test_an_event_stream_begins_again_where_its_rights_have_changed() -> None:
