@@ -10,6 +10,7 @@ from crudite.messages import Found, Listed, Live, Response, Written
 from crudite.query.parse import WrittenQuery
 from crudite.resources.access import Rulebook
 from crudite.resources.around import hooks_around, perform_around, write_around
+from crudite.resources.creating import PlainCreate, plain_create
 from crudite.resources.definition import Definition, Definitions
 from crudite.resources.reading import Reading, plain_key
 from crudite.resources.records import Intent
@@ -25,9 +26,13 @@ class Actions:
 
     def __init__(self, definitions: Definitions, store: Store, sealer: Sealer, clock: Clock) -> None:
         self.definitions = definitions
-        rulebook = Rulebook(definitions, clock)
-        self.reading = Reading(definitions.catalog, rulebook, store, sealer)
-        self.writing = Writing(rulebook, store)
+        self._rulebook = Rulebook(definitions, clock)
+        self.reading = Reading(definitions.catalog, self._rulebook, store, sealer)
+        self.writing = Writing(self._rulebook, store)
+
+    def plain_create(self, definition: Definition) -> PlainCreate | None:
+        """How anybody creates records of a resource without waiting, None where he cannot."""
+        return plain_create(definition, self._rulebook)
 
     async def perform(self, request: Request) -> Response:
         """Performs a request of one of the six actions. Raises its problem; then nothing has changed."""

@@ -24,7 +24,7 @@ from crudite.query.tree import EVERYTHING, NOTHING, Filter
 from crudite.resources.access import Rulebook, Rules
 from crudite.resources.definition import Definition
 from crudite.resources.hooks import Hook, run_hook
-from crudite.resources.incoming import created, given, is_many
+from crudite.resources.incoming import created, given
 from crudite.resources.passwords import hash_passwords
 from crudite.resources.reading import refusal
 from crudite.resources.request import Request
@@ -73,7 +73,10 @@ class Preparing:
     async def prepare(self, request: Request) -> list[Prepared]:
         """The writes of a request. Raises the problem of one that cannot be made."""
         definition = cast(Definition, request.definition)
-        rules, rule = self._allowed(request, definition)
+        rules = self._rulebook.of(definition.schema, system=request.is_system)
+        rule = rules.action_now(cast(Any, request.action), request.actor)
+        if rule == NOTHING:
+            raise refusal(request.actor, request.action, definition)
         if request.action == "create":
             now = self._rulebook.clock()
             return [await self._creation(request, definition, rules, rule, one, now) for one in created(request)]
@@ -90,30 +93,15 @@ class Preparing:
         selection = Selection(definition.schema, scoped, Mask((definition.schema.key,)))
         return await self._store.lookup(selection, cast(Key, request.key)) is not None
 
-    def prepare_alone(self, request: Request) -> Prepared | None:
-        """The write of a request to create one record, where none of the application's hooks has a part in it and no
-        password is to be hashed: what can be decided without waiting. None for any other; raises as `prepare`."""
-        definition = cast(Definition, request.definition)
-        has_hooks = any(action == "create" for _, action in definition.hooks)
-        if request.action != "create" or has_hooks or definition.passwords or is_many(request.data):
-            return None
-        rules, rule = self._allowed(request, definition)
-        given = created(request)[0]
-        values, fields = self._drafted(request, definition, rules, given, self._rulebook.clock())
-        return self._insertion(request, definition, rule, values, fields)
-
-    def _allowed(self, request: Request, definition: Definition) -> tuple[Rules, Filter]:
-        """The rules, and the one for the request's action. Raises the problem of an actor who may never do it."""
-        rules = self._rulebook.of(definition.schema, system=request.is_system)
-        rule = rules.action_now(cast(Any, request.action), request.actor)
-        if rule == NOTHING:
-            raise refusal(request.actor, request.action, definition)
-        return rules, rule
-
     async def _creation(
         self, request: Request, definition: Definition, rules: Rules, rule: Filter, given: PlainRecord, now: datetime
     ) -> Prepared:
-        values, fields = self._drafted(request, definition, rules, given, now)
+        schema = definition.schema
+        refuse_unreachable(given, definition)
+        fields = _field_rules(rules, given, request.actor)
+        values = {**definition.make_defaults(request.actor, now, given), **given}
+        if schema.key not in values and schema.key_field.type.kind == "uuid":
+            values[schema.key] = uuid7()
         hooks = definition.hooks.get(("before", "create"), ()) if definition.hooks else ()
         if hooks:
             draft = definition.from_plain(values)
@@ -122,30 +110,13 @@ class Preparing:
             values = definition.validated(definition.to_plain(draft))
         if definition.passwords:
             await hash_passwords(definition, values)
-        return self._insertion(request, definition, rule, values, fields)
-
-    def _drafted(
-        self, request: Request, definition: Definition, rules: Rules, given: PlainRecord, now: datetime
-    ) -> tuple[PlainRecord, _FieldRules]:
-        """The values of a new record, as far as the request and the defaults give them."""
-        schema = definition.schema
-        _refuse_unreachable(given, definition)
-        fields = _field_rules(rules, given, request.actor)
-        values = {**definition.make_defaults(request.actor, now, given), **given}
-        if schema.key not in values and schema.key_field.type.kind == "uuid":
-            values[schema.key] = uuid7()
-        return values, fields
-
-    def _insertion(
-        self, request: Request, definition: Definition, rule: Filter, values: PlainRecord, fields: _FieldRules
-    ) -> Prepared:
         write = Write(
             action="create",
-            schema=definition.schema,
-            key=values.get(definition.schema.key),
+            schema=schema,
+            key=values.get(schema.key),
             values=values,
             needs=self._needs(definition, values, request),
-            check_after=_condition(rule, *fields.after),
+            check_after=condition_of(rule, *fields.after),
             returning=self._returning(request, definition),
         )
         return Prepared(write, definition, request)
@@ -175,10 +146,10 @@ class Preparing:
             key=request.key,
             values={name: value for name, value in values.items() if name != definition.schema.key},
             expect=request.expect if request.expect is not None else version,
-            where=_condition(rule, self._scope(request)),
+            where=condition_of(rule, self._scope(request)),
             guards=fields.guards,
             needs=self._needs(definition, values, request),
-            check_after=_condition(rule, *fields.after),
+            check_after=condition_of(rule, *fields.after),
             returning=self._returning(request, definition),
         )
         return Prepared(write, definition, request, old, optimistic=request.expect is None)
@@ -196,7 +167,7 @@ class Preparing:
             schema=definition.schema,
             key=request.key,
             expect=request.expect if request.expect is not None else version,
-            where=_condition(rule, self._scope(request)),
+            where=condition_of(rule, self._scope(request)),
         )
         return Prepared(write, definition, request, old, optimistic=request.expect is None)
 
@@ -204,7 +175,7 @@ class Preparing:
         """The stored record and its version. Raises Forbidden, or NotFound when the actor may not read it, for one
         that the rule does not hold for: nothing of it may show in what the request is told."""
         selection = whole(definition)
-        condition = _condition(rule, self._scope(request))
+        condition = condition_of(rule, self._scope(request))
         if condition is not None:
             selection = Selection(selection.schema, condition, selection.mask)
         row = await self._store.lookup(selection, cast(Key, request.key))
@@ -311,7 +282,7 @@ def _completed(
     return {name: value for name, value in completed.items() if name not in definition.immutable}
 
 
-def _refuse_unreachable(given: PlainRecord, definition: Definition) -> None:
+def refuse_unreachable(given: PlainRecord, definition: Definition) -> None:
     """Raises Invalid for a key with which a record would have no address of its own in URLs."""
     key = definition.schema.key
     if given.get(key) in _UNREACHABLE:
@@ -330,7 +301,7 @@ def _changed(old: PlainRecord, values: Mapping[str, Plain]) -> PlainRecord:
     return {name: value for name, value in values.items() if name not in old or old[name] != value}
 
 
-def _condition(*filters: Filter) -> Filter | None:
+def condition_of(*filters: Filter) -> Filter | None:
     """All of the filters as one condition; None when there is nothing to check."""
     if all(filter == EVERYTHING for filter in filters):
         return None

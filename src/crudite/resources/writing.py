@@ -62,12 +62,6 @@ class Writing:
             await self._run_after(every, commit)
         return await self._results(requests, prepared, commit)
 
-    def unit_alone(self, request: Request) -> Unit | None:
-        """The unit of a request that can be decided without waiting, and whose outcome is all that is told: the one
-        record that is stored. None for any other request; raises the problem of one that cannot be made."""
-        prepared = self._preparing.prepare_alone(request)
-        return None if prepared is None else _unit(request, [prepared])
-
     async def _batched(self, requests: Sequence[Request]) -> list[Prepared]:
         """The writes that `before` hooks have put into the batch; their own hooks may put in more."""
         further: list[Prepared] = []

@@ -73,6 +73,5 @@ def _quick_reads(definition: Definition, actions: Actions, store: Store) -> Quic
 
 
 def _quick_creates(host: Host, definition: Definition, actions: Actions, store: Store) -> QuickCreates | None:
-    if not isinstance(store, SupportsSubmit):
-        return None
-    return QuickCreates(definition, actions.writing, host.limits.body)
+    plain = actions.plain_create(definition) if isinstance(store, SupportsSubmit) else None
+    return None if plain is None else QuickCreates(definition, plain, host.limits.body)

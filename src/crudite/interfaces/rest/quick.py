@@ -28,11 +28,11 @@ from crudite.interfaces.rest.answers import (
 from crudite.pipeline import Pipeline
 from crudite.query.parse import parse_url
 from crudite.resources.access import clocks_of
+from crudite.resources.creating import PlainCreate
 from crudite.resources.definition import Definition
 from crudite.resources.reading import Asked as AskedList
 from crudite.resources.reading import Reading
 from crudite.resources.request import Request
-from crudite.resources.writing import Writing
 from crudite.server.quick import Answer, Asked, Asker
 from crudite.stores.base import Glance, Page, Store, SupportsGlance, SupportsSubmit
 
@@ -129,10 +129,8 @@ class _QuickList:
 class QuickCreates:
     """`POST` of one record to a resource."""
 
-    def __init__(self, definition: Definition, writing: Writing, most: int) -> None:
-        self.name = definition.path
-        self._definition = definition
-        self._writing = writing
+    def __init__(self, definition: Definition, plain: PlainCreate, most: int) -> None:
+        self._plain = plain
         self._most = most
         self._is_quoted = definition.schema.key_field.type.kind == "text"
         told = [(b"etag", b'"v%d"'), (b"crudite-after", b"%b"), (b"location", b"%b/%b")]
@@ -140,10 +138,7 @@ class QuickCreates:
 
     def unit(self, body: bytes) -> Unit | None:
         """What is to be written; None where the ordinary way must decide. Raises the problem of a bad body."""
-        if len(body) > self._most:
-            return None
-        request = Request("create", self.name, definition=self._definition, data=body, id=new_request_id())
-        return self._writing.unit_alone(request)
+        return self._plain.unit(body, new_request_id()) if len(body) <= self._most else None
 
     def answer(self, path: bytes, commit: Commit) -> Answer:
         """The answer to a committed unit."""
@@ -252,8 +247,9 @@ class QuickAnswers:
 
     def _create(self, target: bytes, body: bytes, asker: Asker) -> bool:
         resource = self._resources.get(target)
-        creates = resource.creates if resource is not None else None
-        if creates is None or not self._pipeline.is_bare(creates.name, "create"):
+        if resource is None or (creates := resource.creates) is None:
+            return False
+        if not self._pipeline.is_bare(resource.name, "create"):
             return False
 
         def settle(outcome: Commit | Exception) -> None:

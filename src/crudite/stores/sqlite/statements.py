@@ -24,6 +24,7 @@ _CONVERTED = frozenset(("decimal", "bigint", "json"))
 
 
 _LAST_CHANGE = "SELECT seq, tbl, pk, after FROM _changes ORDER BY seq DESC LIMIT 1"
+_CHANGES_SINCE = "SELECT seq, tbl, pk, after FROM _changes WHERE seq > ? ORDER BY seq"
 
 
 class _Shape(NamedTuple):
@@ -95,20 +96,53 @@ class Performer:
             return self._returning(stored, write.returning)
         return stored
 
+    def insert(self, index: int, write: Write) -> Stored | None:
+        """Makes a write that is a create of which nothing is left to do but to read what the log has of it, and
+        gives its key and version; None for any other, which is not made. Raises Refused, having changed nothing."""
+        if write.action != "create" or write.needs or write.check_after is not None:
+            return None
+        add_key = write.key is not None and write.schema.key not in write.values
+        if write.key is None or not (shape := self._shape(write, add_key)).is_imaged:
+            return None
+        try:
+            return self._inserted(write, shape, write.key, add_key)
+        except apsw.ConstraintError as error:
+            raise self._explained(refusal(error, index, write), write) from error
+
+    def images(self, since: int, units: Sequence[tuple[Write, Stored]]) -> list[tuple[int, Stored]] | None:
+        """What the log has of creates in order, with the number of its row, for rows after `since`; None when it
+        has other rows too, or none of some."""
+        try:
+            rows = self._execute(_CHANGES_SINCE, (since,)).fetchall()
+        except UnicodeDecodeError:
+            return None
+        if len(rows) != len(units):
+            return None
+        found = []
+        for (seq, table, key, json), (write, stored) in zip(rows, units, strict=True):
+            schema = write.schema
+            if table != schema.table or _dialect.load(schema.key_field.type, key) != stored.key or not json:
+                return None
+            found.append((seq, Stored(stored.key, stored.version, json)))
+        return found
+
     def _create(self, write: Write) -> Stored:
-        schema, values = write.schema, write.values
-        key = values.get(schema.key, write.key)
+        schema = write.schema
+        key = write.values.get(schema.key, write.key)
         if key is None and schema.key_field.type.kind not in ("integer", "bigint"):
             key = uuid7()
-        add_key = key is not None and schema.key not in values
+        add_key = key is not None and schema.key not in write.values
         shape = self._shape(write, add_key)
+        stored = self._inserted(write, shape, key, add_key)
+        return self._imaged(stored, write) if shape.is_imaged else stored
+
+    def _inserted(self, write: Write, shape: _Shape, key: Key | None, add_key: bool) -> Stored:
         version, moment = self._clock.tick()
-        bound = self._bind(values, shape)
-        bound += (version, moment, moment, _stored(schema, key)) if add_key else (version, moment, moment)
+        bound = self._bind(write.values, shape)
+        bound += (version, moment, moment, _stored(write.schema, key)) if add_key else (version, moment, moment)
         # to its end, where SQLite checks the foreign keys: a RETURNING row comes before that
         found = self._execute(shape.text + shape.returning, bound).fetchall()
-        stored = _outcome(schema, found[0]) if found or key is None else Stored(key, version)
-        return self._imaged(stored, write) if shape.is_imaged else stored
+        return _outcome(write.schema, found[0]) if found or key is None else Stored(key, version)
 
     def _update(self, index: int, write: Write) -> Stored:
         schema = write.schema

@@ -25,7 +25,7 @@ from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import apsw
 
-from crudite.changes import Commit, Refused, Unit, Write
+from crudite.changes import Commit, Refused, Stored, Unit, Write
 from crudite.errors import StoreError, StoreLocked
 from crudite.stores.sqlite.connections import Execute, File, Replaced, identity, pragma
 from crudite.stores.sqlite.errors import refusal, store_error
@@ -89,6 +89,7 @@ class Writer:
         self.wal_pages = 0
         connection.set_wal_hook(self._count_pages)
         self._head = 0
+        self._gathers_images = True
         self._notes: list[tuple[int, int, str | None, str | None, int]] = []
         self._is_closed = False
         self.is_cut_off = False
@@ -188,7 +189,10 @@ class Writer:
 
     def _commit(self, units: Sequence[Any]) -> list[Outcome]:
         """What became of each unit, all of them committed or refused."""
+        is_gathering = self._gathers_images
         outcomes = self._together(units)
+        if outcomes is None and is_gathering and not self._gathers_images:
+            outcomes = self._together(units)
         if outcomes is not None:
             return outcomes
         # the whole transaction was lost by one of them: each again, alone, and what then fails has failed
@@ -202,11 +206,21 @@ class Writer:
         outcomes: list[Outcome] = []
         try:
             self._begin()
+            inserted: list[int] = []  # the places of units whose images are still to be read
             for unit in units:
-                outcome = self._one(unit)
+                outcome = self._insert(unit) if self._gathers_images and not alone else None
+                if outcome is not None:
+                    if isinstance(outcome, Stored):
+                        inserted.append(len(outcomes))
+                elif not self._read_images(units, outcomes, inserted):
+                    return None
+                else:
+                    outcome = self._one(unit)
                 outcomes.append(outcome)
                 if not self._connection.in_transaction:
                     return [outcome] if alone and isinstance(outcome, Exception) else None
+            if not self._read_images(units, outcomes, inserted):
+                return None
             if self._notes:
                 self._connection.executemany(_NOTE_COMMITS, self._notes)
             self._execute("COMMIT")
@@ -243,6 +257,33 @@ class Writer:
             self._verify(self._connection)
             self._schema_version = self._execute("PRAGMA schema_version").fetchall()[0][0]
         self._head = self._execute(_HEAD).fetchall()[0][0]
+
+    def _insert(self, unit: Unit) -> Outcome:
+        """What was stored by a unit that is one plain create, or why it was not; None for any other."""
+        if len(unit.writes) != 1:
+            return None
+        try:
+            return self._performer.insert(0, unit.writes[0])
+        except Exception as error:
+            self._undo(False, isinstance(error, Refused))
+            return store_error(error, self._path) if isinstance(error, apsw.Error) else error
+
+    def _read_images(self, units: Sequence[Unit], outcomes: list[Outcome], inserted: list[int]) -> bool:
+        """Makes commits of the outcomes of inserts, reading the log of all of them at once. False when the log
+        does not tell: a trigger of somebody else's writes into it too. Then each reads its own from now on."""
+        if not inserted:
+            return True
+        found = self._performer.images(self._head, [(units[at].writes[0], outcomes[at]) for at in inserted])
+        if found is None:
+            self._gathers_images = False
+            return False
+        now = time.time_ns() // 1000
+        for at, (seq, stored) in zip(inserted, found, strict=True):
+            outcomes[at] = Commit(str(seq), (stored,))
+            self._notes.append((seq, seq, units[at].actor, units[at].request, now))
+        self._head = found[-1][0]
+        inserted.clear()
+        return True
 
     def _one(self, unit: Unit) -> Outcome:
         """A unit's commit, or why there is none; then nothing of it is left in the transaction."""
