@@ -7,7 +7,7 @@ the matcher is given PostgreSQL's own JSON of them.
 import asyncio
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import asyncpg
 import msgspec
@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from crudite.query.match import compile_mask
 from crudite.query.plan import Mask, Plan, Selection, SortKey
-from crudite.query.sql import condition, count, quote, record_json, select
+from crudite.query.sql import Dialect, Statement, condition, count, quote, record_json, select
 from crudite.query.tree import EVERYTHING, And, Filter
 from crudite.schema import ResourceSchema
 from crudite.stores.postgresql.ddl import column_type
@@ -25,7 +25,19 @@ from crudite.stores.postgresql.dialect import PostgresqlDialect
 from crudite.types import Key, PlainRecord
 from tests.contracts.test_query_sqlite import awkward_world, both_ways, compared, in_order
 from tests.contracts.test_query_vectors import CASES, asked, make_world
-from tests.unit.query.worlds import OPERATORS, TEXT_OPERATORS, TYPES, World, awkward, filters, masks, sorts, worlds
+from tests.unit.query.worlds import (
+    OPERATORS,
+    TEXT_OPERATORS,
+    TYPES,
+    World,
+    aggregated,
+    aggregates,
+    awkward,
+    filters,
+    masks,
+    sorts,
+    worlds,
+)
 
 DIALECT = PostgresqlDialect()
 
@@ -78,6 +90,7 @@ def server(postgresql: str) -> Iterator[Server]:
 class PostgresqlWorld(World):
     """The records of a world in PostgreSQL."""
 
+    dialect: ClassVar[Dialect] = DIALECT
     server: Server = field(kw_only=True)
 
     @classmethod
@@ -100,6 +113,9 @@ class PostgresqlWorld(World):
     @staticmethod
     def _row(schema: ResourceSchema, record: PlainRecord) -> list[Any]:
         return [DIALECT.store(f.type, record[f.name]) for f in schema.fields.values()]
+
+    def asked(self, statement: Statement) -> list[tuple[Any, ...]]:
+        return self.server.rows(statement.text, *statement.parameters)
 
     def rows(self, plan: Plan) -> list[tuple[Any, ...]]:
         statement = select(plan, DIALECT)
@@ -167,6 +183,15 @@ def test_what_a_mask_shows_is_the_same_in_postgresql_and_in_memory(data: st.Data
     found = {DIALECT.load(schema.key_field.type, row[0]): in_order(msgspec.json.decode(row[2])) for row in rows}
     kept = world.matched("A", filter)
     assert found == {r["id"]: in_order(show(r)) for r in world.records["A"] if r["id"] in kept}
+
+
+@given(data=st.data())
+def test_what_records_come_to_is_what_python_adds_up(data: st.DataObject, server: Server) -> None:
+    world = drawn(data, server)
+    for _ in range(3):
+        filter = world.resolved("A", data.draw(st.just(EVERYTHING) | filters(world, "A")))
+        aggregate = data.draw(aggregates(world, "A"))
+        assert aggregated(world, "A", filter, aggregate) == world.comes_to("A", filter, aggregate)
 
 
 @given(data=st.data())

@@ -24,6 +24,8 @@ from tests.unit.query.worlds import (
     TEXTS,
     TYPES,
     World,
+    aggregated,
+    aggregates,
     awkward,
     create_tables,
     filters,
@@ -110,6 +112,14 @@ def test_a_condition_and_a_count_agree_with_the_selected_rows(data: st.DataObjec
     assert sorted(row[0] for row in rows) == sorted(
         msgspec.json.encode({"id": record["id"]}).decode() for record in world.records["A"]
     )
+
+
+@given(st.data())
+def test_what_records_come_to_is_what_python_adds_up(data: st.DataObject) -> None:
+    world = data.draw(worlds())
+    filter = world.resolved("A", data.draw(st.just(EVERYTHING) | filters(world, "A")))
+    aggregate = data.draw(aggregates(world, "A"))
+    assert aggregated(world, "A", filter, aggregate) == world.comes_to("A", filter, aggregate)
 
 
 @given(st.data())

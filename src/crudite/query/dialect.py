@@ -69,6 +69,14 @@ class Dialect(Protocol):
         column `place`."""
         ...
 
+    def total(self, value: str, type: FieldType) -> str:
+        """The exact sum of the values of a group, as `load_total` takes it."""
+        ...
+
+    def load_total(self, type: FieldType, value: Any) -> int | float:
+        """A sum: an integer, of a decimal in units of its last place; a float of a float. Without values it is 0."""
+        ...
+
     def order(self, value: str, descending: bool, nullable: bool) -> str:
         """A term of ORDER BY, null lowest; not nullable: spelled so that a plain index serves it."""
         ...

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import msgspec
 
@@ -15,6 +15,9 @@ INCLUDED = "_included"
 
 MOST_INCLUDED = 100
 """The most records that are included along one link, of one record."""
+
+MOST_GROUPS = 1000
+"""The most groups of an aggregate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +97,42 @@ class Include:
         return self.along.field.name if isinstance(self.along, Hop) else self.along.name
 
 
+Function: TypeAlias = Literal["count", "sum", "avg", "min", "max"]
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """One number about a set of records: how many, or what the values at a path come to. Nulls do not count."""
+
+    function: Function
+    path: Path | None = None
+
+    @property
+    def name(self) -> str:
+        """Its name in a group: `count`, `sum_estimate`."""
+        return self.function if self.path is None else f"{self.function}_{'.'.join(self.path.names)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Aggregate:
+    """What all records of a selection come to: one measure of them; or, with `by`, the measures of each group of
+    records that have the same values at these paths."""
+
+    measures: tuple[Measure, ...]
+    by: tuple[Path, ...] = ()
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """Every path that is read, each once."""
+        measured = [measure.path for measure in self.measures if measure.path is not None]
+        return tuple(dict.fromkeys((*self.by, *measured)))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the members of a group, in order."""
+        return (*(".".join(path.names) for path in self.by), *(measure.name for measure in self.measures))
+
+
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """What to read.
 
@@ -102,6 +141,10 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     record, plain) on, or, `backwards`, those before it, nearest last, so that a page always reads in the
     order of the sort; at most `limit`; after skipping `offset`. `total` asks how many records the selection
     has in all.
+
+    With `aggregate`, and nothing but a selection: what the records come to. Then the page's records are the JSON text
+    of the one value or, with `by`, those of the groups in the order of their values, at most MOST_GROUPS, with
+    `more` for further ones; `keys` and `versions` are empty.
     """
 
     selection: Selection
@@ -112,6 +155,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     backwards: bool = False
     offset: int = 0
     total: bool = False
+    aggregate: Aggregate | None = None
 
 
 class Need(msgspec.Struct, frozen=True):

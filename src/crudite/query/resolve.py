@@ -9,11 +9,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from crudite.errors import Fault
+from crudite.query.aggregates import WrittenMeasure, resolve_aggregate
 from crudite.query.comparisons import MAX_LIST, UrlText, compare, is_sortable, truth
 from crudite.query.faults import Complain, add_fault, raise_faults, shown
 from crudite.query.including import MAX_INCLUDES, includes
 from crudite.query.paths import MAX_NAME, MAX_PATH, Access, FullAccess, Many, One, Paths
-from crudite.query.plan import Include, SortKey
+from crudite.query.plan import Aggregate, Include, SortKey
 from crudite.query.simplify import guard, join, reroot, simplify
 from crudite.query.tree import EVERYTHING, And, Condition, Exists, Filter, Given, Not, Or, Path, Test
 from crudite.schema import Catalog, ResourceSchema
@@ -65,6 +66,10 @@ class Resolver:
         complain, find = self._complain(place), self._paths.field
         names = self._at_most(MAX_NAMES, written, place)
         return tuple(name for name in names if find(name, self.schema, complain) is not None)
+
+    def aggregate(self, by: Sequence[str], measures: Sequence[WrittenMeasure]) -> Aggregate:
+        """The resolved aggregate of fields that may be read in every record; a fault for what is wrong."""
+        return resolve_aggregate(by, measures, self.schema, self._paths, self._complain(""))
 
     def includes(self, written: Iterable[str], place: str = "include") -> tuple[Include, ...]:
         """What the paths among `written` include; a fault for each that leads to no records that may be seen."""

@@ -49,7 +49,7 @@ def select(plan: Plan, dialect: Dialect) -> Statement:
     text = parts.texts.get(form)
     if text is None:
         mark = (dialect.name, selection.schema, parts.shape, form)
-        text = _compiled(mark, lambda: _select_text(plan, dialect))
+        text = compiled(mark, lambda: _select_text(plan, dialect))
         if len(parts.texts) < _MOST_FORMS:
             parts.texts[form] = text
     if plan.keys is not None:
@@ -78,7 +78,7 @@ def count(selection: Selection, dialect: Dialect) -> Statement:
         table, where = quote(selection.schema.table), SqlWriter(dialect).filter(selection.filter)
         return f"SELECT count(*) FROM {table} AS t WHERE {where}"
 
-    text = _compiled((dialect.name, selection.schema, "count", shape), compile)
+    text = compiled((dialect.name, selection.schema, "count", shape), compile)
     return Statement(text, encode(constants, dialect))
 
 
@@ -86,7 +86,7 @@ def condition(filter: Filter, dialect: Dialect, alias: str = "t", first: int = 1
     """A bound filter as an SQL condition on the table called `alias`, parameters numbered from `first`."""
     shape, constants = shape_of(filter)
     mark = (dialect.name, _basis(filter), "condition", alias, first, shape)
-    text = _compiled(mark, lambda: SqlWriter(dialect, first).filter(filter, alias))
+    text = compiled(mark, lambda: SqlWriter(dialect, first).filter(filter, alias))
     return Statement(text, encode(constants, dialect))
 
 
@@ -194,7 +194,8 @@ _MOST_FORMS = 20
 _texts: dict[Shape, str] = {}
 
 
-def _compiled(mark: Shape, compile: Callable[[], str]) -> str:
+def compiled(mark: Shape, compile: Callable[[], str]) -> str:
+    """The SQL text of a shape, compiled once."""
     text = _texts.get(mark)
     if text is None:
         text = compile()
@@ -422,6 +423,6 @@ _COMPARISONS = {"eq": "=", "lt": "<", "lte": "<=", "gt": ">", "gte": ">="}
 
 
 __all__ = [
-    "Constant", "Dialect", "Shape", "SqlWriter", "Statement", "condition", "count", "encode", "identity_of",
+    "Constant", "Dialect", "Shape", "SqlWriter", "Statement", "compiled", "condition", "count", "encode", "identity_of",
     "masked_json", "quote", "record_json", "select", "shape_of",
 ]  # fmt: skip

@@ -14,7 +14,8 @@ from crudite.resources.actions import Actions
 from crudite.resources.declare import Record
 from crudite.resources.definition import Definition
 from crudite.resources.hooks import call
-from crudite.resources.query import Count, Query
+from crudite.resources.query import Count, Groups, Query, Value
+from crudite.resources.reading import Asks
 from crudite.resources.request import Request
 
 HandlerKind: TypeAlias = Literal["read", "create", "update", "delete"]
@@ -78,8 +79,8 @@ async def perform_handler(
 ) -> Response:
     """Calls a handler and makes the response of what it returned.
 
-    A query is a page of records, a count a number; both are live where they are subscribed to. Anything else is
-    an answer, and cannot be subscribed to.
+    A query is a page of records; a count, a value and groups are what its records come to. All are live where they
+    are subscribed to. Anything else is an answer, and cannot be subscribed to.
     """
     arguments = handler.parse(request.args, place=request.args_at)
     request.args = arguments
@@ -90,26 +91,35 @@ async def perform_handler(
             f"the handler {handler.name!r} has put writes into request.batch, which nothing commits; "
             "use `async with request.records.batch()`"
         )
-    if isinstance(result, Query | Count):
+    if isinstance(result, Query | Count | Value | Groups):
         return await _of_query(result, request, actions)
     if request.is_live:
         raise Malformed(f"{handler.name!r} returned an answer and not a query, so there is nothing to keep live.")
     return Answered(_plain(result, actions))
 
 
-async def _of_query(result: "Query[Any] | Count", request: Request, actions: Actions) -> Response:
-    counts = isinstance(result, Count)
-    query = result.query if isinstance(result, Count) else result
+async def _of_query(result: "Query[Any] | Count | Value | Groups", request: Request, actions: Actions) -> Response:
+    query = result if isinstance(result, Query) else result.query
     definition: Definition = actions.definitions[query.resource]
     asked = Request(
         "list", request.name, definition=definition, query=query.written, actor=request.actor, id=request.id,
         interface=request.interface, is_live=request.is_live, performers=request.performers,
     )  # fmt: skip
+    asks = _asks(result)
     if request.is_live:
-        return Live(actions.reading.live(asked, counts=counts, trusted=True))
-    if counts:
+        return Live(actions.reading.live(asked, counts=isinstance(result, Count), asks=asks, trusted=True))
+    if isinstance(result, Count):
         return Answered(await actions.reading.count(asked))
+    if asks is not None:
+        return Answered(await actions.reading.aggregate(asked, asks))
     return Listed((await actions.reading.list(asked, trusted=True)).records)  # a handler takes no cursor
+
+
+def _asks(result: "Query[Any] | Count | Value | Groups") -> Asks | None:
+    """What is asked of the records of a query, in place of them."""
+    if isinstance(result, Value):
+        return (), ((result.function, result.field),)
+    return (result.by, result.measures) if isinstance(result, Groups) else None
 
 
 def _plain(value: Any, actions: Actions) -> Any:

@@ -4,16 +4,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 from itertools import chain
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, TypeAlias, cast
 
 import msgspec
 
 from crudite.changes import Position
-from crudite.errors import Fault, Forbidden, Malformed, NotFound, Unauthorized
+from crudite.errors import Fault, Forbidden, Malformed, NotFound, TooLarge, Unauthorized
 from crudite.messages import ActionName, Actor, Found, Listed, LiveQuery
+from crudite.query.aggregates import WrittenMeasure, aggregate_json, aggregate_text
 from crudite.query.match import reads_others
 from crudite.query.parse import EMPTY, WrittenQuery
-from crudite.query.plan import Mask, Plan, Selection, SortKey
+from crudite.query.plan import MOST_GROUPS, Mask, Plan, Selection, SortKey
 from crudite.query.resolve import Resolver, join
 from crudite.query.sql import identity_of
 from crudite.query.tree import EVERYTHING, NOTHING, And, Exists, Filter, Or, Path, Symbol, Test
@@ -24,12 +25,16 @@ from crudite.rules import bind_clock
 from crudite.schema import Catalog, ResourceSchema
 from crudite.stores.base import Page, Store
 from crudite.tokens import Sealer
-from crudite.types import Key
+from crudite.types import Key, Plain
 
 MAX_OFFSET = 10_000
 """How many records a list can skip by `offset`; cursors go on from anywhere."""
 MAX_KEYS = 200
 """How many records can be read by their keys at once."""
+
+
+Asks: TypeAlias = tuple[Sequence[str], Sequence[WrittenMeasure]]
+"""What is asked of all records of a query in place of them: the paths that group them, and what of each group."""
 
 
 class Asked(NamedTuple):
@@ -127,10 +132,24 @@ class Reading:
         page = await self._store.page(Plan(selection=self._rulebook.now(selection), sort=(), limit=0, total=True))
         return page.total or 0
 
-    def live(self, request: Request, *, counts: bool = False, trusted: bool = False) -> LiveQuery:
+    async def aggregate(self, request: Request, asks: Asks) -> Plain:
+        """What the records of the query come to: one value, or a list of groups. Raises Malformed for a field that
+        the actor may not read in every record, TooLarge for more than MOST_GROUPS groups."""
+        selection, _, resolver = self._resolved(request, _definition(request), "list")
+        aggregate = resolver.aggregate(*asks)
+        resolver.check()
+        page = await self._store.page(Plan(selection=self._rulebook.now(selection), aggregate=aggregate))
+        if page.more:
+            raise TooLarge(f"An answer has at most {MOST_GROUPS} groups.")
+        value: Plain = msgspec.json.decode(aggregate_json(aggregate, page.records))
+        return value
+
+    def live(
+        self, request: Request, *, counts: bool = False, asks: Asks | None = None, trusted: bool = False
+    ) -> LiveQuery:
         """The query of a subscription, as the actor may see it. Raises Malformed when it does not fit.
 
-        With `counts` it is the number of records that is kept live.
+        With `counts` it is the number of records that is kept live, with `asks` what they come to.
         """
         definition = _definition(request)
         query = request.query
@@ -144,30 +163,29 @@ class Reading:
                 resolver.faults.append(Fault("not_live", f"{name} does not go with a live query.", parameter=name))
         if query.limit is not None and query.limit > definition.max_limit and not trusted:
             resolver.faults.append(_too_many(definition))
+        aggregate = None if asks is None else resolver.aggregate(*asks)
         resolver.check()
         if not definition.schema.logged:
             raise Malformed(f"{definition.name} is declared with live=False, so it cannot be subscribed to.")
-        identity = f"{self._identity(selection, sort)} {query.limit} {counts}"
-        return self._live_at(selection, () if counts else sort, query.limit, identity, counts, self._rulebook.clock())
+        is_value = counts or aggregate is not None
+        plan = Plan(
+            selection=selection, sort=() if is_value else sort, limit=query.limit, total=counts, aggregate=aggregate
+        )
+        identity = f"{self._identity(selection, sort)} {query.limit} {counts} {aggregate and aggregate_text(aggregate)}"
+        return self._live_at(plan, identity, is_value, self._rulebook.clock())
 
-    def _live_at(
-        self,
-        selection: Selection,
-        sort: Sequence[SortKey],
-        limit: int | None,
-        identity: str,
-        counts: bool,
-        moment: datetime,
-    ) -> LiveQuery:
+    def _live_at(self, plan: Plan, identity: str, counts: bool, moment: datetime) -> LiveQuery:
+        """The live query of a plan, whose clocks are not bound, at a moment."""
+        selection = plan.selection
         clocks = clocks_of(selection)
-        plan = Plan(selection=at(selection, lambda: moment), sort=tuple(sort), limit=limit, total=counts)
+        bound = msgspec.structs.replace(plan, selection=at(selection, lambda: moment))
         if not clocks:
-            return LiveQuery(plan, identity, counts)
+            return LiveQuery(bound, identity, counts)
         return LiveQuery(
-            plan,
+            bound,
             identity,
             counts,
-            rebind=lambda moment: self._live_at(selection, sort, limit, identity, counts, moment),
+            rebind=lambda moment: self._live_at(plan, identity, counts, moment),
             boundary_plans=_boundaries(selection, moment),
             wakes_at_midnight="today" in clocks,
         )

@@ -14,8 +14,20 @@ from hypothesis import strategies as st
 
 from crudite.changes import Guard, Refused
 from crudite.ids import uuid7
-from crudite.query.plan import Include, Mask, Need, Plan, Selection, everything
-from crudite.query.tree import EVERYTHING, NOTHING, Hop
+from crudite.query.plan import (
+    MOST_GROUPS,
+    Aggregate,
+    Function,
+    Include,
+    Mask,
+    Measure,
+    Need,
+    Plan,
+    Selection,
+    everything,
+)
+from crudite.query.tree import EVERYTHING, NOTHING, Filter, Hop
+from crudite.query.tree import Path as ValuePath
 from crudite.schema import Link
 from crudite.testing.samples import (
     AUTHOR,
@@ -320,6 +332,55 @@ class RecordContract(OpensStores):
             assert row is not None
             assert plain(row.json) == {"title": "lonely", **nothing}
             assert not any(space in record for record in page.records for space in "\n ")
+
+    async def test_what_records_come_to_is_told_for_all_of_them_and_for_each_group(self, tmp_path: Path) -> None:
+        async with self.opened(tmp_path) as store:
+            for choice, money, bigint in (
+                ("red", "9999999999999999.99", str(2**63 - 1)), ("green", "0.01", None),
+                ("red", "9999999999999999.99", str(2**63 - 1)), ("red", "0.02", "-1"),
+            ):  # fmt: skip
+                await store.write(unit(create(SAMPLE, choice=choice, money=money, bigint=bigint)))
+
+            def path(name: str) -> ValuePath:
+                return ValuePath((), SAMPLE.fields[name], (), SAMPLE.fields[name].type)
+
+            functions: tuple[Function, ...] = ("sum", "avg", "min", "max")
+            of_money = [Measure(function, path("money")) for function in functions]
+            of_bigint = [Measure(function, path("bigint")) for function in functions]
+
+            async def come_to(*measures: Measure, by: str | None = None, filter: Filter = EVERYTHING) -> list[Any]:
+                aggregate = Aggregate(measures, (path(by),) if by is not None else ())
+                plan = Plan(selection=select(SAMPLE, filter), aggregate=aggregate)
+                page = await store.page(plan)
+                assert (page.keys, page.versions, page.more) == ((), (), False)
+                assert (await store.read([plan])).pages[0].records == page.records
+                return [msgspec.json.decode(record) for record in page.records]
+
+            assert await come_to(Measure("count")) == [4]
+            assert [(await come_to(one))[0] for one in of_money] == [
+                "20000000000000000.01", 5000000000000000.0025, "0.01", "9999999999999999.99",
+            ]  # fmt: skip
+            assert [(await come_to(one))[0] for one in of_bigint] == [
+                str(2**64 - 3), (2**64 - 3) / 3, "-1", str(2**63 - 1),
+            ]  # fmt: skip
+            none = where(SAMPLE, "money", "7.00")
+            assert [(await come_to(one, filter=none))[0] for one in of_money] == ["0.00", None, None, None]
+            assert await come_to(Measure("count"), by="choice", filter=none) == []
+            assert await come_to(Measure("count"), of_bigint[0], of_bigint[2], by="choice") == [
+                {"choice": "green", "count": 1, "sum_bigint": "0", "min_bigint": None},
+                {"choice": "red", "count": 3, "sum_bigint": str(2**64 - 3), "min_bigint": "-1"},
+            ]
+            nulls = await come_to(Measure("count"), by="bigint")
+            assert [(row["bigint"], row["count"]) for row in nulls] == [(None, 1), ("-1", 1), (str(2**63 - 1), 2)]
+
+    async def test_of_too_many_groups_the_first_are_told_and_that_there_are_more(self, tmp_path: Path) -> None:
+        async with self.opened(tmp_path) as store:
+            await store.write(unit(*[create(BOOK, title=f"{n:04}") for n in range(MOST_GROUPS + 1)]))
+            title = ValuePath((), BOOK.fields["title"], (), BOOK.fields["title"].type)
+            plan = Plan(selection=select(BOOK), aggregate=Aggregate((), (title,)))
+            page = await store.page(plan)
+            assert (len(page.records), page.more) == (MOST_GROUPS, True)
+            assert plain(page.records[-1]) == {"title": f"{MOST_GROUPS - 1:04}"}
 
     async def test_secret_fields_are_stored_and_shown_only_when_asked_for(self, tmp_path: Path) -> None:
         async with self.opened(tmp_path) as store:

@@ -7,18 +7,21 @@ are.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any, ClassVar
 
 import apsw
 import msgspec
 from hypothesis import strategies as st
 
 from crudite.query import tree
+from crudite.query.aggregates import aggregate_json, aggregate_records, aggregate_statement
 from crudite.query.match import compile_matcher, compile_sort
-from crudite.query.plan import Include, Mask, Plan, Selection, SortKey
+from crudite.query.plan import Aggregate, Include, Mask, Measure, Plan, Selection, SortKey
 from crudite.query.resolve import Resolver
-from crudite.query.sql import quote, record_json, select
-from crudite.query.tree import EVERYTHING, And, Condition, Filter, Not, Or
+from crudite.query.sql import Dialect, Statement, quote, record_json, select
+from crudite.query.tree import EVERYTHING, And, Condition, Filter, Not, Or, Path
 from crudite.schema import Catalog, FieldSpec, FieldType, Link, Reference, ResourceSchema
 from crudite.stores.sqlite.dialect import SqliteDialect
 from crudite.types import Key, Plain, PlainRecord
@@ -181,6 +184,8 @@ def values(type: FieldType) -> st.SearchStrategy[Plain]:
 class World:
     """A catalog with its records, as rows and as plain data."""
 
+    dialect: ClassVar[Dialect] = DIALECT
+
     catalog: Catalog
     database: apsw.Connection
     records: dict[str, list[PlainRecord]] = field(default_factory=dict)
@@ -210,6 +215,17 @@ class World:
     def rows(self, plan: Plan) -> list[tuple[Any, ...]]:
         """The rows of a plan, as the database gives them."""
         return list(self.database.execute(*select(plan, DIALECT)))
+
+    def comes_to(self, name: str, filter: Filter, aggregate: Aggregate) -> Any:
+        """What the records come to, as the database finds."""
+        schema = self.catalog[name]
+        statement = aggregate_statement(Selection(schema, filter, Mask((schema.key,))), aggregate, self.dialect)
+        records = aggregate_records(aggregate, self.asked(statement), self.dialect)
+        return msgspec.json.decode(aggregate_json(aggregate, records))
+
+    def asked(self, statement: Statement) -> list[tuple[Any, ...]]:
+        """The rows of a statement."""
+        return list(self.database.execute(*statement))
 
     def selected(self, name: str, filter: Filter, sort: Sequence[SortKey] = ()) -> list[Key]:
         """The keys of the records that the database finds, in its order."""
@@ -411,6 +427,93 @@ def masks(draw: st.DrawFn, world: World, name: str) -> Mask:
     conditions = tuple((one, world.resolved(name, draw(filters(world, name)))) for one in sometimes)
     always = tuple(one for one in names if one not in sometimes)
     return Mask(always, conditions, draw(includes(world, name) | st.just(())))
+
+
+@st.composite
+def aggregates(draw: st.DrawFn, world: World, name: str) -> Aggregate:
+    """What records come to, in all or in groups by fields of their own and of others."""
+    schema = world.catalog[name]
+    kinds = {f.name: f.type.kind for f in schema.fields.values() if f.type.kind != "json"}
+    for reference in [f for f in schema.fields.values() if f.reference is not None]:
+        target = world.catalog[reference.reference.target]  # type: ignore[union-attr]
+        kinds |= {f"{reference.name}.{f.name}": f.type.kind for f in target.fields.values() if f.type.kind != "json"}
+    numbers = [path for path, kind in kinds.items() if kind in ("integer", "bigint", "float", "decimal")]
+    ordered = [path for path, kind in kinds.items() if kind not in ("boolean", "uuid")]
+    measures: st.SearchStrategy[Any] = (
+        st.just(("count", None))
+        | st.tuples(st.sampled_from(("sum", "avg")), st.sampled_from(numbers))
+        | st.tuples(st.sampled_from(("min", "max")), st.sampled_from(ordered))
+    )
+    by = draw(st.lists(st.sampled_from(sorted(kinds)), unique=True, max_size=2))
+    resolver = world.resolver(name)
+    found = resolver.aggregate(by, draw(st.lists(measures, unique=True, min_size=1, max_size=4 if by else 1)))
+    resolver.check()
+    return found
+
+
+def aggregated(world: World, name: str, filter: Filter, aggregate: Aggregate) -> Any:
+    """What Python makes of the records: of a sum of floats its exact value and how far one may be off."""
+    holds = compile_matcher(filter, world)
+    records = [record for record in world.records[name] if holds(record)]
+    if not aggregate.by:
+        return measured(world, aggregate.measures[0], records)
+    groups: dict[Any, list[PlainRecord]] = {}
+    for record in sorted(records, key=compile_sort([SortKey(path) for path in aggregate.by], world)):
+        values = [value_at(world, path, record) for path in aggregate.by]
+        groups.setdefault(tuple(values), []).append(record)
+    return [
+        dict(zip(aggregate.names, (*key, *(measured(world, m, group) for m in aggregate.measures)), strict=True))
+        for key, group in groups.items()
+    ]
+
+
+def value_at(world: World, path: Path, record: PlainRecord) -> Plain:
+    """The value at a path along references."""
+    there: PlainRecord | None = record
+    for hop in path.hops:
+        there = None if there[hop.field.name] is None else world.get(hop.target, there[hop.field.name])
+        if there is None:
+            return None
+    return there[path.field.name]
+
+
+def measured(world: World, measure: Measure, records: list[PlainRecord]) -> Any:
+    """One measure of some records, by Python's own arithmetic."""
+    if measure.path is None:
+        return len(records)
+    type = measure.path.type
+    values = [value for value in (value_at(world, measure.path, r) for r in records) if value is not None]
+    if measure.function in ("min", "max"):
+        chosen = min if measure.function == "min" else max
+        return chosen(values, key=type.comparable, default=None)
+    exact = sum((Fraction(value) for value in values), Fraction(0))
+    if type.kind == "float":
+        return Nearly(exact, values, len(values) if measure.function == "avg" else 1)
+    if measure.function == "avg":
+        return float(exact / len(values)) if values else None
+    match type.kind:
+        case "bigint":
+            return str(exact)
+        case "decimal":
+            units = int(exact * 10**type.places)
+            return str(Decimal(units).scaleb(-type.places))
+    return int(exact) if abs(exact) < 2**53 else float(exact)
+
+
+@dataclass
+class Nearly:
+    """A sum or average of floats, as near as adding them in any order comes to it."""
+
+    exact: Fraction
+    values: list[float]
+    count: int
+
+    def __eq__(self, other: object) -> bool:
+        size = sum(map(abs, map(Fraction, self.values)))
+        if not self.count or size > Fraction(1.7e308):
+            return other is None or bool(self.count)
+        assert isinstance(other, float)
+        return abs(Fraction(other) - self.exact / self.count) <= size / 2**40
 
 
 __all__ = ["DIALECT", "World", "conditions", "filters", "masks", "sorts", "tree", "values", "worlds"]

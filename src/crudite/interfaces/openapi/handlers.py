@@ -12,10 +12,11 @@ from crudite.interfaces.openapi.places import HandlerPlace
 from crudite.interfaces.openapi.responses import answer, event_stream, problems
 from crudite.interfaces.openapi.schemas import reference, tidied
 from crudite.interfaces.openapi.values import Schema
+from crudite.query.plan import MOST_GROUPS
 from crudite.resources.declare import Record
 from crudite.resources.definition import REF, Definitions
 from crudite.resources.handlers import Handler
-from crudite.resources.query import Count, Query
+from crudite.resources.query import Count, Groups, Query, Value
 
 VALUES = 'event: value\nid: <cursor>\ndata: {"value":42}\n\n'
 
@@ -37,7 +38,7 @@ def handler_operation(
     refused = (401, 403) if has_auth else ()
     if place.is_stream:
         operation["parameters"] = [*_in_url(arguments), *shared("last-event-id"), *resuming_parameters()]
-        example = VALUES if handler.returns is Count else "event: added\nid: 0\ndata: {…}\n\n"
+        example = VALUES if handler.returns in (Count, Value) else "event: added\nid: 0\ndata: {…}\n\n"
         stream = event_stream("The events, without end.", example)
         operation["responses"] = {"200": stream, **problems(400, 404, 422, 429, *refused)}
         return "get", operation, components
@@ -69,7 +70,7 @@ def _description(handler: Handler, is_stream: bool) -> str:
     written = inspect.getdoc(handler.function) or ""
     if not is_stream:
         return written
-    return f"{written}\n\n{EVENTS} A live number sends `value` events.".strip()
+    return f"{written}\n\n{EVENTS} What is no list of records sends `value` events.".strip()
 
 
 def _arguments(handler: Handler) -> tuple[Schema, dict[str, Schema]]:
@@ -121,6 +122,10 @@ def _returned(returns: Any, definitions: Definitions) -> tuple[dict[str, Any], d
         return answer("The records of the query.", {"type": "array", "items": {"type": "object"}}, ("Link",)), {}
     if origin is Count:
         return answer("How many records there are.", {"type": "integer", "minimum": 0}), {}
+    if origin is Value:
+        return answer("What the records come to; null where there are none.", {}), {}
+    if origin is Groups:
+        return answer("The groups.", {"type": "array", "items": {"type": "object"}, "maxItems": MOST_GROUPS}), {}
     if returns in definitions:
         return answer("The record.", {"type": "object"}), {}
     if origin is list and inner and isinstance(inner[0], type) and issubclass(inner[0], Record):

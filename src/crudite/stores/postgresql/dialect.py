@@ -177,6 +177,16 @@ class PostgresqlDialect:
         """The text of a JSON array of the texts of a SELECT; json_agg would put line ends between them."""
         return f"(SELECT '[' || coalesce(string_agg(a.json, ',' ORDER BY a.place), '') || ']' FROM ({rows}) AS a)"
 
+    def total(self, value: str, type: FieldType) -> str:
+        """The sum, exactly: doubles go by way of their text, and their sum may pass the largest of them."""
+        return f"sum({value}::text::numeric)" if type.kind == "float" else f"sum({value})"
+
+    def load_total(self, type: FieldType, value: Any) -> int | float:
+        """A sum: an integer, or a float of floats."""
+        if type.kind == "float":
+            return float(value or 0)
+        return int(f"{value or 0:.{type.places}f}".replace(".", ""))
+
     def order(self, value: str, descending: bool, nullable: bool) -> str:
         """A term of ORDER BY, null lowest; of a value that is never null as its index has it."""
         if not nullable:

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from crudite.query.plan import Plan, Selection
+from crudite.query.aggregates import aggregate_records, aggregate_statement
+from crudite.query.plan import MOST_GROUPS, Aggregate, Plan, Selection
 from crudite.query.sql import Statement, count, lookup, select
 from crudite.stores.base import Page, Row
 from crudite.stores.postgresql.connections import Connection
@@ -29,6 +30,8 @@ async def read_row(connection: Connection, selection: Selection, key: Key) -> Ro
 
 async def read_page(connection: Connection, plan: Plan) -> Page:
     """One page of a plan; the caller holds a snapshot when the plan asks for the total."""
+    if plan.aggregate is not None:
+        return await _read_aggregate(connection, plan.selection, plan.aggregate)
     rows = await fetch(connection, select(plan, _dialect))
     total = None
     if plan.total:
@@ -49,6 +52,12 @@ async def read_page(connection: Connection, plan: Plan) -> Page:
 async def read_pages(connection: Connection, plans: Sequence[Plan]) -> tuple[Page, ...]:
     """The pages of several plans, one after the other."""
     return tuple([await read_page(connection, plan) for plan in plans])
+
+
+async def _read_aggregate(connection: Connection, selection: Selection, aggregate: Aggregate) -> Page:
+    rows = await fetch(connection, aggregate_statement(selection, aggregate, _dialect))
+    records = aggregate_records(aggregate, rows[:MOST_GROUPS], _dialect)
+    return Page((), (), records, more=len(rows) > MOST_GROUPS)
 
 
 def _sort_values(plan: Plan, row: Any) -> tuple[Plain, ...]:

@@ -32,6 +32,8 @@ _JSON_TYPES = {
 _LARGEST = "1.7976931348623157e308"
 """The largest double."""
 
+_HALF = 2**32
+
 _MOST_MEMBERS = 60
 """An SQLite function takes 127 arguments, by default in older versions."""
 
@@ -152,6 +154,19 @@ class SqliteDialect:
     def json_array(self, rows: str) -> str:
         """The text of a JSON array of the texts of a SELECT that is in order, which the aggregate keeps."""
         return f"(SELECT json_group_array(json(a.json)) FROM ({rows}) AS a)"
+
+    def total(self, value: str, type: FieldType) -> str:
+        """The sum; of integers in two halves of 32 bits, since SQLite refuses a sum beyond 64 bits."""
+        if type.kind == "float":
+            return f"total({value})"
+        return f"printf('%d %d', sum({value} / {_HALF}), sum({value} % {_HALF}))"
+
+    def load_total(self, type: FieldType, value: Any) -> int | float:
+        """A sum: an integer, or a float of floats."""
+        if type.kind == "float":
+            return float("nan") if value is None else float(value)
+        high, low = value.split()
+        return int(high) * _HALF + int(low)
 
     def order(self, value: str, descending: bool, nullable: bool) -> str:
         """A term of ORDER BY; SQLite takes null as the lowest value by itself."""

@@ -10,7 +10,8 @@ import apsw
 
 from crudite.changes import Position
 from crudite.errors import StoreLocked
-from crudite.query.plan import Plan, Selection
+from crudite.query.aggregates import aggregate_records, aggregate_statement
+from crudite.query.plan import MOST_GROUPS, Aggregate, Plan, Selection
 from crudite.query.sql import Statement, count, lookup, select
 from crudite.schema import FieldType
 from crudite.stores.base import Page, Row
@@ -44,6 +45,8 @@ def fetch(execute: Execute, statement: Statement, width: int) -> list[tuple[Any,
 
 def read_page(execute: Execute, plan: Plan) -> Page:
     """One page of a plan; the caller holds a transaction when the plan asks for the total."""
+    if plan.aggregate is not None:
+        return _read_aggregate(execute, plan.selection, plan.aggregate)
     rows = fetch(execute, select(plan, _dialect), 3 + len(plan.sort))
     total = None
     if plan.total:
@@ -60,6 +63,13 @@ def read_page(execute: Execute, plan: Plan) -> Page:
     keys = [row[0] for row in rows] if kind.kind != "bigint" else [str(row[0]) for row in rows]
     first, last = _sort_values(plan, rows[0]), _sort_values(plan, rows[-1])
     return Page(keys, [row[1] for row in rows], [row[2] for row in rows], first, last, more, total)
+
+
+def _read_aggregate(execute: Execute, selection: Selection, aggregate: Aggregate) -> Page:
+    width = len(aggregate.names) + sum(measure.function == "avg" for measure in aggregate.measures)
+    rows = fetch(execute, aggregate_statement(selection, aggregate, _dialect), width)
+    records = aggregate_records(aggregate, rows[:MOST_GROUPS], _dialect)
+    return Page((), (), records, more=len(rows) > MOST_GROUPS)
 
 
 def _sort_values(plan: Plan, row: tuple[Any, ...]) -> tuple[Plain, ...]:
