@@ -230,9 +230,12 @@ class App:
 
     async def stop(self) -> None:
         """Says goodbye to living connections, finishes what was accepted, closes the store."""
-        running, self._running, self._router = self._running, None, None
-        if running is not None:
-            await running.aclose()
+        if self._starting is None:
+            return
+        async with self._starting:  # a request that comes meanwhile must not start what is still being closed
+            running, self._running, self._router = self._running, None, None
+            if running is not None:
+                await running.aclose()
 
     async def _open(self, stack: AsyncExitStack) -> None:
         await self.store.open(self.definitions.catalog)
