@@ -285,6 +285,24 @@ async def test_a_revocation_reaches_who_is_only_just_subscribing() -> None:
         assert refusal.value.status == 401
 
 
+async def test_a_call_that_ends_its_own_session_is_answered() -> None:
+    sessions = Sessions(s1=ann(session="1"))
+    app = App(Note, store=MEMORY, auth=sessions)
+
+    @app.create("sign-out")
+    async def sign_out(request: Request) -> str:
+        sessions.actors.clear()
+        await app.revoke(session="1")
+        return "done"
+
+    async with Client(app) as client, client.acting("s1").websocket() as socket:
+        view = View(5.0)
+        await socket.subscribe("s", {"resource": "notes"}, view)
+        await view.ready()
+        assert await socket.call("sign-out") == {"data": "done"}
+        assert await socket.closed() == 4401
+
+
 async def test_who_showed_a_bad_token_is_still_who_he_was_and_can_be_revoked() -> None:
     sessions = Sessions(s1=ann())
     async with client_for(Note, auth=sessions) as client, client.acting("s1").websocket() as socket:

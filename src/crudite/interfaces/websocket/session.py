@@ -90,6 +90,7 @@ class Session:
         self._order = asyncio.Lock()
         self._writes = asyncio.Lock()
         self._room = asyncio.Semaphore(_SIDE_BY_SIDE)
+        self._under_way = 0
         self._refused = 0
         self._is_gone = False
         self._sink: WebSocketSink | None = sink_of(scope)
@@ -151,11 +152,15 @@ class Session:
         if received["type"] == "websocket.disconnect":
             self._is_gone = True
             self._connection.close()
-        elif self._connection.ended is None:
+        elif self._connection.ended is None and not self._refused:
             raw = received.get("text")
             data = raw.encode() if raw is not None else received.get("bytes") or b""
             if len(data) <= self._host.limits.message:
-                return await self._take(data, tasks)
+                self._under_way += 1
+                try:
+                    return await self._take(data, tasks)
+                finally:
+                    self._done()
             self._refused = 1009
             self._connection.outbox.end("closed")
 
@@ -185,6 +190,7 @@ class Session:
             return
         lock = self._writes if call.method.rpartition(".")[2] in _WRITES else None
         await self._room.acquire()
+        self._under_way += 1
         tasks.create_task(self._answer_aside(call, lock))
 
     async def _answer_aside(self, call: _Call, lock: asyncio.Lock | None) -> None:
@@ -199,6 +205,16 @@ class Session:
                 self._expect([answer])
         finally:
             self._room.release()
+            self._done()
+
+    def _done(self) -> None:
+        self._under_way -= 1
+        self._end_if_idle()
+
+    def _end_if_idle(self) -> None:
+        """A connection that is refused ends with the answers to what it has asked already."""
+        if self._refused and not self._under_way:
+            self._connection.outbox.end("closed")
 
     def _expect(self, answers: Sequence["_Answer"]) -> None:
         """Acknowledges what has been written, now that it has been answered, once its frames are sent."""
@@ -287,6 +303,8 @@ class Session:
         if not isinstance(cursor, str | None) or not isinstance(key, str | None):
             raise Malformed(faults=[Fault("bad_value", "cursor and key are texts.", pointer="/cursor")])
         query, actor = await self._live(asked, request_id)
+        if self._stay.is_over:
+            raise Unauthorized("The credentials do not hold any longer.")
         if self._stay.is_other(actor):
             await self._move(actor, request_id)
         self._stay.becomes(actor)
@@ -361,10 +379,13 @@ class Session:
         self._send_raw(expiring(seconds))
 
     def end(self, problem: Unauthorized) -> None:
-        """Tells the client why the connection is closed, and closes it: it may come back and resume."""
+        """Tells the client why the connection is closed, and closes it: it may come back and resume. Nothing is kept
+        live from now on, and no call is begun, but those under way (this may come of one) are answered."""
+        for name in list(self._connection.members):
+            self._connection.unsubscribe(name)
         self._send_raw(connection_problem(problem))
         self._refused = _CREDENTIALS
-        self._connection.outbox.end("closed")
+        self._end_if_idle()
 
     def _send(self, text: str) -> None:
         self._connection.send(message(text))
