@@ -13,6 +13,7 @@ DOCS = Path(__file__).parents[2] / "docs" / "howto"
 GUIDES = (
     "test-your-app",
     "say-who-may-do-what",
+    "end-and-renew-sessions",
     "change-what-an-action-does",
     "write-a-handler",
     "mount-in-fastapi",
