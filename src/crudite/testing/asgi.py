@@ -88,7 +88,7 @@ class Exchange:
         if message is None:
             self._is_over = True
             self._put_down()
-            await self._task
+            await asyncio.shield(self._task)  # who gives up waiting does not take the application's part away
         return message
 
     async def consumed(self) -> None:
