@@ -36,7 +36,7 @@ STEPS = tuple(f"{when} {method}" for method in METHODS for when in ("before", "a
 """The names of all steps."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Call:
     """One call of the port: its method, what it was given, and at its second step what it answers."""
 
@@ -95,6 +95,8 @@ class Faulty:
         self.wakes = wakes
         self._gates: dict[str, list[Gate]] = {}
         self._failures: dict[str, list[Exception]] = {}
+        self._late: set[Call] = set()  # followers that have not asked the other store for their batch yet
+        self._missed: set[Call] = set()  # those of them that were woken meanwhile
 
     def fail(self, step: str, error: Exception | None = None, *, times: int = 1) -> None:
         """The next calls that come to a step fail there, by default with a StoreError."""
@@ -150,7 +152,7 @@ class Faulty:
         batches = self.store.follow(since)
         try:
             while True:
-                await self._at("before batch", call := Call("batch", (since,)))
+                await self._about_to_follow(call := Call("batch", (since,)))
                 batch = await anext(batches, None)
                 if batch is None:
                     return
@@ -163,6 +165,7 @@ class Faulty:
     def wake(self) -> None:
         """Wakes followers, as often as `wakes` says."""
         for _ in range(self.wakes()):
+            self._missed |= self._late
             self.store.wake()
 
     async def changes(self, since: Position, until: Position, limit: int) -> Sequence[Change] | Reset:
@@ -200,6 +203,16 @@ class Faulty:
         answer = await perform(*arguments)
         await self._at(f"after {method}", replace(call, answer=answer))
         return answer
+
+    async def _about_to_follow(self, call: Call) -> None:
+        self._late.add(call)
+        try:
+            await self._at("before batch", call)
+            if call in self._missed:  # soon, when it follows: a wake-up is only lost where `wakes` says so
+                asyncio.get_running_loop().call_soon(self.store.wake)
+        finally:
+            self._late.discard(call)
+            self._missed.discard(call)
 
     async def _at(self, step: str, call: Call) -> None:
         for gate in list(self._gates.get(step, ())):
