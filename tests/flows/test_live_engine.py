@@ -295,8 +295,8 @@ def committed(client: Client, note: Any) -> Any:
     """The client's commit, followed by one note."""
     commit = client._commit
 
-    def both(cursor: str) -> None:
-        commit(cursor)
+    def both(cursor: str, lane: str) -> None:
+        commit(cursor, lane)
         note(client.subs)
 
     return both

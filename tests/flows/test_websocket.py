@@ -161,6 +161,7 @@ async def test_a_new_subscription_is_answered_then_gets_snapshot_and_ready_then_
             "sub": "s1",
             "group": answer["group"],
             "key": answer["key"],
+            "lane": "exact",
             "resumed": False,
             "resource": "todos",
             "sort": [

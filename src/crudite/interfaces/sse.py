@@ -10,6 +10,8 @@ import hashlib
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
+import msgspec
+
 from crudite.auth import Stay
 from crudite.changes import ResetReason
 from crudite.errors import Fault, Malformed, Problem, TooManyRequests, Unauthorized
@@ -28,7 +30,7 @@ from crudite.interfaces.http import (
     url_arguments,
 )
 from crudite.interfaces.subscribing import live_query
-from crudite.live import Connection, Frame, Subscription
+from crudite.live import Connection, Frame, LaneName, Subscription
 from crudite.messages import Actor, Credentials, Live, LiveQuery
 from crudite.query.parse import parse_url
 from crudite.resources.definition import Definition
@@ -274,6 +276,7 @@ class _EventFormat:
 
     heartbeat = 15.0
     is_torn = True
+    has_lanes = False
 
     def __init__(self, keys: Mapping[str, str], named: bool) -> None:
         self._named = named
@@ -298,7 +301,9 @@ class _EventFormat:
         # With several queries on one stream the others may not have caught up yet, so only `ready` moves the id.
         return self.frame(frame, to, before, None if self._named else after)
 
-    def commit(self, cursor: str) -> bytes:
+    def commit(self, cursor: str, lane: LaneName) -> bytes:
+        if lane != "exact":
+            return b""
         return f"id: {cursor}~{self._proof}\n\n".encode()
 
     def snapshot(self, to: Subscription, records: Sequence[str]) -> bytes:
@@ -326,7 +331,7 @@ class _EventFormat:
         return f"retry: {retry_in}\n\n".encode()
 
     def _events(self, frame: Frame, to: Subscription) -> list[tuple[str, str]]:
-        if isinstance(frame.value, int):
+        if frame.value is not msgspec.UNSET:
             return [("value", self._data(to, f'"value":{encode(frame.value)}'))]
         events = [("removed", self._data(to, f'"key":{encode(key)}')) for key in frame.removed]
         events += [("added", self._record(to, text)) for text in frame.added]

@@ -2,7 +2,7 @@
 
 from crudite.live.connection import Connection
 from crudite.live.engine import Engine
-from crudite.live.frames import Changed, Format, Frame, Subscribed, Subscription
+from crudite.live.frames import Changed, Format, Frame, LaneName, Subscribed, Subscription
 from crudite.live.limits import LiveLimits, Metrics
 from crudite.live.outbox import EndReason
 from crudite.live.retention import Retention, keep_trimmed
@@ -14,6 +14,7 @@ __all__ = [
     "Engine",
     "Format",
     "Frame",
+    "LaneName",
     "LiveLimits",
     "Metrics",
     "Retention",

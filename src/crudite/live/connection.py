@@ -7,6 +7,7 @@ from crudite.changes import Mark
 from crudite.errors import Conflict, TooManyRequests
 from crudite.live.frames import Format, Subscribed
 from crudite.live.groups import Member
+from crudite.live.joining import Resume
 from crudite.live.limits import LiveLimits
 from crudite.live.outbox import EndReason, Outbox
 from crudite.messages import LiveQuery
@@ -26,13 +27,15 @@ class Hub(Protocol):
         connection: "Connection",
         name: str,
         query: LiveQuery,
-        resume: tuple[str, str | None] | None,
+        resume: Resume | None,
         announce: Announce | None,
     ) -> Subscribed: ...
 
+    async def move(self, member: Member, query: LiveQuery, announce: Announce | None) -> None: ...
+
     def leave(self, member: Member) -> None: ...
 
-    def covers(self, mark: Mark) -> bool: ...
+    def covers(self, connection: "Connection", mark: Mark) -> bool: ...
 
     def await_marks(self, connection: "Connection") -> None: ...
 
@@ -52,6 +55,7 @@ class Connection:
         self.pinged = 0.0  # when it last got a sign of life, by the loop's clock
         self._hub = hub
         self._expected: list[tuple[Mark, Plain]] = []
+        self._coming: set[str] = set()  # the names of subscriptions whose group is being made
 
     @property
     def ended(self) -> EndReason | None:
@@ -76,12 +80,27 @@ class Connection:
         Raises Conflict when the name is taken or the query's records are in no log, TooManyRequests beyond
         the limit of subscriptions.
         """
-        if name in self.members:
+        if name in self.members or name in self._coming:
             raise Conflict(f"This connection has a subscription {name!r} already.")
-        if len(self.members) >= self._hub.limits.subscriptions:
+        if len(self.members) + len(self._coming) >= self._hub.limits.subscriptions:
             raise TooManyRequests(f"A connection has at most {self._hub.limits.subscriptions} subscriptions.")
-        resume = (cursor, key) if cursor is not None else None
-        return await self._hub.join(self, name, query, resume, announce)
+        resume = Resume(cursor, key) if cursor is not None else None
+        self._coming.add(name)
+        try:
+            return await self._hub.join(self, name, query, resume, announce)
+        finally:
+            self._coming.discard(name)
+
+    async def requery(self, name: str, query: LiveQuery, *, announce: Announce | None = None) -> None:
+        """Goes on with another query of the same resource under the same name, as when the actor has other rights.
+
+        The message that `announce` makes is followed by what leads from the one set to the other: one frame for
+        the subscription alone and a commit; or a reset and a snapshot, where it is too much or one of the queries is
+        run again. An unknown name is no error.
+        """
+        member = self.members.get(name)
+        if member is not None:
+            await self._hub.move(member, query, announce)
 
     def unsubscribe(self, name: str) -> None:
         """Ends a subscription; what is in the outbox already still comes. An unknown name is no error."""
@@ -95,7 +114,7 @@ class Connection:
 
     def expect(self, mark: Mark, call: Plain) -> None:
         """Acknowledges a call of this connection once the frames sent to it cover the call's commit."""
-        if self._hub.covers(mark):
+        if self._hub.covers(self, mark):
             self.outbox.send(self.format.acks([call]))
             return
         self._expected.append((mark, call))

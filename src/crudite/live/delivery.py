@@ -12,8 +12,13 @@ _log = logging.getLogger("crudite.live")
 _CHUNK = 64 * 1024
 
 
-def deliver(frames: Iterable[Sent], before: str, after: str, now: float, metrics: Metrics) -> list[Group]:
+def deliver(
+    frames: Iterable[Sent], before: str, after: str, resumable: str | None, now: float, metrics: Metrics
+) -> list[Group]:
     """Puts the frames that lead from one cursor to the next into the outboxes, and the commit behind them.
+
+    Where the frames are of queries that are run again, `resumable` is the cursor of the exact lane, for formats that
+    know no other.
 
     Only the last frame of an outbox may carry the commit, and which one that is shows at the end: so every
     outbox holds back one frame until the next one comes or there is none. Returns the groups whose frames
@@ -23,7 +28,7 @@ def deliver(frames: Iterable[Sent], before: str, after: str, now: float, metrics
     failed: list[Group] = []
     for sent in frames:
         try:
-            _hold_back(sent, before, after, touched, metrics)
+            _hold_back(sent, before, after, resumable, touched, metrics)
         except Exception:
             _log.exception("a frame of group %s could not be encoded", sent.group.id)
             failed.append(sent.group)
@@ -35,9 +40,13 @@ def deliver(frames: Iterable[Sent], before: str, after: str, now: float, metrics
     return failed
 
 
-def _hold_back(sent: Sent, before: str, after: str, touched: list[Outbox], metrics: Metrics) -> None:
+def _hold_back(
+    sent: Sent, before: str, after: str, resumable: str | None, touched: list[Outbox], metrics: Metrics
+) -> None:
     for audience in sent.group.audiences.values():
-        encoded = Encoded(sent.frame, audience.format, audience.to, before, after)
+        format = audience.format
+        span = (before, after) if resumable is None or format.has_lanes else (resumable, resumable)
+        encoded = Encoded(sent.frame, format, audience.to, *span)
         metrics.frames += 1
         metrics.frame_bytes += encoded.closing.size
         metrics.deliveries += len(audience.outboxes)

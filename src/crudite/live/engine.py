@@ -1,44 +1,48 @@
 """The live engine: follows the change log of one store and keeps every subscription of this process true.
 
-For each batch it finds the groups that the changes concern, makes one frame for each, and puts the frames'
-bytes and one commit into the outboxes. Rerun groups are read in the batch's own snapshot; everything after
-that read happens in one go, so that between any two awaits all groups, outboxes and cursors stand at one
-position.
+It joins the parts and is what connections and interfaces speak to. Two lanes follow the log, each by itself: the
+exact one keeps queries from the changes themselves, the other one runs queries again. Between any two awaits, all
+groups, outboxes and cursors of a lane stand at one position.
 """
 
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Coroutine, Iterable, Sequence
-from datetime import UTC, datetime
+from collections.abc import Callable, Collection, Coroutine
+from datetime import datetime
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
-from crudite.changes import Change, Mark, Position, ResetReason
-from crudite.errors import Conflict, Problem, Unavailable, Unexpected
+from crudite.changes import Mark, Position, Reset
+from crudite.clock import Clock
+from crudite.errors import Conflict, Problem, Unavailable
 from crudite.live.connection import Announce, Connection
 from crudite.live.cursors import Cursors
-from crudite.live.delivery import deliver
+from crudite.live.dependencies import Dependencies
+from crudite.live.exact import KeptGroup
+from crudite.live.exact_lane import ExactLane
+from crudite.live.explain import Explanation, explain
+from crudite.live.feeds import Feeds
 from crudite.live.follower import Follower
-from crudite.live.frames import Format, Subscribed, Subscription
-from crudite.live.groups import Group, Member, Sent
-from crudite.live.joining import Joining, Missed
+from crudite.live.frames import Format, LaneName, Subscribed, Subscription
+from crudite.live.groups import Group, Member
+from crudite.live.joining import Joining, Resume
 from crudite.live.limits import LiveLimits, Metrics
-from crudite.live.net import net_effect
 from crudite.live.outbox import EndReason, Outbox
 from crudite.live.progress import Progress
+from crudite.live.publisher import Publisher
 from crudite.live.registry import AnyGroup, Registry
 from crudite.live.rerun import RerunGroup
-from crudite.live.reruns import Reruns, Run
+from crudite.live.rerun_lane import RerunLane
+from crudite.live.serving import Missed, Move, Outcome, Serving
+from crudite.live.tail import Tail
+from crudite.live.tiers import membership, tier_of
 from crudite.messages import LiveQuery
 from crudite.schema import Catalog
 from crudite.stores.base import Batch, Store
 
 _log = logging.getLogger("crudite.live")
-
-
-def _utc_now() -> datetime:
-    return datetime.now(UTC)
 
 
 class Engine:
@@ -55,15 +59,16 @@ class Engine:
         *,
         secret: bytes,
         limits: LiveLimits | None = None,
-        clock: Callable[[], datetime] = _utc_now,
+        clock: Callable[[], datetime] | None = None,
     ) -> None:
         self.limits = limits or LiveLimits()
         self.metrics = Metrics()
         self._store = store
         self._catalog = catalog
+        self._clock = Clock.of(clock)
         self._cursors = Cursors(secret)
-        self._registry = Registry(self.limits, self.metrics)
-        self._reruns = Reruns(self._registry, self.metrics, clock, store.wake, self._end)
+        self._dependencies = Dependencies(self.limits.keys)
+        self._registry = Registry(self.limits, self.metrics, self._dependencies)
         self._connections: set[Connection] = set()
         self._expecting: set[Connection] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -71,16 +76,25 @@ class Engine:
 
     async def __aenter__(self) -> Self:
         position = (await self._store.read(())).position
-        self._progress = Progress(position, self._cursors, self._store.wake)
-        self._joining = Joining(
-            self._store, self._progress, self._cursors, self.limits, self.metrics, self._spawn, self._end
+        wake, limits, metrics = self._store.wake, self.limits, self.metrics
+        self._exact, self._rerun = Progress(position, self._cursors, wake), Progress(position, self._cursors, wake)
+        feeds, tail = Feeds(limits.missed), Tail(limits.tail, position)
+        self._serving = Serving(self._dependencies, self._exact, limits, metrics, wake, self._end)
+        self._exact_lane = ExactLane(
+            self._registry, self._dependencies, feeds, self._serving, tail,
+            Publisher(self._exact, None, limits, metrics, self._end), limits, metrics, self._start,
+        )  # fmt: skip
+        self._publisher = Publisher(self._rerun, self._exact, limits, metrics, self._end)
+        self._rerun_lane = RerunLane(
+            self._registry, self._rerun, self._exact, self._publisher, limits, metrics, self._clock, wake, self._end
         )
-        follower = Follower(
-            self._store, self._progress, self.limits, self.metrics, self._work,
-            lambda: bool(self._registry.dirty), self._give_up,
+        self._joining = Joining(
+            self._store, self._exact, self._cursors, self._dependencies, feeds, self._serving, tail,
+            self._exact_lane.turn, limits, metrics, self._spawn, self._end,
         )  # fmt: skip
         self._is_open = True
-        self._spawn(follower.run())
+        self._spawn(self._follow_exactly())
+        self._spawn(self._run_again())
         self._spawn(self._keep_sweeping())
         return self
 
@@ -91,15 +105,20 @@ class Engine:
         for connection in list(self._connections):
             connection.send(connection.format.bye(self.retry_in()))
             connection.outbox.end("away")
-        self._reruns.stop()
+        self._rerun_lane.stop()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     @property
     def position(self) -> Position:
-        """Everything up to here is in the outboxes."""
-        return self._progress.position
+        """Everything up to here is in the outboxes, but for queries that are run again."""
+        return self._exact.position
+
+    @property
+    def connections(self) -> Collection[Connection]:
+        """All connections there are."""
+        return self._connections
 
     def connect(self, format: Format) -> Connection:
         """A connection for one client. Raises Unavailable when the engine is not running."""
@@ -123,17 +142,31 @@ class Engine:
 
     async def settled(self) -> None:
         """Returns when everything that was committed before the call has been handed to every connection."""
-        await self._progress.fence()
+        await self._exact.fence()
+        if self._rerun_lane.is_followed:
+            await self._rerun.fence()
         for connection in list(self._connections):
             await connection.outbox.drained()
 
+    async def reached(self, mark: Mark) -> bool:
+        """Comes past a commit in both lanes; False when there is no such commit: a snapshot that is younger than an
+        acknowledged one always holds it."""
+        for progress in (self._exact, self._rerun) if self._rerun_lane.is_followed else (self._exact,):
+            if not progress.covers(mark):
+                await progress.fence()
+        return self._exact.covers(mark)
+
+    def explain(self, query: LiveQuery) -> Explanation:
+        """How a query is served now, see `Explanation`."""
+        return explain(query, self._registry.find(query), self.limits, self.metrics)
+
     def sweep(self, now: float) -> None:
-        """Gives idle connections a sign of life and a fresh cursor where due; `now` is the loop's clock."""
+        """Gives idle connections a sign of life and fresh cursors where due; `now` is the loop's clock."""
         for connection in self._connections:
             outbox, format = connection.outbox, connection.format
-            is_served = any(member.ready for member in connection.members.values())
-            if is_served and now - outbox.touched >= self.limits.refresh:
-                outbox.send(format.commit(self._progress.cursor))
+            lanes = {member.group.lane for member in connection.members.values() if member.ready}
+            if lanes and now - outbox.touched >= self.limits.refresh:
+                outbox.send(*(format.commit(self._progress_of(lane).cursor, lane) for lane in sorted(lanes)))
                 outbox.touched = now
             elif now - max(outbox.touched, connection.pinged) >= format.heartbeat:
                 outbox.send(format.ping())
@@ -142,56 +175,71 @@ class Engine:
     # What connections need of their engine (connection.Hub).
 
     async def join(
-        self,
-        connection: Connection,
-        name: str,
-        query: LiveQuery,
-        resume: tuple[str, str | None] | None,
-        announce: Announce | None,
+        self, connection: Connection, name: str, query: LiveQuery, resume: Resume | None, announce: Announce | None
     ) -> Subscribed:
         """Adds a subscription to a connection, see `Connection.subscribe`."""
+        group = await self._group(query)
         if connection.ended is not None or not self._is_open:
+            self._discard_empty(group)
             raise Unavailable("The connection is closed.")
-        self._refuse_unlogged(query)
-        key = self._cursors.key(query)
-        group = self._registry.group(query, key)
-        subscription = Subscription(name, group.id, key, query)
-        member = Member(subscription, group, connection.format, connection.outbox, connection.members)
-        self.metrics.live_subs += 1
+        member = self._member(connection, name, query, group)
+        told: list[Subscribed] = []
+
+        def begin(outcome: Outcome | None) -> None:
+            told.append(self._begin(connection, member, outcome, announce))
+
         try:
-            missed = await self._joining.resume(group, *resume, is_torn=connection.format.is_torn) if resume else None
+            if resume is None:
+                begin(None)
+            elif isinstance(group, KeptGroup):
+                await self._joining.resume(group, resume, is_torn=connection.format.is_torn, finish=begin)
+            else:
+                same = resume.key is None or Cursors.same_schema(resume.key, group.key)
+                begin(Reset("window" if resume.key == group.key else "rights" if same else "schema"))
         except BaseException:
             self.leave(member)
             raise
-        subscribed = Subscribed(subscription, isinstance(missed, Missed))
-        if announce is not None:
-            connection.send(announce(subscribed))
+        return told[0]
+
+    async def move(self, member: Member, query: LiveQuery, announce: Announce | None) -> None:
+        """Leads a subscription on to another query, see `Connection.requery`."""
+        if self.key(query) == member.subscription.key:
+            return None
+        group = await self._group(query)
         if member.left:
-            return subscribed
-        if isinstance(missed, Missed):
-            self._joining.catch_up(group, member, missed)
-            return subscribed
-        if missed is not None:
-            self._tell_reset(member, missed.reason)
-        self._start(member)
-        return subscribed
+            return self._discard_empty(group)
+        old, done = member.group, asyncio.get_running_loop().create_future()
+
+        def finish(outcome: Outcome) -> None:
+            try:
+                if not member.left:
+                    self._go_on(member, query, group, outcome, announce)
+            finally:
+                if not done.done():
+                    done.set_result(None)
+
+        if not (isinstance(old, KeptGroup) and isinstance(group, KeptGroup)) or not member.ready:
+            return finish(Reset("rights"))
+        group.awaited += 1  # it must not go while it waits for its member
+        try:
+            self._serving.add(Move(old.query, query, self.limits, finish))
+            await done
+        finally:
+            group.awaited -= 1
+            self._discard_empty(group)
 
     def leave(self, member: Member) -> None:
         """Ends one subscription."""
         if member.left:
             return
-        group = member.group
-        group.leave(member)
+        member.group.leave(member)
         self.metrics.live_subs -= 1
-        if not group.members and isinstance(group, AnyGroup):
-            self._registry.discard(group)
-            self._joining.abandon(group)
-            if isinstance(group, RerunGroup):
-                self._reruns.forget(group)
+        self._discard_empty(member.group)
 
-    def covers(self, mark: Mark) -> bool:
-        """Whether the frames of that commit are in the outboxes."""
-        return self._progress.covers(mark)
+    def covers(self, connection: Connection, mark: Mark) -> bool:
+        """Whether the frames of that commit are in the connection's outbox."""
+        lanes = {member.group.lane for member in connection.members.values()}
+        return self._exact.covers(mark) and ("rerun" not in lanes or self._rerun.covers(mark))
 
     def await_marks(self, connection: Connection) -> None:
         """The connection awaits marks."""
@@ -208,92 +256,122 @@ class Engine:
             self.metrics.live_connections -= 1
             self.metrics.slow_closes += connection.ended == "slow"
 
-    # The work on one batch.
+    # Following the log.
 
-    async def _work(self, batch: Batch) -> None:
-        self.metrics.batches += 1
-        self.metrics.changes += len(batch.changes)
-        if batch.reset is not None:
-            self._start_over(batch.reset.reason, batch.position)
-            return
-        net = net_effect(batch.changes)
-        self._registry.soil(net)
-        runs = await self._reruns.read(batch)
-        self._publish(batch, net, runs)
+    async def _follow_exactly(self) -> None:
+        async def work(batch: Batch) -> None:
+            await self._exact_lane.work(batch)
+            self._acknowledge(everything=batch.reset is not None)
 
-    def _publish(self, batch: Batch, net: Sequence[Change], runs: Sequence[Run]) -> None:
-        frames, void = self._exact_frames(net)
-        frames += self._reruns.apply(runs)
-        void += [(sent.group, "too_many") for sent in frames if sent.frame.events > self.limits.events]
-        told = [sent for sent in frames if sent.frame.events <= self.limits.events]
-        # Resets go first: the commit behind the frames must not vouch for sets that these frames leave out.
-        starting = [member for group, reason in void for member in self._void(group, reason)]
-        before = self._progress.cursor if told else ""
-        self._progress.advance(batch.position)
-        if told:
-            now = asyncio.get_running_loop().time()
-            for group in deliver(told, before, self._progress.cursor, now, self.metrics):
-                self._end(group, Unexpected())
-        self._joining.feed(_by_resource(batch.changes))
-        self._joining.serve_waiting()
-        for member in starting:
+        async def give_up() -> None:
+            _log.error("the log cannot be worked through from %r; starting over", self._exact.position)
+            position = (await self._store.read(())).position
+            async with self._exact_lane.turn:
+                self._exact_lane.start_over("gap", position)
+            self._acknowledge(everything=True)
+
+        await Follower(
+            self._store, self._exact, self.limits, self.metrics, work, lambda: self._serving.is_wanted, give_up,
+            self.limits.tick,
+        ).run()  # fmt: skip
+
+    async def _run_again(self) -> None:
+        async def work(batch: Batch) -> None:
+            await self._rerun_lane.work(batch)
+            self._acknowledge()
+
+        async def give_up() -> None:
+            _log.error("the log cannot be worked through from %r; starting over", self._rerun.position)
+            self._rerun_lane.start_over("gap", (await self._store.read(())).position)
+
+        while True:
+            await self._rerun_lane.begun()
+            self._rerun.advance(self._exact.position)
+            await Follower(
+                self._store, self._rerun, self.limits, self.metrics, work, lambda: bool(self._registry.dirty), give_up,
+                self.limits.rerun_tick, lambda: not self._rerun_lane.is_followed,
+            ).run()  # fmt: skip
+
+    def _acknowledge(self, *, everything: bool = False) -> None:
+        """Tells authors that what they wrote has been told; `everything`, when new snapshots will show it."""
+        if everything:
+            for connection in self._expecting:
+                connection.acknowledge(lambda _: True)
+            self._expecting = set()
+        elif self._expecting:
+            self._expecting = {one for one in self._expecting if one.acknowledge(partial(self.covers, one))}
+
+    # Subscriptions.
+
+    async def _group(self, query: LiveQuery) -> AnyGroup:
+        """The group of a query, made if it is the first to ask, as soon as what it rests on is known."""
+        schema = query.plan.selection.schema
+        if not schema.logged:
+            raise Conflict(f"Changes of {schema.name} are in no log, so it cannot be live.")
+        found = self._registry.find(query)
+        if found is not None:
+            return found
+        key = self._cursors.key(query)
+        if tier_of(query).name == "rerun":
+            return self._registry.make(query, key, None)
+        images = self._dependencies.images(membership(query.plan), query.plan.selection.mask)
+        holder = object()
+        self._dependencies.hold(holder, images.uses)
+        try:
+            if self._dependencies.are_wanted:
+                self._store.wake()
+            is_small = await self._dependencies.ready(images.uses)
+            return self._registry.find(query) or self._registry.make(query, key, images if is_small else None)
+        finally:
+            self._dependencies.let_go(holder, images.uses)
+
+    def _member(self, connection: Connection, name: str, query: LiveQuery, group: AnyGroup) -> Member:
+        subscription = Subscription(name, group.id, group.key, query, group.lane)
+        self.metrics.live_subs += 1
+        return Member(subscription, group, connection.format, connection.outbox, connection.members)
+
+    def _begin(
+        self, connection: Connection, member: Member, outcome: Outcome | None, announce: Announce | None
+    ) -> Subscribed:
+        """Answers a client, and brings its member to its set."""
+        subscribed = Subscribed(member.subscription, isinstance(outcome, Missed))
+        if announce is not None:
+            connection.send(announce(subscribed))
+        if member.left:
+            return subscribed
+        if isinstance(outcome, Missed):
+            self.metrics.resume_hits += 1
+            self._joining.catch_up(member.group, member, outcome)
+            return subscribed
+        if outcome is not None:
+            self._publisher.tell_reset(member, outcome.reason)
+        self._start(member)
+        return subscribed
+
+    def _go_on(
+        self, member: Member, query: LiveQuery, group: AnyGroup, outcome: Outcome, announce: Announce | None
+    ) -> None:
+        old = member.group
+        old.unseat(member)
+        old.members.discard(member)
+        member.join(group, Subscription(member.subscription.name, group.id, group.key, query, group.lane))
+        self._discard_empty(old)
+        if announce is not None:
+            member.outbox.send(announce(Subscribed(member.subscription, isinstance(outcome, Missed))))
+        if isinstance(outcome, Missed):
+            self._joining.catch_up(group, member, outcome)
+        else:
+            self._publisher.tell_reset(member, outcome.reason)
             self._start(member)
-        self._acknowledge(self._progress.covers)
-        self._measure_lag(batch.changes)
-
-    def _exact_frames(self, net: Sequence[Change]) -> tuple[list[Sent], list[tuple[Group, ResetReason]]]:
-        concerned, lost = self._registry.exact(net)
-        void: list[tuple[Group, ResetReason]] = [(group, "undecodable") for group in lost]
-        frames: list[Sent] = []
-        for group, changes in concerned.items():
-            if group in lost or not group.audiences:
-                continue
-            try:
-                frame = group.frame(changes)
-            except Exception:
-                _log.exception("changes could not be told to group %s", group.id)
-                void.append((group, "undecodable"))
-                continue
-            if frame is not None:
-                frames.append(Sent(group, frame))
-        return frames, void
-
-    def _start_over(self, reason: ResetReason, position: Position) -> None:
-        """What anybody holds is void; everybody gets a new snapshot at or after the position."""
-        self._joining.spoil(reason)
-        groups = self._registry.groups
-        for group in groups:
-            if isinstance(group, RerunGroup):
-                group.forget()
-                self._registry.dirty.add(group)
-        starting = [member for group in groups for member in self._void(group, reason)]
-        self._progress.advance(position)
-        for member in starting:
-            self._start(member)
-        self._acknowledge(lambda _: True)  # the new snapshots show what became of every call
-
-    async def _give_up(self) -> None:
-        _log.error("the log cannot be worked through from %r; starting over", self._progress.position)
-        self._start_over("gap", (await self._store.read(())).position)
-
-    def _void(self, group: Group, reason: ResetReason) -> list[Member]:
-        """Tells all who hold the group's set that it is void; returns them, to be started again."""
-        members = [member for member in group.members if member.ready]
-        for member in members:
-            group.unseat(member)
-            self._tell_reset(member, reason)
-        return members
-
-    def _tell_reset(self, member: Member, reason: ResetReason) -> None:
-        self.metrics.resets[reason] += 1
-        member.outbox.send(member.format.reset(member.subscription, reason))
 
     def _start(self, member: Member) -> None:
         group = member.group
-        if not member.left and isinstance(group, AnyGroup) and self._joining.start(group, member):
-            assert isinstance(group, RerunGroup)
-            self._registry.dirty.add(group)
-            self._store.wake()
+        if member.left:
+            return
+        if isinstance(group, KeptGroup):
+            self._joining.start(group, member)
+        elif isinstance(group, RerunGroup):
+            self._rerun_lane.start(group, member)
 
     def _end(self, group: Group, problem: Problem) -> None:
         """Ends every subscription of a group."""
@@ -301,23 +379,16 @@ class Engine:
             member.outbox.send(member.format.problem(member.subscription, problem))
             self.leave(member)
 
-    def _acknowledge(self, covers: Callable[[Mark], bool]) -> None:
-        if self._expecting:
-            self._expecting = {one for one in self._expecting if one.acknowledge(covers)}
+    def _discard_empty(self, group: Group) -> None:
+        if not group.is_needed and isinstance(group, AnyGroup):
+            self._registry.discard(group)
+            if isinstance(group, RerunGroup):
+                self._rerun_lane.forget(group)
 
-    def _measure_lag(self, changes: Sequence[Change]) -> None:
-        after = next((change.after for change in reversed(changes) if change.after_json is not None), None)
-        updated = after.get("updated_at") if after is not None else None
-        if isinstance(updated, str):
-            lag = (_utc_now() - datetime.fromisoformat(updated)).total_seconds()
-            self.metrics.log_lag_seconds = max(lag, 0.0)
+    def _progress_of(self, lane: LaneName) -> Progress:
+        return self._exact if lane == "exact" else self._rerun
 
     # Housekeeping.
-
-    def _refuse_unlogged(self, query: LiveQuery) -> None:
-        schema = query.plan.selection.schema
-        if not schema.logged:
-            raise Conflict(f"Changes of {schema.name} are in no log, so it cannot be live.")
 
     def _close_slow(self, connection: Connection) -> None:
         # Not at once: whoever overfills an outbox is in the middle of a walk over groups and outboxes.
@@ -332,10 +403,3 @@ class Engine:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-def _by_resource(changes: Iterable[Change]) -> dict[str, list[Change]]:
-    found: dict[str, list[Change]] = {}
-    for change in changes:
-        found.setdefault(change.schema.name, []).append(change)
-    return found

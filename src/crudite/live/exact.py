@@ -1,6 +1,7 @@
-"""Exact groups: a change's two images tell what it does to the set, with no state but the compiled filter."""
+"""Groups that are kept from changes, and exact ones: a change's two images tell what it does to the set, with no state
+but the compiled conditions."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -8,41 +9,74 @@ import msgspec
 from crudite.changes import Change
 from crudite.live.frames import Changed, Frame
 from crudite.live.groups import Group
+from crudite.live.keysets import Images, KeySet, Use, resting
+from crudite.live.span import Span
 from crudite.live.tiers import membership, own_part
 from crudite.messages import LiveQuery
-from crudite.query.match import compile_mask, compile_matcher
+from crudite.query.plan import INCLUDED
 from crudite.schema import ResourceSchema
 from crudite.types import PlainRecord
 
 _encode = msgspec.json.Encoder().encode
 
 
-class ExactGroup(Group):
-    """A group of a query for which `tiers.is_exact` holds."""
+class KeptGroup(Group):
+    """A group of the exact lane. What it says of a span holds while the span is active."""
 
-    def __init__(self, id: str, key: str, query: LiveQuery) -> None:
+    lane = "exact"
+
+    def __init__(self, id: str, key: str, query: LiveQuery, images: Images) -> None:
         super().__init__(id, key, query)
         self.filter = own_part(membership(query.plan))
-        self.matches = compile_matcher(self.filter)
-        self._show = compile_mask(query.plan.selection.mask)
+        self.images = images
         self._nested = nested_fields(self.schema)
+
+    @property
+    def uses(self) -> tuple[Use, ...]:
+        """The key sets that it rests on."""
+        return self.images.uses
+
+    @property
+    def rests_on(self) -> frozenset[KeySet]:
+        """Those sets, and the ones that they rest on in turn."""
+        return resting(self.uses)
+
+    def matches(self, record: PlainRecord) -> bool:
+        """Whether a record is in the set."""
+        return self.images.holds(record)
 
     def text(self, record: PlainRecord) -> str:
         """The JSON text of what is shown of a record."""
-        return _encode(self._show(record)).decode()
+        return _encode(self.images.shows(record)).decode()
+
+    def concerned(self, span: Span, changes: Sequence[Change]) -> Sequence[Change]:
+        """All that a span may do to the set: of the `changes` that its index found or, where the sets that it rests on
+        have flips, of all that concern its resource, and of the records that the flips reach."""
+        if not any(use.keys in span.flips for use in self.uses):
+            return changes
+        return (*span.changes.get(self.schema.name, ()), *span.reached(self.schema, self.uses))
+
+    def difference(self, key: Any, before: PlainRecord, after: PlainRecord) -> Changed | None:
+        """How what is shown of a record differs from before; None when it does not."""
+        return difference(key, self.images.showed(before), self.images.shows(after), self._nested)
+
+
+class ExactGroup(KeptGroup):
+    """A group of the `exact` tier."""
 
     def frame(self, changes: Iterable[Change]) -> Frame | None:
         """What net changes do to the set; None when nobody who sees it can tell."""
+        images = self.images
         added: list[str] = []
         changed: list[Changed] = []
         removed: list[Any] = []
         for change in changes:
             before, after = change.before, change.after
-            was_in = before is not None and self.matches(before)
-            if after is not None and self.matches(after):
+            was_in = before is not None and images.held(before)
+            if after is not None and images.holds(after):
                 if before is None or not was_in:
                     added.append(self.text(after))
-                elif (event := self._changed(change.key, before, after)) is not None:
+                elif (event := self.difference(change.key, before, after)) is not None:
                     changed.append(event)
             elif was_in:
                 removed.append(change.key)
@@ -64,13 +98,10 @@ class ExactGroup(Group):
         removed = tuple(key for key in last if key in told and key not in held)
         return Frame(added=added, removed=removed) if told else None
 
-    def _changed(self, key: Any, before: PlainRecord, after: PlainRecord) -> Changed | None:
-        return difference(key, self._show(before), self._show(after), self._nested)
-
 
 def nested_fields(schema: ResourceSchema) -> frozenset[str]:
-    """The names of the JSON fields."""
-    return frozenset(field.name for field in schema.fields.values() if field.type.kind == "json")
+    """The names of what is JSON in a shown record: fields, and what is included."""
+    return frozenset(field.name for field in schema.fields.values() if field.type.kind == "json") | {INCLUDED}
 
 
 def difference(key: Any, old: PlainRecord, new: PlainRecord, nested: frozenset[str]) -> Changed | None:

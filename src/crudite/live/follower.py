@@ -16,7 +16,8 @@ _STUCK = 5
 class Follower:
     """Hands every batch after the engine's position to `work`, which advances it.
 
-    `is_wanted` tells whether a batch is needed even if nothing has changed. When work on the same place in
+    `is_wanted` tells whether a batch is needed even if nothing has changed, `is_over` whether none is needed any more:
+    then `run` returns. `tick` is the least time between two batches with changes. When work on the same place in
     the log fails again and again though the store does not, `give_up` must find another way on.
     """
 
@@ -29,6 +30,8 @@ class Follower:
         work: Callable[[Batch], Awaitable[None]],
         is_wanted: Callable[[], bool],
         give_up: Callable[[], Awaitable[None]],
+        tick: float,
+        is_over: Callable[[], bool] = lambda: False,
     ) -> None:
         self._store = store
         self._progress = progress
@@ -37,14 +40,16 @@ class Follower:
         self._work = work
         self._is_wanted = is_wanted
         self._give_up = give_up
+        self._tick = tick
+        self._is_over = is_over
         self._pause = limits.retry[0]
         self._faults = 0
 
     async def run(self) -> None:
-        """Follows until it is cancelled."""
+        """Follows until it is over, or cancelled."""
         while True:
             try:
-                await self._follow()
+                return await self._follow()
             except StoreError as error:
                 _log.warning("the log cannot be followed, trying again in %.2f s: %s", self._pause, error)
             except Exception:
@@ -74,6 +79,8 @@ class Follower:
                 await self._work(batch)
                 self._progress.pass_fences()
                 self._pause, self._faults = self._limits.retry[0], 0
+                if self._is_over():
+                    return
                 if batch.changes:
                     await self._keep_pace(started)
         finally:
@@ -82,6 +89,6 @@ class Follower:
                 await close()
 
     async def _keep_pace(self, started: float) -> None:
-        left = started + self._limits.tick - asyncio.get_running_loop().time()
+        left = started + self._tick - asyncio.get_running_loop().time()
         if left > 0:
             await asyncio.sleep(left)

@@ -2,7 +2,7 @@
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol, TypeAlias
 
 import msgspec
 
@@ -10,6 +10,10 @@ from crudite.changes import ResetReason
 from crudite.errors import Problem
 from crudite.messages import LiveQuery
 from crudite.types import Key, Plain, PlainRecord
+
+LaneName: TypeAlias = Literal["exact", "rerun"]
+"""The two sequences of positions: of queries kept from changes, and of those that are run again. Each is atomic for
+itself, so that a slow query never holds up the others of its connection."""
 
 
 class Changed(msgspec.Struct, frozen=True):
@@ -43,14 +47,15 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True):
 class Subscription:
     """One live query under the name that a client gave it.
 
-    `group` is the id of the group whose frames it gets; `key` proves at a resume that the same records with
-    the same fields are meant as before.
+    `group` is the id of the group whose frames it gets, in one `lane`; `key` proves at a resume that the same records
+    with the same fields are meant as before.
     """
 
     name: str
     group: str
     key: str
     query: LiveQuery
+    lane: LaneName = "exact"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +88,12 @@ class Format(Protocol):
         must put right whatever part it holds."""
         ...
 
+    @property
+    def has_lanes(self) -> bool:
+        """Whether it tells the positions of the two lanes apart. If not, events of queries that are run again carry
+        the position of the exact lane, the only one that can be resumed from."""
+        ...
+
     def address(self, name: str) -> Hashable:
         """What of a subscription's own name goes into its frames; None when the group's id is enough."""
         ...
@@ -100,8 +111,8 @@ class Format(Protocol):
         """What a resumed subscription missed, for it alone, to be applied at once."""
         ...
 
-    def commit(self, cursor: str) -> bytes:
-        """A newer cursor for a connection to which nothing has happened."""
+    def commit(self, cursor: str, lane: LaneName) -> bytes:
+        """A newer cursor for a connection to which nothing has happened in a lane; empty where it is not told."""
         ...
 
     def snapshot(self, to: Subscription, records: Sequence[str]) -> bytes:

@@ -3,10 +3,11 @@
 from collections.abc import Hashable, MutableMapping, Sequence
 from dataclasses import dataclass, field
 
-from crudite.live.frames import Format, Frame, Subscription
+from crudite.live.frames import Format, Frame, LaneName, Subscription
 from crudite.live.outbox import Outbox
 from crudite.messages import LiveQuery
 from crudite.schema import ResourceSchema
+from crudite.types import Plain
 
 
 class Member:
@@ -35,6 +36,11 @@ class Member:
         group.members.add(self)
         home[subscription.name] = self
 
+    def join(self, group: "Group", subscription: Subscription) -> None:
+        """It belongs to another group from now on."""
+        self.group, self.subscription = group, subscription
+        group.members.add(self)
+
     @property
     def address(self) -> Hashable:
         """What must be equal for two members to get the same bytes."""
@@ -51,19 +57,27 @@ class Audience:
 
 
 class Group:
-    """What both kinds of groups have in common: who belongs to it, and who of them gets its frames."""
+    """What all kinds of groups have in common: who belongs to it, and who of them gets its frames."""
+
+    lane: LaneName
 
     def __init__(self, id: str, key: str, query: LiveQuery) -> None:
         self.id = id
         self.key = key
         self.query = query
         self.members: set[Member] = set()
+        self.awaited = 0  # how many are about to come
         self.audiences: dict[Hashable, Audience] = {}
 
     @property
     def schema(self) -> ResourceSchema:
         """The resource of the query."""
         return self.query.plan.selection.schema
+
+    @property
+    def is_needed(self) -> bool:
+        """Whether anybody belongs to it, or is about to."""
+        return bool(self.members) or self.awaited > 0
 
     def seat(self, member: Member) -> None:
         """From now on the member gets the group's frames."""
@@ -99,7 +113,7 @@ class Snapshot:
     """A group's whole set at the engine's position: JSON texts of records, or the value of a live number."""
 
     records: Sequence[str] = ()
-    value: int | None = None
+    value: Plain = None
 
 
 @dataclass(frozen=True, slots=True)

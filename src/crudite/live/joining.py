@@ -1,183 +1,134 @@
-"""How a subscription comes to its set: by a snapshot, or from where it left off.
+"""How a subscription to an exact group comes to its set: by a snapshot, or from where it left off.
 
-A snapshot of an exact group is read beside the engine, which goes on meanwhile. No change may be missed or
-told twice at the seam, and there is one order of steps that ensures it:
+A snapshot is read beside the engine, which goes on meanwhile. No change may be missed or told twice at the seam, and
+there is one order of steps that ensures it:
 
-    1. a *feed* is registered: it gathers the changes of every batch from now on
+    1. a *feed* is registered: it gathers what every batch from now on may do to the group
     2. the snapshot is read, and with it its position
     3. the engine passes a fence: now it stands at or after that position
     4. the gathered changes are applied to the snapshot: each record that they name is then as its last image
     5. the result is the set at the engine's position: it is sent, then `ready` with the engine's cursor, and
        from then on frames
 
-Some of the gathered changes may be in the snapshot already. That does no harm: all of them are applied, in
-order, and the last image of a record is the same from either side. Steps 4 and 5 await nothing. A resume has
-the same form, with the log's changes since the cursor in the place of the snapshot. A rerun group already
-holds its set at the engine's position, or gets it with the next batch. Whatever is gathered is void when the
-log could not be followed; then it starts again.
+Some of the gathered changes may be in the snapshot already. That does no harm: all of them are applied, in order,
+and the last image of a record is the same from either side. Steps 4 and 5 are done between two batches. A resume
+has the same form, with the log's changes since the cursor in the place of the snapshot; where other records decide
+too, or a window is resumed, it ends as a job of a batch (`serving`). Whatever is gathered is void when the log
+could not be followed; then it starts again.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any, TypeAlias
 
-from crudite.changes import Change, Position, Reset, ResetReason, Undecodable
+from crudite.changes import Change, Position, Reset, Undecodable
 from crudite.errors import Problem, StoreError, TooLarge, Unexpected
 from crudite.live.cursors import Cursors
 from crudite.live.delivery import serve
-from crudite.live.exact import ExactGroup
-from crudite.live.frames import Frame
+from crudite.live.dependencies import Dependencies
+from crudite.live.exact import ExactGroup, KeptGroup
+from crudite.live.feeds import Feed, Feeds
 from crudite.live.groups import Group, Member, Snapshot
 from crudite.live.limits import LiveLimits, Metrics
 from crudite.live.net import net_effect
 from crudite.live.progress import Progress
-from crudite.live.registry import AnyGroup
-from crudite.live.rerun import RerunGroup
+from crudite.live.serving import Missed, Outcome, Resumption, Serving
+from crudite.live.tail import Tail
 from crudite.live.tiers import bounded
+from crudite.live.window import WindowGroup
 from crudite.stores.base import Page, Store
 
 _log = logging.getLogger("crudite.live")
 Passed: TypeAlias = Sequence[Change] | Reset
 
 
-class Feed:
-    """The changes of one resource from some moment on. `void`: they are not all of them."""
-
-    def __init__(self, resource: str, limit: int) -> None:
-        self.resource = resource
-        self.void: ResetReason | None = None
-        self._limit = limit
-        self._gathered: list[Sequence[Change]] = []
-
-    def add(self, changes: Sequence[Change]) -> None:
-        """The changes of the next batch."""
-        self._gathered.append(changes)
-        self._limit -= len(changes)
-        if self._limit < 0:
-            self.void = self.void or "too_many"
-            self._gathered = []
-
-    @property
-    def changes(self) -> Iterable[Change]:
-        """All that was gathered, in order."""
-        return chain.from_iterable(self._gathered)
-
-
 @dataclass(frozen=True, slots=True)
-class Missed:
-    """What happened to a set since a cursor, net; nothing when there is no frame."""
+class Resume:
+    """Where a client left off: its cursor, and the key of its subscription."""
 
     cursor: str
-    frame: Frame | None
-
-
-class Join:
-    """Members of one exact group that wait for the same snapshot."""
-
-    def __init__(self) -> None:
-        self.members: list[Member] = []
+    key: str | None
 
 
 class Joining:
-    """Brings members to their sets. `spawn` starts work that outlives a call, `end` ends a group."""
+    """Brings members to their sets. `turn` is held for a moment between two batches; `spawn` starts work that outlives
+    a call, `end` ends a group."""
 
     def __init__(
-        self,
-        store: Store,
-        progress: Progress,
-        cursors: Cursors,
-        limits: LiveLimits,
-        metrics: Metrics,
-        spawn: Callable[[Coroutine[Any, Any, None]], object],
-        end: Callable[[Group, Problem], None],
-    ) -> None:
+        self, store: Store, progress: Progress, cursors: Cursors, dependencies: Dependencies, feeds: Feeds,
+        serving: Serving, tail: Tail, turn: asyncio.Lock, limits: LiveLimits, metrics: Metrics,
+        spawn: Callable[[Coroutine[Any, Any, None]], object], end: Callable[[Group, Problem], None],
+    ) -> None:  # fmt: skip
         self._store = store
         self._progress = progress
         self._cursors = cursors
+        self._dependencies = dependencies
+        self._feeds = feeds
+        self._serving = serving
+        self._tail = tail
+        self._turn = turn
         self._limits = limits
         self._metrics = metrics
         self._spawn = spawn
         self._end = end
-        self._feeds: set[Feed] = set()
-        self._joins: dict[ExactGroup, Join] = {}
-        self._waiting: dict[RerunGroup, list[Member]] = {}
+        self._joins: dict[KeptGroup, list[Member]] = {}
         self._passes: dict[tuple[bytes, bytes], asyncio.Future[Passed]] = {}
         self._reads = asyncio.Semaphore(limits.snapshot_reads)
 
-    def start(self, group: AnyGroup, member: Member) -> bool:
-        """Sees to it that the member gets its set. Returns whether the group has to run for it first."""
-        if isinstance(group, ExactGroup):
-            join = self._joins.get(group)
-            if join is None:
-                join = self._joins[group] = Join()
-                self._spawn(self._join(group, join))
-            join.members.append(member)
-            return False
-        if group.snapshot is not None:
-            self._serve(group, [member], group.snapshot)
-            return False
-        self._waiting.setdefault(group, []).append(member)
-        return True
+    def start(self, group: KeptGroup, member: Member) -> None:
+        """Sees to it that the member gets its set."""
+        if isinstance(group, WindowGroup):
+            self._serving.show(group, member)
+        elif group in self._joins:
+            self._joins[group].append(member)
+        else:
+            self._joins[group] = [member]
+            self._spawn(self._join(group))
 
-    def feed(self, changes: Mapping[str, Sequence[Change]]) -> None:
-        """Gives the changes of one batch, by resource, to whoever gathers them."""
-        if not self._feeds:  # a set that was once large is slow to walk, even when it is empty
-            return
-        for feed in self._feeds:
-            if feed.resource in changes:
-                feed.add(changes[feed.resource])
-
-    def spoil(self, reason: ResetReason) -> None:
-        """The log could not be followed: what is gathered is void."""
-        for feed in self._feeds:
-            feed.void = reason
-
-    def serve_waiting(self) -> None:
-        """Serves the members of rerun groups that have run."""
-        for group in [group for group in self._waiting if group.snapshot is not None]:
-            assert group.snapshot is not None
-            self._serve(group, self._waiting.pop(group), group.snapshot)
-
-    def abandon(self, group: AnyGroup) -> None:
-        """The group is over."""
-        if isinstance(group, RerunGroup):
-            self._waiting.pop(group, None)
-
-    async def resume(self, group: AnyGroup, cursor: str, key: str | None, *, is_torn: bool = False) -> Reset | Missed:
-        """What was missed from the cursor up to the engine's position, or why that cannot be told.
+    async def resume(
+        self, group: KeptGroup, resume: Resume, *, is_torn: bool, finish: Callable[[Outcome], None]
+    ) -> None:
+        """Calls `finish` with what was missed from a cursor up to the engine's position, or why that cannot be told;
+        nothing happens between that position and the call.
 
         With `is_torn` the client may hold a part of what came after the cursor.
-
-        The caller has to `catch_up` without awaiting anything in between.
         """
-        if key != group.key:
-            return Reset("rights" if key is None or Cursors.same_schema(key, group.key) else "schema")
-        if not isinstance(group, ExactGroup):
-            return Reset("window")
-        token = self._cursors.open(cursor)
+        if resume.key != group.key:
+            same = resume.key is None or Cursors.same_schema(resume.key, group.key)
+            return finish(Reset("rights" if same else "schema"))
+        token = self._cursors.open(resume.cursor)
         if token is None:
-            return Reset("epoch")
-        if self._progress.stands_at(token):
-            return Missed(cursor, None)
-        since = await self._store.locate(token)
-        changes = since if isinstance(since, Reset) else await self._since(group, since)
-        if isinstance(changes, Reset):
-            return changes
-        own = [change for change in changes if change.schema.name == group.schema.name]
-        try:
-            frame = group.restated(own) if is_torn else group.frame(net_effect(own))
-        except Undecodable:
-            return Reset("undecodable")
-        if frame is not None and frame.events > self._limits.events:
-            return Reset("too_many")
-        return Missed(cursor, frame)
+            return finish(Reset("epoch"))
+        position: Position | None = None
+        if self._tail.since(token) is None:
+            located = await self._store.locate(token)
+            if isinstance(located, Reset):
+                return finish(located)
+            position = located
+            await self._progress.fence()  # the cursor may be another process's, ahead of this engine
+        with self._feeds.gathering(group) as feed:
+            held = self._tail.since(token)
+            if held is not None:
+                passed: Passed = held
+            else:
+                assert position is not None
+                passed = await self._pass(position, self._progress.position)
+            if isinstance(passed, Reset):
+                return finish(passed)
+            if len(passed) > self._limits.missed:
+                return finish(Reset("too_many"))
+            relevant = [change for change in passed if change.schema.name in feed.resources]
+            if isinstance(group, ExactGroup) and not group.uses:
+                async with self._turn:
+                    finish(self._missed(group, resume.cursor, relevant, feed, is_torn))
+            else:
+                await self._resume_at_a_batch(group, resume, relevant, feed, is_torn, finish)
 
     def catch_up(self, group: Group, member: Member, missed: Missed) -> None:
-        """Tells a resumed member what it missed, in one frame, and gives it its place."""
-        self._metrics.resume_hits += 1
+        """Tells a member what it missed, in one frame, and gives it its place."""
         format, to, outbox, after = member.format, member.subscription, member.outbox, self._progress.cursor
         if missed.frame is not None:
             outbox.send(*format.missed(missed.frame, to, missed.cursor, after))
@@ -185,19 +136,42 @@ class Joining:
         outbox.touched = asyncio.get_running_loop().time()
         group.seat(member)
 
-    async def _since(self, group: ExactGroup, since: Position) -> Reset | list[Change]:
-        await self._progress.fence()  # the cursor may be another process's, ahead of this engine
-        feed = self._new_feed(group)
-        self._feeds.add(feed)
+    def _missed(self, group: ExactGroup, cursor: str, since: Sequence[Change], feed: Feed, is_torn: bool) -> Outcome:
+        if feed.void is not None:
+            return Reset(feed.void)
+        changes = [*since, *feed.changes]
         try:
-            changes = await self._pass(since, self._progress.position)
-            if isinstance(changes, Reset):
-                return changes
-            return Reset(feed.void) if feed.void else [*changes, *feed.changes]
-        finally:
-            self._feeds.discard(feed)
+            frame = group.restated(changes) if is_torn else group.frame(net_effect(changes))
+        except Undecodable:
+            return Reset("undecodable")
+        if frame is not None and frame.events > self._limits.events:
+            return Reset("too_many")
+        return Missed(cursor, frame)
 
-    async def _pass(self, since: Position, until: Position) -> Sequence[Change] | Reset:
+    async def _resume_at_a_batch(
+        self, group: KeptGroup, resume: Resume, since: Sequence[Change], feed: Feed, is_torn: bool,
+        finish: Callable[[Outcome], None],
+    ) -> None:  # fmt: skip
+        finished: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def done(outcome: Outcome) -> None:
+            try:
+                finish(outcome)
+            finally:
+                if not finished.done():
+                    finished.set_result(None)
+
+        resumption = Resumption(
+            group, resume.cursor, since, feed, is_torn=is_torn,
+            dependencies=self._dependencies, limits=self._limits, finish=done,
+        )  # fmt: skip
+        if isinstance(group, WindowGroup):
+            self._serving.resume_window(group, resumption)
+        else:
+            self._serving.add(resumption)
+        await finished
+
+    async def _pass(self, since: Position, until: Position) -> Passed:
         """One pass over the log for all who resume between the same two positions at the same time."""
         span = since.token, until.token
         reading = self._passes.get(span)
@@ -217,66 +191,67 @@ class Joining:
         finally:
             del self._passes[span]
 
-    async def _join(self, group: ExactGroup, join: Join) -> None:
+    async def _join(self, group: KeptGroup) -> None:
         try:
-            snapshot = await self._snapshot(group)
+            await self._serve(group)
         except Problem as problem:
+            del self._joins[group]
             self._end(group, problem)
         except Exception:
             _log.exception("a snapshot of group %s failed", group.id)
-            self._end(group, Unexpected())
-        else:
-            self._serve(group, join.members, snapshot)
-        finally:
             del self._joins[group]
+            self._end(group, Unexpected())
+        except asyncio.CancelledError:
+            del self._joins[group]
+            raise
 
-    async def _snapshot(self, group: ExactGroup) -> Snapshot:
-        """The set at the engine's position at the moment of returning: use it before anything is awaited."""
+    async def _serve(self, group: KeptGroup) -> None:
+        """Reads the set and gives it to all who wait for it then."""
         while True:
-            feed = self._new_feed(group)
-            try:
-                position, page = await self._read(group, feed)
+            await self._dependencies.ready(group.uses)
+            with ExitStack() as stack:
+                position, page, feed = await self._read(group, stack)
                 if not self._progress.stands_at(position.token):
                     await self._progress.fence()
-                if feed.void is None:
-                    return Snapshot(_advanced(group, page, feed.changes))
-            except Undecodable:  # as the store shows the record, it can be read: once more, from after the change
-                continue
-            finally:
-                self._feeds.discard(feed)
+                async with self._turn:
+                    if feed.void is not None or not all(use.keys.is_loaded for use in group.uses):
+                        continue
+                    try:
+                        snapshot = Snapshot(_advanced(group, page, feed.changes))
+                    except (
+                        Undecodable
+                    ):  # as the store shows the record, it can be read: once more, from after the change
+                        continue
+                    now = asyncio.get_running_loop().time()
+                    for member in self._joins.pop(group):
+                        self._metrics.snapshots += not member.left
+                        serve(group, member, snapshot, self._progress.cursor, now)
+                    return
 
-    async def _read(self, group: ExactGroup, feed: Feed) -> tuple[Position, Page]:
-        """The group's page and its position, however long the store needs; the feed gathers from before."""
+    async def _read(self, group: KeptGroup, stack: ExitStack) -> tuple[Position, Page, Feed]:
+        """The group's page and its position, however long the store needs, and a feed that gathers from before."""
         plan = bounded(group.query.plan, self._limits.records)
         pause, longest = self._limits.retry
         while True:
             try:
                 async with self._reads:
-                    self._feeds.add(feed)
+                    feed = stack.enter_context(self._feeds.gathering(group))
                     position, [page] = await self._store.read((plan,))
                 break
             except StoreError as error:
+                stack.close()
                 self._metrics.failures += 1
                 _log.warning("a snapshot could not be read, trying again in %.2f s: %s", pause, error)
             await asyncio.sleep(pause)
             pause = min(pause * 2, longest)
         if page.more:
             raise TooLarge(f"A live query holds at most {self._limits.records} records.")
-        return position, page
-
-    def _new_feed(self, group: ExactGroup) -> Feed:
-        return Feed(group.schema.name, self._limits.missed)
-
-    def _serve(self, group: Group, members: Sequence[Member], snapshot: Snapshot) -> None:
-        now = asyncio.get_running_loop().time()
-        for member in members:
-            self._metrics.snapshots += not member.left
-            serve(group, member, snapshot, self._progress.cursor, now)
+        return position, page, feed
 
 
-def _advanced(group: ExactGroup, page: Page, changes: Iterable[Change]) -> Sequence[str]:
+def _advanced(group: KeptGroup, page: Page, changes: Iterable[Change]) -> Sequence[str]:
     """The records of a page, brought forward to what they are after the changes."""
-    last = {change.key: change for change in changes}
+    last = {change.key: change for change in changes if change.schema is group.schema}
     if not last:
         return page.records
     held = dict(zip(page.keys, page.records, strict=True))

@@ -14,11 +14,17 @@ class LiveLimits:
 
     - `tick`: the least time between two batches when changes come without a pause; a change after a pause is
       sent at once.
+    - `rerun_tick`: the same for queries that are run again: none runs more often.
     - `outbox`: what may wait for one connection, snapshots apart, before it is closed as too slow.
     - `subscriptions`: how many one connection may have.
     - `records`: the largest set that a live query may hold.
     - `events`: the longest frame; a longer one becomes a reset with a new snapshot.
     - `missed`: how many changes of the log are looked through for a resume.
+    - `keys`: the largest set of keys that a condition through other records may rest on; beyond, the query is run
+      again in place of being kept exactly.
+    - `rows`: how many records may be concerned at once when such a set changes; beyond, a reset.
+    - `bulk`: how many changes of one resource in one batch are looked at one by one; beyond, a reset.
+    - `tail`: how many bytes of the latest changes are held, for those who resume.
     - `catch_all`: how many groups may exist that every change of their resource must be compared with.
     - `snapshot_reads`: how many snapshots are read at the same time.
     - `expected`: for how many calls one connection may wait to see their changes.
@@ -28,11 +34,16 @@ class LiveLimits:
     """
 
     tick: float = 0.005
+    rerun_tick: float = 0.02
     outbox: int = 1 << 20
     subscriptions: int = 100
     records: int = 50_000
     events: int = 1_000
     missed: int = 10_000
+    keys: int = 100_000
+    rows: int = 10_000
+    bulk: int = 20_000
+    tail: int = 64 << 20
     catch_all: int = 10_000
     snapshot_reads: int = 4
     expected: int = 10_000

@@ -1,78 +1,131 @@
 """All groups, and which of them a change may concern."""
 
+import asyncio
 import logging
 from collections.abc import Hashable, Iterable
 from itertools import count
-from typing import TypeAlias, TypeVar
+from typing import TypeAlias, TypeGuard, TypeVar
 
 from crudite.changes import Change
 from crudite.errors import TooManyRequests
+from crudite.live.dependencies import Dependencies
 from crudite.live.exact import ExactGroup
+from crudite.live.keysets import Images
 from crudite.live.limits import LiveLimits, Metrics
 from crudite.live.matching import MatchIndex, place
 from crudite.live.rerun import RerunGroup
-from crudite.live.tiers import is_exact, is_ordered
+from crudite.live.span import Span
+from crudite.live.tiers import is_ordered, tier_of
+from crudite.live.window import WindowGroup
 from crudite.messages import LiveQuery
 
 _log = logging.getLogger("crudite.live")
-AnyGroup: TypeAlias = ExactGroup | RerunGroup
-Kind = TypeVar("Kind", ExactGroup, RerunGroup)
+_SLICE = 500
+AnyGroup: TypeAlias = ExactGroup | WindowGroup | RerunGroup
+Kept: TypeAlias = ExactGroup | WindowGroup
+Kind = TypeVar("Kind", Kept, RerunGroup)
 
 
 class Registry:
     """The groups by what they show, and by what may change them."""
 
-    def __init__(self, limits: LiveLimits, metrics: Metrics) -> None:
+    def __init__(self, limits: LiveLimits, metrics: Metrics, dependencies: Dependencies) -> None:
         self.dirty: set[RerunGroup] = set()
         self._limits = limits
         self._metrics = metrics
+        self._dependencies = dependencies
         self._ids = count(1)
         self._groups: dict[Hashable, AnyGroup] = {}
-        self._exact: dict[str, MatchIndex[ExactGroup]] = {}
+        self._exact: dict[str, MatchIndex[Kept]] = {}
         self._rerun: dict[str, MatchIndex[RerunGroup]] = {}
         self._watchers: dict[str, set[RerunGroup]] = {}
+        self._reruns = 0
 
     @property
     def groups(self) -> list[AnyGroup]:
         """All groups there are."""
         return list(self._groups.values())
 
-    def group(self, query: LiveQuery, key: str) -> AnyGroup:
-        """The group of a query, a new one if it is the first to ask.
+    @property
+    def has_reruns(self) -> bool:
+        """Whether any query is run again when something changes."""
+        return self._reruns > 0
 
-        Raises TooManyRequests when the group would be one more to compare every change with than allowed.
+    def of(self, resource: str) -> list[Kept]:
+        """The groups of a resource that are kept from its changes."""
+        return [group for group in self._groups.values() if _is_of(group, resource)]
+
+    def find(self, query: LiveQuery) -> AnyGroup | None:
+        """The group of a query, if there is one."""
+        return self._groups.get(_identity(query))
+
+    def make(self, query: LiveQuery, key: str, images: Images | None) -> AnyGroup:
+        """A new group for a query, which has none: from `images`, or without them one that is run again.
+
+        Raises TooManyRequests when it would be one more to compare every change with than allowed.
         """
-        group = self._groups.get(_identity(query))
-        return group if group is not None else self._make(query, key)
+        id, name = f"g{next(self._ids)}", query.plan.selection.schema.name
+        group: AnyGroup
+        if images is None:
+            group = RerunGroup(id, key, query, self._limits.records)
+        elif tier_of(query).name == "window":
+            group = WindowGroup(id, key, query, images)
+        else:
+            group = ExactGroup(id, key, query, images)
+        at = place(group.filter)
+        if at is None and self._metrics.catch_all_groups >= self._limits.catch_all:
+            raise TooManyRequests("Too many live queries have no equality or range to be found by.")
+        if not isinstance(group, RerunGroup):
+            self._exact.setdefault(name, MatchIndex()).add(group, at)
+            self._dependencies.hold(group, group.uses)
+        else:
+            self._reruns += 1
+            self._rerun.setdefault(name, MatchIndex()).add(group, at)
+            for other in group.watched:
+                self._watchers.setdefault(other, set()).add(group)
+        self._groups[_identity(query)] = group
+        self._count(at is None, 1)
+        return group
 
     def discard(self, group: AnyGroup) -> None:
         """Lets go of a group that nobody belongs to."""
         if self._groups.pop(_identity(group.query), None) is None:
             return
-        at = place(group.filter)
-        if isinstance(group, ExactGroup):
-            self._exact[group.schema.name].remove(group, at)
+        at, name = place(group.filter), group.schema.name
+        if not isinstance(group, RerunGroup):
+            self._exact[name].remove(group, at)
+            self._dependencies.let_go(group, group.uses)
         else:
-            self._rerun[group.schema.name].remove(group, at)
+            self._rerun[name].remove(group, at)
+            self._reruns -= 1
             self.dirty.discard(group)
-            for name in group.watched:
-                self._watchers[name].discard(group)
+            for other in group.watched:
+                self._watchers[other].discard(group)
         self._count(at is None, -1)
 
-    def exact(self, changes: Iterable[Change]) -> tuple[dict[ExactGroup, list[Change]], set[ExactGroup]]:
-        """The exact groups that the changes may concern, each with those changes; and the groups for which
-        that cannot be told, since an image of their resource could not be understood."""
-        found: dict[ExactGroup, list[Change]] = {}
-        lost: set[ExactGroup] = set()
-        for change in changes:
-            try:
-                candidates = self._candidates(self._exact, change)
-            except Exception:
-                _log.exception("%r could not be matched", change)
-                lost.update(group for group in self._of(change) if isinstance(group, ExactGroup))
-                continue
-            for group in candidates:
-                found.setdefault(group, []).append(change)
+    async def concerned(self, span: Span) -> tuple[dict[Kept, list[Change]], set[Kept]]:
+        """The groups that a span may concern, found without holding up the event loop for long: each with the changes that its index found for it; and those of which
+        that cannot be told: an image of their resource, or a set that they rest on, could not be understood."""
+        found: dict[Kept, list[Change]] = {}
+        lost: set[Kept] = set()
+        for changes in span.changes.values():
+            for number, change in enumerate(changes, 1):
+                if not number % _SLICE:
+                    await asyncio.sleep(0)
+                try:
+                    candidates = self._candidates(self._exact, change)
+                except Exception:
+                    _log.exception("%r could not be matched", change)
+                    lost.update(self.of(change.schema.name))
+                    continue
+                for group in candidates:
+                    found.setdefault(group, []).append(change)
+        for keys in span.flips:
+            for user in keys.users:
+                if isinstance(user, Kept):
+                    found.setdefault(user, [])
+        for keys in span.lost:
+            lost.update(user for user in keys.users if isinstance(user, Kept))
         return found, lost
 
     def soil(self, changes: Iterable[Change]) -> None:
@@ -84,11 +137,15 @@ class Registry:
                 concerned = [group for group in candidates if group.concerns(change)]
             except Exception:
                 _log.exception("%r could not be matched", change)
-                concerned = [group for group in self._of(change) if isinstance(group, RerunGroup)]
+                concerned = [
+                    g for g in self._groups.values() if isinstance(g, RerunGroup) and g.schema is change.schema
+                ]
             self.dirty.update(concerned)
 
-    def _of(self, change: Change) -> list[AnyGroup]:
-        return [group for group in self._groups.values() if group.schema.name == change.schema.name]
+    def soil_resource(self, name: str) -> None:
+        """Marks as dirty each rerun group that reads a resource of which nobody looks at the single changes."""
+        self.dirty |= self._watchers.get(name, set())
+        self.dirty.update(g for g in self._groups.values() if isinstance(g, RerunGroup) and g.schema.name == name)
 
     def _candidates(self, indexes: dict[str, MatchIndex[Kind]], change: Change) -> set[Kind]:
         index = indexes.get(change.schema.name)
@@ -101,29 +158,17 @@ class Registry:
         self._metrics.candidates += len(found)
         return found
 
-    def _make(self, query: LiveQuery, key: str) -> AnyGroup:
-        id, name = f"g{next(self._ids)}", query.plan.selection.schema.name
-        group: AnyGroup
-        group = ExactGroup(id, key, query) if is_exact(query) else RerunGroup(id, key, query, self._limits.records)
-        at = place(group.filter)
-        if at is None and self._metrics.catch_all_groups >= self._limits.catch_all:
-            raise TooManyRequests("Too many live queries have no equality or range to be found by.")
-        if isinstance(group, ExactGroup):
-            self._exact.setdefault(name, MatchIndex()).add(group, at)
-        else:
-            self._rerun.setdefault(name, MatchIndex()).add(group, at)
-            for other in group.watched:
-                self._watchers.setdefault(other, set()).add(group)
-        self._groups[_identity(query)] = group
-        self._count(at is None, 1)
-        return group
-
     def _count(self, is_catch_all: bool, by: int) -> None:
         self._metrics.live_groups += by
         self._metrics.catch_all_groups += by if is_catch_all else 0
 
 
+def _is_of(group: AnyGroup, resource: str) -> TypeGuard[Kept]:
+    return isinstance(group, Kept) and group.schema.name == resource
+
+
 def _identity(query: LiveQuery) -> Hashable:
     """What queries must have in common to share a group. Only where the order is told does the sort count."""
-    sort = query.plan.sort if is_ordered(query.plan) else ()
+    plan = query.plan
+    sort = plan.sort if is_ordered(plan) or plan.limit is not None else ()
     return query.identity, query.counts, tuple((key.path.names, key.descending) for key in sort)

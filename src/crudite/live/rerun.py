@@ -14,28 +14,33 @@ from crudite.errors import TooLarge
 from crudite.live.exact import difference, nested_fields
 from crudite.live.frames import Changed, Frame
 from crudite.live.groups import Group, Snapshot
-from crudite.live.tiers import bounded, is_ordered, membership, own_part, watched
+from crudite.live.tiers import bounded, is_ordered, membership, others, own_part
 from crudite.messages import LiveQuery
+from crudite.query.aggregates import aggregate_json
 from crudite.query.match import compile_matcher
 from crudite.query.plan import Plan
 from crudite.stores.base import Page
-from crudite.types import Key
+from crudite.types import Key, Plain
 
 _decode = msgspec.json.Decoder().decode
+_encode = msgspec.json.Encoder().encode
 _INSTANT = timedelta(microseconds=1)
 
 
 class RerunGroup(Group):
-    """A group of a query for which `tiers.is_exact` does not hold, with at most `records` records.
+    """A group of the `rerun` tier, with at most `records` records.
 
     Without a `snapshot` it has not run yet. `failures` counts the runs in a row that failed.
     """
+
+    lane = "rerun"
 
     def __init__(self, id: str, key: str, query: LiveQuery, records: int) -> None:
         super().__init__(id, key, query)
         self.filter = own_part(membership(query.plan))
         self._matches = compile_matcher(self.filter)
-        self.watched = watched(query)
+        own = {self.schema} if query.rebind is not None else set()
+        self.watched = frozenset(schema.name for schema in others(query) | own)
         self.snapshot: Snapshot | None = None
         self.failures = 0
         self._bound = query
@@ -55,7 +60,7 @@ class RerunGroup(Group):
         plan = self._bound.plan
         if not self.query.counts:
             plan = bounded(plan, self._records)
-        elif not plan.total:
+        elif not plan.total and plan.aggregate is None:
             plan = msgspec.structs.replace(plan, total=True, limit=0)
         return (plan, *self._bound.boundary_plans)
 
@@ -65,7 +70,7 @@ class RerunGroup(Group):
         Raises TooLarge when the query, which has no limit of its own, has more records than allowed.
         """
         if self.query.counts:
-            return self._apply_value(page.total)
+            return self._apply_value(self._value(page))
         if page.more and self.query.plan.limit is None:
             raise TooLarge(f"A live query holds at most {self._records} records.")
         old, self._held = self._held, dict(zip(page.keys, page.records, strict=True))
@@ -84,9 +89,17 @@ class RerunGroup(Group):
             moments.append(datetime.combine(now.astimezone(UTC).date() + timedelta(days=1), time(), UTC))
         return min(moments, default=None)
 
-    def _apply_value(self, value: int | None) -> Frame | None:
+    def _value(self, page: Page) -> Plain:
+        aggregate = self.query.plan.aggregate
+        if aggregate is None:
+            return page.total
+        if page.more:
+            raise TooLarge(f"A live query holds at most {self.query.plan.limit} groups.")
+        return _decode(aggregate_json(aggregate, page.records))
+
+    def _apply_value(self, value: Plain) -> Frame | None:
         old, self.snapshot = self.snapshot, Snapshot(value=value)
-        return Frame(value=value) if old is not None and old.value != value else None
+        return Frame(value=value) if old is not None and _encode(old.value) != _encode(value) else None
 
     def _frame(self, old: dict[Key, str]) -> Frame | None:
         new = self._held

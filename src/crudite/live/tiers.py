@@ -1,6 +1,8 @@
-"""How a live query is kept: exactly, from the images of changes alone, or by running it again."""
+"""How a live query is kept: from the images of changes, as a window of keys, or by running it again."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 import msgspec
 
@@ -8,19 +10,47 @@ from crudite.messages import LiveQuery
 from crudite.query.match import reads_others
 from crudite.query.plan import Plan
 from crudite.query.tree import EVERYTHING, And, Exists, Filter, Path, Test, leaves
+from crudite.schema import ResourceSchema
+
+TierName: TypeAlias = Literal["exact", "window", "rerun"]
 
 
-def is_exact(query: LiveQuery) -> bool:
-    """Whether the two images of a change tell all that it does to the set.
+@dataclass(frozen=True, slots=True)
+class Tier:
+    """`exact`: the images of a change tell all. `window`: so they do with the keys at hand. `rerun`: the query is
+    run again when something that it reads has changed. `reason` says why, as a sentence."""
 
-    So it is when membership and what is shown depend on nothing but the record itself: no window, no number,
-    no path through other records, no moment in time, and no order that the shown records do not tell.
-    """
+    name: TierName
+    reason: str
+
+
+def tier_of(query: LiveQuery) -> Tier:
+    """How a live query is kept, as far as the query alone decides it."""
     plan = query.plan
-    is_whole = plan.limit is None and plan.start is None and not plan.offset
-    if query.counts or query.rebind is not None or not is_whole:
-        return False
-    return not any(reads_others(filter) for filter in _filters(plan)) and not is_ordered(plan)
+    if query.counts:
+        return Tier("rerun", "It is a value over records, which only the store can tell.")
+    if query.rebind is not None:
+        return Tier("rerun", "It speaks of now or today, so that it changes with time alone.")
+    if plan.start is not None or plan.offset:
+        return Tier("rerun", "It begins somewhere within its records.")
+    unlogged = sorted(schema.name for schema in others(query) if not schema.logged)
+    if unlogged:
+        return Tier("rerun", f"Its conditions read {', '.join(unlogged)}, whose changes are in no log.")
+    if plan.selection.mask.includes:
+        return Tier("rerun", "It includes other records.")
+    if plan.limit is not None:
+        foreign = [".".join(key.path.names) for key in plan.sort if not _is_own_value(key.path)]
+        if foreign:
+            return Tier(
+                "rerun",
+                f"It has a limit, and its sort by {', '.join(foreign)} reads more than the records' own fields.",
+            )
+        return Tier("window", "It has a limit: the keys of the first records are kept, with some more behind them.")
+    if is_ordered(plan):
+        return Tier("rerun", "Its sort uses something that the records do not show, so their order must be told.")
+    if any(map(reads_others, filters(plan))):
+        return Tier("exact", "The images of a change, and sets of the keys of other records, tell what it does.")
+    return Tier("exact", "The images of a change tell what it does.")
 
 
 def is_ordered(plan: Plan) -> bool:
@@ -46,13 +76,20 @@ def own_part(filter: Filter) -> Filter:
     return EVERYTHING
 
 
-def watched(query: LiveQuery) -> frozenset[str]:
-    """The resources of which any change at all may change the result: those that the plan reads besides the
-    records themselves (its own resource too, when a path leads back to it)."""
+def others(query: LiveQuery) -> frozenset[ResourceSchema]:
+    """The resources that a query reads besides the records themselves (its own resource too, when a path leads back
+    to it): any change of theirs may change the result."""
     plan = query.plan
-    hops = {hop.target.name for key in plan.sort for hop in key.path.hops}
-    own = {plan.selection.schema.name} if query.rebind is not None else set()
-    return frozenset(own.union(hops, *(_resources(filter) for filter in _filters(plan))))
+    found = {hop.target for key in plan.sort for hop in key.path.hops}
+    if plan.aggregate is not None:
+        found |= {hop.target for path in plan.aggregate.paths for hop in path.hops}
+    found |= {way[-1].selection.schema for way in plan.selection.mask.ways()}
+    return frozenset(found.union(*(_resources(filter) for filter in filters(plan))))
+
+
+def filters(plan: Plan) -> Iterator[Filter]:
+    """Every condition of a plan: which records, and in which of them what is shown."""
+    return (filter for _, filter in plan.selection.filters())
 
 
 def bounded(plan: Plan, records: int) -> Plan:
@@ -60,18 +97,16 @@ def bounded(plan: Plan, records: int) -> Plan:
     return plan if plan.limit is not None else msgspec.structs.replace(plan, limit=records)
 
 
-def _filters(plan: Plan) -> Iterator[Filter]:
-    yield plan.selection.filter
-    for _, filter in plan.selection.mask.sometimes:
-        yield filter
+def _is_own_value(path: Path) -> bool:
+    return not path.hops and not path.inside and path.field.type.kind != "json"
 
 
-def _resources(filter: Filter) -> set[str]:
-    found: set[str] = set()
+def _resources(filter: Filter) -> set[ResourceSchema]:
+    found: set[ResourceSchema] = set()
     for leaf in leaves(filter):
         if isinstance(leaf, Test):
-            found.update(hop.target.name for hop in leaf.path.hops)
+            found.update(hop.target for hop in leaf.path.hops)
         if isinstance(leaf, Exists):
-            found.update(hop.target.name for hop in leaf.hops)
-            found.add(leaf.target.name)
+            found.update(hop.target for hop in leaf.hops)
+            found.add(leaf.target)
     return found

@@ -30,6 +30,7 @@ class Socket:
         self._calls: dict[Any, asyncio.Future[Any]] = {}
         self._views: dict[str, View] = {}
         self._groups: dict[str, set[str]] = {}
+        self._lanes: dict[str, str] = {}
         self._uncommitted: list[Mapping[str, Any]] = []
         self._unasked: asyncio.Queue[Any] = asyncio.Queue()
         self._closed = asyncio.Event()
@@ -129,6 +130,7 @@ class Socket:
                 view.key, view.resumed = result["key"], result["resumed"]
                 view.expect(result["sort"])
             self._groups.setdefault(result["group"], set()).add(result["sub"])
+            self._lanes[result["sub"]] = result["lane"]
         waiting.set_result(result)
 
     def _notice(self, method: str, params: Mapping[str, Any]) -> None:
@@ -137,7 +139,7 @@ class Socket:
             case "frame":
                 self._uncommitted.append(params)
             case "commit":
-                self._commit(params["cursor"])
+                self._commit(params["cursor"], params.get("lane", "exact"))
             case "snapshot" if view is not None:
                 view.tell_frame({"added": params.get("records", ())} if "records" in params else params)
             case "ready" if view is not None:
@@ -146,13 +148,14 @@ class Socket:
             case "reset" | "problem" if view is not None:
                 view.tell(method, params)
 
-    def _commit(self, cursor: str) -> None:
+    def _commit(self, cursor: str, lane: str) -> None:
         frames, self._uncommitted = self._uncommitted, []
-        self.cursor = cursor
+        self.cursor = cursor if lane == "exact" else self.cursor
         for frame in frames:
             names = [frame["sub"]] if "sub" in frame else self._groups.get(frame["group"], ())
             for name in names:
                 if name in self._views:
                     self._views[name].tell_frame(frame)
-        for view in self._views.values():
-            view.cursor = cursor
+        for name, view in self._views.items():
+            if self._lanes.get(name) == lane:
+                view.cursor = cursor

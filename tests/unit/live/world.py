@@ -14,9 +14,9 @@ import msgspec
 
 from crudite.changes import Change, Mark, Reset, ResetReason
 from crudite.errors import Problem
-from crudite.live import Connection, Engine, Format, Frame, LiveLimits, Subscribed, Subscription
+from crudite.live import Connection, Engine, Format, Frame, LaneName, LiveLimits, Subscribed, Subscription
 from crudite.messages import LiveQuery
-from crudite.query.match import compile_mask, compile_matcher, compile_sort
+from crudite.query.match import compile_mask, compile_matcher, compile_order, compile_sort
 from crudite.query.parse import where
 from crudite.query.plan import Mask, Plan, Selection
 from crudite.query.resolve import Resolver
@@ -132,6 +132,10 @@ def run(plan: Plan, tables: Tables) -> Page:
     if plan.keys is not None:
         found = [record for record in found if record[plan.selection.schema.key] in plan.keys]
     found.sort(key=compile_sort(plan.sort, others))
+    if plan.start is not None:
+        order = compile_order(plan.sort)
+        start = order({key.path.field.name: value for key, value in zip(plan.sort, plan.start, strict=True)})
+        found = [record for record in found if start < order(record)]
     page = found if plan.limit is None else found[: plan.limit]
     first = tuple(page[0].get(key.path.field.name) for key in plan.sort) if page else None
     return Page(
@@ -279,19 +283,23 @@ class Probe:
     share: Any = "probe"
     heartbeat = 20.0
     is_torn = False
+    has_lanes = True
 
     def address(self, name: str) -> None:
         return None
 
     def frame(self, frame: Frame, to: Subscription, before: str, after: str | None) -> list[bytes]:
-        messages = [_message("frame", group=to.group, before=before, **_frame(frame))]
-        return [*messages, self.commit(after)] if after is not None else messages
+        messages = [_message("frame", group=to.group, lane=to.lane, before=before, **_frame(frame))]
+        return [*messages, self.commit(after, to.lane)] if after is not None else messages
 
     def missed(self, frame: Frame, to: Subscription, before: str, after: str) -> list[bytes]:
-        return [_message("frame", sub=to.name, before=before, **_frame(frame)), self.commit(after)]
+        return [
+            _message("frame", sub=to.name, lane=to.lane, before=before, **_frame(frame)),
+            self.commit(after, to.lane),
+        ]
 
-    def commit(self, cursor: str) -> bytes:
-        return _message("commit", cursor=cursor)
+    def commit(self, cursor: str, lane: LaneName) -> bytes:
+        return _message("commit", cursor=cursor, lane=lane)
 
     def snapshot(self, to: Subscription, records: Sequence[str]) -> bytes:
         return _message("snapshot", sub=to.name, records=[json.loads(text) for text in records])
@@ -348,6 +356,7 @@ class Held:
     order: list[Key] | None = None
     cursor: str | None = None
     ready: bool = False
+    lane: str = "exact"
 
     def apply(self, frame: dict[str, Any]) -> None:
         for record in frame.get("added", ()):
@@ -409,7 +418,7 @@ class Client:
         match message["kind"]:
             case "subscribed":
                 held = self.subs[message["sub"]]
-                held.group, held.key = message["group"], message["key"]
+                held.group, held.key, held.lane = message["group"], message["key"], message["lane"]
             case "snapshot":
                 held = self.subs[message["sub"]]
                 held.records.update({record["id"]: record for record in message.get("records", ())})
@@ -420,20 +429,20 @@ class Client:
                 self.at_commit(held)
             case "reset":
                 held = self.subs[message["sub"]]
-                self.subs[message["sub"]] = Held(held.group, held.key)
+                self.subs[message["sub"]] = Held(held.group, held.key, lane=held.lane)
             case "frame":
                 self._waiting.append(message)
             case "commit":
-                self._commit(message["cursor"])
+                self._commit(message["cursor"], message["lane"])
 
-    def _commit(self, cursor: str) -> None:
-        for frame in self._waiting:
+    def _commit(self, cursor: str, lane: str) -> None:
+        for frame in [frame for frame in self._waiting if frame["lane"] == lane]:
             for name, held in self.subs.items():
                 if name == frame.get("sub") or (held.ready and held.group == frame.get("group")):
                     held.apply(frame)
-        self._waiting = []
+        self._waiting = [frame for frame in self._waiting if frame["lane"] != lane]
         for held in self.subs.values():
-            if held.ready:
+            if held.ready and held.lane == lane:
                 held.cursor = cursor
                 self.at_commit(held)
 
@@ -441,7 +450,7 @@ class Client:
 def announced(subscribed: Subscribed) -> bytes:
     """The answer to subscribe."""
     to = subscribed.subscription
-    return _message("subscribed", sub=to.name, group=to.group, key=to.key, resumed=subscribed.resumed)
+    return _message("subscribed", sub=to.name, group=to.group, key=to.key, lane=to.lane, resumed=subscribed.resumed)
 
 
 class World:
@@ -460,7 +469,9 @@ class World:
     async def settled(self) -> None:
         """Returns when all that was committed so far has reached the outboxes."""
         async with asyncio.timeout(5):
-            await self.engine._progress.fence()
+            await self.engine._exact.fence()
+            if self.engine._rerun_lane.is_followed:
+                await self.engine._rerun.fence()
 
     async def close(self) -> None:
         for listener in self._listeners:
@@ -472,7 +483,7 @@ class World:
 async def world(seed: int = 0, clock: Callable[[], datetime] | None = None, **limits: Any) -> AsyncIterator[World]:
     """A running engine on a store in memory; without pauses unless limits say so."""
     store = MemoryStore(seed)
-    bounds = LiveLimits(**{"tick": 0.0, "retry": (0.001, 0.01), **limits})
+    bounds = LiveLimits(**{"tick": 0.0, "rerun_tick": 0.0, "retry": (0.001, 0.01), **limits})
     more = {} if clock is None else {"clock": clock}
     async with Engine(store, CATALOG, secret=SECRET, limits=bounds, **more) as engine:  # type: ignore[arg-type]
         here = World(store, engine)

@@ -324,6 +324,8 @@ class Subscription {
   cursor
   /** @type {string | undefined} the server's check that query and rights are still the same */
   key
+  /** @type {string | undefined} the sequence of positions that its frames and cursor belong to */
+  lane
   keyField = "id"
   /** @type {SortField[]} */
   sort = []
@@ -359,9 +361,10 @@ class Subscription {
   }
 
   /** @param {Fields} result of `subscribe` */
-  answered({ group, key, resumed, sort, key_field = "id" }) {
+  answered({ group, key, lane, resumed, sort, key_field = "id" }) {
     this.group = group
     this.key = key
+    this.lane = lane
     this.sort = sort ?? []
     this.keyField = key_field
     if (resumed) this.#start("resuming")
@@ -373,9 +376,10 @@ class Subscription {
    * is held does not go with the key, and cannot be resumed.
    * @param {Fields} params of `rights`
    */
-  moved({ group, key, sort }) {
+  moved({ group, key, lane, sort }) {
     this.group = group
     this.key = key
+    this.lane = lane
     this.sort = sort
     this.cursor = undefined
   }
@@ -916,7 +920,7 @@ class Client {
   #notified(method, params) {
     const subscription = params.sub === undefined ? undefined : this.#named(params.sub)
     if (method === "frame") this.#hold(params)
-    else if (method === "commit") this.#commit(params.cursor)
+    else if (method === "commit") this.#commit(params.cursor, params.lane ?? "exact")
     else if (method === "acks") this.#acknowledge(params.ids)
     else if (method === "ping") this.#forgetUnacknowledged()
     else if (method === "bye") this.#leave(params.retry_in)
@@ -935,13 +939,13 @@ class Client {
     if (receivers.size) this.#held.push({ frame, receivers })
   }
 
-  /** @param {string} cursor */
-  #commit(cursor) {
+  /** What is held came before it, and is of the same lane. @param {string} cursor @param {string} lane */
+  #commit(cursor, lane) {
     const held = this.#held
     this.#held = []
     for (const { frame, receivers } of held) receivers.forEach((subscription) => subscription.committed(frame))
     for (const subscription of this.#subscriptions.values()) {
-      if (subscription.phase === "live") subscription.cursor = cursor
+      if (subscription.phase === "live" && subscription.lane === lane) subscription.cursor = cursor
     }
     this.#settle()
   }

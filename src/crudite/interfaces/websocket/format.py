@@ -5,7 +5,7 @@ from collections.abc import Hashable, Sequence
 from crudite.changes import ResetReason
 from crudite.errors import Problem
 from crudite.interfaces.events import encode, frame_members, sort_json
-from crudite.live import Frame, Subscribed, Subscription
+from crudite.live import Frame, LaneName, Subscribed, Subscription
 from crudite.types import Plain
 
 
@@ -28,6 +28,7 @@ class RpcFormat:
     share: Hashable = "websocket"
     heartbeat = 20.0
     is_torn = False
+    has_lanes = True
 
     def address(self, name: str) -> Hashable:
         return None
@@ -36,14 +37,14 @@ class RpcFormat:
         told = _notification("frame", f'"group":"{to.group}",{frame_members(frame)}')
         if after is None:
             return [message(told)]
-        return [message(f"[{told},{_commit(after)}]")]  # one message: one write, and applied in one go
+        return [message(f"[{told},{_commit(after, to.lane)}]")]  # one message: one write, and applied in one go
 
     def missed(self, frame: Frame, to: Subscription, before: str, after: str) -> Sequence[bytes]:
         told = _notification("frame", f'"sub":{encode(to.name)},{frame_members(frame)}')
-        return [message(f"[{told},{_commit(after)}]")]
+        return [message(f"[{told},{_commit(after, to.lane)}]")]
 
-    def commit(self, cursor: str) -> bytes:
-        return message(_commit(cursor))
+    def commit(self, cursor: str, lane: LaneName) -> bytes:
+        return message(_commit(cursor, lane))
 
     def snapshot(self, to: Subscription, records: Sequence[str]) -> bytes:
         return message(_notification("snapshot", f'"sub":{encode(to.name)},"records":[{",".join(records)}]'))
@@ -90,7 +91,7 @@ def subscribed_result(subscribed: Subscribed, resource: str) -> str:
     """The result of a subscribe call."""
     to = subscribed.subscription
     schema = to.query.plan.selection.schema
-    given = {"sub": to.name, "group": to.group, "key": to.key, "resumed": subscribed.resumed, "resource": resource}
+    given = {"sub": to.name, "group": to.group, "key": to.key, "lane": to.lane, "resumed": subscribed.resumed, "resource": resource}
     return f'{encode(given)[:-1]},"sort":{sort_json(to.query)},"key_field":{encode(schema.key)}}}'
 
 
@@ -98,5 +99,6 @@ def _notification(method: str, members: str) -> str:
     return f'{{"jsonrpc":"2.0","method":"{method}","params":{{{members}}}}}'
 
 
-def _commit(cursor: str) -> str:
-    return _notification("commit", f'"cursor":"{cursor}"')
+def _commit(cursor: str, lane: LaneName) -> str:
+    further = "" if lane == "exact" else f',"lane":"{lane}"'
+    return _notification("commit", f'"cursor":"{cursor}"{further}')

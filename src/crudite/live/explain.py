@@ -1,0 +1,123 @@
+"""How a live query is served, and why: its tier, its place in the index, what it rests on, and with whom it shares."""
+
+from typing import Literal, TypeAlias
+
+import msgspec
+
+from crudite.live.exact import KeptGroup
+from crudite.live.groups import Group
+from crudite.live.limits import LiveLimits, Metrics
+from crudite.live.matching import Equality, Interval, Nowhere, Place, place
+from crudite.live.rerun import RerunGroup
+from crudite.live.tiers import Tier, TierName, membership, others, own_part, tier_of
+from crudite.messages import LiveQuery
+
+IndexKind: TypeAlias = Literal["equality", "range", "never", "none"]
+
+
+class Index(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How the engine finds the query for a change.
+
+    By `equality`: the record's `field` has one of so many `values`, before or after the change. By `range`: it lies
+    between bounds. `never`: no record can be in the set. `none`: every change of the resource is compared with the
+    query. `detail` says so in words.
+    """
+
+    by: IndexKind
+    detail: str
+    field: str | None = None
+    values: int | None = None
+
+
+class KeySetSize(msgspec.Struct, frozen=True):
+    """A set of keys that conditions through other records rest on: the values of `field` in some of the records of
+    `resource`; `keys` is how many, None while it is not loaded."""
+
+    resource: str
+    field: str
+    keys: int | None
+
+
+class Sharing(msgspec.Struct, frozen=True):
+    """The group of the query: `subscriptions` to it, on so many `connections`, get frames that are encoded as often
+    as `encodings` says."""
+
+    id: str
+    subscriptions: int
+    connections: int
+    encodings: int
+
+
+class Used(msgspec.Struct, frozen=True):
+    """A limit: what is `used` of the `most` that may be."""
+
+    used: int
+    most: int
+
+
+class Explanation(msgspec.Struct, frozen=True):
+    """How a live query is served. Without a `group` nobody subscribes to it at the moment.
+
+    `reads` are the other resources whose changes may change the result. `limits`: `catch_all` groups of the whole
+    engine, where the query is (or would be) one of them.
+    """
+
+    resource: str
+    tier: TierName
+    reason: str
+    index: Index
+    reads: tuple[str, ...]
+    key_sets: tuple[KeySetSize, ...]
+    group: Sharing | None
+    limits: dict[str, Used]
+
+
+def explain(query: LiveQuery, group: Group | None, limits: LiveLimits, metrics: Metrics) -> Explanation:
+    """How a query is served; `group` is its group, if somebody subscribes to it."""
+    tier = _tier(query, group, limits)
+    at = place(own_part(membership(query.plan)))
+    return Explanation(
+        resource=query.plan.selection.schema.name,
+        tier=tier.name,
+        reason=tier.reason,
+        index=_index(at),
+        reads=tuple(sorted(schema.name for schema in others(query))),
+        key_sets=_key_sets(group),
+        group=_sharing(group) if group is not None else None,
+        limits={"catch_all": Used(metrics.catch_all_groups, limits.catch_all)} if at is None else {},
+    )
+
+
+def _tier(query: LiveQuery, group: Group | None, limits: LiveLimits) -> Tier:
+    tier = tier_of(query)
+    if isinstance(group, RerunGroup) and tier.name != "rerun":
+        return Tier("rerun", f"Its conditions rest on a set of more than {limits.keys:,} keys of other records.")
+    return tier
+
+
+def _index(at: Place) -> Index:
+    match at:
+        case Equality(field, values):
+            many = f"one of {len(values)} values" if len(values) > 1 else "one value"
+            detail = f"A change concerns it only where {field.name} has {many}, before or after."
+            return Index("equality", detail, field.name, len(values))
+        case Interval(field, low, high):
+            side = "between two bounds" if low is not None and high is not None else "on one side of a bound"
+            return Index(
+                "range", f"A change concerns it only where {field.name} lies {side}, before or after.", field.name
+            )
+        case Nowhere():
+            return Index("never", "No record can be in the set.")
+    return Index("none", "No field decides: every change of the resource is compared with it.")
+
+
+def _key_sets(group: Group | None) -> tuple[KeySetSize, ...]:
+    if not isinstance(group, KeptGroup):
+        return ()
+    found = [KeySetSize(k.schema.name, k.field.name, len(k.counts) if k.is_loaded else None) for k in group.rests_on]
+    return tuple(sorted(found, key=lambda one: (one.resource, one.field, one.keys or 0)))
+
+
+def _sharing(group: Group) -> Sharing:
+    connections = {member.outbox for member in group.members}
+    return Sharing(group.id, len(group.members), len(connections), len(group.audiences))

@@ -1,0 +1,405 @@
+"""Serving: everything that has to be read exactly at the position of a batch, in as few reads as possible.
+
+Key sets are loaded there, windows are loaded and shown to those who join them, those who resume get what they need
+of the records, and subscriptions are moved from one query to another. All who wait share the reads.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain
+from typing import TypeAlias
+
+import msgspec
+
+from crudite.changes import Change, Reset, Undecodable
+from crudite.errors import Problem, Unavailable, Unexpected
+from crudite.live.delivery import serve
+from crudite.live.dependencies import Dependencies, Load
+from crudite.live.exact import ExactGroup, KeptGroup, difference, nested_fields
+from crudite.live.feeds import Feed
+from crudite.live.frames import Frame
+from crudite.live.groups import Group, Member, Snapshot
+from crudite.live.limits import LiveLimits, Metrics
+from crudite.live.net import net_effect
+from crudite.live.progress import Progress
+from crudite.live.span import Fetch, Span
+from crudite.live.tiers import bounded, is_ordered
+from crudite.live.window import WindowGroup, unread
+from crudite.messages import LiveQuery
+from crudite.query.plan import Plan
+from crudite.stores.base import Page
+from crudite.types import Key, PlainRecord
+
+_log = logging.getLogger("crudite.live")
+_decode = msgspec.json.Decoder(PlainRecord).decode
+_TRIES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Missed:
+    """What a client missed since its `cursor`; the frame is None when nothing."""
+
+    cursor: str
+    frame: Frame | None
+
+
+Outcome: TypeAlias = Missed | Reset
+
+
+class Job:
+    """Something to read at a position, and what to do with it."""
+
+    failures = 0
+
+    async def prepare(self, fetch: Fetch) -> None:
+        """Finds out what to read."""
+
+    @property
+    def plans(self) -> Sequence[Plan]:
+        """What to read."""
+        raise NotImplementedError
+
+    def take(self, pages: Sequence[Page]) -> None:
+        """Does what there is to do with what was read. Nothing is awaited between the jobs of one position."""
+        raise NotImplementedError
+
+    def fail(self, problem: Problem) -> None:
+        """It cannot be read."""
+
+
+class Serving:
+    """The jobs that wait for a batch; `wake` asks for one."""
+
+    def __init__(
+        self, dependencies: Dependencies, progress: Progress, limits: LiveLimits, metrics: Metrics,
+        wake: Callable[[], None], end: Callable[[Group, Problem], None],
+    ) -> None:  # fmt: skip
+        self._dependencies = dependencies
+        self._progress = progress
+        self._limits = limits
+        self._metrics = metrics
+        self._wake = wake
+        self._end = end
+        self._jobs: list[Job] = []
+        self._visits: dict[WindowGroup, Visit] = {}
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether anything waits."""
+        return bool(self._jobs or self._visits or self._dependencies.are_wanted)
+
+    def show(self, group: WindowGroup, member: Member) -> None:
+        """The member is to get what a window shows."""
+        self._visit(group).members.append(member)
+        self._wake()
+
+    def resume_window(self, group: WindowGroup, resumption: "Resumption") -> None:
+        """A client that holds records of a window is to get the difference."""
+        self._visit(group).resumptions.append(resumption)
+        self._wake()
+
+    def add(self, job: Job) -> None:
+        """A job for the next batch."""
+        self._jobs.append(job)
+        self._wake()
+
+    async def serve(self, fetch: Fetch) -> None:
+        """Does all jobs, at the position that `fetch` reads at, which must be the engine's.
+
+        When the reads fail each job is tried alone; one that fails three times in a row is given up. The others
+        wait for the next batch, and the error is raised.
+        """
+        jobs: list[Job] = [_Loading(load) for load in self._dependencies.loads()]
+        jobs += [*self._visits.values(), *self._jobs]
+        self._visits, self._jobs = {}, []
+        try:
+            await self._do(jobs, fetch)
+        except Exception as error:
+            _log.warning("%d reads for live queries failed, trying each alone: %s", len(jobs), error)
+            await self._do_singly(jobs, fetch)
+        finally:
+            self._dependencies.tell_ready()
+
+    async def _do(self, jobs: Sequence[Job], fetch: Fetch) -> None:
+        for job in jobs:
+            await job.prepare(fetch)
+        plans = [job.plans for job in jobs]
+        pages = iter(await fetch(list(chain.from_iterable(plans))) if any(plans) else ())
+        found = [[next(pages) for _ in asked] for asked in plans]
+        for job, read in zip(jobs, found, strict=True):
+            try:
+                job.take(read)
+            except Exception:
+                _log.exception("what was read for a live query could not be used")
+                job.fail(Unexpected())
+
+    async def _do_singly(self, jobs: Sequence[Job], fetch: Fetch) -> None:
+        failure: Exception | None = None
+        for job in jobs:
+            try:
+                await self._do([job], fetch)
+            except Exception as error:
+                job.failures += 1
+                if job.failures >= _TRIES:
+                    _log.exception("what a live query needs could not be read %d times", _TRIES)
+                    job.fail(Unavailable("The live query could not be read."))
+                else:
+                    self._put_back(job)
+                    failure = error
+        if failure is not None:
+            raise failure
+
+    def _put_back(self, job: Job) -> None:
+        if isinstance(job, Visit):
+            later = self._visit(job.group)
+            later.members += job.members
+            later.resumptions += job.resumptions
+            later.failures = job.failures
+        elif not isinstance(job, _Loading):  # what is not loaded is loaded at the next batch in any case
+            self._jobs.append(job)
+
+    def _visit(self, group: WindowGroup) -> "Visit":
+        visit = self._visits.get(group)
+        if visit is None:
+            visit = self._visits[group] = Visit(group, self._progress, self._metrics, self._end)
+        return visit
+
+
+class _Loading(Job):
+    """Loads key sets."""
+
+    def __init__(self, load: Load) -> None:
+        plan, self._take = load
+        self._plans = (plan,)
+
+    @property
+    def plans(self) -> Sequence[Plan]:
+        return self._plans
+
+    def take(self, pages: Sequence[Page]) -> None:
+        self._take(pages[0])
+
+
+class Resumption(Job):
+    """A client that comes back: what has happened to its query since its cursor, told by the log and, where key sets
+    have flips, by the records that these reach.
+
+    `since` are the changes from the cursor to the moment from which the feed gathers; with `is_torn` the client may
+    hold a part of what they did. `finish` is called with the outcome.
+    """
+
+    def __init__(
+        self, group: KeptGroup, cursor: str, since: Sequence[Change], feed: Feed, *, is_torn: bool,
+        dependencies: Dependencies, limits: LiveLimits, finish: Callable[[Outcome], None],
+    ) -> None:  # fmt: skip
+        self.is_torn = is_torn
+        self._group = group
+        self._cursor = cursor
+        self._since = since
+        self._feed = feed
+        self._dependencies = dependencies
+        self._limits = limits
+        self._finish = finish
+        self._span: Span | None = None
+
+    @property
+    def plans(self) -> Sequence[Plan]:
+        return ()
+
+    async def prepare(self, fetch: Fetch) -> None:
+        """Leads the key sets back to the cursor, to know what of other records decided then."""
+        gathered = chain(self._since, self._feed.changes)
+        span = self._span = Span(by_resource(net_effect(gathered)), self._limits.rows, back=True)
+        group = self._group
+        if group.uses:
+            await self._dependencies.settle(span, fetch, group.rests_on)
+            await span.fetch_rows(span.wanted(group.schema, group.uses), fetch)
+
+    def take(self, pages: Sequence[Page]) -> None:
+        self.tell(self._frame)
+
+    def fail(self, problem: Problem) -> None:
+        self._finish(Reset("gap"))
+
+    def tell(self, frame: Callable[[Sequence[Change]], Frame | Reset | None]) -> None:
+        """Finishes with the frame that a function makes of all that concerns the group; the span is active then."""
+        group, span = self._group, self._span
+        assert span is not None
+        if self._feed.void is not None or span.is_lost_for(group.schema, group.uses):
+            return self._finish(Reset(self._feed.void or "too_many"))
+        try:
+            with span.active():
+                found = frame(self.concerned())
+        except Undecodable:
+            return self._finish(Reset("undecodable"))
+        if isinstance(found, Frame) and found.events > self._limits.events:
+            found = Reset("too_many")
+        self._finish(found if isinstance(found, Reset) else Missed(self._cursor, found))
+
+    def concerned(self) -> Sequence[Change]:
+        """The net changes and the reached records that concern the group."""
+        assert self._span is not None
+        return self._group.concerned(self._span, self._span.changes.get(self._group.schema.name, ()))
+
+    def single(self) -> Iterator[Change]:
+        """The changes of the group's resource, each as it was committed."""
+        return (change for change in chain(self._since, self._feed.changes) if change.schema is self._group.schema)
+
+    @contextmanager
+    def looking_back(self) -> Iterator[bool]:
+        """Makes the span active; whether it can tell anything."""
+        assert self._span is not None
+        if self._feed.void is not None or self._span.is_lost_for(self._group.schema, self._group.uses):
+            yield False
+        else:
+            with self._span.active():
+                yield True
+
+    def _frame(self, concerned: Sequence[Change]) -> Frame | None:
+        assert isinstance(self._group, ExactGroup)
+        if not self.is_torn:
+            return self._group.frame(concerned)
+        reached = [change for change in concerned if change.before_json == change.after_json]
+        return self._group.restated([*self.single(), *reached])
+
+
+class Visit(Job):
+    """All who are to get records of one window: members who join it, and those who resume."""
+
+    def __init__(
+        self, group: WindowGroup, progress: Progress, metrics: Metrics, end: Callable[[Group, Problem], None]
+    ) -> None:
+        self.group = group
+        self.members: list[Member] = []
+        self.resumptions: list[Resumption] = []
+        self._progress = progress
+        self._metrics = metrics
+        self._end = end
+        self._plans: Sequence[Plan] = ()
+
+    async def prepare(self, fetch: Fetch) -> None:
+        """Finds out which records must be read: all of them for those who join."""
+        group = self.group
+        for resumption in self.resumptions:
+            await resumption.prepare(fetch)
+        if not group.is_loaded:
+            self._plans = (group.load_plan(),)
+        else:
+            is_whole = any(not member.left for member in self.members)
+            wanted = group.keys if is_whole else list(dict.fromkeys(chain(*map(self._unread, self.resumptions))))
+            self._plans = (group.rows_plan(wanted),) if wanted else ()
+
+    @property
+    def plans(self) -> Sequence[Plan]:
+        return self._plans
+
+    def take(self, pages: Sequence[Page]) -> None:
+        group = self.group
+        if not group.is_loaded:
+            texts = dict(zip(pages[0].keys, group.load(pages[0]).records, strict=False))
+        else:
+            texts = group.texts(pages[0]) if pages else {}
+        for resumption in self.resumptions:
+            resumption.tell(partial(self._frame, resumption, texts))
+        joining = [member for member in self.members if not member.left]
+        if joining:
+            snapshot = Snapshot([texts[key] for key in group.keys])
+            now = asyncio.get_running_loop().time()
+            for member in joining:
+                self._metrics.snapshots += 1
+                serve(group, member, snapshot, self._progress.cursor, now)
+
+    def fail(self, problem: Problem) -> None:
+        for resumption in self.resumptions:
+            resumption.fail(problem)
+        self._end(self.group, problem)
+
+    def _unread(self, resumption: Resumption) -> list[Key]:
+        """The keys of the records that a client needs and of which no image is at hand."""
+        if resumption.is_torn:
+            return self.group.keys
+        with resumption.looking_back() as is_known:
+            changes = resumption.concerned() if is_known else ()
+            region = self.group.region_before(changes) if is_known else None
+            return unread(region[: self.group.size], self.group.keys, _touched(changes)) if region is not None else []
+
+    def _frame(
+        self, resumption: Resumption, texts: Mapping[Key, str], changes: Sequence[Change]
+    ) -> Frame | Reset | None:
+        group = self.group
+        region = group.region_before(changes)
+        if region is None:
+            return Reset("window")
+        if not resumption.is_torn:
+            return group.frame(region[: group.size], _touched(changes), texts)
+        steps = [*resumption.single(), *changes]
+        moved = {change.key for change in steps}
+        if not group.is_complete and len(moved.union(region)) - len(moved) < group.size:
+            return Reset("window")  # at some moment on the way it may have shown what is beyond its bound now
+        return group.restated((*region, *_readable(group, steps)), texts) if steps else None
+
+
+def _touched(changes: Iterable[Change]) -> dict[Key, tuple[PlainRecord | None, PlainRecord | None]]:
+    return {change.key: (change.before, change.after) for change in changes}
+
+
+def _readable(group: KeptGroup, changes: Iterable[Change]) -> Iterator[Key]:
+    """The keys of the records that a client may have been told about on the way."""
+    images = group.images
+    for change in changes:
+        if any(
+            image is not None and (images.held(image) or images.holds(image)) for image in (change.before, change.after)
+        ):
+            yield change.key
+
+
+class Move(Job):
+    """A subscription goes on with another query: what its client holds of the old one becomes the set of the new.
+
+    `finish` is called with the frame that leads there, or a reset where it would be too long.
+    """
+
+    def __init__(self, old: LiveQuery, new: LiveQuery, limits: LiveLimits, finish: Callable[[Outcome], None]) -> None:
+        self._queries = (old, new)
+        self._limits = limits
+        self._finish = finish
+
+    @property
+    def plans(self) -> Sequence[Plan]:
+        return [bounded(query.plan, self._limits.records) for query in self._queries]
+
+    def take(self, pages: Sequence[Page]) -> None:
+        plan = self._queries[1].plan
+        if any(page.more and plan.limit is None for page in pages):
+            return self._finish(Reset("rights"))
+        old, new = (dict(zip(page.keys, page.records, strict=True)) for page in pages)
+        frame = difference_of(old, new, nested_fields(plan.selection.schema))
+        if frame is not None and is_ordered(plan):
+            frame = msgspec.structs.replace(frame, order=tuple(new))
+        is_short = frame is None or frame.events <= self._limits.events
+        self._finish(Missed("", frame) if is_short else Reset("rights"))
+
+    def fail(self, problem: Problem) -> None:
+        self._finish(Reset("rights"))
+
+
+def difference_of(old: Mapping[Key, str], new: Mapping[Key, str], nested: frozenset[str]) -> Frame | None:
+    """What leads from one set of records to another, both as JSON texts by key; None when they are the same."""
+    pairs = ((key, old[key], text) for key, text in new.items() if key in old and old[key] != text)
+    events = (difference(key, _decode(was), _decode(text), nested) for key, was, text in pairs)
+    changed = tuple(event for event in events if event is not None)
+    added = tuple(text for key, text in new.items() if key not in old)
+    removed = tuple(key for key in old if key not in new)
+    return Frame(added=added, changed=changed, removed=removed) if added or changed or removed else None
+
+
+def by_resource(changes: Iterable[Change]) -> dict[str, list[Change]]:
+    """Changes by the names of their resources, each in order."""
+    found: dict[str, list[Change]] = {}
+    for change in changes:
+        found.setdefault(change.schema.name, []).append(change)
+    return found
