@@ -164,6 +164,19 @@ async def test_a_handler_returns_a_query_that_includes() -> None:
         assert shown(record["_included"]["project"]["_included"]) == {"owner": {"id": "ann", "name": "Ann"}}
 
 
+async def test_what_is_in_no_log_cannot_be_included_in_a_live_query() -> None:
+    class Page(Record[str], rules=allow.everyone, live=False):
+        name: str
+
+    class Visit(Record[int], rules=allow.everyone):
+        page: Ref[Page]
+
+    async with client_for(Page, Visit) as client:
+        assert (await client.get("/visits?include=page")).status == 200
+        refused = await client.get("/visits/subscribe?include=page")
+        assert (refused.status, faults(refused)) == (400, [("include", "not_live")])
+
+
 async def test_records_in_python_refuse_to_include() -> None:
     app = App(Person, Project, Task, store=MEMORY, auth=by_name)
     async with Client(app):

@@ -164,6 +164,9 @@ class Reading:
         if query.limit is not None and query.limit > definition.max_limit and not trusted:
             resolver.faults.append(_too_many(definition))
         aggregate = None if asks is None else resolver.aggregate(*asks)
+        for name in _unlogged(selection.mask):
+            detail = f"{name} is declared with live=False, so it cannot be included in a live query."
+            resolver.faults.append(Fault("not_live", detail, parameter="include"))
         resolver.check()
         if not definition.schema.logged:
             raise Malformed(f"{definition.name} is declared with live=False, so it cannot be subscribed to.")
@@ -347,6 +350,12 @@ def _compared_with_now(schema: ResourceSchema, filter: Filter) -> Iterator[tuple
             yield from _compared_with_now(filter.target, filter.filter)
         case Test() if isinstance(filter.value, Symbol) and filter.value.name == "now":
             yield schema, filter
+
+
+def _unlogged(mask: Mask) -> Sequence[str]:
+    """The resources of included records whose changes are in no log."""
+    included = {way[-1].selection.schema for way in mask.ways()}
+    return sorted(schema.name for schema in included if not schema.logged)
 
 
 def _shown_text(selection: Selection) -> str:
