@@ -289,6 +289,7 @@ async def test_a_connection_cut_after_any_message_resumes_to_the_exact_state() -
                     held.key = part["result"]["key"]
                     held.expect(part["result"]["sort"])
                     replay._groups[part["result"]["group"]] = {"s"}
+                    replay._lanes["s"] = part["result"]["lane"]
                 else:
                     replay._notice(part["method"], part["params"])
             view = View(5.0, held if held.cursor is not None else None)
