@@ -1,11 +1,12 @@
 """Including other records: what references and links lead to is shown inside a record, as far as it may be read."""
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from crudite import App, Field, Many, OpenApi, Query, Record, Ref, Request, allow, me
-from crudite.testing import Client, Refusal
+from crudite import App, Field, Many, OpenApi, Query, Record, Ref, Request, allow, me, now
+from crudite.testing import Client, Clock, Refusal
 from tests.flows.worlds import MEMORY, by_name, client_for, faults
 
 
@@ -162,6 +163,23 @@ async def test_a_handler_returns_a_query_that_includes() -> None:
         await fill(client)
         [record] = (await client.get("/houses")).json
         assert shown(record["_included"]["project"]["_included"]) == {"owner": {"id": "ann", "name": "Ann"}}
+
+
+async def test_a_rule_that_speaks_of_now_holds_for_included_records_as_time_passes() -> None:
+    class Offer(Record[str], rules={"read": allow.where(starts__lte=now), "write": allow.everyone}):
+        starts: datetime
+
+    class Item(Record[int], rules=allow.everyone):
+        offer: Ref[Offer] | None = None
+
+    clock = Clock(datetime(2030, 1, 1, tzinfo=UTC))
+    async with client_for(Offer, Item, clock=clock) as client:
+        await client.post("/offers", {"id": "o1", "starts": "2029-12-31T00:00:00Z"})
+        await client.post("/items", {"offer": "o1"})
+        await client.patch("/offers/o1", {"starts": "2030-01-02T00:00:00Z"})
+        assert (await client.get("/items/1?include=offer")).json["_included"] == {"offer": None}
+        clock.advance(timedelta(days=2))
+        assert (await client.get("/items?include=offer")).json[0]["_included"]["offer"]["id"] == "o1"
 
 
 async def test_what_is_in_no_log_cannot_be_included_in_a_live_query() -> None:
