@@ -4,13 +4,14 @@ VENV   := .venv
 PYTHON := $(VENV)/bin/python
 PIP    := $(PYTHON) -m pip --disable-pip-version-check --quiet
 
-# What `make demo` runs, and what `make bench` is given.
+# What `make demo` runs, and what `make bench` and `make soak` are given.
 DEMO   ?= $(PYTHON) examples/departures/demo.py
 BENCH  ?=
+SOAK   ?=
 
 .DEFAULT_GOAL := help
 
-.PHONY: help demo test check fix bench docs setup clean
+.PHONY: help demo test check fix bench soak docs setup clean
 help: ## say what can be made
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name what; do \
 	  printf '  make %-7s %s\n' "$$name" "$$what"; done
@@ -33,8 +34,11 @@ fix: $(VENV)/develop.stamp ## mend what ruff can mend
 	$(VENV)/bin/ruff check --fix
 	$(VENV)/bin/ruff format
 
-bench: $(VENV)/bench.stamp ## measure (BENCH="..." are the arguments)
+bench: $(VENV)/bench.stamp .tools/bench.stamp ## measure (BENCH="..." are the arguments)
 	@$(PYTHON) -m benchmarks $(BENCH)
+
+soak: $(VENV)/bench.stamp ## an hour of mixed load with crashes, and a verdict (SOAK="--minutes 5")
+	@$(PYTHON) -m benchmarks soak $(SOAK)
 
 docs: $(VENV)/develop.stamp ## check that the documentation holds
 	@$(VENV)/bin/pytest tests/project -k docs
@@ -74,4 +78,10 @@ $(VENV)/bench.stamp: $(VENV)/runtime.stamp
 .tools/%.stamp: tools/npm/%/package-lock.json | .tools/bin/node
 	@echo "Installing $* into .tools"
 	@tools/npm-install $*
+	@touch $@
+
+.tools/bench.stamp: tools/npm/bench/package-lock.json | .tools/bin/node
+	@echo "Installing the peers of the benchmarks on Node into .tools"
+	@tools/npm-install bench
+	@tools/npm-build bench better-sqlite3
 	@touch $@

@@ -1,19 +1,29 @@
-"""The command: `python -m benchmarks` measures everything, `… profile` shows where one case's time goes."""
+"""The command: `python -m benchmarks` measures everything, `… profile` shows where one HTTP case's time goes,
+`… soak` runs a mixed load with crashes and judges what is left."""
 
 import argparse
 import os
 import signal
 import sys
 import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
-from benchmarks import fanout, http_cases, load, machine, report, sampling
+from benchmarks import distinct, fanout, http_cases, load, machine, report, resuming, sampling, soak
 from benchmarks.peers import CRUDITE, PEERS
-from benchmarks.servers import BenchmarkError, serving
+from benchmarks.report import Results
+from benchmarks.servers import BenchmarkError, Unavailable, serving
+
+Measured = TypeVar("Measured")
+SECTIONS = ("http", "frame", "stream", "matching", "crowd", "resume")
 
 
 def main() -> int:
-    """0 when everything was measured, 1 when a server failed or answered wrongly; no figure fails a run."""
+    """0 when everything was measured, 1 when a server failed or answered wrongly; no figure fails a run.
+
+    A soak is 0 when all that it asserts holds.
+    """
     asked = arguments()
     with tempfile.TemporaryDirectory(prefix="crudite-bench-", dir=asked.directory) as made:
         directory = Path(made)
@@ -22,10 +32,13 @@ def main() -> int:
         pinned = server_core is not None
         facts["cores"] += f"; server on {server_core}, load on {load_core}" if pinned else "; not pinned"
         machine.pin(load_core)
+        machine.allow_connections()
         print(report.head(facts), end="\n\n", flush=True)
         try:
             if asked.command == "profile":
                 profile(directory, server_core, asked)
+            elif asked.command == "soak":
+                return soak.run(directory, server_core, asked.minutes, asked.clients, asked.seed, asked.fault)
             else:
                 measure(directory, server_core, asked, facts)
         except BenchmarkError as error:
@@ -37,37 +50,85 @@ def main() -> int:
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="one short round: does it run, not how fast")
-    parser.add_argument("--only", choices=("http", "fanout"))
+    parser.add_argument("--only", default=",".join(SECTIONS), help=f"some of {','.join(SECTIONS)}, by commas")
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure to this file too")
     parser.add_argument("--directory", type=Path, help="where the databases lie while it runs")
     every = ",".join(peer.name for peer in http_cases.PEERS)
     parser.add_argument("--peers", default=every, help=f"for HTTP, by commas; usually {every}")
-    parser.add_argument("--subscribers", type=int, default=1000)
+    parser.add_argument("--clients", type=int, default=10_000, help="for one frame and for resuming")
     commands = parser.add_subparsers(dest="command")
     profiling = commands.add_parser("profile", help="where the server's time goes in one HTTP case")
     profiling.add_argument("case", choices=http_cases.CASES)
-    profiling.add_argument("peer", nargs="?", choices=list(PEERS), default=CRUDITE.name)
+    sampled = [name for name in PEERS if PEERS[name].runner in ("crudite", "asgi")]
+    profiling.add_argument("peer", nargs="?", choices=sampled, default=CRUDITE.name)
     profiling.add_argument("--seconds", type=float, default=6)
-    return parser.parse_args()
+    soaking = commands.add_parser("soak", help="mixed load with crashes, then a verdict")
+    soaking.add_argument("--minutes", type=float, default=60)
+    soaking.add_argument("--clients", type=int, default=200)
+    soaking.add_argument("--seed", type=int, default=1)
+    soaking.add_argument("--fault", choices=soak.FAULTS, help="break something on purpose, to see it found")
+    asked = parser.parse_args()
+    asked.only = asked.only.split(",")
+    if unknown := set(asked.only) - set(SECTIONS):
+        parser.error(f"--only: {', '.join(sorted(unknown))} is none of {', '.join(SECTIONS)}")
+    if unknown := set(asked.peers.split(",")) - {peer.name for peer in http_cases.PEERS}:
+        parser.error(f"--peers: {', '.join(sorted(unknown))} is none of {every}")
+    return asked
 
 
 def measure(directory: Path, core: int | None, asked: argparse.Namespace, facts: dict[str, str]) -> None:
-    """Run what was asked for and print tables as they become whole."""
-    samples: list[http_cases.Sample] = []
-    found: list[fanout.Delivery] = []
-    if asked.only != "fanout":
-        seconds, rounds = (1.0, 1) if asked.quick else (4.0, 3)
+    """Run what was asked for, tell its progress, and print the tables when they are whole."""
+    results = Results()
+    rounds = 1 if asked.quick else asked.rounds
+    clients = machine.connections_allowed(asked.clients)
+    if clients < asked.clients:
+        facts["clients"] = f"{clients} instead of {asked.clients}: the limit of open files (ulimit -n) allows no more"
+        print(f"clients:  {facts['clients']}", flush=True)
+    if "http" in asked.only:
         peers = tuple(PEERS[name] for name in asked.peers.split(","))
-        for sample in http_cases.measure(directory, core, seconds, rounds, peers):
-            samples.append(sample)
-            print(f"  {sample.case}, {sample.peer}: {sample.rate:,.0f} requests/s", file=sys.stderr)
-        print(report.http(http_cases.figures(samples)), end="\n\n", flush=True)
-    if asked.only != "http":
-        changes, seconds = (5, 1.0) if asked.quick else (100, 4.0)
-        found = list(fanout.measure(directory, core, asked.subscribers, changes, seconds))
-        print(report.fanout(found), flush=True)
+        for sample in http_cases.measure(directory, core, 1.0 if asked.quick else 4.0, rounds, peers):
+            results.http.append(sample)
+            tell(f"{sample.case}, {sample.peer}: {sample.rate:,.0f} requests/s")
+    if "frame" in asked.only:
+        changes = 5 if asked.quick else 30
+        for number in range(rounds):
+            for each in whole(fanout.frames(directory, core, clients, changes, number)):
+                results.frames.append(each)
+                tell(f"a frame to {clients:,}, {each.way}: {each.cpu_us:.1f} µs each, idle {each.idle_kb:.1f} KB")
+    if "stream" in asked.only:
+        for number in range(rounds):
+            for each in whole(fanout.streams(directory, core, 1_000, 1.0 if asked.quick else 10.0, number)):
+                results.streams.append(each)
+                tell(f"creates, {each.way}: {each.rate:,.0f} deliveries/s")
+    if "matching" in asked.only:
+        queries, changes = (5_000, 100) if asked.quick else (100_000, 1_000)
+        for each in distinct.matchings(directory, core, queries, changes):
+            results.matchings.append(each)
+            tell(f"a change beside {each.queries:,} queries: {each.seen_p50_ms:.2f} ms")
+    if "crowd" in asked.only:
+        connections, seconds = (50, 2.0) if asked.quick else (distinct.CONNECTIONS, 30.0)
+        results.crowds.append(distinct.crowd(directory, core, connections, 2_000, seconds))
+        tell(f"crowd: {results.crowds[-1].rate:,.0f} changes/s")
+    if "resume" in asked.only:
+        results.resumes.append(resuming.resume(directory, core, 500 if asked.quick else clients))
+        tell(f"resume: {results.resumes[-1].from_start_s:.1f} s")
+    print("\n\n".join(results.tables()), flush=True)
     if asked.json:
-        report.write_json(asked.json, facts, http_cases.figures(samples), samples, found)
+        results.write_json(asked.json, facts)
+
+
+def whole(calls: Iterator[Callable[[], Measured]]) -> Iterator[Measured]:
+    """What the calls measure, without those whose peer cannot run here, which are told."""
+    for call in calls:
+        try:
+            yield call()
+        except Unavailable as missing:
+            tell(str(missing))
+
+
+def tell(text: str) -> None:
+    print(f"  {text}", file=sys.stderr, flush=True)
 
 
 def profile(directory: Path, core: int | None, asked: argparse.Namespace) -> None:

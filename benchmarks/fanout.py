@@ -1,194 +1,233 @@
-"""One change to many subscribers of one query: how soon the last one has it, and what each delivery costs."""
+"""One change to ten thousand subscribers, and creates that a thousand subscribers each see.
 
-import asyncio
-import json
-import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+The first tells what an idle connection holds in memory, how soon the last client has a lone change, and what
+each delivery costs the server; the second what is delivered when writers do not wait.
+"""
+
+import math
+import statistics
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import uvloop
-
-from benchmarks import generator, machine
+from benchmarks import machine
+from benchmarks.clients import CruditeClient, SocketIoClient, SseClient, Subscriber, Tally, WebSocketClient, Writer
+from benchmarks.clients import creating as create
 from benchmarks.machine import Window
-from benchmarks.peers import BROADCAST, CRUDITE, Peer
-from benchmarks.rows import Body, body
+from benchmarks.peers import (
+    BARE,
+    BROADCAST,
+    CRUDITE,
+    FEATHERS,
+    PLAIN,
+    PYTHON_SOCKETIO,
+    SOCKETIO,
+    STREAMING,
+    WS,
+    Peer,
+)  # fmt: skip
+from benchmarks.rows import body
 from benchmarks.servers import BenchmarkError, Server, serving
-from benchmarks.subscribers import SseSubscriber, Subscriber, Tally, WebSocketSubscriber
+from benchmarks.swarm import Swarm
 
-OWNER = 7  # the query: the items of this owner, one row in 200
-SUBSCRIBE = {
-    "jsonrpc": "2.0",
-    "id": 1,
-    "method": "subscribe",
-    "params": {"sub": "s1", "resource": "items", "query": {"where": {"owner": OWNER}}},
-}
-AT_ONCE = 50  # subscribers that connect at the same time
-WRITERS = 4
-WARMING_CHANGES = 5
+OWNER = 1_000  # the query: the items of this owner, who has none at first
+ITEM = create({**body(1), "owner": OWNER})
+SUBSCRIPTION = {"sub": "s1", "resource": "items", "query": {"where": {"owner": OWNER}}}
+WARMING = 5
+WRITERS = 16
+RESTING_SECONDS = 1.0  # before memory is read, so that what opening needed has been given back
+WAIT_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
-class Delivery:
-    """One way to subscribe: milliseconds to the last client for lone changes, then a stream of creates.
+class Way:
+    """How the clients of one peer hear of a change."""
 
-    `write_*` counts from just before the write was sent, `commit_*` from when its answer, which follows
-    the commit, had arrived (below zero where the last client was served first). `cpu_us` is the
-    server's CPU for one delivery of a lone change, its write included; `stream_*` tell the same for
-    creates by four writers as fast as they are answered, `trail_ms` how long after the last answer the
-    last client had everything.
-    """
+    peer: Peer
+    name: str
+    make: Callable[[Tally], Subscriber]
 
-    peer: str
-    way: str
-    subscribers: int
-    changes: int
-    write_p50_ms: float
-    write_p99_ms: float
-    commit_p50_ms: float
-    commit_p99_ms: float
-    cpu_us: float
-    stream_creates: int
-    stream_rate: float
-    stream_cpu_us: float
-    trail_ms: float
-    foreign: float
+    def __str__(self) -> str:
+        return f"{self.peer.name}, {self.name}"
 
 
-class Writer(generator.Responses):
-    """A connection that sends one write at a time and waits for its answer."""
-
-    async def call(self, request: bytes) -> float:
-        """The time at which the answer had arrived; BenchmarkError unless it is a success."""
-        self.answer: asyncio.Future[tuple[int, float, bytes]] = asyncio.get_running_loop().create_future()
-        self.transport.write(request)
-        status, arrived, response = await asyncio.wait_for(self.answer, 30)
-        if not 200 <= status < 300:
-            raise BenchmarkError(f"a write was answered {response[:400]!r}")
-        return arrived
-
-    def answered(self, status: int, response: bytes) -> None:
-        self.answer.set_result((status, time.perf_counter(), response))
-
-
-Make = Callable[[Tally], Subscriber]
-WAYS: tuple[tuple[Peer, str, Make], ...] = (
-    (CRUDITE, "websocket", lambda tally: WebSocketSubscriber(tally, json.dumps(SUBSCRIBE).encode())),
-    (CRUDITE, "sse", lambda tally: SseSubscriber(tally, f"/items/subscribe?owner={OWNER}")),
-    (BROADCAST, "websocket", lambda tally: WebSocketSubscriber(tally, None)),
+CRUDITE_WS = Way(CRUDITE, "websocket", lambda tally: CruditeClient(tally, [SUBSCRIPTION]))
+CRUDITE_SSE = Way(CRUDITE, "sse", lambda tally: SseClient(tally, f"/items/subscribe?owner={OWNER}"))
+FRAME_WAYS = (
+    CRUDITE_WS,
+    Way(WS, "websocket", WebSocketClient),
+    Way(SOCKETIO, "socket.io", SocketIoClient),
+    Way(PYTHON_SOCKETIO, "socket.io", SocketIoClient),
+    Way(BARE, "websocket", WebSocketClient),
+    CRUDITE_SSE,
+    Way(STREAMING, "sse", lambda tally: SseClient(tally, "/items/subscribe")),
+    Way(PLAIN, "websocket", WebSocketClient),
+)
+STREAM_WAYS = (
+    CRUDITE_WS,
+    CRUDITE_SSE,
+    Way(FEATHERS, "socket.io", SocketIoClient),
+    Way(BROADCAST, "websocket", WebSocketClient),
 )
 
 
-def measure(directory: Path, core: int | None, count: int, changes: int, seconds: float) -> Iterator[Delivery]:
-    """Each way to subscribe in turn, on a fresh server each."""
-    machine.allow_connections()
-    for peer, way, make in WAYS:
-        place = directory / way / peer.name
-        place.mkdir(parents=True)
-        with (
-            serving(peer, place, core) as server,
-            asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
-        ):
-            yield runner.run(deliveries(server, way, make, count, changes, seconds))
+@dataclass(frozen=True)
+class Frame:
+    """Lone changes to all subscribers of one way, in one round; nan where a peer sends nothing.
+
+    `last_*_ms` counts from just before the write was sent until the last client had the event; `cpu_us` is the
+    server's CPU for one delivery, the write included; `idle_kb` what one idle connection added to its memory.
+    """
+
+    way: str
+    peer: str
+    round: int
+    subscribers: int
+    idle_kb: float
+    last_p50_ms: float
+    last_p99_ms: float
+    cpu_us: float
+    foreign: float
 
 
-async def deliveries(server: Server, way: str, make: Make, count: int, changes: int, seconds: float) -> Delivery:
-    """Lone changes one after the other, then creates by several writers, to `count` subscribers."""
-    tally = Tally()
-    async with subscribed(server, lambda: make(tally), count) as all_of_them, writers(server) as writing:
-        key = server.keys[OWNER]
-        await lone_changes(writing[0], tally, key, count, WARMING_CHANGES, "warming")
+@dataclass(frozen=True)
+class Stream:
+    """Creates by sixteen writers that do not wait for the subscribers, in one round.
+
+    `trail_ms` tells how long after the last answer the last client had everything; `grown_mb` by how much the
+    server's memory was larger, at most, than before.
+    """
+
+    way: str
+    peer: str
+    round: int
+    subscribers: int
+    creates: int
+    rate: float
+    cpu_us: float
+    trail_ms: float
+    grown_mb: float
+    foreign: float
+
+
+def frames(directory: Path, core: int | None, count: int, changes: int, number: int) -> Iterator[Callable[[], Frame]]:
+    """One round of lone changes, each way on a fresh server, as calls that measure."""
+    for way in FRAME_WAYS:
+        yield lambda way=way: frame(way, directory / f"frame{number}" / way.name, core, count, changes, number)
+
+
+def frame(way: Way, directory: Path, core: int | None, count: int, changes: int, number: int) -> Frame:
+    with serving(way.peer, directory, core, filled=False) as server, Swarm(server.port) as swarm:
+        tally, writer = Tally(), Writer()
+        swarm.open([writer])
+        swarm.open([way.make(Tally())])  # so that what the first connection loads is not counted
+        before = machine.resident_bytes(server.pid)
+        swarm.open(way.make(tally) for _ in range(count))
+        swarm.rest(RESTING_SECONDS)
+        idle = (machine.resident_bytes(server.pid) - before) / count / 1024
+        if way.peer is PLAIN:
+            return Frame(str(way), way.peer.name, number, count, idle, math.nan, math.nan, math.nan, 0.0)
+        lone_changes(swarm, writer, tally, count, WARMING)
+        tally.check(str(way))
         with Window(server.pid) as window:
-            times = await lone_changes(writing[0], tally, key, count, changes, "change")
-        with Window(server.pid) as stream:
-            creates, trail = await creating(writing, tally, count, seconds)
-        uneven = {each.events for each in all_of_them} - {WARMING_CHANGES + changes + creates}
-        if uneven:
-            raise BenchmarkError(f"{server.peer.name}, {way}: some subscribers have {uneven} events.")
-    since_write, since_commit = ([pair[place] * 1000 for pair in times] for place in (0, 1))
-    return Delivery(
-        peer=server.peer.name,
-        way=way,
+            times = lone_changes(swarm, writer, tally, count, changes)
+    return Frame(
+        way=str(way),
+        peer=way.peer.name,
+        round=number,
         subscribers=count,
-        changes=changes,
-        write_p50_ms=quantile(since_write, 0.5),
-        write_p99_ms=quantile(since_write, 0.99),
-        commit_p50_ms=quantile(since_commit, 0.5),
-        commit_p99_ms=quantile(since_commit, 0.99),
+        idle_kb=idle,
+        last_p50_ms=statistics.median(times),
+        last_p99_ms=quantile(times, 0.99),
         cpu_us=window.server / (changes * count) * 1e6,
-        stream_creates=creates,
-        stream_rate=creates * count / stream.seconds,
-        stream_cpu_us=stream.server / (creates * count) * 1e6,
-        trail_ms=trail * 1000,
-        foreign=max(window.foreign, stream.foreign),
+        foreign=window.foreign,
     )
 
 
-def quantile(values: list[float], share: float) -> float:
-    return sorted(values)[int(len(values) * share)]
-
-
-@asynccontextmanager
-async def subscribed(server: Server, make: Callable[[], Subscriber], count: int) -> AsyncIterator[list[Subscriber]]:
-    """`count` subscribers whose snapshots are complete."""
-    loop = asyncio.get_running_loop()
-    opened: list[Subscriber] = []
-    try:
-        for first in range(0, count, AT_ONCE):
-            number = min(AT_ONCE, count - first)
-            joining = [loop.create_connection(make, "127.0.0.1", server.port) for _ in range(number)]
-            new = [protocol for _, protocol in await asyncio.gather(*joining)]
-            opened += new
-            await asyncio.wait_for(asyncio.gather(*(each.ready for each in new)), 60)
-        yield opened
-    finally:
-        for each in opened:
-            each.close()
-
-
-@asynccontextmanager
-async def writers(server: Server) -> AsyncIterator[list[Writer]]:
-    loop = asyncio.get_running_loop()
-    opened = [(await loop.create_connection(Writer, "127.0.0.1", server.port))[1] for _ in range(WRITERS)]
-    try:
-        yield opened
-    finally:
-        for each in opened:
-            each.transport.abort()
-
-
-async def lone_changes(
-    writer: Writer, tally: Tally, key: str, count: int, changes: int, word: str
-) -> list[tuple[float, float]]:
-    """For each change: seconds to the last client from sending the write, and from its answer."""
+def lone_changes(swarm: Swarm, writer: Writer, tally: Tally, count: int, changes: int) -> list[float]:
+    """For each change, milliseconds from sending the write until the last client has it."""
     times = []
-    for number in range(changes):
-        data = json.dumps({"title": f"{word} {number}"}).encode()
-        request = generator.message("PATCH", f"/items/{key}", data)
+    for _ in range(changes):
         expected = tally.seen + count
-        sent = time.perf_counter()
-        arrival = asyncio.ensure_future(tally.until(expected))
-        answered = await writer.call(request)
-        last = await arrival
-        times.append((last - sent, last - answered))
+        writer.write(ITEM)
+        swarm.until(
+            lambda expected=expected: tally.seen >= expected and writer.is_ready,
+            WAIT_SECONDS,
+            lambda expected=expected: f"{tally.seen} of {expected} events arrived.",
+        )
+        if tally.seen != expected:
+            raise BenchmarkError(f"{tally.seen} events arrived, {expected} were expected.")
+        times.append((tally.last - writer.sent_at) * 1000)
     return times
 
 
-async def creating(writing: list[Writer], tally: Tally, count: int, seconds: float) -> tuple[int, float]:
-    """How many creates were answered, and seconds from the last answer to the last client."""
-    data: Body = {**body(1), "owner": OWNER}
-    request = generator.message("POST", "/items", json.dumps(data).encode())
-    start, before = time.perf_counter(), tally.seen
+def streams(
+    directory: Path, core: int | None, count: int, seconds: float, number: int
+) -> Iterator[Callable[[], Stream]]:
+    """One round of creates, each way on a fresh server, as calls that measure."""
+    for way in STREAM_WAYS:
+        yield lambda way=way: stream(way, directory / f"stream{number}" / way.name, core, count, seconds, number)
 
-    async def write(writer: Writer) -> tuple[int, float]:
-        done, answered = 0, start
-        while answered < start + seconds:
-            answered = await writer.call(request)
-            done += 1
-        return done, answered
 
-    written = await asyncio.gather(*(write(each) for each in writing))
-    creates, answered = sum(done for done, _ in written), max(at for _, at in written)
-    last = await tally.until(before + creates * count)
-    return creates, max(0.0, last - answered)
+def stream(way: Way, directory: Path, core: int | None, count: int, seconds: float, number: int) -> Stream:
+    with serving(way.peer, directory, core, filled=False) as server, Swarm(server.port) as swarm:
+        tally = Tally()
+        subscribers = [way.make(tally) for _ in range(count)]
+        swarm.open(subscribers)
+        swarm.open([warming := Writer()])
+        lone_changes(swarm, warming, tally, count, WARMING)
+        tally.check(str(way))
+        with Window(server.pid) as window:
+            creates, trail, grown = create_for(swarm, server, tally, count, seconds)
+        uneven = {each.events for each in subscribers} - {WARMING + creates}
+        if uneven:
+            raise BenchmarkError(f"{way}: some subscribers have {uneven} events instead of {WARMING + creates}.")
+    return Stream(
+        way=str(way),
+        peer=way.peer.name,
+        round=number,
+        subscribers=count,
+        creates=creates,
+        rate=creates * count / window.seconds,
+        cpu_us=window.server / (creates * count) * 1e6,
+        trail_ms=trail * 1000,
+        grown_mb=grown / 1e6,
+        foreign=window.foreign,
+    )
+
+
+def create_for(swarm: Swarm, server: Server, tally: Tally, count: int, seconds: float) -> tuple[int, float, float]:
+    """How many creates were answered, seconds from the last answer to the last client, bytes of memory grown."""
+    before, base = tally.seen, machine.resident_bytes(server.pid)
+    sizes: list[int] = []
+    until = 0.0
+
+    def again(writer: Writer) -> None:
+        if writer.answered_at < until:
+            writer.write(ITEM)
+        if writer.answers % 32 == 0:
+            sizes.append(machine.resident_bytes(server.pid))
+
+    writers = [Writer(again) for _ in range(WRITERS)]
+    swarm.open(writers)
+    for writer in writers:
+        writer.write(ITEM)
+    until = writers[0].sent_at + seconds
+
+    def answers() -> int:
+        return sum(each.answers for each in writers)
+
+    swarm.until(lambda: all(each.is_ready for each in writers), seconds + WAIT_SECONDS, lambda: "a write hangs.")
+    answered = max(each.answered_at for each in writers)
+    swarm.until(
+        lambda: tally.seen - before >= answers() * count,
+        WAIT_SECONDS,
+        lambda: f"{tally.seen - before} of {answers() * count} events arrived.",
+    )
+    sizes.append(machine.resident_bytes(server.pid))
+    return answers(), max(0.0, tally.last - answered), max(0, max(sizes) - base)
+
+
+def quantile(values: list[float], share: float) -> float:
+    """The value that a share of all values is not above."""
+    return sorted(values)[int(len(values) * share)]

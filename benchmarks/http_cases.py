@@ -2,6 +2,7 @@
 
 import json
 import statistics
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
@@ -10,11 +11,12 @@ from pathlib import Path
 from benchmarks import load
 from benchmarks.load import Case
 from benchmarks.machine import Window
-from benchmarks.peers import CRUDITE, SQLALCHEMY, TUNED, Peer
+from benchmarks.peers import CRUDITE, FASTIFY, FEATHERS, SQLALCHEMY, TUNED, Peer
 from benchmarks.rows import body
-from benchmarks.servers import Server, check_bodies, serving
+from benchmarks.servers import Server, Unavailable, check_bodies, serving
 
 CASES = ("read", "list", "create")
+TITLES = {"read": "read by key", "list": "list of 100", "create": "create"}
 SPREAD = 13  # every 13th key: about 1,500 different ones over the whole table
 
 
@@ -38,7 +40,7 @@ def case(name: str, server: Server) -> Case:
         case "read":
             return Case(name, "GET", [f"/items/{each}" for each in server.keys[::SPREAD]])
         case "list":
-            return Case(name, "GET", ["/items?limit=100"])
+            return Case(name, "GET", [server.peer.list_path])
         case _:
             return Case(name, "POST", ["/items"], json.dumps(body(3), separators=(",", ":")).encode())
 
@@ -48,7 +50,12 @@ def measure(
 ) -> Iterator[Sample]:
     """Samples as they are taken: within a round the peers follow each other, so that drift hits all alike."""
     with ExitStack() as running:
-        servers = [running.enter_context(serving(peer, directory, core)) for peer in peers]
+        servers = []
+        for peer in peers:
+            try:
+                servers.append(running.enter_context(serving(peer, directory, core)))
+            except Unavailable as missing:
+                print(f"  {missing}", file=sys.stderr)
         for server in servers:
             check_bodies(server)
         # Creates come last, since they make the tables grow.
@@ -121,4 +128,4 @@ def figure(samples: list[Sample], case_name: str, peer: str) -> Figure:
     )
 
 
-PEERS = (CRUDITE, SQLALCHEMY, TUNED)
+PEERS = (CRUDITE, SQLALCHEMY, TUNED, FEATHERS, FASTIFY)

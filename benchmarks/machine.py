@@ -12,7 +12,7 @@ from pathlib import Path
 
 PACKAGES = (
     *("crudite", "uvicorn", "uvloop", "httptools", "websockets", "apsw", "msgspec", "pydantic"),
-    *("fastapi", "starlette", "sqlalchemy", "aiosqlite"),
+    *("fastapi", "starlette", "sqlalchemy", "aiosqlite", "python-socketio"),
 )
 
 
@@ -76,6 +76,22 @@ def allow_connections() -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = 65_536 if hard == resource.RLIM_INFINITY else min(hard, 65_536)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+
+
+def resident_bytes(pid: int) -> int:
+    """The memory of a process that lies in RAM; 0 where the system does not tell."""
+    try:
+        pages = int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1])
+    except OSError:
+        return 0
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def connections_allowed(wanted: int) -> int:
+    """How many of `wanted` connections this process and a server may hold, with the limit of open files raised."""
+    allow_connections()
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return min(wanted, soft - 500)
 
 
 def process_seconds(pid: int) -> float:

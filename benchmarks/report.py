@@ -1,15 +1,74 @@
-"""The measurements as tables for people, ratio first, and as JSON for programs."""
+"""The measurements as tables for people, expectations first, and as JSON for programs."""
 
 import json
-from dataclasses import asdict
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from benchmarks.fanout import Delivery
-from benchmarks.http_cases import Figure, Sample
+from benchmarks import expected, http_cases
+from benchmarks.distinct import Crowd, Matching
+from benchmarks.expected import Row
+from benchmarks.fanout import Frame, Stream
+from benchmarks.http_cases import TITLES, Figure, Sample
 from benchmarks.peers import CRUDITE
+from benchmarks.resuming import Resume
 
-TITLES = {"read": "read by key", "list": "list of 100", "create": "create"}
 BUSY = 0.10  # a share of a core used by strangers above which figures are marked
+
+
+@dataclass
+class Results:
+    """Everything that one run has measured; what was not asked for is empty."""
+
+    http: list[Sample] = field(default_factory=list)
+    frames: list[Frame] = field(default_factory=list)
+    streams: list[Stream] = field(default_factory=list)
+    matchings: list[Matching] = field(default_factory=list)
+    crowds: list[Crowd] = field(default_factory=list)
+    resumes: list[Resume] = field(default_factory=list)
+
+    def rows(self) -> list[Row]:
+        """Each expectation about something that was measured."""
+        return [
+            *expected.http(http_cases.figures(self.http)),
+            *expected.frames(self.frames),
+            *expected.streams(self.streams),
+            *expected.matchings(self.matchings),
+            *expected.crowds(self.crowds),
+            *expected.resumes(self.resumes),
+        ]
+
+    def tables(self) -> Iterable[str]:
+        """Expectations first, then what they were made of."""
+        if rows := self.rows():
+            yield verdicts(rows)
+        if self.http:
+            yield http(http_cases.figures(self.http))
+        if self.frames:
+            yield frames(self.frames)
+        if self.streams:
+            yield streams(self.streams)
+        if self.matchings:
+            yield matchings(self.matchings)
+        if self.crowds:
+            yield crowds(self.crowds)
+        if self.resumes:
+            yield resumes(self.resumes)
+
+    def write_json(self, file: Path, facts: dict[str, str]) -> None:
+        """Every figure; times as their names say, rates per second, null for what is unknown."""
+        told = {
+            "machine": facts,
+            "expected": [plain(each) for each in self.rows()],
+            "http": [plain(each) for each in http_cases.figures(self.http)],
+            "http_rounds": [plain(each) for each in self.http],
+            **{
+                name: [plain(each) for each in getattr(self, name)]
+                for name in ("frames", "streams", "matchings", "crowds", "resumes")
+            },
+        }
+        file.write_text(json.dumps(told, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def head(facts: dict[str, str]) -> str:
@@ -28,7 +87,13 @@ def table(rows: list[list[str]]) -> str:
     return "\n".join([lines[0], "  ".join("-" * width for width in widths), *lines[1:]])
 
 
-def http(figures: list[Figure]) -> str:
+def verdicts(rows: Sequence[Row]) -> str:
+    words = {True: "yes", False: "NO", None: "?"}
+    lines = [["what", "against", "expected", "measured", "holds"]]
+    return table(lines + [[row.what, row.against, row.expected, row.measured, words[row.holds]] for row in rows])
+
+
+def http(figures: Sequence[Figure]) -> str:
     """Crudite's lead over each peer, then what each did."""
     leads = [["request", "against", "Crudite's rate", "peer's CPU a request"]]
     leads += [
@@ -49,59 +114,84 @@ def http(figures: list[Figure]) -> str:
     return "\n\n".join([*parts, table(absolute)])
 
 
-def fanout(found: list[Delivery]) -> str:
-    """Crudite's lead over a hand-written broadcast, then the figures of each way to subscribe."""
-    ours = [each for each in found if each.peer == CRUDITE.name]
-    others = [each for each in found if each.peer != CRUDITE.name]
-    leads = [["subscribed by", "against", "time to the last", "CPU a delivery", "deliveries/s"]]
-    leads += [
+def frames(found: Sequence[Frame]) -> str:
+    """Medians over the rounds, for each way."""
+    lines = [["one change", "subscribers", "last client p50 ms", "p99", "CPU µs a delivery", "idle KB", "foreign"]]
+    for way in dict.fromkeys(each.way for each in found):
+        some = [each for each in found if each.way == way]
+        last, late, cpu, idle, busy = (
+            statistics.median(getattr(each, name) for each in some)
+            for name in ("last_p50_ms", "last_p99_ms", "cpu_us", "idle_kb", "foreign")
+        )
+        sent = [f"{last:.1f}", f"{late:.1f}", f"{cpu:.2f}"] if last == last else ["", "", ""]
+        lines.append([way, f"{some[0].subscribers:,}", *sent, f"{idle:.1f}", foreign(busy)])
+    return table(lines)
+
+
+def streams(found: Sequence[Stream]) -> str:
+    """Medians over the rounds, for each way."""
+    lines = [["sixteen writers create", "subscribers", "creates/s", "deliveries/s", "CPU µs each",
+              "last client behind, ms", "grown MB", "foreign"]]  # fmt: skip
+    for way in dict.fromkeys(each.way for each in found):
+        some = [each for each in found if each.way == way]
+        rate, cpu, trail, grown, busy = (
+            statistics.median(getattr(each, name) for each in some)
+            for name in ("rate", "cpu_us", "trail_ms", "grown_mb", "foreign")
+        )
+        count = some[0].subscribers
+        lines.append(
+            [way, f"{count:,}", f"{rate / count:,.0f}", f"{rate:,.0f}", f"{cpu:.2f}", f"{trail:.0f}", f"{grown:.1f}",
+             foreign(busy)]
+        )  # fmt: skip
+    return table(lines)
+
+
+def matchings(found: Sequence[Matching]) -> str:
+    lines = [["one change beside", "", "seen p50 ms", "p99", "CPU µs", "matching µs", "foreign"]]
+    lines += [
         [
-            f"{us.peer}, {us.way}", f"{it.peer}, {it.way}", f"{it.write_p50_ms / us.write_p50_ms:.1f} x",
-            f"{it.cpu_us / us.cpu_us:.1f} x", f"{us.stream_rate / it.stream_rate:.1f} x",
-        ]
-        for it in others
-        for us in ours
-    ]  # fmt: skip
-    lone = [["one change", "subscribers", "from the write p50 ms", "p99", "from its answer p50 ms", "p99",
-             "CPU µs a delivery", "foreign"]]  # fmt: skip
-    lone += [
-        [
-            f"{each.peer}, {each.way}", str(each.subscribers),
-            f"{each.write_p50_ms:.1f}", f"{each.write_p99_ms:.1f}",
-            f"{each.commit_p50_ms:.1f}", f"{each.commit_p99_ms:.1f}",
-            f"{each.cpu_us:.2f}", foreign(each.foreign),
+            f"{each.queries:,} queries", "", f"{each.seen_p50_ms:.2f}", f"{each.seen_p99_ms:.2f}",
+            f"{each.cpu_us:.0f}", f"{each.matching_us:.1f}" if each.matching_us == each.matching_us else "not told",
+            foreign(each.foreign),
         ]
         for each in found
     ]  # fmt: skip
-    stream = [["creates by four writers", "creates", "deliveries/s", "CPU µs each", "last client behind, ms"]]
-    stream += [
+    return table(lines)
+
+
+def crowds(found: Sequence[Crowd]) -> str:
+    lines = [
+        ["queries", "connections", "offered/s", "changes/s", "deliveries/s", "late p50 ms", "p99", "CPU", "foreign"]
+    ]
+    lines += [
         [
-            f"{each.peer}, {each.way}", str(each.stream_creates), f"{each.stream_rate:,.0f}",
-            f"{each.stream_cpu_us:.2f}", f"{each.trail_ms:.1f}",
+            f"{each.distinct:,} distinct, {each.shared:,} shared", str(each.connections), f"{each.offered:,.0f}",
+            f"{each.rate:,.0f}", f"{each.deliveries:,.0f}", f"{each.late_p50_ms:.1f}", f"{each.late_p99_ms:.1f}",
+            f"{each.server_cpu:.0%}", foreign(each.foreign),
         ]
         for each in found
     ]  # fmt: skip
-    parts = [table(leads)] if len(leads) > 1 else []
-    return "\n\n".join([*parts, table(lone), table(stream)])
+    return table(lines)
+
+
+def resumes(found: Sequence[Resume]) -> str:
+    lines = [["after a kill -9", "missed", "s from start", "s from answering", "resumed", "begun anew", "snapshots",
+              "CPU µs a client", "foreign"]]  # fmt: skip
+    lines += [
+        [
+            f"{each.clients:,} clients", str(each.missed), f"{each.from_start_s:.2f}", f"{each.from_answering_s:.2f}",
+            f"{each.resumed:,}", str(each.reset), "not told" if each.snapshots is None else str(each.snapshots),
+            f"{each.cpu_us:.0f}", foreign(each.foreign),
+        ]
+        for each in found
+    ]  # fmt: skip
+    return table(lines)
 
 
 def foreign(share: float) -> str:
     return f"{share:.2f}" + ("!" if share > BUSY else "")
 
 
-def write_json(
-    file: Path, facts: dict[str, str], figures: list[Figure], samples: list[Sample], found: list[Delivery]
-) -> None:
-    """Everything that was measured; times in ms, CPU in µs, rates per second, null for what is unknown."""
-    told = {
-        "machine": facts,
-        "http": [plain(each) for each in figures],
-        "http_rounds": [plain(each) for each in samples],
-        "fanout": [plain(each) for each in found],
-    }
-    file.write_text(json.dumps(told, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-def plain(measured: Figure | Sample | Delivery) -> dict[str, object]:
+def plain(measured: Row | Figure | Sample | Frame | Stream | Matching | Crowd | Resume) -> dict[str, object]:
     """Its members, with None for nan, which JSON does not have."""
     return {name: None if value != value else value for name, value in asdict(measured).items()}

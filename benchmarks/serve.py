@@ -1,45 +1,62 @@
-"""One server process, the same for every peer: uvicorn, uvloop, httptools, one worker, one core."""
+"""One server process in Python: an ASGI peer under uvicorn, uvloop, httptools; or our command line, sampled."""
 
 import argparse
 import importlib
 import os
-import socket
+import sys
 from pathlib import Path
 
 import uvicorn
 
-from benchmarks import machine, sampling
+from benchmarks import sampling
+
+HERE = Path(__file__).parent
 
 
 def main() -> None:
-    """Serve one peer on a free port of 127.0.0.1, which is printed, until the process is told to end."""
+    """Serve one file of `peers/` on a port of 127.0.0.1 until the process is told to end."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.serve", description=__doc__)
-    parser.add_argument("module")
+    parser.add_argument("runner", choices=("asgi", "crudite"))
+    parser.add_argument("source")
+    parser.add_argument("port", type=int)
     parser.add_argument("database", type=Path)
-    parser.add_argument("--core", type=int)
     parser.add_argument("--samples", type=Path, help="where to write samples, see sampling.listen")
     asked = parser.parse_args()
-    machine.pin(asked.core)
-    machine.allow_connections()
+    if asked.samples:
+        sampling.listen(asked.samples)
+    if asked.runner == "crudite":
+        serve_crudite(asked)
+    else:
+        serve_asgi(asked)
+
+
+def serve_crudite(asked: argparse.Namespace) -> None:
+    """What `crudite run` does, in this process."""
+    from crudite.cli import main as command
+
+    sys.argv = ["crudite", "run", str(HERE / "peers" / asked.source), "--port", str(asked.port)]
+    sys.argv += ["--store", str(asked.database)]
+    command()
+
+
+def serve_asgi(asked: argparse.Namespace) -> None:
     os.environ["BENCH_DATABASE"] = str(asked.database)
-    peer = importlib.import_module(asked.module)
+    peer = importlib.import_module(f"benchmarks.peers.{asked.source.removesuffix('.py')}")
     if hasattr(peer, "prepare"):
         peer.prepare()
-    config = uvicorn.Config(
+    uvicorn.run(
         peer.app,
+        host="127.0.0.1",
+        port=asked.port,
         loop="uvloop",
         http="httptools",
+        ws="websockets-sansio",
+        ws_per_message_deflate=False,
         access_log=False,
         log_level="warning",
         timeout_graceful_shutdown=2,
         backlog=2048,
     )
-    listener = socket.socket()
-    listener.bind(("127.0.0.1", 0))
-    print(listener.getsockname()[1], flush=True)
-    if asked.samples:
-        sampling.listen(asked.samples)
-    uvicorn.Server(config).run(sockets=[listener])
 
 
 if __name__ == "__main__":

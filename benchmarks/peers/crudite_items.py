@@ -1,9 +1,12 @@
-"""Crudite, as its documentation shows it: one class, one application, nothing tuned."""
+"""Crudite, as its documentation shows it: one class, one application, nothing tuned.
 
-import os
+The limits are wider because all clients of a benchmark come from one address, and at once.
+"""
+
 from typing import Literal
 
 from crudite import App, Resource, allow
+from crudite.interfaces.base import Limits
 
 
 class Item(Resource, rules=allow.everyone):
@@ -15,4 +18,4 @@ class Item(Resource, rules=allow.everyone):
     owner: int
 
 
-app = App(Item, store=f"sqlite:///{os.environ['BENCH_DATABASE']}")
+app = App(Item, limits=Limits(connections=20_000, arrivals=20_000, subscriptions=200))
