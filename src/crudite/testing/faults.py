@@ -104,6 +104,10 @@ class Faulty:
         failure = error or StoreError(f"a fault that a test asked for: {step}")
         self._failures.setdefault(step, []).extend([failure] * times)
 
+    def heal(self) -> None:
+        """No call fails any more that has not failed yet."""
+        self._failures.clear()
+
     @contextmanager
     def gate(self, step: str, holds: Callable[[Call], bool] = lambda _: True) -> Iterator[Gate]:
         """Holds up calls at a step, those for which `holds(call)` is true, at most for as long as the block lasts."""
