@@ -379,7 +379,7 @@ class App:
         for interface in self.interfaces:
             if isinstance(interface, Rest):
                 every |= interface.quick(self, self._actions, router, self.store)
-        return QuickAnswers(every, lambda: self._own_hosts, self.pipeline, self.store)
+        return QuickAnswers(every, lambda server, host: self._own_hosts.admits(server, host), self.pipeline, self.store)
 
     def _check_routes(self) -> None:
         """Raises DeclarationError when two resources or handlers want the same path."""

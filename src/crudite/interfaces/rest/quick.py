@@ -14,7 +14,6 @@ from urllib.parse import quote
 from crudite.changes import Commit, Position, Unit
 from crudite.errors import Problem, StoreError
 from crudite.ids import new_request_id
-from crudite.interfaces.hosts import Hosts
 from crudite.interfaces.http import opened_head, parameters_of, quick_answer
 from crudite.interfaces.rest.answers import (
     JSON,
@@ -173,13 +172,18 @@ class _Waiting(NamedTuple):
 
 
 class QuickAnswers:
-    """An application's quick answers (`server.quick.Quick`), by the paths of its resources."""
+    """An application's quick answers (`server.quick.Quick`), by the paths of its resources. `admits` tells whether a
+    server at an address answers to a name."""
 
     def __init__(
-        self, resources: Mapping[bytes, QuickResource], hosts: Callable[[], Hosts], pipeline: Pipeline, store: Store
+        self,
+        resources: Mapping[bytes, QuickResource],
+        admits: Callable[[str | None, str], bool],
+        pipeline: Pipeline,
+        store: Store,
     ) -> None:
         self._resources = resources
-        self._hosts = hosts
+        self._admits = admits
         self._pipeline = pipeline
         self._store = store
         self._waiting: list[_Waiting] = []
@@ -205,7 +209,7 @@ class QuickAnswers:
     def ask(self, method: bytes, target: bytes, body: bytes, asked: Asked, server: str | None, asker: Asker) -> bool:
         """Reads are answered at the end of the loop's turn, together with whatever else waits then; a write when it
         is committed."""
-        if not self._hosts().admits(server, asked.host):
+        if not self._admits(server, asked.host):
             return False
         if method == b"POST":
             return self._create(target, body, asker)
