@@ -29,6 +29,7 @@ from crudite.interfaces.http import (
     suppress_gone,
     url_arguments,
 )
+from crudite.interfaces.marks import names_mark, pass_mark
 from crudite.interfaces.subscribing import live_query
 from crudite.live import Connection, Frame, LaneName, Subscription
 from crudite.messages import Actor, Credentials, Live, LiveQuery
@@ -142,6 +143,8 @@ class _Streams:
         with self._host.identify.living.joined(stream) as stream.stay:
             try:
                 admitted = self._host.admission.admit(scope)  # first of all: a crowd is to cost little
+                if names_mark(scope):
+                    await pass_mark(self._host, scope)
                 connection = await stream.open(request_id, _resume_id(scope, headers))
             except Problem as problem:
                 return await send_problem(scope, send, problem, request_id)

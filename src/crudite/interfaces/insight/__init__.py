@@ -5,21 +5,27 @@ these routes is in the API description: they are for those who run the applicati
 """
 
 from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import TypeAlias
 
 from crudite.errors import Problem
 from crudite.ids import new_request_id
 from crudite.interfaces.base import Endpoint, Host, Receive, Router, Scope, Send
 from crudite.interfaces.http import send_problem, send_response
 from crudite.interfaces.insiders import check_insider
+from crudite.interfaces.insight.explaining import explain_handler, explain_list
 from crudite.interfaces.insight.exposition import CONTENT_TYPE, render
 from crudite.interfaces.insight.figures import figures
 from crudite.interfaces.insight.health import why_not_ready
+
+Answer: TypeAlias = Callable[[Host, Scope], Awaitable[tuple[int, str, str]]]
+"""What makes the answer to a request: its status, the type and the text of its body."""
 
 _OWNER = "the insight into the application"
 
 
 class Insight:
-    """Serves `/metrics`, `/livez` and `/readyz` below `prefix`."""
+    """Serves `/live/explain/…`, `/metrics`, `/livez` and `/readyz` below `prefix`."""
 
     name = "insight"
 
@@ -28,13 +34,26 @@ class Insight:
 
     def mount(self, host: Host, router: Router) -> list[str]:
         """Adds the routes."""
-        routes = {"/metrics": _metrics, "/livez": _livez, "/readyz": _readyz}
+        routes: dict[str, Answer] = {"/metrics": _metrics, "/livez": _livez, "/readyz": _readyz}
+        for definition in host.definitions:
+            routes[f"/live/explain/{definition.path}"] = _explaining(partial(explain_list, definition=definition))
+        for handler in host.handlers.values():
+            if handler.kind == "read":
+                routes[f"/live/explain/{handler.name}"] = _explaining(partial(explain_handler, handler=handler))
         faults = []
         for path, answer in routes.items():
             taken = router.add(self.prefix + path, ["GET"], _endpoint(host, answer), _OWNER)
             if taken:
                 faults.append(f"Insight and {taken} both answer {self.prefix}{path}; see Insight(prefix=…).")
         return faults
+
+
+def _explaining(explain: Callable[[Host, Scope], Awaitable[str]]) -> Answer:
+    async def answer(host: Host, scope: Scope) -> tuple[int, str, str]:
+        await check_insider(host, scope)
+        return 200, "application/json", await explain(host, scope)
+
+    return answer
 
 
 async def _metrics(host: Host, scope: Scope) -> tuple[int, str, str]:
@@ -54,8 +73,8 @@ async def _readyz(host: Host, _: Scope) -> tuple[int, str, str]:
 _TEXT = "text/plain; charset=utf-8"
 
 
-def _endpoint(host: Host, answer: Callable[[Host, Scope], Awaitable[tuple[int, str, str]]]) -> Endpoint:
-    """The endpoint that sends an answer: its status, the type and the text of its body."""
+def _endpoint(host: Host, answer: Answer) -> Endpoint:
+    """The endpoint that sends an answer."""
 
     async def endpoint(scope: Scope, receive: Receive, send: Send, _: tuple[str, ...]) -> None:
         try:

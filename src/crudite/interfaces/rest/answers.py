@@ -19,6 +19,7 @@ from crudite.interfaces.http import (
     send_problem,
     send_response,
 )
+from crudite.interfaces.marks import names_mark, pass_mark
 from crudite.messages import Credentials, Listed, Written
 
 RawHeaders: TypeAlias = list[tuple[bytes, bytes]]
@@ -88,6 +89,8 @@ async def serve(
     exchange = Exchange(host, scope, receive, send)
     try:
         refuse_forgery(exchange.method, exchange.headers)
+        if names_mark(scope):
+            await pass_mark(host, scope)
         await endpoint(exchange, keys)
     except Problem as problem:
         await exchange.fail(problem)

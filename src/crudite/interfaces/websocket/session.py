@@ -25,6 +25,7 @@ from crudite.interfaces.addresses import find_resource
 from crudite.interfaces.base import Host, Receive, Scope, Send
 from crudite.interfaces.events import encode
 from crudite.interfaces.http import Headers, credentials_of
+from crudite.interfaces.marks import reach
 from crudite.interfaces.subscribing import live_query
 from crudite.interfaces.websocket.format import (
     RpcFormat,
@@ -247,12 +248,19 @@ class Session:
         if call.method in _ORDERED:
             params = _checked(call)
             async with self._order:
+                await self._pass_mark(params.get("min_cursor"))
                 return await self._perform_ordered(call.method, params, number, request_id), None
         request = self._request(call, request_id)
+        if request.action != "call" and "min_cursor" in call.params:
+            await self._pass_mark(msgspec.json.decode(call.params["min_cursor"]))
         response = await self._host.pipeline(request)
         if self._stay.actor is None and not self._order.locked():
             self._stay.becomes(request.actor)
         return result(number, _result(response)), response.mark if isinstance(response, Written) else None
+
+    async def _pass_mark(self, mark: Any) -> None:
+        if mark is not None:
+            await reach(self._host, mark, pointer="/min_cursor")
 
     async def _perform_ordered(
         self, method: str, params: Mapping[str, Any], number: Plain, request_id: str
@@ -433,11 +441,12 @@ def _checked(call: _Call) -> dict[str, Any]:
 
 
 _PARAMS = {
-    "list": {"query"}, "read": {"key", "query"}, "create": {"data"}, "replace": {"key", "data", "version"},
-    "update": {"key", "data", "version"}, "delete": {"key", "version"}, "unsubscribe": {"sub"}, "auth": {"token"},
-    "subscribe": {"sub", "resource", "query", "read", "args", "cursor", "key"},
+    "list": {"query", "min_cursor"}, "read": {"key", "query", "min_cursor"},
+    "create": {"data"}, "replace": {"key", "data", "version"}, "update": {"key", "data", "version"},
+    "delete": {"key", "version"}, "unsubscribe": {"sub"}, "auth": {"token"},
+    "subscribe": {"sub", "resource", "query", "read", "args", "cursor", "key", "min_cursor"},
 }  # fmt: skip
-_OPTIONAL = {"query", "version", "resource", "read", "args", "cursor"}
+_OPTIONAL = {"query", "version", "resource", "read", "args", "cursor", "min_cursor"}
 
 
 def _check_params(action: str, given: Mapping[str, Any]) -> None:
