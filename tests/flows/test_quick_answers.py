@@ -153,6 +153,8 @@ HEADS = (
     b"Host: 127.0.0.1\r\nHost: elsewhere.example\r\n",
     b"host:127.0.0.1\r\nX-Long: " + b"x" * 3000 + b"\r\n",
     HOST + b"Upgrade: h2c\r\n",
+    HOST + b"Crudite-After: 1\r\n",
+    HOST + b"Crudite-After: no mark\r\n",
 )
 
 

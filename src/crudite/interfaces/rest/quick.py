@@ -38,7 +38,7 @@ from crudite.stores.base import Glance, Page, Store, SupportsGlance, SupportsSub
 _KEY = re.compile(rb"[A-Za-z0-9_-]{1,200}")
 _MOST_LISTS = 1_000
 _LONGEST_QUERY = 500
-_ORDINARY = frozenset((b"transfer-encoding", b"expect", b"upgrade"))
+_ORDINARY = frozenset((b"transfer-encoding", b"expect", b"upgrade", b"crudite-after"))
 """Headers of requests that take the ordinary way; and of those with a body."""
 _WITH_BODY = frozenset((b"cookie", b"prefer", b"x-request-id"))
 
