@@ -1,0 +1,67 @@
+"""What our WebSocket protocol builds on, and how messages are framed."""
+
+import hashlib
+import inspect
+import tomllib
+from importlib.metadata import version
+from pathlib import Path
+
+from hypothesis import example, given
+from hypothesis import strategies as st
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.frames import Frame
+from websockets.protocol import Protocol
+from websockets.server import ServerProtocol
+from websockets.streams import StreamReader
+
+from crudite.server.websocket import text_frames
+
+LOOKED_AT = {
+    WebSocketsSansIOProtocol: "0bbcec98938432f7",
+    Protocol: "7308e632faa1a6ed",
+    ServerProtocol: "0f586bb7c48fea57",
+}
+"""The sources that `server.websocket` was written against. When one of them changes: read what has changed, mend
+ours, and write the new digest here."""
+
+
+def test_uvicorn_and_websockets_are_the_ones_that_ours_builds_on() -> None:
+    changed = {
+        what.__qualname__: digest
+        for what, known in LOOKED_AT.items()
+        if (digest := hashlib.sha256(inspect.getsource(what).encode()).hexdigest()[:16]) != known
+    }
+    assert changed == {}
+
+
+def test_the_server_is_pinned_to_the_version_that_is_tested() -> None:
+    project = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text("utf-8"))["project"]
+    assert f"uvicorn[standard]=={version('uvicorn')}" in project["dependencies"]
+    assert f"websockets=={version('websockets')}" in project["dependencies"]
+
+
+def parsed(framed: bytes) -> list[tuple[int, bool, bytes]]:
+    """The frames among some bytes, as another implementation reads them: opcode, whether it is the last, payload."""
+    reader = StreamReader()
+    reader.feed_data(framed)
+    frames = []
+    while reader.buffer:
+        parser = Frame.parse(reader.read_exact, mask=False)
+        try:
+            next(parser)
+        except StopIteration as done:
+            frames.append((int(done.value.opcode), done.value.fin, bytes(done.value.data)))
+        else:
+            raise AssertionError("the last frame is cut off")
+    return frames
+
+
+@given(st.lists(st.binary(max_size=300), max_size=5))
+@example([b"x" * 125, b"x" * 126, b"x" * 65_535, b"x" * 65_536])
+def test_every_message_is_one_whole_text_frame(messages: list[bytes]) -> None:
+    assert parsed(text_frames(messages)) == [(1, True, message) for message in messages]
+
+
+def test_the_bytes_of_a_frame_are_those_of_rfc_6455() -> None:
+    assert text_frames([b"Hello"]) == b"\x81\x05Hello"  # section 5.7, a single-frame unmasked text message
+    assert text_frames([b"", b"a"]) == b"\x81\x00\x81\x01a"
