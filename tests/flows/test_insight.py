@@ -8,6 +8,7 @@ import pytest
 
 from crudite import App, DeclarationError, Insight, Limits, Record, allow, me
 from crudite.interfaces.insight.figures import LIVE
+from crudite.interfaces.websocket.format import RpcFormat
 from crudite.live import Metrics
 from crudite.stores import open_store
 from crudite.testing import Client, Response
@@ -172,11 +173,20 @@ def test_every_number_that_is_counted_is_told() -> None:
     assert {figure.attribute for figure in LIVE} | others == set(Metrics.__dataclass_fields__)
 
 
-def test_every_figure_is_documented() -> None:
+async def test_every_figure_is_documented() -> None:
     page = (Path(__file__).parents[2] / "docs/reference/observability.md").read_text("utf-8")
-    names = {figure.name for figure in LIVE} | {"crudite_live_lag_seconds", "crudite_live_resets_total",
-             "crudite_connections", "crudite_connections_refused_total"}  # fmt: skip
-    assert {name for name in names if f"`{name}`" not in page} == set()
+    async with client_for(Todo) as client:
+        told = re.findall(r"^# HELP (\S+)", (await local(client.app, "/metrics")).text, re.MULTILINE)
+    assert [name for name in told if f"| `{name}` |" not in page] == []
+
+
+async def test_what_waits_for_connections_is_told_by_the_worst_and_by_nearly_all() -> None:
+    async with client_for(Todo) as client:
+        for waiting in range(1, 201):
+            client.app.engine.connect(RpcFormat()).send(b"x" * waiting)
+        told = await figures(client)
+    assert told["crudite_live_queue_max_bytes", ""] == 200
+    assert told["crudite_live_queue_p99_bytes", ""] == 198
 
 
 # Whether it is well.

@@ -59,6 +59,15 @@ def figures(host: Host) -> Iterator[Family]:
     yield _by(
         "crudite_live_resets_total", "counter", "Subscriptions that had to start again.", "reason", metrics.resets
     )
+    waiting = sorted(connection.outbox.size for connection in host.engine.connections) or [0]
+    yield Family(
+        "crudite_live_queue_max_bytes", "gauge", "What waits for the connection that is furthest behind.",
+        [Sample(waiting[-1])],
+    )  # fmt: skip
+    yield Family(
+        "crudite_live_queue_p99_bytes", "gauge", "What waits for a connection: 99 of 100 have no more.",
+        [Sample(waiting[(len(waiting) - 1) * 99 // 100])],
+    )  # fmt: skip
     living = Counter({_INTERFACES.get(kind, kind): count for kind, count in admission.living.items()})
     yield _by("crudite_connections", "gauge", "Living connections.", "interface", living)
     yield _by("crudite_connections_refused_total", "counter", "Connections refused.", "reason", admission.refused)
