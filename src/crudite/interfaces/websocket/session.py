@@ -36,7 +36,7 @@ from crudite.interfaces.websocket.format import (
     subscribed_result,
     subscription_problem,
 )
-from crudite.interfaces.websocket.rights import connection_problem, expiring
+from crudite.interfaces.websocket.rights import connection_problem, expiring, nothing_of, rights
 from crudite.messages import (
     ANONYMOUS,
     Actor,
@@ -361,17 +361,24 @@ class Session:
         """Moves every subscription to what this actor may see, where that is something else."""
         for name, asked in list(self._asked.items()):
             member = self._connection.members.get(name)
-            if member is None:
-                continue
-            try:
-                query, _ = await self._live(asked, request_id, actor)
-                key = self._host.engine.key(query)
-                problem: Problem = Unauthorized("Your rights have changed; subscribe again.")
-            except Problem as refusal:
-                key, problem = "", refusal
-            if key != member.subscription.key:
-                self._connection.unsubscribe(name)
-                self._send_raw(subscription_problem(name, problem))
+            if member is not None:
+                await self._move_one(name, asked, member.subscription.query, actor, request_id)
+
+    async def _move_one(
+        self, name: str, asked: Mapping[str, Any], before: LiveQuery, actor: Actor, request_id: str
+    ) -> None:
+        refusal: Problem | None = None
+        try:
+            query, _ = await self._live(asked, request_id, actor)
+        except Problem as problem:
+            query, refusal = nothing_of(before), problem
+        try:
+            await self._connection.requery(name, query, announce=lambda subscribed: rights(subscribed.subscription))
+        except Problem as problem:
+            refusal = problem
+        if refusal is not None:
+            self._connection.unsubscribe(name)
+            self._send_raw(subscription_problem(name, refusal))
 
     # what happens to its credentials (auth.Guest)
 
