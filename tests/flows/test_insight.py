@@ -16,7 +16,7 @@ from crudite.testing.asgi import fetch, make_scope
 from crudite.testing.faults import Faulty
 from tests.flows.worlds import MEMORY, by_name, client_for
 
-LINE = re.compile(r'([a-z_]+)(?:\{([a-z]+)="([^"\\]*)"\})? (\+?[0-9.eE+-]+|\+Inf)')
+LINE = re.compile(r'([a-z0-9_]+)(?:\{([a-z]+)="([^"\\]*)"\})? (\+?[0-9.eE+-]+|\+Inf)')
 
 
 class Todo(Record[int], rules=allow.everyone):
