@@ -173,7 +173,7 @@ async def test_a_narrower_token_removes_what_it_may_not_see_in_one_frame() -> No
             for method, params in page.told()
         ]
         sort = [{"field": "id", "descending": False, "type": "integer"}]
-        gone = [{"key": key, "fields": {}, "absent": ["price"]} for key in (1, 2)]
+        gone: list[dict[str, Any]] = [{"key": key, "fields": {}, "absent": ["price"]} for key in (1, 2)]
         assert told == [
             ("rights", {"sub": "all", "sort": sort}),
             ("frame", {"sub": "all", "changed": gone, "removed": [3]}),

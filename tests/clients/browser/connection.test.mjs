@@ -379,6 +379,17 @@ test("a move that is cut off before its commit is not resumed with the new key",
   assert.equal("cursor" in server.last("subscribe").params, false)
 })
 
+test("a move that changes nothing is resumed from its ready on", async () => {
+  const all = await started()
+  const { api, server } = all
+  const tasks = follow(api.tasks)
+  const sub = server.subscribed("g1", [{ id: "a" }])
+  server.notify("rights", { sub, group: "g2", key: "key-g2", sort: BY_ID })
+  server.notify("ready", { sub, cursor: "c2" })
+  await reconnect(all)
+  assert.deepEqual([server.last("subscribe").params.cursor, tasks.seen.length], ["c2", 1])
+})
+
 test("a token that is about to expire is replaced in place, by onExpiring or by the function that makes tokens", async () => {
   for (const made of [{ token: "t1", onExpiring: async () => "t2" }, { token: fresh("t1", "t2") }]) {
     const { server } = await introduced(made)

@@ -405,6 +405,7 @@ class Subscription {
 
   /** @param {string} cursor */
   ready(cursor) {
+    if (this.phase === "live") this.cursor ??= cursor // It was moved, and nothing was different.
     if (this.phase !== "loading" && this.phase !== "resuming") return
     if (this.phase === "loading") this.contents = (this.#incoming ?? new Contents()).reusing(this.contents)
     this.#start("live")
