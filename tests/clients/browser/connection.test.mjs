@@ -208,7 +208,7 @@ test("a subscription is resumed from the last commit, keeping what it holds", as
   const { sub } = call.params
   assert.notEqual(sub, first)
   assert.deepEqual(call.params, { sub, resource: "tasks", query: {}, cursor: "c7", key: "key-g1" })
-  server.answer(call, { sub, group: "g9", key: "key-g1", resumed: true, sort: BY_ID, key_field: "id" })
+  server.answer(call, { sub, group: "g9", key: "key-g1", lane: "exact", resumed: true, sort: BY_ID, key_field: "id" })
   server.notify("frame", { sub, added: [{ id: "c" }], removed: ["a"] })
   server.frame("g9", { removed: ["c"] }) // for others of the group: this one is not ready
   server.commit("c8")
@@ -229,7 +229,7 @@ test("a commit's cursor belongs only to what was ready when it came", async () =
   server.subscribed("g1", [{ id: "a" }], { cursor: "c1" })
   follow(api.notes)
   const call = server.last("subscribe")
-  server.answer(call, { sub: call.params.sub, group: "g2", key: "key-g2", resumed: false, sort: BY_ID })
+  server.answer(call, { sub: call.params.sub, group: "g2", key: "key-g2", lane: "exact", resumed: false, sort: BY_ID })
   server.commit("c2")
   await reconnect(all)
   const asked = server.sent.slice(-2).map(({ params: { resource, cursor } }) => [resource, cursor])
@@ -243,7 +243,7 @@ test("a resume that is cut off begins again from the same position", async () =>
   server.subscribed("g1", [], { cursor: "c1" })
   await reconnect(all)
   const call = server.last("subscribe")
-  server.answer(call, { ...call.params, group: "g1", resumed: true, sort: BY_ID })
+  server.answer(call, { ...call.params, group: "g1", lane: "exact", resumed: true, sort: BY_ID })
   server.commit("c5") // of another subscription
   await reconnect(all)
   assert.equal(server.last("subscribe").params.cursor, "c1")
@@ -257,7 +257,7 @@ test("a subscription that cannot be resumed shows nothing else until its new set
   await reconnect(all)
   const call = server.last("subscribe")
   const { sub } = call.params
-  server.answer(call, { sub, group: "g2", key: "other", resumed: false, sort: BY_ID, key_field: "id" })
+  server.answer(call, { sub, group: "g2", key: "other", lane: "exact", resumed: false, sort: BY_ID, key_field: "id" })
   server.notify("reset", { sub, reason: "rights" })
   server.notify("snapshot", { sub, records: [{ id: "b" }] })
   assert.deepEqual(tasks.seen.map(ids), [["a"]])
@@ -353,7 +353,7 @@ test("auth() moves live queries in place: only what differs comes, and is shown 
   const signing = api.auth("t1")
   server.answer(server.last("auth"), { actor: { id: 7, roles: ["staff"] } })
   assert.deepEqual(await signing, { id: 7, roles: ["staff"] })
-  server.notify("rights", { sub, group: "g2", key: "key-g2", sort: BY_ID })
+  server.notify("rights", { sub, group: "g2", key: "key-g2", lane: "exact", sort: BY_ID })
   server.notify("frame", { sub, added: [{ id: "c" }], removed: ["a"] })
   assert.deepEqual(tasks.seen.map(ids), [["a", "b"]])
   server.commit("c2")
@@ -374,7 +374,7 @@ test("a move that is cut off before its commit is not resumed with the new key",
   const { api, server } = all
   follow(api.tasks)
   const sub = server.subscribed("g1", [{ id: "a" }])
-  server.notify("rights", { sub, group: "g2", key: "key-g2", sort: BY_ID })
+  server.notify("rights", { sub, group: "g2", key: "key-g2", lane: "exact", sort: BY_ID })
   await reconnect(all)
   assert.equal("cursor" in server.last("subscribe").params, false)
 })
@@ -384,7 +384,7 @@ test("a move that changes nothing is resumed from its ready on", async () => {
   const { api, server } = all
   const tasks = follow(api.tasks)
   const sub = server.subscribed("g1", [{ id: "a" }])
-  server.notify("rights", { sub, group: "g2", key: "key-g2", sort: BY_ID })
+  server.notify("rights", { sub, group: "g2", key: "key-g2", lane: "exact", sort: BY_ID })
   server.notify("ready", { sub, cursor: "c2" })
   await reconnect(all)
   assert.deepEqual([server.last("subscribe").params.cursor, tasks.seen.length], ["c2", 1])

@@ -66,7 +66,7 @@ export class FakeServer {
   subscribed(group, records, { sort = BY_ID, cursor = "c1", more = {} } = {}) {
     const call = this.last("subscribe")
     const { sub } = call.params
-    this.answer(call, { sub, group, key: `key-${group}`, resumed: false, sort, key_field: "id" })
+    this.answer(call, { sub, group, key: `key-${group}`, lane: "exact", resumed: false, sort, key_field: "id" })
     this.notify("snapshot", { sub, records, ...more })
     this.notify("ready", { sub, cursor })
     return sub

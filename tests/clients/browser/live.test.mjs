@@ -16,7 +16,7 @@ test("a live query shows its set once, when the snapshot is complete", async () 
     query: { where: { status: "doing" }, sort: ["-due"], limit: 20 },
   })
   const sort = [{ field: "due", descending: true, type: "date" }, { field: "id", descending: true, type: "uuid" }]
-  server.answer(call, { sub, group: "g1", key: "k", resumed: false, sort, key_field: "id" })
+  server.answer(call, { sub, group: "g1", key: "k", lane: "exact", resumed: false, sort, key_field: "id" })
   server.notify("snapshot", { sub, records: [{ id: "a", due: null }] })
   server.notify("snapshot", { sub, records: [{ id: "b", due: "2026-12-01" }] })
   assert.deepEqual(tasks.seen, [])
@@ -110,7 +110,7 @@ test("a live number is shown whenever it changes", async () => {
   const call = server.last("subscribe")
   const { sub } = call.params
   assert.deepEqual(call.params, { sub, read: "open-count", args: {} })
-  server.answer(call, { sub, group: "g8", key: "k", resumed: false })
+  server.answer(call, { sub, group: "g8", key: "k", lane: "exact", resumed: false })
   server.notify("snapshot", { sub, value: 42 })
   server.notify("ready", { sub, cursor: "c1" })
   server.frame("g8", { value: 43 })
@@ -159,7 +159,7 @@ test("frames that a group gets while a new subscriber of it loads are not meant 
   const late = follow(api.read("mine", { limit: 6 }))
   const call = server.last("subscribe")
   const { sub } = call.params
-  server.answer(call, { sub, group: "g1", key: "k", resumed: false, sort: [], key_field: "id" })
+  server.answer(call, { sub, group: "g1", key: "k", lane: "exact", resumed: false, sort: [], key_field: "id" })
   server.frame("g1", { added: [{ id: "b", old: true }] })
   server.commit("c2")
   server.notify("snapshot", { sub, records: [{ id: "a" }] })
@@ -255,7 +255,7 @@ test("what a stopped query still receives is ignored", async () => {
   const tasks = follow(api.tasks)
   const call = server.last("subscribe")
   tasks.stop()
-  server.answer(call, { sub: call.params.sub, group: "g1", key: "k", resumed: false, sort: [] })
+  server.answer(call, { sub: call.params.sub, group: "g1", key: "k", lane: "exact", resumed: false, sort: [] })
   server.notify("snapshot", { sub: call.params.sub, records: [{ id: "a" }] })
   server.notify("ready", { sub: call.params.sub, cursor: "c1" })
   await settled()

@@ -92,7 +92,7 @@ class ModelServer {
     this.tick() // All subscriptions of a connection are at one position.
     this.#subs.set(sub, spec)
     const { name, sort } = spec
-    this.fake.answer(call, { sub, group: name, key: name, resumed, sort, key_field: "id" })
+    this.fake.answer(call, { sub, group: name, key: name, lane: "exact", resumed, sort, key_field: "id" })
     if (resumed) {
       this.fake.notify("frame", { sub, ...this.#missed(spec, Number(cursor), this.#sent) })
       this.fake.commit(String(this.#sent))
