@@ -25,6 +25,11 @@ class Line:
         self._events_left: int | None = None
         self._bytes_left: int | None = None
 
+    @property
+    def is_held(self) -> bool:
+        """Whether it is held up."""
+        return not self._flows.is_set()
+
     def hold(self) -> None:
         """Nothing arrives any more, and the application waits with what it sends: the client is a slow reader."""
         self._flows.clear()
