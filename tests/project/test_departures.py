@@ -217,6 +217,27 @@ async def test_the_panel_shows_what_the_server_sends(page: Page, url: str) -> No
     await expect(frame.locator("pre")).to_contain_text('"remark": "Last call"')
 
 
+async def test_the_panel_tells_how_the_list_is_served_and_how_many_pages_share_it(
+    browser_context: BrowserContext, url: str
+) -> None:
+    page = await browser_context.new_page()
+    await page.set_viewport_size({"width": 1280, "height": 800})
+    complaints = await open_board(page, url)
+    served = page.locator("#served")
+    await expect(served).to_contain_text("window It has a limit")
+    await expect(served).to_contain_text("Found byon_board")
+    await expect(served).to_contain_text("Shared by1 page")
+    other = await browser_context.new_page()
+    await open_board(other, url)
+    await page.bring_to_front()
+    await expect(served).to_contain_text("Shared by2 pages")
+    await page.get_by_role("button", name="EWR").click()
+    await expect(served).to_contain_text("Shared by1 page")
+    await expect(served).to_contain_text("Found byorigin")
+    await expect(served.locator("dd").nth(2)).to_have_text(re.compile(r"\d+/s"))
+    assert complaints == []
+
+
 async def test_the_replay_moves_the_clock_and_any_window_stops_it(page: Page, url: str) -> None:
     socket = url.replace("http", "ws") + "/ws"
     replaying = await asyncio.create_subprocess_exec(

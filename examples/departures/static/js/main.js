@@ -9,6 +9,7 @@ import "./frames.js"
 import "./hint.js"
 import { setAirlineNames, setAirports } from "./names.js"
 import { notify } from "./notice.js"
+import "./served.js"
 
 const onError = error => notify("live", `The server refused this list: ${error.message}`)
 
