@@ -38,7 +38,7 @@ def main() -> int:
             if asked.command == "profile":
                 profile(directory, server_core, asked)
             elif asked.command == "soak":
-                return soak.run(directory, server_core, asked.minutes, asked.clients, asked.seed, asked.fault)
+                return soak.run(directory, server_core, asked.minutes, asked.clients, asked.seed)
             else:
                 measure(directory, server_core, asked, facts)
         except BenchmarkError as error:
@@ -67,7 +67,6 @@ def arguments() -> argparse.Namespace:
     soaking.add_argument("--minutes", type=float, default=60)
     soaking.add_argument("--clients", type=int, default=200)
     soaking.add_argument("--seed", type=int, default=1)
-    soaking.add_argument("--fault", choices=soak.FAULTS, help="break something on purpose, to see it found")
     asked = parser.parse_args()
     asked.only = asked.only.split(",")
     if unknown := set(asked.only) - set(SECTIONS):

@@ -6,6 +6,7 @@ An event counts when a real client could show it: in Crudite's protocol that is 
 import json
 import re
 import time
+from abc import abstractmethod
 from collections.abc import Callable
 from typing import Any
 
@@ -41,8 +42,6 @@ class Tally:
 class Subscriber(Client):
     """A client that counts events into a tally that it shares."""
 
-    __slots__ = ("events", "tally")
-
     def __init__(self, tally: Tally) -> None:
         super().__init__()
         self.tally = tally
@@ -53,10 +52,8 @@ class Subscriber(Client):
         self.tally.add(events, payload)
 
 
-class WebSocketClient(Subscriber):
-    """A client of the WebSocket protocol (RFC 6455) that hears a broadcast; `path` and `protocol` of its handshake."""
-
-    __slots__ = ("is_upgraded",)
+class WebSocket(Client):
+    """The WebSocket protocol of a client (RFC 6455); `path` and `protocol` are those of its handshake."""
 
     path = b"/ws"
     protocol = b""
@@ -97,20 +94,31 @@ class WebSocketClient(Subscriber):
                 self.ended(payload)
         return at
 
+    @abstractmethod
+    def upgraded(self) -> None:
+        """The handshake is done."""
+
+    @abstractmethod
+    def text(self, payload: bytes) -> None:
+        """A text message has come."""
+
+    def ended(self, payload: bytes) -> None:
+        """The server has said that it closes, and why (a code of two bytes, then words)."""
+        raise BenchmarkError(f"the server closed a WebSocket: {payload[2:]!r}")
+
+
+class WebSocketClient(Subscriber, WebSocket):
+    """A client that hears a broadcast."""
+
     def upgraded(self) -> None:
         self.is_ready = True
 
     def text(self, payload: bytes) -> None:
         self.applied(payload.count(EVENT), payload)
 
-    def ended(self, payload: bytes) -> None:
-        raise BenchmarkError(f"the server closed a WebSocket: {payload[2:]!r}")
-
 
 class SocketIoClient(WebSocketClient):
     """A client of Socket.IO (protocol 5 over Engine.IO 4), without polling first."""
-
-    __slots__ = ()
 
     path = b"/socket.io/?EIO=4&transport=websocket"
 
@@ -136,8 +144,6 @@ class CruditeClient(WebSocketClient):
 
     `subscriptions` is what `subscribe` is called with. `note` is called with every message that holds events.
     """
-
-    __slots__ = ("held", "keys", "latest", "note", "pending", "resets", "resumed", "subscriptions")
 
     protocol = b"crudite.v1"
 
@@ -206,8 +212,6 @@ class CruditeClient(WebSocketClient):
 class SseClient(Subscriber):
     """A client of server-sent events that counts `added` and `changed` after `ready`."""
 
-    __slots__ = ("path",)
-
     def __init__(self, tally: Tally, path: str) -> None:
         super().__init__(tally)
         self.path = path
@@ -245,8 +249,6 @@ class Writer(Client):
     `again` is called with every answer, and may send the next.
     """
 
-    __slots__ = ("again", "answered_at", "answers", "sent_at")
-
     def __init__(self, again: Callable[["Writer"], None] | None = None) -> None:
         super().__init__()
         self.again = again
@@ -267,7 +269,9 @@ class Writer(Client):
         if head < 0 or len(data) < head + 4 + length_of(data, head):
             return 0
         if not 200 <= int(data[9:12]) < 300:
-            raise BenchmarkError(f"a write was answered {data[:400]!r}")
+            self.refused(data)
+            return len(data)
+        self.answered(data)
         self.answered_at = time.perf_counter()
         self.answers += 1
         self.is_ready = True
@@ -275,6 +279,13 @@ class Writer(Client):
             self.again(self)
         # One request is in flight, so what has arrived is one response and nothing more.
         return len(data)
+
+    def answered(self, response: bytes) -> None:
+        """A write has been done."""
+
+    def refused(self, response: bytes) -> None:
+        """A write has not been done."""
+        raise BenchmarkError(f"a write was answered {response[:400]!r}")
 
 
 def creating(fields: object) -> bytes:

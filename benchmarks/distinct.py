@@ -24,8 +24,8 @@ EACH = 100  # subscriptions on one connection
 WARMING = 20
 WAIT_SECONDS = 60.0
 JOINING_SECONDS = 600.0
-MATCHING = re.compile(r"^crudite_live_match_seconds(?:_total|_sum)? ([0-9.e+-]+)$", re.MULTILINE)
-CHANGES = re.compile(r"^crudite_live_changes(?:_total)? ([0-9.e+-]+)$", re.MULTILINE)
+MATCHING = re.compile(r"^crudite_live_match_seconds_total ([0-9.e+-]+)$", re.MULTILINE)
+CHANGES = re.compile(r"^crudite_live_changes_total ([0-9.e+-]+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True)

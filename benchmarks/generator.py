@@ -37,8 +37,6 @@ def length_of(held: bytes, head: int) -> int:
 class Connection(Client):
     """One connection that asks again as soon as it is answered, until `until`; then it is ready."""
 
-    __slots__ = ("errors", "latencies", "requests", "sent", "until")
-
     def __init__(self, requests: Iterator[bytes], until: float) -> None:
         super().__init__()
         self.requests, self.until = requests, until

@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -13,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from benchmarks import machine
 from benchmarks.peers import Peer
@@ -22,6 +24,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 PEERS = Path(__file__).resolve().parent / "peers"
 NODE, PACKAGES = REPOSITORY / ".tools/bin/node", REPOSITORY / ".tools/bench/node_modules"
 STARTING_SECONDS = 60
+NEXT = re.compile(r'cursor=([^&>]*)[^>]*>; rel="next"')
 PART = 100  # records in one create of several
 
 
@@ -56,6 +59,17 @@ class Server:
             answer = connection.getresponse()
             content = answer.read()
             return answer.status, json.loads(content) if content and "json" in answer.headers["Content-Type"] else None
+        finally:
+            connection.close()
+
+    def page(self, path: str, question: object) -> tuple[int, Any, str]:
+        """Ask for a page of records: status, decoded body, and the cursor of the page after it or nothing."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        try:
+            connection.request("POST", path, json.dumps(question), {"Content-Type": "application/json"})
+            answer = connection.getresponse()
+            following = NEXT.search(answer.headers.get("Link", ""))
+            return answer.status, json.loads(answer.read()), unquote(following[1]) if following else ""
         finally:
             connection.close()
 

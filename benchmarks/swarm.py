@@ -10,6 +10,7 @@ import time
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 
 from benchmarks.servers import BenchmarkError
 
@@ -20,9 +21,9 @@ RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # no TIME_WAIT, so that ports do not r
 class Client(ABC):
     """One connection. `is_ready` when what it opened with has been answered; `closed` when the server ended it."""
 
-    __slots__ = ("closed", "is_ready", "socket", "waiting")
-
     socket: socket.socket
+    receive_buffer = 0
+    """Bytes that its socket may hold, or 0 for what the system chooses."""
 
     def __init__(self) -> None:
         self.waiting = b""
@@ -42,9 +43,13 @@ class Client(ABC):
         raise BenchmarkError(f"the server closed a connection of {type(self).__name__}")
 
     def send(self, data: bytes) -> None:
-        """Send a small message; what a client says always fits the socket's buffer."""
-        if self.socket.send(data) != len(data):
-            raise BenchmarkError("a client's message did not fit its socket's buffer")
+        """Send a small message; what a client says always fits the socket's buffer.
+
+        Where the server has ended the connection nothing is sent, and `lost` will be called.
+        """
+        with suppress(ConnectionError):
+            if self.socket.send(data) != len(data):
+                raise BenchmarkError("a client's message did not fit its socket's buffer")
 
 
 class Swarm:
@@ -65,7 +70,11 @@ class Swarm:
 
     def connect(self, client: Client) -> None:
         """Connect and let the client say its first words."""
-        client.socket = socket.create_connection(("127.0.0.1", self.port), timeout=30)
+        client.socket = socket.socket()
+        if client.receive_buffer:
+            client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, client.receive_buffer)
+        client.socket.settimeout(30)
+        client.socket.connect(("127.0.0.1", self.port))
         client.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
         client.socket.setblocking(False)
@@ -75,9 +84,19 @@ class Swarm:
         client.opened()
 
     def close(self, client: Client) -> None:
+        """Cut a connection."""
         self.clients.discard(client)
-        self._selector.unregister(client.socket)
+        if client.socket in self._selector.get_map():
+            self._selector.unregister(client.socket)
         client.socket.close()
+
+    def pause(self, client: Client) -> None:
+        """Read nothing of a connection for now."""
+        self._selector.unregister(client.socket)
+
+    def go_on(self, client: Client) -> None:
+        """Read a paused connection again."""
+        self._selector.register(client.socket, selectors.EVENT_READ, client)
 
     def open(self, clients: Iterable[Client], seconds: float = 120) -> None:
         """Connect all, some at a time, and return when all are ready. BenchmarkError when that takes too long."""

@@ -1,0 +1,431 @@
+"""A long mixed load with crashes, cuts and slow readers, and a verdict on what it left behind.
+
+Every half minute the writers stop, everybody comes back, and then each client's view must be what the same query
+answers by REST, and the store must hold every write that was acknowledged. Memory may not grow, nor may events
+become later. What cannot be: an answer of 500, a connection that ends for no reason, a traceback in the log.
+"""
+
+import json
+import random
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from signal import SIGKILL, SIGTERM
+from typing import Any
+
+from benchmarks import machine
+from benchmarks.clients import Writer
+from benchmarks.generator import message
+from benchmarks.peers import Peer
+from benchmarks.rows import body
+from benchmarks.servers import BenchmarkError, Server, free_port, start
+from benchmarks.swarm import Swarm
+from benchmarks.views import Notes, Query, SocketViewer, StreamViewer, Viewer
+
+SOAKED = Peer("crudite", "crudite", "crudite_soak.py")
+OWNERS = 40
+RECORDS = 3_000  # beyond which more is deleted than created
+WRITERS = 6
+RATE = 150.0  # writes a second
+CHECK_SECONDS = 30.0
+EQUAL_SECONDS = 30.0  # within which all must be equal once nobody writes
+GROWTH, GROWTH_MB = 1.25, 16.0  # how much larger memory may be later on
+LATER, LATER_SECONDS = 2.0, 0.1  # how much later events may be in the last third than in the first
+SMALL_BUFFER = 4_096  # of the readers that become slow
+
+ALL = Query({}, "")
+QUERIES = [
+    ALL,
+    Query({"where": {"status": "todo"}}, "status=todo"),
+    Query({"where": {"priority": {"gte": 7}}}, "priority[gte]=7"),
+    Query({"where": {"done": True, "owner": {"lt": 9}}}, "done=true&owner[lt]=9"),
+    Query({"where": {"title": {"contains": "7"}}}, "title[contains]=7"),
+    Query({"sort": ["-priority", "title"], "limit": 20}, "sort=-priority,title&limit=20"),
+    *(Query({"where": {"owner": owner}}, f"owner={owner}") for owner in range(OWNERS)),
+    *(
+        Query({"where": {"owner": owner}, "sort": ["title"], "limit": 10}, f"owner={owner}&sort=title&limit=10")
+        for owner in range(OWNERS)
+    ),
+]
+
+
+@dataclass
+class Ledger:
+    """What the store must hold: the title of every record whose write was acknowledged, by key.
+
+    A write that was under way when its server died is in doubt: it happened or not, until it is looked up.
+    """
+
+    titles: dict[str, str] = field(default_factory=dict)
+    doubted: dict[str, str | None] = field(default_factory=dict)
+    doubted_new: set[str] = field(default_factory=set)
+
+    def faults(self, stored: dict[str, str]) -> list[str]:
+        """What the store has lost or made up; afterwards nothing is in doubt."""
+        found = []
+        for key in self.titles.keys() | stored.keys():
+            held, is_one = self.titles.get(key), stored.get(key)
+            in_doubt = key in self.doubted and self.doubted[key] == is_one
+            is_new = held is None and is_one in self.doubted_new
+            if held != is_one and not in_doubt and not is_new:
+                found.append(f"{key} should have the title {held!r} and has {is_one!r}")
+        self.titles = dict(stored)
+        self.doubted.clear()
+        self.doubted_new.clear()
+        return found
+
+
+@dataclass
+class Doing:
+    """A write under way: the titles of new records, or one key and its title to be (None when it is deleted)."""
+
+    request: bytes
+    created: tuple[str, ...] = ()
+    key: str = ""
+    title: str | None = None
+
+
+class SoakWriter(Writer):
+    """A writer that keeps the ledger, and outlives its server."""
+
+    def __init__(self, ledger: Ledger, come_back: Callable[["SoakWriter"], None]) -> None:
+        super().__init__()
+        self.ledger = ledger
+        self.come_back = come_back
+        self.doing: Doing | None = None
+
+    def start(self, doing: Doing) -> None:
+        self.doing = doing
+        self.write(doing.request)
+
+    def answered(self, response: bytes) -> None:
+        doing, self.doing = self.doing, None
+        assert doing
+        if doing.created:
+            made = json.loads(response.partition(b"\r\n\r\n")[2])
+            self.ledger.titles.update((each["id"], each["title"]) for each in made)
+        elif doing.title is None:
+            del self.ledger.titles[doing.key]
+        else:
+            self.ledger.titles[doing.key] = doing.title
+
+    def refused(self, response: bytes) -> None:
+        # A server that is about to end may refuse; what it had begun is in doubt.
+        if not response.startswith(b"HTTP/1.1 503"):
+            super().refused(response)
+        self.doubt()
+        self.is_ready = True
+
+    def lost(self) -> None:
+        self.doubt()
+        self.is_ready = False
+        self.come_back(self)
+
+    def doubt(self) -> None:
+        if doing := self.doing:
+            self.doing = None
+            self.ledger.doubted_new.update(doing.created)
+            if doing.key:
+                self.ledger.doubted[doing.key] = doing.title
+
+
+@dataclass(frozen=True)
+class Check:
+    """What was seen at one checkpoint: seconds since the start, age and memory of the server, lateness of events."""
+
+    at: float
+    life: int
+    memory_mb: float
+    late_p99: float
+
+
+class Soak:
+    """The load, its clients and its server."""
+
+    def __init__(self, swarm: Swarm, server: Server, core: int | None, clients: int, seed: int, minutes: float) -> None:
+        self.swarm, self.server, self.core = swarm, server, core
+        self.random = random.Random(seed)
+        self.ledger, self.notes = Ledger(), Notes()
+        self.writers = [SoakWriter(self.ledger, self.come_back) for _ in range(WRITERS)]
+        self.viewers = [self.viewer(number) for number in range(clients)]
+        self.started = time.monotonic()
+        self.ends_at = self.started + minutes * 60
+        self.life_seconds = max(45.0, minutes * 60 / 12)
+        self.plans: list[tuple[float, Callable[[], None]]] = []
+        self.checks: list[Check] = []
+        self.writes = self.written = self.life = self.cuts = 0
+        self.deaths = {SIGKILL: 0, SIGTERM: 0}
+        self.is_checking = False
+
+    def viewer(self, number: int) -> Viewer:
+        """Half of the clients speak WebSocket with several queries, half server-sent events; some are slow."""
+        if number % 2:
+            made: Viewer = SocketViewer(self.random.sample(QUERIES, 5), self.notes, self.come_back)
+        else:
+            made = StreamViewer([self.random.choice(QUERIES)], self.notes, self.come_back)
+        if number % 10 < 2:
+            made.receive_buffer = SMALL_BUFFER
+        return made
+
+    def come_back(self, client: Viewer | SoakWriter) -> None:
+        """A client whose connection has ended connects again: a writer at once, others at random within two seconds."""
+        if isinstance(client, Viewer):
+            client.is_paused = False
+        self.after(self.random.uniform(0, 2) if isinstance(client, Viewer) else 0, lambda: self.connect(client))
+
+    def connect(self, client: Viewer | SoakWriter) -> None:
+        if client not in self.swarm.clients:
+            self.swarm.connect(client)
+
+    def after(self, seconds: float, call: Callable[[], None]) -> None:
+        self.plans.append((time.monotonic() + seconds, call))
+
+    def every(self, seconds: float, call: Callable[[], None]) -> None:
+        """Call again and again, with pauses of so many seconds on average, but not while all is compared."""
+
+        def again() -> None:
+            if not self.is_checking:
+                call()
+            self.after(self.random.uniform(0.5, 1.5) * seconds, again)
+
+        self.after(self.random.uniform(0.5, 1.5) * seconds, again)
+
+    def run(self) -> list[str]:
+        """Load until the time is over; what was found to be wrong, soonest first."""
+        self.swarm.open([*self.writers, *self.viewers])
+        self.every(0.5, self.cut)
+        self.every(2, lambda: self.pause(self.random.uniform(1, 8)))
+        self.every(20, lambda: self.pause(60))
+        self.every(5, self.write_many)
+        self.every(self.life_seconds, self.die)
+        checked, began, due_before = time.monotonic(), time.monotonic(), 0
+        while (now := time.monotonic()) < self.ends_at:
+            self.act(now)
+            due = int((now - began) * RATE)
+            for _ in range(min(due - due_before, WRITERS)):
+                self.write()
+            due_before = due
+            self.swarm.turn(0.002)
+            if now - checked > CHECK_SECONDS:
+                if found := self.check():
+                    return found
+                checked = time.monotonic()
+                began, due_before = checked, 0
+        return self.check()
+
+    def act(self, now: float) -> None:
+        """Do what is due."""
+        due = [plan for plan in self.plans if plan[0] <= now]
+        self.plans = [plan for plan in self.plans if plan[0] > now]
+        for _, call in due:
+            call()
+
+    def write(self) -> None:
+        """One create, update or delete by a writer that is free."""
+        writer = next((each for each in self.writers if each.is_ready), None)
+        if writer:
+            self.writes += 1
+            writer.start(self.doing())
+
+    def doing(self) -> Doing:
+        number = self.written = self.written + 1
+        busy = {each.doing.key for each in self.writers if each.doing} | self.ledger.doubted.keys()
+        free = [key for key in self.random.sample(list(self.ledger.titles), min(20, len(self.ledger.titles)))
+                if key not in busy]  # fmt: skip
+        dice = self.random.random()
+        if not free or dice < (0.2 if len(self.ledger.titles) > RECORDS else 0.4):
+            return self.creating([number], f"note {number}")
+        if dice > 0.7:
+            return Doing(message("DELETE", f"/items/{free[0]}"), key=free[0])
+        fields: dict[str, Any] = {"title": f"title {number}"}
+        for name in self.random.sample(("status", "priority", "owner", "done"), 2):
+            fields[name] = self.fields(self.random.randrange(10_000), "")[name]
+        patch = message("PATCH", f"/items/{free[0]}", json.dumps(fields).encode())
+        return Doing(patch, key=free[0], title=fields["title"])
+
+    def creating(self, numbers: list[int], notes: str) -> Doing:
+        records = [self.fields(number, notes) for number in numbers]
+        request = message("POST", "/items", json.dumps(records).encode())
+        return Doing(request, created=tuple(str(each["title"]) for each in records))
+
+    def fields(self, number: int, notes: str) -> dict[str, Any]:
+        made = {**body(number), "title": f"title {number}", "notes": notes, "owner": self.random.randrange(OWNERS)}
+        return {**made, "priority": self.random.randrange(10)}
+
+    def write_many(self) -> None:
+        """A hundred large records in one transaction, which is what fills the buffer of a slow reader."""
+        writer = next((each for each in self.writers if each.is_ready), None)
+        if writer:
+            self.writes += 1
+            numbers = range(self.written + 1, self.written + 101)
+            self.written += 100
+            writer.start(self.creating(list(numbers), "x" * 3_000))
+
+    def cut(self) -> None:
+        """A client's network fails; one in ten has forgotten all when it is back."""
+        viewer = self.random.choice(self.viewers)
+        if viewer in self.swarm.clients:
+            self.cuts += 1
+            self.swarm.close(viewer)
+            if self.random.random() < 0.1:
+                for view in viewer.views:
+                    view.void()
+            viewer.lost()
+
+    def pause(self, seconds: float) -> None:
+        """A client stops reading for a while; for a long one, one whose buffer is small."""
+        can = [each for each in self.viewers if each in self.swarm.clients and not each.is_paused]
+        can = [each for each in can if each.receive_buffer or seconds < 30]
+        if not can:
+            return
+        viewer = self.random.choice(can)
+        viewer.is_paused = True
+        self.swarm.pause(viewer)
+        self.after(seconds, lambda: self.go_on(viewer))
+
+    def go_on(self, viewer: Viewer) -> None:
+        if viewer.is_paused and viewer in self.swarm.clients:
+            viewer.is_paused = False
+            viewer.unsettle()
+            self.swarm.go_on(viewer)
+
+    def die(self) -> None:
+        """The server is killed, or one time in three told to end, and started again."""
+        number = SIGTERM if self.random.random() < 0.33 else SIGKILL
+        self.deaths[number] += 1
+        self.server.stop(number)
+        self.server = start(SOAKED, self.server.database, self.server.port, self.core)
+        self.life += 1
+        for viewer in self.viewers:
+            self.go_on(viewer)
+        self.swarm.until(
+            lambda: not any(each in self.swarm.clients for each in self.writers),
+            10,
+            lambda: "a writer's connection outlived its server.",
+        )
+
+    def check(self) -> list[str]:
+        """Let everything come to rest, then compare all that is held anywhere."""
+        self.swarm.until(lambda: not any(each.doing for each in self.writers), 30, lambda: "a write hangs.")
+        for viewer in self.viewers:
+            self.go_on(viewer)
+        found = self.ledger.faults({record["id"]: record["title"] for record in self.fetch(ALL)})
+        if found:
+            return [f"{len(found)} records of the store are wrong: {found[0]}"]
+        answers: dict[str, dict[str, dict[str, Any]]] = {}
+        for query in {view.query.url: view.query for each in self.viewers for view in each.views}.values():
+            answers[query.url] = {record["id"]: record for record in self.fetch(query)}
+
+        def unequal() -> list[str]:
+            return [
+                difference(viewer, view.query, view.records, answers[view.query.url])
+                for viewer in self.viewers
+                for view in viewer.views
+                if not viewer.is_ready or view.records != answers[view.query.url]
+            ]
+
+        deadline, self.is_checking = time.monotonic() + EQUAL_SECONDS, True
+        while found := unequal():
+            if time.monotonic() > deadline:
+                return [f"{len(found)} views are not what REST answers: {found[0]}"]
+            rested = time.monotonic() + 0.1
+            while time.monotonic() < rested:
+                self.act(time.monotonic())
+                self.swarm.turn(0.02)
+        self.is_checking = False
+        self.checks.append(self.seen())
+        return (
+            [] if "Traceback" not in self.server.said() else [f"the server's log has a traceback: {self.server.said()}"]
+        )
+
+    def seen(self) -> Check:
+        lags = sorted(self.notes.lags) or [0.0]
+        self.notes.lags.clear()
+        check = Check(
+            at=time.monotonic() - self.started,
+            life=self.life,
+            memory_mb=machine.resident_bytes(self.server.pid) / 1e6,
+            late_p99=lags[int(len(lags) * 0.99)],
+        )
+        held = sum(len(view.records) for each in self.viewers for view in each.views)
+        print(
+            f"  {check.at:5.0f} s: all equal ({len(self.ledger.titles):,} records, {held:,} held by clients), "
+            f"memory {check.memory_mb:.0f} MB, late p99 {check.late_p99 * 1000:.0f} ms of {len(lags):,}",
+            flush=True,
+        )
+        return check
+
+    def fetch(self, query: Query) -> list[dict[str, Any]]:
+        """What REST answers: a window, or all pages."""
+        windowed = "limit" in query.json
+        question, found = {**query.json, "limit": query.json.get("limit", 1000)}, []
+        while True:
+            status, page, following = self.server.page("/items/query", question)
+            if status != 200:
+                raise BenchmarkError(f"a query was answered {status}: {page}")
+            found += page
+            if windowed or not following:
+                return found
+            question["cursor"] = following
+
+    def summary(self) -> str:
+        return (
+            f"{self.writes:,} writes; {self.deaths[SIGKILL]} times killed, {self.deaths[SIGTERM]} times ended; "
+            f"{self.cuts:,} cuts, {self.notes.resumed:,} subscriptions resumed; begun anew: {dict(self.notes.resets)}; "
+            f"closed by the server: {dict(self.notes.closes)}"
+        )
+
+
+def difference(viewer: Viewer, query: Query, held: dict[str, dict[str, Any]], answer: dict[str, dict[str, Any]]) -> str:
+    """In words, how a view is not what it should be."""
+    who = f"{type(viewer).__name__} of {query.url!r}" + ("" if viewer.is_ready else ", not ready")
+    wrong = [key for key in held.keys() & answer.keys() if held[key] != answer[key]]
+    example = f"; it holds {held[wrong[0]]} instead of {answer[wrong[0]]}" if wrong else ""
+    return f"{who} lacks {len(answer.keys() - held.keys())}, has {len(held.keys() - answer.keys())} too many{example}"
+
+
+def run(directory: Path, core: int | None, minutes: float, clients: int, seed: int) -> int:
+    """Soak for so many minutes; 0 when all holds, and what does not is printed."""
+    place = directory / "soak"
+    place.mkdir()
+    server = start(SOAKED, place / "crudite.db", free_port(), core)
+    with Swarm(server.port) as swarm:
+        soak = Soak(swarm, server, core, clients, seed, minutes)
+        try:
+            found = soak.run()
+        except BenchmarkError as error:
+            found = [str(error)]
+        finally:
+            soak.server.stop()
+    found += memory_faults(soak.checks) + lag_faults(soak.checks)
+    print(f"\n{soak.summary()}\n")
+    print("\n".join(f"WRONG: {each}" for each in found) or "Everything holds.")
+    return 1 if found else 0
+
+
+def memory_faults(checks: list[Check]) -> list[str]:
+    """Memory that grows within the life of one server, or from life to life."""
+    found = []
+    lives = [
+        [each.memory_mb for each in checks if each.life == life] for life in sorted({each.life for each in checks})
+    ]
+    for number, life in enumerate(lives):
+        # The first look is left out: caches and buffers are filling then.
+        if len(life) >= 3 and life[-1] > life[1] * GROWTH + GROWTH_MB:
+            found.append(f"memory grew from {life[1]:.0f} to {life[-1]:.0f} MB in life {number + 1}")
+    if len(lives) >= 2 and max(lives[-1]) > max(lives[0]) * GROWTH + GROWTH_MB:
+        found.append(f"memory was {max(lives[0]):.0f} MB in the first life and {max(lives[-1]):.0f} MB in the last")
+    return found
+
+
+def lag_faults(checks: list[Check]) -> list[str]:
+    """Events that become later and later."""
+    third = len(checks) // 3
+    if not third:
+        return []
+    first, last = (statistics.median(each.late_p99 for each in some) for some in (checks[:third], checks[-third:]))
+    if last <= first * LATER + LATER_SECONDS:
+        return []
+    return [f"events were {first * 1000:.0f} ms late (p99) in the first third and {last * 1000:.0f} ms in the last"]
