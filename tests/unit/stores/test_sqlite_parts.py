@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crudite.schema import FieldType
+from crudite.stores.sqlite.connections import Deadline
 from crudite.stores.sqlite.conversion import convert
 from crudite.stores.sqlite.ddl import NOW, UUID7, check
 from crudite.stores.sqlite.log import SqlitePosition
@@ -73,3 +74,17 @@ def test_a_plan_is_cheap_when_every_step_is_a_search_or_ends_by_itself() -> None
 
 def test_a_store_takes_a_path_as_it_is() -> None:
     assert SqliteStore("dir/app.db").path == "dir/app.db"
+
+
+def test_a_deadline_ends_what_works_long_and_lets_a_short_statement_be_however_late_it_is() -> None:
+    connection = apsw.Connection(":memory:")
+    deadline = Deadline(connection)
+    counting = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?) SELECT max(i) FROM n"
+    for _ in range(100):  # the looks at all of them together are many
+        deadline.start(-1.0)
+        assert connection.execute(counting, (100,)).fetchall() == [(100,)]
+    deadline.start(-1.0)
+    with pytest.raises(apsw.InterruptError):
+        connection.execute(counting, (1_000_000,)).fetchall()
+    deadline.stop()
+    assert connection.execute(counting, (1_000_000,)).fetchall() == [(1_000_000,)]

@@ -20,7 +20,7 @@ Synchronous = Literal["OFF", "NORMAL", "FULL", "EXTRA"]
 
 BUSY_MILLISECONDS = 5000
 READ_SECONDS = 5.0
-_OPCODES_BETWEEN_LOOKS = 20_000
+_OPCODES_BETWEEN_LOOKS = 10_000
 
 
 class Replaced(StoreError):
@@ -76,19 +76,29 @@ def rows(connection: apsw.Connection, text: str, bound: Sequence[Any] = ()) -> l
 
 
 class Deadline:
-    """Interrupts a connection's statements when a moment has passed; `start` sets it anew."""
+    """Interrupts a connection's statements when a moment has passed; `start` sets it anew.
+
+    A statement that has not worked for two looks yet is let be: time passes also for a process that the system does
+    not let run, and a short statement is none the longer for that.
+    """
 
     def __init__(self, connection: apsw.Connection) -> None:
         self._end = float("inf")
-        connection.set_progress_handler(lambda: time.monotonic() > self._end, _OPCODES_BETWEEN_LOOKS)
+        self._looks = 0
+        connection.set_progress_handler(self._is_over, _OPCODES_BETWEEN_LOOKS)
 
     def start(self, seconds: float = READ_SECONDS) -> None:
         """Gives the statements from now on so many seconds."""
         self._end = time.monotonic() + seconds
+        self._looks = 0
 
     def stop(self) -> None:
         """Gives them all the time that they want."""
         self._end = float("inf")
+
+    def _is_over(self) -> bool:
+        self._looks += 1
+        return self._looks > 1 and time.monotonic() > self._end
 
 
 def checkpoint(connection: apsw.Connection, *, whole: bool = False) -> tuple[int, int]:
