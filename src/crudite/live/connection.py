@@ -102,6 +102,12 @@ class Connection:
         if member is not None:
             await self._hub.move(member, query, announce)
 
+    def speak(self, format: Format) -> None:
+        """Speaks in another format from now on, all its subscriptions included."""
+        self.format = format
+        for member in self.members.values():
+            member.speak(format)
+
     def unsubscribe(self, name: str) -> None:
         """Ends a subscription; what is in the outbox already still comes. An unknown name is no error."""
         member = self.members.get(name)

@@ -9,8 +9,8 @@ import msgspec
 
 from crudite.changes import Change
 from crudite.live.keysets import Images, KeySet, Use
-from crudite.live.matching import MatchIndex, place
-from crudite.live.span import Fetch, Place, Span
+from crudite.live.matching import MatchIndex, Place, place
+from crudite.live.span import Fetch, Span, Spot
 from crudite.live.tiers import own_part
 from crudite.query.plan import Mask, Plan, Selection
 from crudite.query.sql import identity_of
@@ -85,7 +85,7 @@ class Dependencies:
             self._lose(keys, span)
         while todo:
             level = todo.pop(min(todo))
-            wanted: dict[Place, frozenset[Any]] = {}
+            wanted: dict[Spot, frozenset[Any]] = {}
             for keys in level:
                 for at, values in span.wanted(keys.schema, keys.uses).items():
                     wanted[at] = wanted.get(at, frozenset()) | values
@@ -130,7 +130,7 @@ class Dependencies:
         keys = self._sets.get(identity)
         if keys is None:
             keys = self._sets[identity] = KeySet(schema, field, filter, self._find)
-            self._indexes.setdefault(schema.name, MatchIndex()).add(keys, place(own_part(filter)))
+            self._indexes.setdefault(schema.name, MatchIndex()).add(keys, _place(keys))
             self._unloaded.add(keys)
             self.hold(keys, keys.uses)
         return keys
@@ -138,7 +138,7 @@ class Dependencies:
     def _forget(self, keys: KeySet) -> None:
         identity = (keys.schema.name, keys.field.name, identity_of(keys.filter))
         if self._sets.pop(identity, None) is not None:
-            self._indexes[keys.schema.name].remove(keys, place(own_part(keys.filter)))
+            self._indexes[keys.schema.name].remove(keys, _place(keys))
             self._unloaded.discard(keys)
             self.let_go(keys, keys.uses)
 
@@ -225,6 +225,10 @@ class Dependencies:
         keys.is_large = is_large
         keys.load(() if is_large else values)
         self._unloaded.discard(keys)
+
+
+def _place(keys: KeySet) -> Place:
+    return place(own_part(keys.filter), keys.images.inside)
 
 
 def _shape(keys: KeySet) -> Any:

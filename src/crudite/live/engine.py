@@ -222,7 +222,7 @@ class Engine:
             return finish(Reset("rights"))
         group.awaited += 1  # it must not go while it waits for its member
         try:
-            self._serving.add(Move(old.query, query, self.limits, finish))
+            self._serving.add(Move(old, group, self.limits, finish))
             await done
         finally:
             group.awaited -= 1
@@ -326,7 +326,7 @@ class Engine:
             self._dependencies.let_go(holder, images.uses)
 
     def _member(self, connection: Connection, name: str, query: LiveQuery, group: AnyGroup) -> Member:
-        subscription = Subscription(name, group.id, group.key, query, group.lane)
+        subscription = _subscription(name, query, group)
         self.metrics.live_subs += 1
         return Member(subscription, group, connection.format, connection.outbox, connection.members)
 
@@ -348,13 +348,11 @@ class Engine:
         self._start(member)
         return subscribed
 
-    def _go_on(
-        self, member: Member, query: LiveQuery, group: AnyGroup, outcome: Outcome, announce: Announce | None
-    ) -> None:
+    def _go_on(self, member: Member, group: AnyGroup, outcome: Outcome, announce: Announce | None) -> None:
         old = member.group
         old.unseat(member)
         old.members.discard(member)
-        member.join(group, Subscription(member.subscription.name, group.id, group.key, query, group.lane))
+        member.join(group, _subscription(member.subscription.name, query, group))
         self._discard_empty(old)
         if announce is not None:
             member.outbox.send(announce(Subscribed(member.subscription, isinstance(outcome, Missed))))
@@ -403,3 +401,9 @@ class Engine:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _subscription(name: str, query: LiveQuery, group: AnyGroup) -> Subscription:
+    """A subscription to a group. It holds the group's own query where that says the same: there may be many."""
+    same = group.query if query.plan.sort == group.query.plan.sort else query
+    return Subscription(name, group.id, group.key, same, group.lane)

@@ -10,6 +10,7 @@ from crudite.changes import Change
 from crudite.live.frames import Changed, Frame
 from crudite.live.groups import Group
 from crudite.live.keysets import Images, KeySet, Use, resting
+from crudite.live.matching import Place, place
 from crudite.live.span import Span
 from crudite.live.tiers import membership, own_part
 from crudite.messages import LiveQuery
@@ -48,6 +49,11 @@ class KeptGroup(Group):
     def text(self, record: PlainRecord) -> str:
         """The JSON text of what is shown of a record."""
         return _encode(self.images.shows(record)).decode()
+
+    @property
+    def place(self) -> Place:
+        """Where it stands in the matching index."""
+        return place(self.filter, self.images.inside)
 
     def concerned(self, span: Span, changes: Sequence[Change]) -> Sequence[Change]:
         """All that a span may do to the set: of the `changes` that its index found or, where the sets that it rests on

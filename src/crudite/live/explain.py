@@ -7,20 +7,20 @@ import msgspec
 from crudite.live.exact import KeptGroup
 from crudite.live.groups import Group
 from crudite.live.limits import LiveLimits, Metrics
-from crudite.live.matching import Equality, Interval, Nowhere, Place, place
+from crudite.live.matching import Equality, Inside, Interval, Nowhere, Place, place
 from crudite.live.rerun import RerunGroup
 from crudite.live.tiers import Tier, TierName, membership, others, own_part, tier_of
 from crudite.messages import LiveQuery
 
-IndexKind: TypeAlias = Literal["equality", "range", "never", "none"]
+IndexKind: TypeAlias = Literal["equality", "keys", "range", "never", "none"]
 
 
 class Index(msgspec.Struct, frozen=True, omit_defaults=True):
     """How the engine finds the query for a change.
 
-    By `equality`: the record's `field` has one of so many `values`, before or after the change. By `range`: it lies
-    between bounds. `never`: no record can be in the set. `none`: every change of the resource is compared with the
-    query. `detail` says so in words.
+    By `equality`: the record's `field` has one of so many `values`, before or after the change. By `keys`: it has one
+    that is in a key set of so many values. By `range`: it lies between bounds. `never`: no record can be in the set.
+    `none`: every change of the resource is compared with the query. `detail` says so in words.
     """
 
     by: IndexKind
@@ -75,7 +75,7 @@ class Explanation(msgspec.Struct, frozen=True):
 def explain(query: LiveQuery, group: Group | None, limits: LiveLimits, metrics: Metrics) -> Explanation:
     """How a query is served; `group` is its group, if somebody subscribes to it."""
     tier = _tier(query, group, limits)
-    at = place(own_part(membership(query.plan)))
+    at = group.place if isinstance(group, KeptGroup) else place(own_part(membership(query.plan)))
     return Explanation(
         resource=query.plan.selection.schema.name,
         tier=tier.name,
@@ -101,11 +101,13 @@ def _index(at: Place) -> Index:
             many = f"one of {len(values)} values" if len(values) > 1 else "one value"
             detail = f"A change concerns it only where {field.name} has {many}, before or after."
             return Index("equality", detail, field.name, len(values))
+        case Inside(name, keys):
+            detail = f"A change concerns it only where {name} is in a set of keys, before or after."
+            return Index("keys", detail, name, len(list(keys.values)))
         case Interval(field, low, high):
             side = "between two bounds" if low is not None and high is not None else "on one side of a bound"
-            return Index(
-                "range", f"A change concerns it only where {field.name} lies {side}, before or after.", field.name
-            )
+            detail = f"A change concerns it only where {field.name} lies {side}, before or after."
+            return Index("range", detail, field.name)
         case Nowhere():
             return Index("never", "No record can be in the set.")
     return Index("none", "No field decides: every change of the resource is compared with it.")

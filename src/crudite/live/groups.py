@@ -41,6 +41,14 @@ class Member:
         self.group, self.subscription = group, subscription
         group.members.add(self)
 
+    def speak(self, format: Format) -> None:
+        """It speaks in another format from now on."""
+        is_seated = self.ready
+        self.group.unseat(self)
+        self.format = format
+        if is_seated:
+            self.group.seat(self)
+
     @property
     def address(self) -> Hashable:
         """What must be equal for two members to get the same bytes."""

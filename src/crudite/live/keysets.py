@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Literal, NamedTuple, TypeAlias
 
+from crudite.live.matching import Inside
 from crudite.query.match import Computed, Matcher, compile_mask, compile_matcher, reads_others
 from crudite.query.plan import Mask, Plan, Selection, SortKey
 from crudite.query.tree import And, Exists, Filter, Or, Path, Test
@@ -32,12 +33,14 @@ Find: TypeAlias = "Callable[[ResourceSchema, FieldSpec, Filter], KeySet]"
 
 class Images:
     """What a selection says of a record: `held` and `showed` at the old end of the active span, `holds` and `shows`
-    at its new end. Without an active span both are the present."""
+    at its new end. Without an active span both are the present. `inside` is a set that the records of the filter
+    cannot be without."""
 
     def __init__(self, filter: Filter, mask: Mask, find: Find) -> None:
         self.holds: Matcher = compile_matcher(_translated(filter, find, "has"))
         self.shows = compile_mask(_translated_mask(mask, find, "has"))
         self.uses = tuple(dict.fromkeys(use for part in _filters(filter, mask) for use in _uses(part, find)))
+        self.inside = _inside(filter, find)
         self.held, self.showed = self.holds, self.shows
         if self.uses:
             self.held = compile_matcher(_translated(filter, find, "had"))
@@ -63,6 +66,11 @@ class KeySet:
         self.coming: frozenset[Any] = frozenset()  # while a span is active: flips between now and its new end
         self.gone: frozenset[Any] = frozenset()  # the same, between its old end and now
         self.on_flip: list[Callable[[Any, bool], None]] = []
+
+    @property
+    def values(self) -> Iterable[Any]:
+        """The values that are in it."""
+        return self.counts.keys()
 
     @property
     def uses(self) -> tuple[Use, ...]:
@@ -178,6 +186,18 @@ def _uses(filter: Filter, find: Find) -> Iterator[Use]:
     for leaf in leaves_of_others(filter):
         found = term(leaf)
         yield Use(found.field, find(found.target, found.target_field, found.filter))
+
+
+def _inside(filter: Filter, find: Find) -> Inside | None:
+    for one in filter.terms if isinstance(filter, And) else (filter,):
+        found = _inside(one, find) if isinstance(one, And) else None
+        if found is not None:
+            return found
+        if isinstance(one, Test | Exists) and reads_others(one):
+            said = term(one)
+            if not said.negated:
+                return Inside(said.field, find(said.target, said.target_field, said.filter))
+    return None
 
 
 def leaves_of_others(filter: Filter) -> Iterator[Filter]:

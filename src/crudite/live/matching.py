@@ -1,21 +1,31 @@
 """The matching index: for one image of a record, the few groups whose filter it may be in.
 
 Each group stands in one place, under one term that its filter cannot hold without: an equality (a hash
-lookup), else a range (a bisection), else among the rest, which every record is compared with. What the index
-names is a superset; the group's own matcher decides.
+lookup), a set that must hold the value of a field (two of them), else a range (a bisection), else among the rest,
+which every record is compared with. What the index names is a superset; the group's own matcher decides.
 """
 
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from operator import itemgetter
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 from crudite.query.tree import NOTHING, And, Filter, Or, Test
 from crudite.schema import FieldSpec
 from crudite.types import PlainRecord
 
 Group = TypeVar("Group", bound=Hashable)
+
+
+class Keys(Protocol):
+    """A set of keys that changes, and says so by calling `on_flip` with a value and whether it is in now."""
+
+    @property
+    def values(self) -> Iterable[Any]: ...
+    @property
+    def on_flip(self) -> list[Callable[[Any, bool], None]]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,22 +46,34 @@ class Interval:
 
 
 @dataclass(frozen=True, slots=True)
+class Inside:
+    """The value of the field is in a set that changes."""
+
+    field: str
+    keys: Keys
+
+
+@dataclass(frozen=True, slots=True)
 class Nowhere:
     """No record is in the filter."""
 
 
-Place: TypeAlias = Equality | Interval | Nowhere | None
+Place: TypeAlias = Equality | Interval | Inside | Nowhere | None
 
 
-def place(filter: Filter) -> Place:
-    """The most selective term that a bound filter cannot hold without; None when there is none to use."""
+def place(filter: Filter, inside: Inside | None = None) -> Place:
+    """The most selective term that a bound filter cannot hold without; None when there is none to use.
+
+    `inside` is one more such term, if the filter goes on through other records.
+    """
     terms = list(_conjunction(filter))
     if NOTHING in terms:
         return Nowhere()
     equalities = [found for term in terms if (found := _equality(term)) is not None]
-    if equalities:
-        return min(equalities, key=lambda found: (_rank(found.field), len(found.values)))
-    return _interval(terms)
+    best = min(equalities, key=lambda found: (_rank(found.field), len(found.values)), default=None)
+    if inside is not None and (best is None or _rank(best.field) > _SELECTIVE):
+        return inside
+    return best or _interval(terms)
 
 
 def _conjunction(filter: Filter) -> Iterator[Filter]:
@@ -95,6 +117,9 @@ def _either(term: Or) -> Equality | None:
     return Equality(first.field, frozenset().union(*(one.values for one in same)))
 
 
+_SELECTIVE = 1
+
+
 def _rank(field: FieldSpec) -> int:
     """The lower, the fewer records are expected to share a value."""
     if field.reference is not None or field.unique:
@@ -127,6 +152,7 @@ class MatchIndex(Generic[Group]):
     def __init__(self) -> None:
         self._equal: dict[str, tuple[FieldSpec, dict[Any, set[Group]]]] = {}
         self._ranges: dict[str, tuple[FieldSpec, _Ranges[Group]]] = {}
+        self._inside: dict[str, _Inside[Group]] = {}
         self._rest: set[Group] = set()
 
     @property
@@ -143,6 +169,8 @@ class MatchIndex(Generic[Group]):
                     by_value.setdefault(value, set()).add(group)
             case Interval(field):
                 self._ranges.setdefault(field.name, (field, _Ranges()))[1].add(group, at)
+            case Inside(name, keys):
+                self._inside.setdefault(name, _Inside()).add(group, keys)
             case None:
                 self._rest.add(group)
 
@@ -159,6 +187,8 @@ class MatchIndex(Generic[Group]):
                     del self._equal[field.name]
             case Interval(field):
                 self._ranges[field.name][1].remove(group, at)
+            case Inside(name, keys):
+                self._inside[name].remove(group, keys)
             case None:
                 self._rest.discard(group)
 
@@ -169,10 +199,50 @@ class MatchIndex(Generic[Group]):
             groups = by_value.get(field.type.comparable(record[name]))
             if groups:
                 found |= groups
+        for name, inside in self._inside.items():
+            inside.gather(record[name], found)
         for name, (field, ranges) in self._ranges.items():
             if record[name] is not None:
                 found.update(ranges.around(field.type.comparable(record[name])))
         return found
+
+
+class _Inside(Generic[Group]):
+    """Groups by the sets that must hold the value of one field, and these by their values."""
+
+    def __init__(self) -> None:
+        self._sets: dict[Any, set[Keys]] = {}
+        self._groups: dict[Keys, set[Group]] = {}
+        self._listeners: dict[Keys, Callable[[Any, bool], None]] = {}
+
+    def add(self, group: Group, keys: Keys) -> None:
+        if keys not in self._groups:
+            listener = self._listeners[keys] = partial(self._flip, keys)
+            keys.on_flip.append(listener)
+            for value in keys.values:
+                self._flip(keys, value, True)
+        self._groups.setdefault(keys, set()).add(group)
+
+    def remove(self, group: Group, keys: Keys) -> None:
+        self._groups[keys].discard(group)
+        if not self._groups[keys]:
+            del self._groups[keys]
+            keys.on_flip.remove(self._listeners.pop(keys))
+            for value in keys.values:
+                self._flip(keys, value, False)
+
+    def gather(self, value: Any, found: set[Group]) -> None:
+        for keys in self._sets.get(value, ()):
+            found |= self._groups[keys]
+
+    def _flip(self, keys: Keys, value: Any, is_in: bool) -> None:
+        sets = self._sets.setdefault(value, set())
+        if is_in:
+            sets.add(keys)
+        else:
+            sets.discard(keys)
+            if not sets:
+                del self._sets[value]
 
 
 class _Ranges(Generic[Group]):

@@ -12,7 +12,7 @@ from crudite.live.dependencies import Dependencies
 from crudite.live.exact import ExactGroup
 from crudite.live.keysets import Images
 from crudite.live.limits import LiveLimits, Metrics
-from crudite.live.matching import MatchIndex, place
+from crudite.live.matching import MatchIndex
 from crudite.live.rerun import RerunGroup
 from crudite.live.span import Span
 from crudite.live.tiers import is_ordered, tier_of
@@ -72,7 +72,7 @@ class Registry:
             group = WindowGroup(id, key, query, images)
         else:
             group = ExactGroup(id, key, query, images)
-        at = place(group.filter)
+        at = group.place
         if at is None and self._metrics.catch_all_groups >= self._limits.catch_all:
             raise TooManyRequests("Too many live queries have no equality or range to be found by.")
         if not isinstance(group, RerunGroup):
@@ -91,7 +91,7 @@ class Registry:
         """Lets go of a group that nobody belongs to."""
         if self._groups.pop(_identity(group.query), None) is None:
             return
-        at, name = place(group.filter), group.schema.name
+        at, name = group.place, group.schema.name
         if not isinstance(group, RerunGroup):
             self._exact[name].remove(group, at)
             self._dependencies.let_go(group, group.uses)
@@ -104,8 +104,11 @@ class Registry:
         self._count(at is None, -1)
 
     async def concerned(self, span: Span) -> tuple[dict[Kept, list[Change]], set[Kept]]:
-        """The groups that a span may concern, found without holding up the event loop for long: each with the changes that its index found for it; and those of which
-        that cannot be told: an image of their resource, or a set that they rest on, could not be understood."""
+        """The groups that a span may concern, each with the changes that its index found for it; and those of which
+        that cannot be told: an image of their resource, or a set that they rest on, could not be understood.
+
+        A long span is looked through in slices, so that it does not hold up the event loop.
+        """
         found: dict[Kept, list[Change]] = {}
         lost: set[Kept] = set()
         for changes in span.changes.values():

@@ -14,6 +14,7 @@ from crudite.errors import TooLarge
 from crudite.live.exact import difference, nested_fields
 from crudite.live.frames import Changed, Frame
 from crudite.live.groups import Group, Snapshot
+from crudite.live.matching import Place, place
 from crudite.live.tiers import bounded, is_ordered, membership, others, own_part
 from crudite.messages import LiveQuery
 from crudite.query.aggregates import aggregate_json
@@ -48,6 +49,11 @@ class RerunGroup(Group):
         self._is_ordered = is_ordered(query.plan)
         self._held: dict[Key, str] = {}
         self._nested = nested_fields(self.schema)
+
+    @property
+    def place(self) -> Place:
+        """Where it stands in the matching index."""
+        return place(self.filter)
 
     def concerns(self, change: Change) -> bool:
         """Whether one of a change's images can be in the set, as far as the record alone tells."""

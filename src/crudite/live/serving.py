@@ -29,7 +29,6 @@ from crudite.live.progress import Progress
 from crudite.live.span import Fetch, Span
 from crudite.live.tiers import bounded, is_ordered
 from crudite.live.window import WindowGroup, unread
-from crudite.messages import LiveQuery
 from crudite.query.plan import Plan
 from crudite.stores.base import Page
 from crudite.types import Key, PlainRecord
@@ -363,20 +362,24 @@ class Move(Job):
     `finish` is called with the frame that leads there, or a reset where it would be too long.
     """
 
-    def __init__(self, old: LiveQuery, new: LiveQuery, limits: LiveLimits, finish: Callable[[Outcome], None]) -> None:
-        self._queries = (old, new)
+    def __init__(self, old: Group, new: KeptGroup, limits: LiveLimits, finish: Callable[[Outcome], None]) -> None:
+        self._old = old
+        self._new = new
         self._limits = limits
         self._finish = finish
 
     @property
     def plans(self) -> Sequence[Plan]:
-        return [bounded(query.plan, self._limits.records) for query in self._queries]
+        old, new = (bounded(group.query.plan, self._limits.records) for group in (self._old, self._new))
+        return [old, self._new.load_plan() if isinstance(self._new, WindowGroup) else new]
 
     def take(self, pages: Sequence[Page]) -> None:
-        plan = self._queries[1].plan
+        group, (was, now) = self._new, pages
+        plan = group.query.plan
         if any(page.more and plan.limit is None for page in pages):
             return self._finish(Reset("rights"))
-        old, new = (dict(zip(page.keys, page.records, strict=True)) for page in pages)
+        records = group.load(now).records if isinstance(group, WindowGroup) else now.records
+        old, new = dict(zip(was.keys, was.records, strict=True)), dict(zip(now.keys, records, strict=False))
         frame = difference_of(old, new, nested_fields(plan.selection.schema))
         if frame is not None and is_ordered(plan):
             frame = msgspec.structs.replace(frame, order=tuple(new))

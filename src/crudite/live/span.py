@@ -14,15 +14,15 @@ from crudite.stores.base import Page
 from crudite.types import Key
 
 Fetch: TypeAlias = Callable[[Sequence[Plan]], Awaitable[Sequence[Page]]]
-Place: TypeAlias = tuple[ResourceSchema, str]
-"""A field of a resource, as a place to look for values."""
+Spot: TypeAlias = tuple[ResourceSchema, str]
+"""A field of a resource, where values are looked for."""
 
 
 class Span:
     """Net changes by resource, and what they do to key sets: the `deltas` of their counts and their `flips`.
 
     The state of the sets is that at one of its ends: the new one if it looks `back`, else the old one. `lost` are
-    sets of which the span cannot tell, `rows_lost` places where more records were concerned than are read.
+    sets of which the span cannot tell, `rows_lost` spots where more records were concerned than are read.
     """
 
     def __init__(self, changes: Mapping[str, Sequence[Change]], most_rows: int, *, back: bool = False) -> None:
@@ -31,9 +31,9 @@ class Span:
         self.deltas: dict[KeySet, Counter[Any]] = {}
         self.flips: dict[KeySet, frozenset[Any]] = {}
         self.lost: set[KeySet] = set()
-        self.rows_lost: set[Place] = set()
+        self.rows_lost: set[Spot] = set()
         self._most_rows = most_rows
-        self._rows: dict[Place, dict[Any, list[Change]]] = {}
+        self._rows: dict[Spot, dict[Any, list[Change]]] = {}
         self._touched: dict[str, set[Key]] = {}
 
     @contextmanager
@@ -50,31 +50,31 @@ class Span:
             for keys in self.flips:
                 keys.coming = keys.gone = frozenset()
 
-    async def fetch_rows(self, wanted: Mapping[Place, frozenset[Any]], fetch: Fetch) -> None:
+    async def fetch_rows(self, wanted: Mapping[Spot, frozenset[Any]], fetch: Fetch) -> None:
         """Reads the records that hold one of some values in some field, as far as that is not done yet."""
-        plans: list[tuple[Place, list[Any], Plan]] = []
-        for place, all_values in wanted.items():
-            known = self._rows.setdefault(place, {})
+        plans: list[tuple[Spot, list[Any], Plan]] = []
+        for spot, all_values in wanted.items():
+            known = self._rows.setdefault(spot, {})
             missing = [value for value in all_values if value not in known]
             if len(missing) > self._most_rows:
-                self.rows_lost.add(place)
-            elif missing and place not in self.rows_lost:
-                plans.append((place, missing, _rows_plan(place, missing, self._most_rows)))
+                self.rows_lost.add(spot)
+            elif missing and spot not in self.rows_lost:
+                plans.append((spot, missing, _rows_plan(spot, missing, self._most_rows)))
         pages = await fetch([plan for _, _, plan in plans]) if plans else ()
-        for (place, values, _), page in zip(plans, pages, strict=True):
+        for (spot, values, _), page in zip(plans, pages, strict=True):
             if page.more:
-                self.rows_lost.add(place)
+                self.rows_lost.add(spot)
                 continue
-            rows = self._rows[place]
+            rows = self._rows[spot]
             rows.update((value, []) for value in values)
             for key, text in zip(page.keys, page.records, strict=True):
-                row = Change(place[0], key, "updated", text, text, "")
+                row = Change(spot[0], key, "updated", text, text, "")
                 assert row.after is not None
-                rows[row.after[place[1]]].append(row)
+                rows[row.after[spot[1]]].append(row)
 
-    def wanted(self, schema: ResourceSchema, uses: Sequence[Use]) -> dict[Place, frozenset[Any]]:
-        """The places and values of the records of a resource that the flips of some sets concern."""
-        found: dict[Place, frozenset[Any]] = {}
+    def wanted(self, schema: ResourceSchema, uses: Sequence[Use]) -> dict[Spot, frozenset[Any]]:
+        """The spots and values of the records of a resource that the flips of some sets concern."""
+        found: dict[Spot, frozenset[Any]] = {}
         for field, keys in uses:
             if keys in self.flips:
                 found[schema, field] = found.get((schema, field), frozenset()) | self.flips[keys]
@@ -85,8 +85,8 @@ class Span:
         changed, whose own images tell everything. Their rows must have been read."""
         touched = self.touched(schema)
         found: dict[Key, Change] = {}
-        for place, values in self.wanted(schema, uses).items():
-            rows = self._rows[place]
+        for spot, values in self.wanted(schema, uses).items():
+            rows = self._rows[spot]
             found.update((row.key, row) for value in values for row in rows[value] if row.key not in touched)
         return list(found.values())
 
@@ -100,11 +100,14 @@ class Span:
         """Whether the span cannot tell what it does to a query of the resource that rests on those sets."""
         if any(use.keys in self.lost or not use.keys.is_loaded for use in uses):
             return True
-        return any(place in self.rows_lost for place in self.wanted(schema, uses))
+        return not all(
+            spot not in self.rows_lost and values <= self._rows.get(spot, {}).keys()
+            for spot, values in self.wanted(schema, uses).items()
+        )
 
 
-def _rows_plan(place: Place, values: Sequence[Any], most: int) -> Plan:
-    schema, name = place
+def _rows_plan(spot: Spot, values: Sequence[Any], most: int) -> Plan:
+    schema, name = spot
     base, field, key = everything(schema), schema.fields[name], schema.key_field
     among = Test(Path((), field, (), field.type), "in", tuple(values))
     sort = (SortKey(Path((), key, (), key.type)),)

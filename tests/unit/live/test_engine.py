@@ -205,6 +205,16 @@ async def test_a_path_through_another_record_is_live_from_both_ends() -> None:
         await client.until(lambda: client.subs["s"].records == {})
 
 
+async def test_subscribers_that_sort_otherwise_share_a_group_and_keep_their_own_sort() -> None:
+    async with world() as here:
+        client = here.client()
+        up = await client.subscribe("up", query(fields=("id", "points"), sort=["points"], identity="all"))
+        down = await client.subscribe("down", query(fields=("id", "points"), sort=["-points"], identity="all"))
+        assert up.subscription.group == down.subscription.group
+        assert [key.descending for key in up.subscription.query.plan.sort] == [False, False]
+        assert [key.descending for key in down.subscription.query.plan.sort] == [True, True]
+
+
 async def test_the_order_comes_along_when_only_another_record_tells_it() -> None:
     async with world() as here:
         teams = [{"id": id, "name": name, "open": True, "version": 1} for id, name in ((1, "x"), (2, "y"))]

@@ -62,6 +62,23 @@ lives: st.SearchStrategy[LiveQuery] = st.one_of(
     st.builds(lambda written: query(written, counts=True), filters),
     st.builds(lambda written: query(written & where(team__open=True)), filters),
     st.just(query(where(team__tasks__status="done"), fields=("id",))),
+    st.just(query(~where(team__tasks__status="done"), fields=("id", "team"))),
+    st.just(query(where(team__isnull=True) | where(team__name="2"), fields=("id", "team"))),
+    st.just(query(~where(team__open=True) & where(status="todo"), fields=("id", "points"))),
+    st.just(query(fields=("id", "status"), sometimes=(("title", where(team__open=True)),))),
+    st.just(query(where(team__tasks__team__open=True), fields=("id",), sort=["-points"], limit=2)),
+    st.builds(
+        lambda limit: query(
+            where(team__open=True),
+            fields=("id", "points"),
+            sometimes=(("title", where(team__name="1")),),
+            sort=["-points"],
+            limit=limit,
+        ),
+        st.integers(1, 3),
+    ),
+    st.just(query(where(tasks__status="done"), fields=("id", "open"), schema=TEAM)),
+    st.just(query(where(tasks__points__gt=1), fields=("id",), sometimes=(("name", where(open=True)),), schema=TEAM)),
     st.just(query(fields=("id",), sort=["team.name", "points"])),
 )
 puts = st.builds(

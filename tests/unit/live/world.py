@@ -84,7 +84,7 @@ def query(
     mask = Mask(fields, tuple((name, resolve(rule, schema)) for name, rule in sometimes))
     keyed = Resolver(schema, CATALOG).sort(sort)
     plan = Plan(selection=Selection(schema, filter, mask), sort=keyed, limit=limit, keys=keys)
-    identity = f"{schema.name} {written!r} {fields} {sometimes!r} {limit} {keys} {sort}"
+    identity = more.pop("identity", None) or f"{schema.name} {written!r} {fields} {sometimes!r} {limit} {keys} {sort}"
     return LiveQuery(plan, identity, **more)
 
 

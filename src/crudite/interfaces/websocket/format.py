@@ -91,7 +91,10 @@ def subscribed_result(subscribed: Subscribed, resource: str) -> str:
     """The result of a subscribe call."""
     to = subscribed.subscription
     schema = to.query.plan.selection.schema
-    given = {"sub": to.name, "group": to.group, "key": to.key, "lane": to.lane, "resumed": subscribed.resumed, "resource": resource}
+    given = {
+        "sub": to.name, "group": to.group, "key": to.key, "lane": to.lane, "resumed": subscribed.resumed,
+        "resource": resource,
+    }  # fmt: skip
     return f'{encode(given)[:-1]},"sort":{sort_json(to.query)},"key_field":{encode(schema.key)}}}'
 
 

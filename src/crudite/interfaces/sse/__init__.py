@@ -6,19 +6,15 @@ cursor and a key that proves at a resume that the same is asked for with the sam
 """
 
 import asyncio
-import hashlib
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import msgspec
-
 from crudite.auth import Stay
-from crudite.changes import ResetReason
 from crudite.errors import Fault, Malformed, Problem, TooManyRequests, Unauthorized
 from crudite.ids import new_request_id
 from crudite.interfaces.addresses import key_in, nested_paths
 from crudite.interfaces.base import Host, Receive, Router, Scope, Send
-from crudite.interfaces.events import changed_json, encode, sort_json
+from crudite.interfaces.events import encode
 from crudite.interfaces.http import (
     Headers,
     credentials_of,
@@ -30,15 +26,15 @@ from crudite.interfaces.http import (
     url_arguments,
 )
 from crudite.interfaces.marks import names_mark, pass_mark
+from crudite.interfaces.sse.format import NOWHERE, Spelling, Waiting, proof_of
 from crudite.interfaces.subscribing import live_query
-from crudite.live import Connection, Frame, LaneName, Subscription
+from crudite.live import Connection
 from crudite.messages import Actor, Credentials, Live, LiveQuery
 from crudite.query.parse import parse_url
 from crudite.resources.definition import Definition
 from crudite.resources.handlers import Handler
 from crudite.resources.request import Nesting, Request
 from crudite.server.extension import Sink, sink_of
-from crudite.types import Plain
 
 _RESUMING = ("cursor", "last_event_id")
 _HEADERS = [
@@ -201,7 +197,11 @@ class _Stream:
             self._keys = {name: self._host.engine.key(query) for name, query in queries}
             if self._problem is not None:
                 raise self._problem
-            self._connection = connection = self._host.engine.connect(_EventFormat(self._keys, self._named))
+            cursor, _, proof = (resume or "").partition("~")
+            is_same = proof == proof_of(self._keys) or cursor == NOWHERE
+            spelling = Spelling(proof_of(self._keys), self._named)
+            format = Waiting(spelling, frozenset(self._keys), cursor if is_same and resume else NOWHERE)
+            self._connection = format.connection = connection = self._host.engine.connect(format)
             try:
                 await self._begin(connection, queries, resume)
             except BaseException:
@@ -214,9 +214,10 @@ class _Stream:
     ) -> None:
         connection.send(f"retry: {self._host.engine.retry_in()}\n\n".encode())
         cursor, _, proof = (resume or "").partition("~")
-        same = proof == _proof(self._keys) or cursor == "0"  # cut off within a snapshot: not resumable, but the same
+        # Who was cut off within a snapshot has nothing to resume from, but asks for the same.
+        is_same = proof == proof_of(self._keys) or cursor == NOWHERE
         for name, query in queries:
-            key = self._keys[name] if same else None
+            key = self._keys[name] if is_same else None
             await connection.subscribe(name, query, cursor=cursor if resume is not None else None, key=key)
 
     async def reconsider(self, actor: Actor, credentials: Credentials) -> None:
@@ -247,7 +248,9 @@ class _Stream:
         return found
 
     async def _begin_again(self, connection: Connection, found: Mapping[str, LiveQuery | Problem]) -> None:
-        connection.format = format = _EventFormat(self._keys, self._named)
+        format = Waiting(Spelling(proof_of(self._keys), self._named), frozenset(found), NOWHERE)
+        format.connection = connection
+        connection.speak(format)
         for name, one in found.items():
             member = connection.members.get(name)
             connection.unsubscribe(name)
@@ -272,92 +275,6 @@ class _Stream:
         assert isinstance(response, Live)
         self.stay.becomes(request.actor)
         return response.query
-
-
-class _EventFormat:
-    """Turns facts into events (`live.Format`). With `named` queries every event says which one it is of."""
-
-    heartbeat = 15.0
-    is_torn = True
-    has_lanes = False
-
-    def __init__(self, keys: Mapping[str, str], named: bool) -> None:
-        self._named = named
-        self._proof = _proof(keys)
-
-    @property
-    def share(self) -> Hashable:
-        return ("sse", self._proof)
-
-    def address(self, name: str) -> Hashable:
-        return name
-
-    def frame(self, frame: Frame, to: Subscription, before: str, after: str | None) -> Sequence[bytes]:
-        events = self._events(frame, to)
-        last = len(events) - 1
-        return [
-            self._event(kind, data, after if after is not None and index == last else before)
-            for index, (kind, data) in enumerate(events)
-        ]
-
-    def missed(self, frame: Frame, to: Subscription, before: str, after: str) -> Sequence[bytes]:
-        # With several queries on one stream the others may not have caught up yet, so only `ready` moves the id.
-        return self.frame(frame, to, before, None if self._named else after)
-
-    def commit(self, cursor: str, lane: LaneName) -> bytes:
-        if lane != "exact":
-            return b""
-        return f"id: {cursor}~{self._proof}\n\n".encode()
-
-    def snapshot(self, to: Subscription, records: Sequence[str]) -> bytes:
-        return b"".join(self._event("added", self._record(to, text), None) for text in records)
-
-    def value(self, to: Subscription, value: Plain) -> bytes:
-        return self._event("value", self._data(to, f'"value":{encode(value)}'), None)
-
-    def ready(self, to: Subscription, cursor: str) -> bytes:
-        return self._event("ready", self._data(to, f'"sort":{sort_json(to.query)}'), cursor)
-
-    def reset(self, to: Subscription, reason: ResetReason) -> bytes:
-        return self._event("reset", self._data(to, f'"reason":{encode(reason)}'), None)
-
-    def problem(self, to: Subscription, problem: Problem) -> bytes:
-        return self._event("problem", self._data(to, f'"problem":{encode(problem.as_json())}'), None)
-
-    def acks(self, calls: Sequence[Plain]) -> bytes:
-        return b""
-
-    def ping(self) -> bytes:
-        return b":\n"  # no empty line behind it: some clients take that for an event
-
-    def bye(self, retry_in: int) -> bytes:
-        return f"retry: {retry_in}\n\n".encode()
-
-    def _events(self, frame: Frame, to: Subscription) -> list[tuple[str, str]]:
-        if frame.value is not msgspec.UNSET:
-            return [("value", self._data(to, f'"value":{encode(frame.value)}'))]
-        events = [("removed", self._data(to, f'"key":{encode(key)}')) for key in frame.removed]
-        events += [("added", self._record(to, text)) for text in frame.added]
-        events += [("changed", self._data(to, changed_json(changed)[1:-1])) for changed in frame.changed]
-        if frame.order is not None:
-            events.append(("order", self._data(to, f'"keys":{encode(frame.order)}')))
-        return events
-
-    def _record(self, to: Subscription, text: str) -> str:
-        return f'{{"query":{encode(to.name)},"record":{text}}}' if self._named else text
-
-    def _data(self, to: Subscription, members: str) -> str:
-        return f'{{"query":{encode(to.name)},{members}}}' if self._named else f"{{{members}}}"
-
-    def _event(self, kind: str, data: str, cursor: str | None) -> bytes:
-        id = "0" if cursor is None else f"{cursor}~{self._proof}"
-        return f"event: {kind}\nid: {id}\ndata: {data}\n\n".encode()
-
-
-def _proof(keys: Mapping[str, str]) -> str:
-    """A short hash of the keys of all queries of a stream."""
-    text = "\n".join(f"{name}={key}" for name, key in sorted(keys.items()))
-    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
 def _resume_id(scope: Scope, headers: Headers) -> str | None:
