@@ -348,7 +348,9 @@ class Engine:
         self._start(member)
         return subscribed
 
-    def _go_on(self, member: Member, group: AnyGroup, outcome: Outcome, announce: Announce | None) -> None:
+    def _go_on(
+        self, member: Member, query: LiveQuery, group: AnyGroup, outcome: Outcome, announce: Announce | None
+    ) -> None:
         old = member.group
         old.unseat(member)
         old.members.discard(member)
