@@ -10,9 +10,12 @@ from typing import Any
 
 import apsw
 import pytest
+import uvicorn
 
 from crudite import App, Field, Resource, allow, around
+from crudite.cli.server import configuration
 from tests.flows.worlds import MEMORY
+from tests.services import runner
 from tests.services.runner import running
 
 HOST = b"Host: 127.0.0.1\r\n"
@@ -412,3 +415,25 @@ async def test_a_client_that_goes_away_before_its_answer_leaves_what_it_wrote(tm
             await other.ask(post("/tasks", b'{"title":"three"}'))
             listed = await other.ask(get("/tasks?fields=title"))
         assert [title in listed for title in (b"one", b"two", b"three")] == [True] * 3
+
+
+async def test_a_connection_is_kept_for_its_time_after_each_quick_answer_and_then_closed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seconds = 0.3
+
+    def short(app: App, **options: Any) -> uvicorn.Config:
+        config = configuration(app, **options)
+        config.timeout_keep_alive = seconds  # type: ignore[assignment]
+        return config
+
+    monkeypatch.setattr(runner, "configuration", short)
+    loop = asyncio.get_running_loop()
+    async with App(Task, store=MEMORY) as app, running(app, "ours") as port, Wire.to(port) as wire:
+        await wire.ask(get("/tasks"))
+        began = loop.time()
+        while loop.time() < began + seconds * 2:
+            last = loop.time()
+            assert (await wire.ask(get("/tasks"))).startswith(b"HTTP/1.1 200 ")
+        assert await wire.is_ended()
+        assert loop.time() - last >= seconds * 0.9

@@ -162,7 +162,7 @@ class HttpProtocol(HttpToolsProtocol):
         self.timeout_keep_alive_task = None
         left = self.timeout_keep_alive - (self.loop.time() - self._answered_at)
         if self._waiting or left > 0:
-            self._await_next(max(left, 1))
+            self._await_next(left if left > 0 else self.timeout_keep_alive)
         else:
             super().timeout_keep_alive_handler()
 
