@@ -12,14 +12,14 @@ import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import msgspec
 
-from crudite.changes import NO_VERSION, Mark
-from crudite.errors import Fault, Malformed, NotFound, Problem, Unauthorized, Unexpected
+from crudite.changes import Mark
+from crudite.errors import Fault, Malformed, Problem, Unauthorized, Unexpected
 from crudite.ids import new_request_id
 from crudite.interfaces.addresses import find_resource
 from crudite.interfaces.base import Host, Receive, Scope, Send
@@ -27,6 +27,21 @@ from crudite.interfaces.events import encode
 from crudite.interfaces.http import Headers, credentials_of
 from crudite.interfaces.marks import reach
 from crudite.interfaces.subscribing import live_query
+from crudite.interfaces.websocket.calls import (
+    INVALID_REQUEST,
+    METHOD_NOT_FOUND,
+    PARSE_ERROR,
+    Answer,
+    Call,
+    UnknownMethod,
+    check_params,
+    checked,
+    decode_calls,
+    parse_call,
+    plain,
+    result_json,
+    version_of,
+)
 from crudite.interfaces.websocket.format import (
     RpcFormat,
     Text,
@@ -37,18 +52,7 @@ from crudite.interfaces.websocket.format import (
     subscription_problem,
 )
 from crudite.interfaces.websocket.rights import connection_problem, expiring, nothing_of, rights
-from crudite.messages import (
-    ANONYMOUS,
-    Actor,
-    Answered,
-    Credentials,
-    Found,
-    Listed,
-    Live,
-    LiveQuery,
-    Response,
-    Written,
-)
+from crudite.messages import ANONYMOUS, Actor, Credentials, Live, LiveQuery, Written
 from crudite.query.parse import parse_json
 from crudite.resources.reading import plain_key
 from crudite.resources.request import Request
@@ -59,22 +63,9 @@ _SIDE_BY_SIDE = 16
 _MOST_IN_BATCH = 100
 _WRITES = ("create", "replace", "update", "delete")
 _ORDERED = ("subscribe", "unsubscribe", "auth")
-_PARSE_ERROR, _INVALID_REQUEST, _METHOD_NOT_FOUND = -32700, -32600, -32601
 _END_CODES = {"slow": 4408, "away": 1001, "closed": 1000}
 _CREDENTIALS = 4401
 
-
-class _Call(msgspec.Struct, frozen=True):
-    """A JSON-RPC 2.0 request object; without an id it is a notification and gets no answer."""
-
-    method: str
-    params: dict[str, msgspec.Raw] = {}
-    id: str | int | msgspec.UnsetType | None = msgspec.UNSET
-    jsonrpc: str = "2.0"
-
-
-_decode_calls = msgspec.json.Decoder(list[msgspec.Raw]).decode
-_decode_call = msgspec.json.Decoder(_Call).decode
 _format = RpcFormat()
 _log = logging.getLogger("crudite")
 
@@ -170,21 +161,21 @@ class Session:
         if data.lstrip()[:1] != b"[":
             return await self._begin(data, tasks)
         try:
-            parts = _decode_calls(data)
+            parts = decode_calls(data)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as fault:
-            return self._send(error(None, Malformed(f"Not JSON: {fault}."), None, _PARSE_ERROR))
+            return self._send(error(None, Malformed(f"Not JSON: {fault}."), None, PARSE_ERROR))
         if not parts or len(parts) > _MOST_IN_BATCH:
             problem = Malformed(f"A batch holds 1 to {_MOST_IN_BATCH} calls.")
-            return self._send(error(None, problem, None, _INVALID_REQUEST))
+            return self._send(error(None, problem, None, INVALID_REQUEST))
         async with self._writes:
-            answers = [answer for part in parts if (answer := await self._answer(_parsed(bytes(part)))) is not None]
+            answers = [answer for part in parts if (answer := await self._answer(parse_call(bytes(part)))) is not None]
         if answers:
             self._send(f"[{','.join(answer.text for answer in answers)}]")
         self._expect(answers)
 
     async def _begin(self, data: bytes, tasks: Tasks) -> None:
-        call = _parsed(data)
-        if isinstance(call, _Answer) or call.method in _ORDERED:
+        call = parse_call(data)
+        if isinstance(call, Answer) or call.method in _ORDERED:
             answer = await self._answer(call)
             if answer is not None:
                 self._send(answer.text)
@@ -194,7 +185,7 @@ class Session:
         self._under_way += 1
         tasks.create_task(self._answer_aside(call, lock))
 
-    async def _answer_aside(self, call: _Call, lock: asyncio.Lock | None) -> None:
+    async def _answer_aside(self, call: Call, lock: asyncio.Lock | None) -> None:
         try:
             if lock is None:
                 answer = await self._answer(call)
@@ -217,36 +208,36 @@ class Session:
         if self._refused and not self._under_way:
             self._connection.outbox.end("closed")
 
-    def _expect(self, answers: Sequence["_Answer"]) -> None:
+    def _expect(self, answers: Sequence[Answer]) -> None:
         """Acknowledges what has been written, now that it has been answered, once its frames are sent."""
         for answer in answers:
             if answer.mark is not None and answer.number is not None:
                 self._connection.expect(answer.mark, answer.number)
 
-    async def _answer(self, call: "_Call | _Answer") -> "_Answer | None":
+    async def _answer(self, call: Call | Answer) -> Answer | None:
         """The answer to one call; None when there is none to send (any more). What was no call is answered already."""
-        if isinstance(call, _Answer):
+        if isinstance(call, Answer):
             return call
         number = None if call.id is msgspec.UNSET else call.id
         request_id = new_request_id()
         try:
             answer, mark = await self._perform(call, number, request_id)
         except Problem as problem:
-            unknown = isinstance(problem, _UnknownMethod)
-            answer, mark = error(number, problem, request_id, _METHOD_NOT_FOUND if unknown else None), None
+            unknown = isinstance(problem, UnknownMethod)
+            answer, mark = error(number, problem, request_id, METHOD_NOT_FOUND if unknown else None), None
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as fault:
             answer, mark = error(number, Malformed(f"Not JSON: {fault}."), request_id), None
         except Exception:
             _log.exception("the call %r failed", call.method[:100])
             answer, mark = error(number, Unexpected(), request_id), None
-        return _Answer(answer, number, mark) if call.id is not msgspec.UNSET and answer is not None else None
+        return Answer(answer, number, mark) if call.id is not msgspec.UNSET and answer is not None else None
 
-    async def _perform(self, call: _Call, number: Plain, request_id: str) -> tuple[str | None, Mark | None]:
+    async def _perform(self, call: Call, number: Plain, request_id: str) -> tuple[str | None, Mark | None]:
         """The answer's text, None when it has been sent already; and the mark of what was written."""
         if call.method == "ping":
             return result(number, "{}"), None
         if call.method in _ORDERED:
-            params = _checked(call)
+            params = checked(call)
             async with self._order:
                 await self._pass_mark(params.get("min_cursor"))
                 return await self._perform_ordered(call.method, params, number, request_id), None
@@ -256,7 +247,7 @@ class Session:
         response = await self._host.pipeline(request)
         if self._stay.actor is None and not self._order.locked():
             self._stay.becomes(request.actor)
-        return result(number, _result(response)), response.mark if isinstance(response, Written) else None
+        return result(number, result_json(response)), response.mark if isinstance(response, Written) else None
 
     async def _pass_mark(self, mark: Any) -> None:
         if mark is not None:
@@ -270,22 +261,22 @@ class Session:
         await (self._subscribe if method == "subscribe" else self._auth)(params, number, request_id)
         return None  # it has been answered already, so that nothing of what follows from it came before
 
-    def _request(self, call: _Call, request_id: str) -> Request:
+    def _request(self, call: Call, request_id: str) -> Request:
         path, _, action = call.method.rpartition(".")
         if path:
             return self._record_request(path, action, call.params, request_id)
         if call.method not in self._host.handlers:
-            raise _UnknownMethod(f"There is no method {call.method[:100]!r}.")
+            raise UnknownMethod(f"There is no method {call.method[:100]!r}.")
         request = self._base(request_id)
-        request.action, request.name, request.args = "call", call.method, _plain(call.params)
+        request.action, request.name, request.args = "call", call.method, plain(call.params)
         return request
 
     def _record_request(self, path: str, action: str, raw: Mapping[str, msgspec.Raw], request_id: str) -> Request:
         if action not in ("list", "read", *_WRITES):
-            raise _UnknownMethod(f"There is no method {path[:100]}.{action[:100]}.")
+            raise UnknownMethod(f"There is no method {path[:100]}.{action[:100]}.")
         params = {name: value for name, value in raw.items() if name != "data"}
-        given = _plain(params)
-        _check_params(action, raw)
+        given = plain(params)
+        check_params(action, raw)
         definition = find_resource(self._host, path)
         request = self._base(request_id)
         request.action, request.name, request.definition = action, definition.path, definition  # type: ignore[assignment]
@@ -293,7 +284,7 @@ class Session:
         request.data = raw.get("data")
         if action not in ("list", "create"):
             request.key = plain_key(definition, given.get("key"))
-        request.expect = _version(given.get("version"))
+        request.expect = version_of(given.get("version"))
         return request
 
     def _base(self, request_id: str, actor: Actor = ANONYMOUS) -> Request:
@@ -407,88 +398,3 @@ class Session:
 
     def _send_raw(self, made: bytes) -> None:
         self._connection.send(made)
-
-
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    """The text of an answer; the call's number and the mark of its commit, when it wrote something."""
-
-    text: str
-    number: Plain = None
-    mark: Mark | None = None
-
-
-class _UnknownMethod(NotFound):
-    """JSON-RPC's own word for a method that is not there."""
-
-
-def _result(response: Response) -> str:
-    match response:
-        case Listed():
-            further = {"next": response.next, "prev": response.prev}
-            if response.total is not None:
-                further["count"] = response.total  # type: ignore[assignment]
-            return f'{{"data":{response.json},{encode(further)[1:]}'
-        case Found() | Answered():
-            return f'{{"data":{response.json}}}'
-        case Written():
-            after = f'"after":{encode(response.mark)}'
-            shown = response.json if response.action != "delete" else None
-            return f'{{"data":{shown},{after}}}' if shown is not None else f"{{{after}}}"
-    raise Unexpected()
-
-
-def _plain(params: Mapping[str, msgspec.Raw]) -> dict[str, Any]:
-    return {name: msgspec.json.decode(value) for name, value in params.items()}
-
-
-def _checked(call: _Call) -> dict[str, Any]:
-    _check_params(call.method, call.params)
-    return _plain(call.params)
-
-
-_PARAMS = {
-    "list": {"query", "min_cursor"}, "read": {"key", "query", "min_cursor"},
-    "create": {"data"}, "replace": {"key", "data", "version"}, "update": {"key", "data", "version"},
-    "delete": {"key", "version"}, "unsubscribe": {"sub"}, "auth": {"token"},
-    "subscribe": {"sub", "resource", "query", "read", "args", "cursor", "key", "min_cursor"},
-}  # fmt: skip
-_OPTIONAL = {"query", "version", "resource", "read", "args", "cursor", "min_cursor"}
-
-
-def _check_params(action: str, given: Mapping[str, Any]) -> None:
-    known = _PARAMS[action]
-    faults = [
-        Fault("unknown_parameter", f"{action} takes no {name!r}.", pointer=f"/{name}") for name in given.keys() - known
-    ]
-    needed = known - _OPTIONAL - given.keys()
-    if action == "subscribe":
-        needed.discard("key")
-    faults += [Fault("missing", f"{action} needs {name}.", pointer=f"/{name}") for name in sorted(needed)]
-    if faults:
-        raise Malformed(faults=faults)
-
-
-def _version(value: Any) -> int | None:
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
-        raise Malformed(faults=[Fault("bad_value", "version is an integer.", pointer="/version")])
-    return value if value is None or abs(value) < NO_VERSION else NO_VERSION
-
-
-def _parsed(data: bytes) -> _Call | _Answer:
-    """A call, or the answer to what is none."""
-    try:
-        return _decode_call(data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as fault:
-        return _Answer(_not_a_call(data, fault))
-
-
-def _not_a_call(data: bytes, fault: Exception) -> str:
-    """The answer to what is no JSON, or no call (JSON-RPC 2.0, section 5.1)."""
-    try:
-        decoded = msgspec.json.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as worse:
-        return error(None, Malformed(f"Not JSON: {worse}."), None, _PARSE_ERROR)
-    found = decoded.get("id") if isinstance(decoded, dict) else None
-    number = found if isinstance(found, str | int) and not isinstance(found, bool) else None
-    return error(number, Malformed(f"Not a JSON-RPC request: {fault}."), None, _INVALID_REQUEST)
