@@ -62,11 +62,10 @@ def lookup(selection: Selection, dialect: Dialect) -> Statement:
     mark = (dialect.name, "lookup")
     statement: Statement | None = selection.memo.get(mark)
     if statement is None:
-        writer, schema = SqlWriter(dialect), selection.schema
-        where, json = writer.filter(selection.filter), writer.mask(selection, "t")
-        key = f"t.{quote(schema.key)} = {writer.parameter(schema.key_field.type)}"
-        text = f'SELECT t."version", {json} FROM {quote(schema.table)} AS t WHERE {where} AND {key}'
-        statement = selection.memo[mark] = Statement(text, _parts(selection, dialect).bound)
+        parts = _parts(selection, dialect)
+        shape = (dialect.name, selection.schema, "lookup", parts.shape)
+        text = compiled(shape, lambda: _lookup_text(selection, dialect))
+        statement = selection.memo[mark] = Statement(text, parts.bound)
     return statement
 
 
@@ -228,6 +227,13 @@ def _select_text(plan: Plan, dialect: Dialect) -> str:
     if plan.offset:
         text += f" OFFSET {writer.parameter(_COUNT)}"
     return text
+
+
+def _lookup_text(selection: Selection, dialect: Dialect) -> str:
+    writer, schema = SqlWriter(dialect), selection.schema
+    where, json = writer.filter(selection.filter), writer.mask(selection, "t")
+    key = f"t.{quote(schema.key)} = {writer.parameter(schema.key_field.type)}"
+    return f'SELECT t."version", {json} FROM {quote(schema.table)} AS t WHERE {where} AND {key}'
 
 
 def _page_parameters(plan: Plan, dialect: Dialect) -> list[Any]:

@@ -109,6 +109,7 @@ class InlineReader:
         try:
             rows = fetch(self.execute, Statement(text, parameters), 2)
         except apsw.InterruptError:  # a rule that looks through many records
+            self._cheap[text] = False
             memo["sqlite lookup"] = (text, bound, kind, False)
             raise NotCheap from None
         finally:
@@ -120,7 +121,7 @@ class InlineReader:
         kind = selection.schema.key_field.type
         bound = Statement(statement.text, (*statement.parameters, _dialect.store(kind, key)))
         encoded = kind if kind.kind == "bigint" else None
-        return statement.text, statement.parameters, encoded, self._judge(bound)
+        return statement.text, statement.parameters, encoded, self._is_text_cheap(bound)
 
     def page(self, plan: Plan) -> Page | None:
         """The page, or None when it must be read on a thread."""
@@ -169,13 +170,7 @@ class InlineReader:
         rows = plan.limit if plan.keys is None else len(plan.keys)
         if rows is None or rows > _MOST_INLINE or plan.offset > _MOST_INLINE:
             return False
-        statement = select(plan, _dialect)
-        cheap = self._cheap.get(statement.text)
-        if cheap is None:
-            if len(self._cheap) > 5000:
-                self._cheap.clear()
-            cheap = self._cheap[statement.text] = self._judge(statement)
-        return cheap
+        return self._is_text_cheap(select(plan, _dialect))
 
     def close(self) -> None:
         """Lets go of the file."""
@@ -183,6 +178,14 @@ class InlineReader:
 
     def _demote(self, plan: Plan) -> None:
         self._cheap[select(plan, _dialect).text] = False
+
+    def _is_text_cheap(self, statement: Statement) -> bool:
+        cheap = self._cheap.get(statement.text)
+        if cheap is None:
+            if len(self._cheap) > 5000:
+                self._cheap.clear()
+            cheap = self._cheap[statement.text] = self._judge(statement)
+        return cheap
 
     def _judge(self, statement: Statement) -> bool:
         explained = self.execute(f"EXPLAIN QUERY PLAN {statement.text}", statement.parameters).fetchall()
