@@ -30,6 +30,7 @@ async def test_a_websocket_too_many_is_told_when_to_come_back_before_it_is_close
             async with asyncio.timeout(client.timeout):
                 messages = [message async for message in taken(exchange)]
     assert [message["type"] for message in messages] == ["websocket.accept", "websocket.send", "websocket.close"]
+    assert messages[0]["subprotocol"] == "crudite.v1"  # or browsers hear of no message and no code
     bye = json.loads(messages[1]["text"])
     assert bye["method"] == "bye"
     assert 1000 <= bye["params"]["retry_in"] <= 2000

@@ -33,27 +33,27 @@ class WebSocket:
     async def _serve(self, host: Host, scope: Scope, receive: Receive, send: Send) -> None:
         await receive()
         headers = read_headers(scope)
+        chosen = SUBPROTOCOL if SUBPROTOCOL in scope.get("subprotocols", ()) else None
         origin = headers.get("origin")
         if origin is not None and origin not in self._origins and not is_same_host(origin, headers):
-            return await _refuse(send, 1008, "this origin may not connect")
+            return await _refuse(send, chosen, 1008, "this origin may not connect")
         try:
             admitted = host.admission.admit(scope)
             session = Session(host, headers, scope)
         except (Unavailable, TooManyRequests) as problem:
             retry_in = problem.extra.get("retry_in")
             hint = RpcFormat().bye(retry_in) if retry_in is not None else b""
-            return await _refuse(send, 1013, "try again later", hint)
-        chosen = SUBPROTOCOL if SUBPROTOCOL in scope.get("subprotocols", ()) else None
+            return await _refuse(send, chosen, 1013, "try again later", hint)
         await send({"type": "websocket.accept", "subprotocol": chosen})
         with suppress_gone():
             await session.run(admitted, receive, send)
 
 
-async def _refuse(send: Send, code: int, reason: str, hint: bytes = b"") -> None:
+async def _refuse(send: Send, chosen: str | None, code: int, reason: str, hint: bytes = b"") -> None:
     """Closes a connection before anything is read from it, after a last message, if there is one. It is accepted
     first: a browser's page is told the code of a close only, and not why a handshake failed, so that its client
-    would try again for ever."""
-    await send({"type": "websocket.accept"})
+    would try again for ever. And it is accepted as what was asked for, or browsers take it for a failure."""
+    await send({"type": "websocket.accept", "subprotocol": chosen})
     if hint:
         await send({"type": "websocket.send", "text": hint.decode()})
     await send({"type": "websocket.close", "code": code, "reason": reason})
