@@ -7,6 +7,7 @@ import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -84,37 +85,64 @@ def measure(directory: Path, core: int | None, asked: argparse.Namespace, facts:
     if clients < asked.clients:
         facts["clients"] = f"{clients} instead of {asked.clients}: the limit of open files (ulimit -n) allows no more"
         print(f"clients:  {facts['clients']}", flush=True)
-    if "http" in asked.only:
-        peers = tuple(PEERS[name] for name in asked.peers.split(","))
-        for sample in http_cases.measure(directory, core, 1.0 if asked.quick else 4.0, rounds, peers):
-            results.http.append(sample)
-            tell(f"{sample.case}, {sample.peer}: {sample.rate:,.0f} requests/s")
-    if "frame" in asked.only:
-        changes = 5 if asked.quick else 30
-        for number in range(rounds):
-            for each in whole(fanout.frames(directory, core, clients, changes, number)):
-                results.frames.append(each)
-                tell(f"a frame to {clients:,}, {each.way}: {each.cpu_us:.1f} µs each, idle {each.idle_kb:.1f} KB")
-    if "stream" in asked.only:
-        for number in range(rounds):
-            for each in whole(fanout.streams(directory, core, 1_000, 1.0 if asked.quick else 10.0, number)):
-                results.streams.append(each)
-                tell(f"creates, {each.way}: {each.rate:,.0f} deliveries/s")
-    if "matching" in asked.only:
-        queries, changes = (5_000, 100) if asked.quick else (100_000, 1_000)
-        for each in distinct.matchings(directory, core, queries, changes):
-            results.matchings.append(each)
-            tell(f"a change beside {each.queries:,} queries: {each.seen_p50_ms:.2f} ms")
-    if "crowd" in asked.only:
-        connections, seconds = (50, 2.0) if asked.quick else (distinct.CONNECTIONS, 30.0)
-        results.crowds.append(distinct.crowd(directory, core, connections, 2_000, seconds))
-        tell(f"crowd: {results.crowds[-1].rate:,.0f} changes/s")
-    if "resume" in asked.only:
-        results.resumes.append(resuming.resume(directory, core, 500 if asked.quick else clients))
-        tell(f"resume: {results.resumes[-1].from_start_s:.1f} s")
+    measuring = {
+        "http": partial(measure_http, directory, core, asked),
+        "frame": partial(measure_frames, directory, core, asked.quick, rounds, clients),
+        "stream": partial(measure_streams, directory, core, asked.quick, rounds),
+        "matching": partial(measure_matching, directory, core, asked.quick),
+        "crowd": partial(measure_crowd, directory, core, asked.quick),
+        "resume": partial(measure_resume, directory, core, min(clients, 500) if asked.quick else clients),
+    }
+    for section in SECTIONS:
+        if section in asked.only:
+            measuring[section](results)
     print("\n\n".join(results.tables()), flush=True)
     if asked.json:
         results.write_json(asked.json, facts)
+
+
+def measure_http(directory: Path, core: int | None, asked: argparse.Namespace, results: Results) -> None:
+    seconds, rounds = (1.0, 1) if asked.quick else (4.0, asked.rounds)
+    peers = tuple(PEERS[name] for name in asked.peers.split(","))
+    for each in http_cases.measure(directory, core, seconds, rounds, peers):
+        results.http.append(each)
+        tell(f"{each.case}, {each.peer}: {each.rate:,.0f} requests/s")
+
+
+def measure_frames(
+    directory: Path, core: int | None, is_quick: bool, rounds: int, clients: int, results: Results
+) -> None:
+    for number in range(rounds):
+        for each in whole(fanout.frames(directory, core, clients, 5 if is_quick else 30, number)):
+            results.frames.append(each)
+            tell(f"a frame to {clients:,}, {each.way}: {each.cpu_us:.1f} µs each, idle {each.idle_kb:.1f} KB")
+
+
+def measure_streams(directory: Path, core: int | None, is_quick: bool, rounds: int, results: Results) -> None:
+    for number in range(rounds):
+        for each in whole(fanout.streams(directory, core, 1_000, 1.0 if is_quick else 10.0, number)):
+            results.streams.append(each)
+            tell(f"creates, {each.way}: {each.rate:,.0f} deliveries/s")
+
+
+def measure_matching(directory: Path, core: int | None, is_quick: bool, results: Results) -> None:
+    queries, changes = (5_000, 100) if is_quick else (100_000, 1_000)
+    for each in distinct.matchings(directory, core, queries, changes):
+        results.matchings.append(each)
+        tell(f"a change beside {each.queries:,} queries: {each.seen_p50_ms:.2f} ms")
+
+
+def measure_crowd(directory: Path, core: int | None, is_quick: bool, results: Results) -> None:
+    connections, seconds = (50, 2.0) if is_quick else (distinct.CONNECTIONS, 30.0)
+    each = distinct.crowd(directory, core, connections, distinct.OFFERED, seconds)
+    results.crowds.append(each)
+    tell(f"crowd: {each.rate:,.0f} changes/s")
+
+
+def measure_resume(directory: Path, core: int | None, clients: int, results: Results) -> None:
+    each = resuming.resume(directory, core, clients)
+    results.resumes.append(each)
+    tell(f"resume: {each.from_start_s:.1f} s")
 
 
 def whole(calls: Iterator[Callable[[], Measured]]) -> Iterator[Measured]:

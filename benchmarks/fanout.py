@@ -8,6 +8,7 @@ import math
 import statistics
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from benchmarks import machine
@@ -113,7 +114,7 @@ class Stream:
 def frames(directory: Path, core: int | None, count: int, changes: int, number: int) -> Iterator[Callable[[], Frame]]:
     """One round of lone changes, each way on a fresh server, as calls that measure."""
     for way in FRAME_WAYS:
-        yield lambda way=way: frame(way, directory / f"frame{number}" / way.name, core, count, changes, number)
+        yield partial(frame, way, directory / f"frame{number}" / way.name, core, count, changes, number)
 
 
 def frame(way: Way, directory: Path, core: int | None, count: int, changes: int, number: int) -> Frame:
@@ -150,15 +151,17 @@ def lone_changes(swarm: Swarm, writer: Writer, tally: Tally, count: int, changes
     for _ in range(changes):
         expected = tally.seen + count
         writer.write(ITEM)
-        swarm.until(
-            lambda expected=expected: tally.seen >= expected and writer.is_ready,
-            WAIT_SECONDS,
-            lambda expected=expected: f"{tally.seen} of {expected} events arrived.",
-        )
-        if tally.seen != expected:
-            raise BenchmarkError(f"{tally.seen} events arrived, {expected} were expected.")
+        arrive(swarm, tally, expected)
+        swarm.until(lambda: writer.is_ready, WAIT_SECONDS, lambda: "the write was not answered.")
         times.append((tally.last - writer.sent_at) * 1000)
     return times
+
+
+def arrive(swarm: Swarm, tally: Tally, expected: int) -> None:
+    """Wait until so many events have been applied in all; BenchmarkError when there are fewer, or more."""
+    swarm.until(lambda: tally.seen >= expected, WAIT_SECONDS, lambda: f"{tally.seen} of {expected} events arrived.")
+    if tally.seen != expected:
+        raise BenchmarkError(f"{tally.seen} events arrived, {expected} were expected.")
 
 
 def streams(
@@ -166,7 +169,7 @@ def streams(
 ) -> Iterator[Callable[[], Stream]]:
     """One round of creates, each way on a fresh server, as calls that measure."""
     for way in STREAM_WAYS:
-        yield lambda way=way: stream(way, directory / f"stream{number}" / way.name, core, count, seconds, number)
+        yield partial(stream, way, directory / f"stream{number}" / way.name, core, count, seconds, number)
 
 
 def stream(way: Way, directory: Path, core: int | None, count: int, seconds: float, number: int) -> Stream:
@@ -219,11 +222,7 @@ def create_for(swarm: Swarm, server: Server, tally: Tally, count: int, seconds: 
 
     swarm.until(lambda: all(each.is_ready for each in writers), seconds + WAIT_SECONDS, lambda: "a write hangs.")
     answered = max(each.answered_at for each in writers)
-    swarm.until(
-        lambda: tally.seen - before >= answers() * count,
-        WAIT_SECONDS,
-        lambda: f"{tally.seen - before} of {answers() * count} events arrived.",
-    )
+    arrive(swarm, tally, before + answers() * count)
     sizes.append(machine.resident_bytes(server.pid))
     return answers(), max(0.0, tally.last - answered), max(0, max(sizes) - base)
 

@@ -359,14 +359,13 @@ class Soak:
 
     def fetch(self, query: Query) -> list[dict[str, Any]]:
         """What REST answers: a window, or all pages."""
-        windowed = "limit" in query.json
         question, found = {**query.json, "limit": query.json.get("limit", 1000)}, []
         while True:
             status, page, following = self.server.page("/items/query", question)
             if status != 200:
                 raise BenchmarkError(f"a query was answered {status}: {page}")
             found += page
-            if windowed or not following:
+            if query.is_window or not following:
                 return found
             question["cursor"] = following
 

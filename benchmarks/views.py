@@ -24,6 +24,11 @@ class Query:
     json: dict[str, Any]
     url: str
 
+    @property
+    def is_window(self) -> bool:
+        """Whether old records enter the set when others leave it."""
+        return "limit" in self.json
+
 
 @dataclass
 class View:
@@ -85,10 +90,11 @@ class Viewer(Client):
         self.is_ready = False
         self.come_back(self)
 
-    def late(self, record: dict[str, Any]) -> None:
+    def late(self, view: View, record: dict[str, Any]) -> None:
         """Note how late an event was, unless this client is a slow reader, had been away or had not read."""
         now = time.time()
-        if not self.receive_buffer and now > self.settles_at and "updated_at" in record:
+        is_told = "updated_at" in record and not view.query.is_window
+        if is_told and not self.receive_buffer and now > self.settles_at:
             stamp = datetime.fromisoformat(record["updated_at"].removesuffix("Z")).replace(tzinfo=UTC)
             self.notes.lags.append(now - stamp.timestamp())
 
@@ -154,15 +160,14 @@ class SocketViewer(Viewer, WebSocket):
         if "sub" in frame:
             self.named(frame).held.append(frame)
             return
-        # Records are changed in place, so that no two views may share one.
-        text = json.dumps(frame)
+        # The queries of one connection differ, so that no two views share a record, which is changed in place.
         for view in self.views:
             if view.is_ready and view.group == frame["group"]:
-                view.held.append(json.loads(text))
-        for record in frame.get("added", ()):
-            self.late(record)
-        for change in frame.get("changed", ()):
-            self.late(change["fields"])
+                view.held.append(frame)
+                for record in frame.get("added", ()):
+                    self.late(view, record)
+                for change in frame.get("changed", ()):
+                    self.late(view, change["fields"])
 
     def commit(self, cursor: str) -> None:
         for view in self.views:
@@ -228,11 +233,11 @@ class StreamViewer(Viewer):
             case "added":
                 view.records[data["id"]] = data
                 if view.is_ready:
-                    self.late(data)
+                    self.late(view, data)
             case "changed":
                 view.change(data)
                 if view.is_ready:
-                    self.late(data["fields"])
+                    self.late(view, data["fields"])
             case "removed":
                 view.records.pop(data["key"], None)
             case "ready":
