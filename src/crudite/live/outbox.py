@@ -67,7 +67,9 @@ class Outbox:
     """What waits for one connection. Over `limit` bytes it gives all up as `slow` and calls `on_slow`."""
 
     __slots__ = (
+        "_framing",
         "_given_up",
+        "_hand_over",
         "_limit",
         "_on_over",
         "_on_slow",
@@ -92,6 +94,8 @@ class Outbox:
         self._parts: list[Part] = []  # with a sink, its messages are framed already
         self._size = 0  # of the messages among them
         self._sink: Sink | None = None
+        self._framing: Framing
+        self._hand_over: Callable[[bytes], None]
         self._reader: asyncio.Future[None] | None = None
         self._waiting: list[asyncio.Future[None]] = []
 
@@ -107,14 +111,14 @@ class Outbox:
             self.add(parcel)
             self._wake()
         elif self.ended is None:
-            sink.write(parcel.framed(sink.framing))
+            self._hand_over(parcel.framed(self._framing))
 
     def add(self, parcel: Parcel) -> None:
         """Adds messages that more will follow in the same tick, so that all of them go as one."""
         if self.ended is not None:
             return
         sink = self._sink
-        due = parcel.messages if sink is None else (parcel.framed(sink.framing),)
+        due = parcel.messages if sink is None else (parcel.framed(self._framing),)
         size = parcel.size if sink is None else len(due[0])
         if self._size and self._size + size > self._limit:
             self.drop("slow")
@@ -167,6 +171,7 @@ class Outbox:
         self._parts = [sink.framing((part,)) if isinstance(part, bytes) else part for part in self._parts]
         self._size = sum(len(part) for part in self._parts if isinstance(part, bytes))
         self._sink, self._on_over = sink, on_over
+        self._framing, self._hand_over = sink.framing, sink.write  # looked up once, not for every frame
         sink.writer = self
         self._wake()
 
@@ -188,9 +193,9 @@ class Outbox:
 
     def _write(self, sink: Sink) -> None:
         while self._parts and sink.is_writable:
-            piece = self._piece(sink.framing)
+            piece = self._piece(self._framing)
             if piece:
-                sink.write(piece)
+                self._hand_over(piece)
         if self._parts:
             return
         self._tell_drained()

@@ -43,14 +43,23 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
 
     framing = staticmethod(text_frames)
 
+    # What every frame touches lies in the object itself: with ten thousand of them each dict is a cache miss.
+    __slots__ = ("_has_ended", "_is_reading", "_out", "_read", "is_writable", "writer")
+
     def __init__(self, *given: Any, **named: Any) -> None:
         super().__init__(*given, **named)
+        self._has_ended = False
         self.is_writable = True
         self.writer: Writer | None = None
         self._read: Read | None = None
         self._is_reading = False
         self.queue = _Inbox(self._on_received)  # type: ignore[assignment]
         self.writable = _Gate()  # type: ignore[assignment]
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A client has connected."""
+        super().connection_made(transport)
+        self._out = self.transport
 
     def handle_connect(self, event: Request) -> None:
         """Starts the application, which is offered the sink."""
@@ -93,8 +102,8 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
 
     def write(self, framed: bytes, /) -> None:
         """Hands framed messages to the transport; nothing once either side has closed."""
-        if not self.close_sent and not self.transport.is_closing():
-            self.transport.write(framed)
+        if not self._has_ended and not self._out.is_closing():
+            self._out.write(framed)
 
     def end(self, code: int, /) -> None:
         """Closes the WebSocket. A client that does not take what is left, or does not answer, is cut off in time."""
@@ -103,7 +112,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         self.queue.put_nowait({"type": "websocket.disconnect", "code": code})
         self.conn.send_close(code)
         self.transport.write(b"".join(self.conn.data_to_send()))
-        self.close_sent = True
+        self.close_sent = self._has_ended = True
         if self.read_paused:
             self.read_paused = False
             self.transport.resume_reading()
