@@ -123,6 +123,8 @@ TARGETS = (
     "/notes/n1?sort=title", "/notes/n1,n2", "/notes/n1%2Cn2", "/notes/missing", "/notes/query", "/notes/n1;v=1",
     "/notes/..", "/tasks/not-a-key", "/tasks/0199a1b2-0000-7000-8000-000000000000", "/tasks", "/tasks?done=true",
     "/tasks?done=perhaps", "/nothing", "/nothing/n1", "/", "/Notes", "/notes/n1#part", "/notes?limit=1#part",
+    "/notes?code=c#part", '/notes?title="x"', "/notes?title=<x>", "/notes?title=a|b", '/notes?filter={"rank":1}',
+    "/notes?code=[c]", "/notes?code=a?b", "/notes?code=c&code=d", "/notes?code=a+b", "/notes?code=a%2Bb", "/notes?&",
 )  # fmt: skip
 NAMED = b"X-Request-Id: r1\r\n"
 

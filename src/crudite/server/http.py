@@ -17,7 +17,8 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from crudite.server.extension import EXTENSION, Writer
 from crudite.server.quick import Answer, Asked, Quick
 
-_FIRST_LINE = re.compile(rb"(GET|POST) (/[!-~]*) HTTP/1\.1\r\n")
+# A path and a query of the characters that RFC 3986 has for them, brackets added; no fragment.
+_FIRST_LINE = re.compile(rb"(GET|POST) (/[A-Za-z0-9._~!$&'()*+,;=:@%/?\[\]-]*) HTTP/1\.1\r\n")
 _LONGEST_HEAD = 2_000
 _MOST_HEADS = 1_000
 _known_heads: dict[bytes, Asked] = {}
@@ -100,7 +101,7 @@ class HttpProtocol(HttpToolsProtocol):
     def _learn(self, quick: Quick, head: bytes, data: bytes, behind: int) -> None:
         """Lets the parser have a request, and keeps what it says of the head if that was all of it."""
         super().data_received(data)
-        is_whole = not self._is_within and self.cycle is not None and not self.cycle.response_started
+        is_whole = not self._is_within and self.cycle is not None and not self.pipeline
         if not is_whole or not self.cycle.keep_alive or len(head) > _LONGEST_HEAD:
             return
         asked = quick.recognize(self.headers)
