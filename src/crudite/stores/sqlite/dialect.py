@@ -148,8 +148,8 @@ class SqliteDialect:
         return json
 
     def json_nested(self, json: str) -> str:
-        """The text of a JSON value as an argument for json_object."""
-        return f"json({json})"
+        """The text of a JSON value as an argument for json_object, which knows another json_object's as it is."""
+        return json if json.startswith("json_object(") else f"json({json})"
 
     def json_array(self, rows: str) -> str:
         """The text of a JSON array of the texts of a SELECT that is in order, which the aggregate keeps."""
