@@ -1,6 +1,7 @@
 """Quick answers of our own runner: the same bytes as from a plain server, without the application being called."""
 
 import asyncio
+import itertools
 import json
 import re
 from collections.abc import AsyncIterator, Iterator
@@ -317,6 +318,45 @@ async def test_a_create_asked_in_one_write_and_a_read_behind_it_are_answered_in_
             key = re.search(rb"location: /tasks/([^\r]+)", answers[0])
             assert key is not None
             assert key[1] in answers[2]
+
+
+async def test_a_create_that_comes_in_pieces_is_answered_alike() -> None:
+    app = Watched(Task, store=MEMORY)
+    async with wires(app) as (ours, plain):
+        create = post("/tasks", b'{"title":"in pieces"}')
+        expected = without_accident(await plain.ask(create))
+        await ours.ask(create)
+        before = app.calls
+        body = create.index(b"\r\n\r\n") + 4
+        for cuts in ((body,), (body + 1,), (len(create) - 1,), (body, body + 3, body + 7)):
+            for start, end in itertools.pairwise((0, *cuts, len(create))):
+                ours.writer.write(create[start:end])
+                await ours.writer.drain()
+                await plain.ask(get("/tasks?limit=1"))  # so much later that each piece comes alone
+            assert without_accident(await ours.answer()) == expected
+        assert app.calls - before == 10  # those of the other connection
+        ours.writer.write(create[: body + 3])
+        await plain.ask(get("/tasks?limit=1"))
+        ours.writer.write(create[body + 3 :] + get("/tasks?limit=1"))
+        assert [(await ours.answer())[9:12] for _ in range(2)] == [b"201", b"200"]
+
+
+async def test_a_server_that_ends_waits_for_the_rest_of_a_body() -> None:
+    async with App(Task, store=MEMORY) as app, AsyncExitStack() as serving:
+        port = await serving.enter_async_context(running(app, "ours"))
+        async with Wire.to(port) as slow, Wire.to(port) as idle:
+            create = post("/tasks", b'{"title":"slowly"}')
+            for wire in (slow, idle):
+                await wire.ask(create)
+            slow.writer.write(create[:-5])
+            await idle.ask(get("/tasks"))
+            ending = asyncio.create_task(serving.aclose())
+            assert await idle.is_ended()
+            slow.writer.write(create[-5:])
+            answer = await slow.answer()
+            assert answer.startswith(b"HTTP/1.1 201 ")
+            assert b"\r\nconnection: close\r\n" in answer
+        await ending
 
 
 async def test_quick_answers_do_not_call_the_application() -> None:

@@ -20,6 +20,7 @@ from crudite.server.quick import Answer, Asked, Quick
 # A path and a query of the characters that RFC 3986 has for them, brackets added; no fragment.
 _FIRST_LINE = re.compile(rb"(GET|POST) (/[A-Za-z0-9._~!$&'()*+,;=:@%/?\[\]-]*) HTTP/1\.1\r\n")
 _LONGEST_HEAD = 2_000
+_LONGEST_BODY = 65_536
 _MOST_HEADS = 1_000
 _known_heads: dict[bytes, Asked] = {}
 _first: tuple[Any, dict[int, bytes]] = (None, {})
@@ -52,6 +53,7 @@ class HttpProtocol(HttpToolsProtocol):
     | state | what comes | what happens |
     |---|---|---|
     | idle | a whole request with a known head | asked; `waiting` if there is a quick answer, else uvicorn's |
+    | idle | a known head, and its body not whole yet | kept until it is, by the bytes that come next |
     | idle | anything else | uvicorn's; a whole request's head is known from then on |
     | uvicorn's | anything, until its last answer is complete | uvicorn's |
     | waiting | bytes | held back, reading pauses |
@@ -64,6 +66,7 @@ class HttpProtocol(HttpToolsProtocol):
     _quick: Quick | None = None
     _is_within = False  # the parser is inside of a message
     _waiting: bytes = b""  # the request that waits for its quick answer
+    _begun = b""  # a request whose body is not whole yet
     _held = b""
     _is_ending = False
     _answered_at = 0.0
@@ -81,6 +84,8 @@ class HttpProtocol(HttpToolsProtocol):
             self._held += data
             self.flow.pause_reading()
             return None
+        if self._begun:
+            data, self._begun = self._begun + data, b""
         quick = self._quick
         if quick is None or self._is_within or (self.cycle is not None and not self.cycle.response_complete):
             return super().data_received(data)
@@ -92,9 +97,12 @@ class HttpProtocol(HttpToolsProtocol):
         asked = _known_heads.get(head)
         if asked is None:
             return self._learn(quick, head, data, behind)
-        body = data[behind:]
+        body, length = data[behind:], asked.length or 0
+        if len(body) < length <= _LONGEST_BODY:
+            self._begun = data
+            return None
         self._waiting = data
-        if len(body) != (asked.length or 0) or not quick.ask(line[1], line[2], body, asked, self._address, self):
+        if len(body) != length or not quick.ask(line[1], line[2], body, asked, self._address, self):
             self._waiting = b""
             super().data_received(data)
 
@@ -162,7 +170,7 @@ class HttpProtocol(HttpToolsProtocol):
         is, since setting one costs more than to look here."""
         self.timeout_keep_alive_task = None
         left = self.timeout_keep_alive - (self.loop.time() - self._answered_at)
-        if self._waiting or left > 0:
+        if self._waiting or self._begun or left > 0:
             self._await_next(left if left > 0 else self.timeout_keep_alive)
         else:
             super().timeout_keep_alive_handler()
@@ -171,8 +179,11 @@ class HttpProtocol(HttpToolsProtocol):
         """The server ends: the connection is closed, behind the answer that it may wait for."""
         if self._waiting:
             self._is_ending = True
-        else:
-            super().shutdown()
+            return
+        if self._begun:  # uvicorn waits for the rest of it
+            begun, self._begun = self._begun, b""
+            super().data_received(begun)
+        super().shutdown()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         sink = self._sink = BodySink(self.transport, self.flow)
