@@ -195,6 +195,14 @@ async def test_what_is_in_no_log_cannot_be_included_in_a_live_query() -> None:
         assert (refused.status, faults(refused)) == (400, [("include", "not_live")])
 
 
+async def test_what_is_included_is_not_written() -> None:
+    async with world() as client:
+        await fill(client)
+        included = (await client.get("/projects/p1?include=owner")).json["_included"]
+        refused = await client.patch("/projects/p1", {"_included": included})
+        assert faults(refused) == [("/_included", "unknown_field")]
+
+
 async def test_records_in_python_refuse_to_include() -> None:
     app = App(Person, Project, Task, store=MEMORY, auth=by_name)
     async with Client(app):
