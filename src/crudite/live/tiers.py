@@ -7,10 +7,11 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from crudite.messages import LiveQuery
-from crudite.query.match import reads_others
+from crudite.query.match import Computed, compile_order, reads_others
 from crudite.query.plan import Plan
 from crudite.query.tree import EVERYTHING, And, Exists, Filter, Path, Test, leaves
 from crudite.schema import ResourceSchema
+from crudite.types import PlainRecord
 
 TierName: TypeAlias = Literal["exact", "window", "rerun"]
 
@@ -31,20 +32,17 @@ def tier_of(query: LiveQuery) -> Tier:
         return Tier("rerun", "It is a value over records, which only the store can tell.")
     if query.rebind is not None:
         return Tier("rerun", "It speaks of now or today, so that it changes with time alone.")
-    if plan.start is not None or plan.offset:
-        return Tier("rerun", "It begins somewhere within its records.")
     unlogged = sorted(schema.name for schema in others(query) if not schema.logged)
     if unlogged:
         return Tier("rerun", f"Its conditions read {', '.join(unlogged)}, whose changes are in no log.")
     if plan.selection.mask.includes:
         return Tier("rerun", "It includes other records.")
+    foreign = [".".join(key.path.names) for key in plan.sort if not _is_own_value(key.path)]
+    is_range = plan.start is not None or plan.until is not None
+    if foreign and (is_range or plan.limit is not None):
+        what, by = "a limit" if plan.limit is not None else "bounds", ", ".join(foreign)
+        return Tier("rerun", f"It has {what}, and its sort by {by} reads more than the records' own fields.")
     if plan.limit is not None:
-        foreign = [".".join(key.path.names) for key in plan.sort if not _is_own_value(key.path)]
-        if foreign:
-            return Tier(
-                "rerun",
-                f"It has a limit, and its sort by {', '.join(foreign)} reads more than the records' own fields.",
-            )
         return Tier("window", "It has a limit: the keys of the first records are kept, with some more behind them.")
     if is_ordered(plan):
         return Tier("rerun", "Its sort uses something that the records do not show, so their order must be told.")
@@ -60,11 +58,29 @@ def is_ordered(plan: Plan) -> bool:
 
 
 def membership(plan: Plan) -> Filter:
-    """The filter of a plan with its keys, if it has any, as one more term."""
-    if plan.keys is None:
-        return plan.selection.filter
-    key = plan.selection.schema.key_field
-    return And((Test(Path((), key, (), key.type), "in", plan.keys), plan.selection.filter))
+    """The filter of a plan with its keys and its bounds, if it has any, as further terms."""
+    terms = [plan.selection.filter]
+    if plan.keys is not None:
+        key = plan.selection.schema.key_field
+        terms.insert(0, Test(Path((), key, (), key.type), "in", plan.keys))
+    if plan.start is not None or plan.until is not None:
+        terms.append(_between(plan))
+    return And(tuple(terms)) if len(terms) > 1 else terms[0]
+
+
+def _between(plan: Plan) -> Filter:
+    """That a record stands after the start and not after the end of a plan."""
+    order = compile_order(plan.sort)
+    names = [key.path.field.name for key in plan.sort]
+    start, until = (
+        order(dict(zip(names, place, strict=True))) if place is not None else None for place in (plan.start, plan.until)
+    )
+
+    def holds(record: PlainRecord) -> bool:
+        place = order(record)
+        return (start is None or start < place) and (until is None or not until < place)
+
+    return Computed(holds)
 
 
 def own_part(filter: Filter) -> Filter:

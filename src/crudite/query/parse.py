@@ -12,7 +12,20 @@ from crudite.query.comparisons import UrlText
 from crudite.query.faults import add_fault, shown
 from crudite.query.tree import EVERYTHING, OPERATORS, And, Condition, Filter, Not, Operator, Or
 
-RESERVED = ("sort", "limit", "offset", "cursor", "fields", "omit", "count", "filter", "include", "search")
+RESERVED = (
+    "sort",
+    "limit",
+    "offset",
+    "cursor",
+    "after",
+    "until",
+    "fields",
+    "omit",
+    "count",
+    "filter",
+    "include",
+    "search",
+)
 """Names of URL parameters that are ours; such a field is asked for with its operator: `count[eq]=3`."""
 
 MAX_DEPTH = 20
@@ -22,7 +35,7 @@ MAX_NUMBER = 999_999_999
 """The largest `limit` and `offset` that can be written; a resource has lower ones."""
 
 _PARAMETER = re.compile(r"(?P<path>[^\[\]]+)\[(?P<operator>[A-Za-z]+)\]")
-_JSON_OPTIONS = frozenset(("sort", "limit", "offset", "cursor", "fields", "omit", "include", "count"))
+_JSON_OPTIONS = frozenset(("sort", "limit", "offset", "cursor", "after", "until", "fields", "omit", "include", "count"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +51,8 @@ class WrittenQuery:
     limit: int | None = None
     offset: int = 0
     cursor: str | None = None
+    after: str | None = None
+    until: str | None = None
     fields: tuple[str, ...] | None = None
     omit: tuple[str, ...] | None = None
     include: tuple[str, ...] = ()
@@ -65,10 +80,10 @@ class _Reader:
                 self._names(name, value, place)
             case "limit" | "offset":
                 self._number(name, value, place)
-            case "cursor" if isinstance(value, str):
+            case "cursor" | "after" | "until" if isinstance(value, str):
                 self.found[name] = value
-            case "cursor":
-                self.fault("bad_value", f"cursor takes a text, got {shown(value)}.", place)
+            case "cursor" | "after" | "until":
+                self.fault("bad_value", f"{name} takes a text, got {shown(value)}.", place)
             case "count" if isinstance(value, str) and value in ("exact", "none"):
                 self.found[name] = value == "exact"
             case "count":
@@ -130,7 +145,7 @@ def parse_url(parameters: Iterable[tuple[str, str]]) -> WrittenQuery:
 
 
 def parse_json(value: Any, prefix: str = "") -> WrittenQuery:
-    """The query in a JSON object `{where, sort, limit, offset, cursor, fields, omit, include, count}`.
+    """The query in a JSON object `{where, sort, limit, offset, cursor, after, until, fields, omit, include, count}`.
 
     `prefix` is the JSON Pointer of the object itself. Raises Malformed with every fault.
     """

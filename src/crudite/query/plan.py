@@ -139,8 +139,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     With `keys`: the records of the selection that have these keys, in any order. Else: the records in the
     order of `sort`, which ends with the key; from `start` (exclusive: the values of the sort keys of some
     record, plain) on, or, `backwards`, those before it, nearest last, so that a page always reads in the
-    order of the sort; at most `limit`; after skipping `offset`. `total` asks how many records the selection
-    has in all.
+    order of the sort; up to `until` (inclusive); at most `limit`; after skipping `offset`. `total` asks how many
+    records the selection has in all.
 
     With `aggregate`, and nothing but a selection: what the records come to. Then the page's records are the JSON text
     of the one value or, with `by`, those of the groups in the order of their values, at most MOST_GROUPS, with
@@ -152,6 +152,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     sort: tuple[SortKey, ...] = ()
     limit: int | None = None
     start: tuple[Plain, ...] | None = None
+    until: tuple[Plain, ...] | None = None
     backwards: bool = False
     offset: int = 0
     total: bool = False

@@ -42,6 +42,7 @@ def select(plan: Plan, dialect: Dialect) -> Statement:
         plan.keys is not None,
         tuple([(key.path.names, key.descending) for key in plan.sort]),
         None if start is None else tuple([value is None for value in start]),
+        None if plan.until is None else tuple([value is None for value in plan.until]),
         plan.backwards,
         plan.limit is not None,
         plan.offset > 0,
@@ -217,6 +218,8 @@ def _select_text(plan: Plan, dialect: Dialect) -> str:
         return text + where[0] + f" AND {dialect.one_of(columns[0], parameter, schema.key_field.type)}"
     if plan.start is not None:
         where.append(_after(plan.sort, plan.start, plan.backwards, writer))
+    if plan.until is not None:
+        where.append(_after(plan.sort, plan.until, True, writer, inclusive=True))
     keys = [(writer.value(k.path), k.descending != plan.backwards, _may_be_null(k.path)) for k in plan.sort]
     order = [dialect.order(*key) for key in keys]
     text += " AND ".join(where)
@@ -238,8 +241,8 @@ def _lookup_text(selection: Selection, dialect: Dialect) -> str:
 
 def _page_parameters(plan: Plan, dialect: Dialect) -> list[Any]:
     values: list[Any] = []
-    if plan.start is not None:
-        pairs = zip(plan.sort, plan.start, strict=True)
+    for place in (plan.start, plan.until):
+        pairs = zip(plan.sort, place, strict=True) if place is not None else ()
         values += [dialect.store(key.path.kept, value) for key, value in pairs if value is not None]
     if plan.limit is not None or plan.offset:
         values.append(plan.limit + 1 if plan.limit is not None else 2**62)
@@ -248,8 +251,10 @@ def _page_parameters(plan: Plan, dialect: Dialect) -> list[Any]:
     return values
 
 
-def _after(sort: Sequence[SortKey], start: Sequence[Plain], backwards: bool, writer: "SqlWriter") -> str:
-    """What comes after `start` in the order of the sort, as an OR over the first key that differs.
+def _after(
+    sort: Sequence[SortKey], start: Sequence[Plain], backwards: bool, writer: "SqlWriter", *, inclusive: bool = False
+) -> str:
+    """What comes after `start` in the order of the sort (or before it), as an OR over the first key that differs.
 
     A leading bound on the first key, implied by the rest, lets the database start inside an index.
     """
@@ -271,6 +276,8 @@ def _after(sort: Sequence[SortKey], start: Sequence[Plain], backwards: bool, wri
                 bound = f"{column} {'>=' if upwards else '<='} {parameter}"
         ranges.append(" AND ".join([*equal, beyond]))
         equal.append(same)
+    if inclusive:
+        ranges.append(" AND ".join(equal))
     return f"{bound} AND ({' OR '.join(f'({part})' for part in ranges)})"
 
 

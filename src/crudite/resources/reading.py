@@ -113,7 +113,7 @@ class Reading:
         limit = query.limit if trusted else self._limit(definition, query, resolver)
         plan = Plan(
             selection=self._rulebook.now(selection), sort=sort, limit=limit, offset=query.offset, total=query.count,
-            **self._start(query, selection, sort, resolver),
+            **self._places(query, selection, sort, resolver),
         )  # fmt: skip
         resolver.check()
         has_etag = not trusted and self._has_etag(selection)
@@ -122,7 +122,7 @@ class Reading:
     def etag(self, asked: Asked, position: Position) -> str:
         """The entity tag of a list that has an identity, read at a position."""
         plan = asked.plan
-        place = (plan.limit, plan.start, plan.backwards, plan.offset, plan.total, position.token)
+        place = (plan.limit, plan.start, plan.until, plan.backwards, plan.offset, plan.total, position.token)
         return self._sealer.digest(f"{asked.identity} {place!r}")
 
     async def count(self, request: Request) -> int:
@@ -164,6 +164,7 @@ class Reading:
         if query.limit is not None and query.limit > definition.max_limit and not trusted:
             resolver.faults.append(_too_many(definition))
         aggregate = None if asks is None else resolver.aggregate(*asks)
+        places = self._places(replace(query, cursor=None), selection, sort, resolver)
         for name in _unlogged(selection.mask):
             detail = f"{name} is declared with live=False, so it cannot be included in a live query."
             resolver.faults.append(Fault("not_live", detail, parameter="include"))
@@ -172,9 +173,11 @@ class Reading:
             raise Malformed(f"{definition.name} is declared with live=False, so it cannot be subscribed to.")
         is_value = counts or aggregate is not None
         plan = Plan(
-            selection=selection, sort=() if is_value else sort, limit=query.limit, total=counts, aggregate=aggregate
-        )
-        identity = f"{self._identity(selection, sort)} {query.limit} {counts} {aggregate and aggregate_text(aggregate)}"
+            selection=selection, sort=() if is_value else sort, limit=query.limit, total=counts, aggregate=aggregate,
+            **({} if is_value else places),
+        )  # fmt: skip
+        asked = f"{query.limit} {places} {counts} {aggregate and aggregate_text(aggregate)}"
+        identity = f"{self._identity(selection, sort)} {asked}"
         return self._live_at(plan, identity, is_value, self._rulebook.clock())
 
     def _live_at(self, plan: Plan, identity: str, counts: bool, moment: datetime) -> LiveQuery:
@@ -254,22 +257,33 @@ class Reading:
             resolver.faults.append(_too_many(definition))
         return query.limit if query.limit is not None else definition.limit
 
-    def _start(
+    def _places(
         self, query: WrittenQuery, selection: Selection, sort: Sequence[SortKey], resolver: Resolver
     ) -> dict[str, Any]:
-        """Where a cursor says that the page starts. A cursor of another query is a fault."""
-        if query.cursor is None:
-            return {}
-        content = self._sealer.open(query.cursor)
+        """Where cursors say that the records start and end. A cursor of another query is a fault."""
+        found: dict[str, Any] = {}
+        for name in ("cursor", "after", "until"):
+            given = getattr(query, name)
+            place = self._place(given, selection, sort) if given is not None else None
+            if given is not None and place is None:
+                detail = f"{name} does not belong to this query; leave it away to have no such bound."
+                resolver.faults.append(Fault("bad_cursor", detail, parameter=name))
+            elif place is not None and name == "cursor":
+                found.update(start=place[1], backwards=place[0])
+            elif place is not None:
+                found["start" if name == "after" else "until"] = place[1]
+        if query.cursor is not None and (query.after is not None or query.until is not None):
+            resolver.faults.append(Fault("bad_cursor", "cursor goes with neither after nor until.", parameter="cursor"))
+        return found
+
+    def _place(self, cursor: str, selection: Selection, sort: Sequence[SortKey]) -> tuple[bool, tuple[Any, ...]] | None:
+        """What a cursor holds: whether it goes backwards, and the values of the sort keys there."""
         try:
-            digest, backwards, values = msgspec.msgpack.decode(content or b"", type=tuple[str, bool, list[Any]])
+            content = self._sealer.open(cursor) or b""
+            digest, backwards, values = msgspec.msgpack.decode(content, type=tuple[str, bool, list[Any]])
         except msgspec.DecodeError:
-            digest = ""
-        if digest != self._page_digest(selection, sort):
-            detail = "The cursor does not belong to this query; leave it away to start again."
-            resolver.faults.append(Fault("bad_cursor", detail, parameter="cursor"))
-            return {}
-        return {"start": tuple(values), "backwards": backwards}
+            return None
+        return (backwards, tuple(values)) if digest == self._page_digest(selection, sort) else None
 
     def listed(self, asked: Asked, page: Page, etag: str | None = None) -> Listed:
         """What the page of a list answers."""

@@ -77,6 +77,18 @@ lives: st.SearchStrategy[LiveQuery] = st.one_of(
         ),
         st.integers(1, 3),
     ),
+    st.builds(
+        lambda start, until: query(fields=("id", "points"), sort=["-points"], start=start, until=until),
+        st.sampled_from([None, (2, 3), (None, 2)]),
+        st.sampled_from([None, (1, 1), (None, 3)]),
+    ),
+    st.builds(
+        lambda start, limit: query(
+            where(team__open=True), fields=("id", "points"), sort=["points"], start=start, until=(2, 4), limit=limit
+        ),
+        st.sampled_from([None, (None, 1), (1, 2)]),
+        st.integers(1, 2),
+    ),
     st.just(query(where(tasks__status="done"), fields=("id", "open"), schema=TEAM)),
     st.just(query(where(tasks__points__gt=1), fields=("id",), sometimes=(("name", where(open=True)),), schema=TEAM)),
     st.just(query(fields=("id",), sort=["team.name", "points"])),

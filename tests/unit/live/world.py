@@ -77,14 +77,19 @@ def query(
     limit: int | None = None,
     keys: tuple[Key, ...] | None = None,
     schema: ResourceSchema = TASK,
+    start: tuple[Plain, ...] | None = None,
+    until: tuple[Plain, ...] | None = None,
     **more: Any,
 ) -> LiveQuery:
     """A live query whose identity is its own text."""
     filter = resolve(written, schema) if written is not None else EVERYTHING
     mask = Mask(fields, tuple((name, resolve(rule, schema)) for name, rule in sometimes))
     keyed = Resolver(schema, CATALOG).sort(sort)
-    plan = Plan(selection=Selection(schema, filter, mask), sort=keyed, limit=limit, keys=keys)
-    identity = more.pop("identity", None) or f"{schema.name} {written!r} {fields} {sometimes!r} {limit} {keys} {sort}"
+    plan = Plan(selection=Selection(schema, filter, mask), sort=keyed, limit=limit, keys=keys, start=start, until=until)
+    identity = (
+        more.pop("identity", None)
+        or f"{schema.name} {written!r} {fields} {sometimes!r} {limit} {keys} {sort} {start} {until}"
+    )
     return LiveQuery(plan, identity, **more)
 
 
@@ -136,6 +141,10 @@ def run(plan: Plan, tables: Tables) -> Page:
         order = compile_order(plan.sort)
         start = order({key.path.field.name: value for key, value in zip(plan.sort, plan.start, strict=True)})
         found = [record for record in found if start < order(record)]
+    if plan.until is not None:
+        order = compile_order(plan.sort)
+        until = order({key.path.field.name: value for key, value in zip(plan.sort, plan.until, strict=True)})
+        found = [record for record in found if not until < order(record)]
     page = found if plan.limit is None else found[: plan.limit]
     first = tuple(page[0].get(key.path.field.name) for key in plan.sort) if page else None
     return Page(

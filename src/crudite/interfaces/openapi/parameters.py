@@ -20,6 +20,18 @@ SHARED: dict[str, Parameter] = {
         "description": "Where the page starts; from the `Link` of another page.",
         "schema": {"type": "string"},
     },
+    "after": {
+        "name": "after",
+        "in": "query",
+        "description": "The records behind the one that a cursor of the query names; with `until`, one page of it.",
+        "schema": {"type": "string"},
+    },
+    "until": {
+        "name": "until",
+        "in": "query",
+        "description": "The records up to the one that a cursor names.",
+        "schema": {"type": "string"},
+    },
     "offset": {
         "name": "offset",
         "in": "query",
@@ -78,7 +90,7 @@ def own_parameters(definition: Definition) -> dict[str, Parameter]:
 
 def list_parameters(definition: Definition, *, is_live: bool = False) -> list[Parameter]:
     """A query in a URL. A live one has no pages and is not counted."""
-    paging = [] if is_live else shared("offset", "cursor", "count")
+    paging = shared("after", "until") if is_live else shared("offset", "cursor", "after", "until", "count")
     return [*filters(definition), *_own(definition, "sort", "limit"), *paging, *shown_only(definition)]
 
 

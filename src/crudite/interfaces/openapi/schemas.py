@@ -317,6 +317,8 @@ def _query(definition: Definition) -> Schema:
             "limit": {"type": ["integer", "null"], "minimum": 1, "maximum": definition.max_limit},
             "offset": {"type": ["integer", "null"], "minimum": 0, "maximum": MAX_OFFSET},
             "cursor": {"type": ["string", "null"], "description": "From the `Link` of a page."},
+            "after": {"type": ["string", "null"], "description": "The cursor that the records come after."},
+            "until": {"type": ["string", "null"], "description": "The cursor up to which they go."},
             "fields": {**fields, "description": "Only these fields. Not together with `omit`."},
             "omit": {**fields, "description": "All but these fields."},
             **_include_member(definition),
