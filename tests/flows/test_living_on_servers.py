@@ -39,11 +39,14 @@ async def served(kind: Kind) -> AsyncIterator[tuple[App, Clock, set[str], int]]:
 async def told(connection: Any) -> list[Any]:
     """All messages up to the close, and its code."""
     methods: list[Any] = []
+
+    async def read() -> None:
+        while True:
+            got = json.loads(await connection.recv())
+            methods.extend(one.get("method") for one in (got if isinstance(got, list) else [got]))
+
     with pytest.raises(websockets.ConnectionClosed) as closed:
-        async with asyncio.timeout(30):
-            while True:
-                got = json.loads(await connection.recv())
-                methods += [one.get("method") for one in (got if isinstance(got, list) else [got])]
+        await asyncio.wait_for(read(), 30)
     assert closed.value.rcvd is not None
     return [*methods, closed.value.rcvd.code]
 
