@@ -1,13 +1,14 @@
 """Living connections while who is behind them changes: credentials that expire, are renewed, or are revoked."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from crudite import Actor, App, Credentials, Record, Request, Unauthorized, allow, me
-from crudite.testing import Client, Clock, Refusal, View
+from crudite.testing import Client, Clock, Event, Refusal, Stream, View
 from tests.flows.worlds import MEMORY, client_for, titles
 
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
@@ -195,7 +196,10 @@ async def test_a_revoked_session_is_closed_everywhere_and_no_other() -> None:
             lost, view = View(5.0), View(5.0)
             await gone.subscribe("s", {"resource": "notes"}, lost)
             await kept.subscribe("s", {"resource": "notes"}, view)
-            await lost.ready(), await view.ready(), await ended.until("ready"), await going.until("ready")
+            await lost.ready()
+            await view.ready()
+            await ended.until("ready")
+            await going.until("ready")
 
             del sessions.actors["s1"]
             asked = sessions.asked
@@ -285,6 +289,32 @@ async def test_a_revocation_reaches_who_is_only_just_subscribing() -> None:
         assert refusal.value.status == 401
 
 
+async def test_a_revocation_reaches_who_is_showing_those_credentials_at_the_moment() -> None:
+    sessions = Sessions(s1=ann(), s2=Actor(id="bob"))
+    found, asked_again, gate = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def authenticate(credentials: Credentials) -> Actor | None:
+        actor = sessions(credentials)
+        if credentials.token == "s2":
+            found.set()
+            await gate.wait()
+        elif found.is_set():
+            asked_again.set()
+        return actor
+
+    async with client_for(Note, auth=authenticate) as client, client.acting("s1").websocket() as socket:
+        await socket.call("notes.list")
+        showing = asyncio.ensure_future(socket.call("auth", {"token": "s2"}))
+        await found.wait()
+        del sessions.actors["s2"]
+        revoking = asyncio.ensure_future(client.app.revoke(account="bob"))
+        await asyncio.wait_for(asked_again.wait(), 5)  # about the credentials that still count
+        gate.set()
+        assert (await showing)["actor"]["id"] == "bob"
+        await revoking
+        assert await socket.closed() == 4401
+
+
 async def test_a_call_that_ends_its_own_session_is_answered() -> None:
     sessions = Sessions(s1=ann(session="1"))
     app = App(Note, store=MEMORY, auth=sessions)
@@ -343,16 +373,20 @@ async def test_a_query_of_an_event_stream_that_other_rights_refuse_ends_and_the_
         await fill(client)
         await client.app.records.create(Memo, title="m")
         async with client.acting("s1").stream("/subscribe", params=both) as stream:
-            await stream.until("ready"), await stream.until("ready")
+            await stream.until("ready")
+            await stream.until("ready")
+            held = stream.last_id
             sessions.actors["s1"] = ann()
             await client.app.revoke(account="ann")
             events = await stream.until("ready")
             seen = [(event.kind, event.data["query"]) for event in events]
             assert seen[:3] == [("reset", "memos"), ("problem", "memos"), ("reset", "notes")]
             assert [event.data["record"]["title"] for event in events[3:-1]] == ["hers", "open"]
+            assert {event.id for event in events[:-1]} == {"0"}
+            assert stream.last_id not in ("0", held)
 
 
-async def _rest(stream: Any) -> Any:
+async def _rest(stream: Stream) -> AsyncIterator[Event]:
     while True:
         try:
             yield await stream.next()
