@@ -7,11 +7,12 @@ PIP    := $(PYTHON) -m pip --disable-pip-version-check --quiet
 # What `make demo` runs, and what `make bench` and `make soak` are given.
 DEMO   ?= $(PYTHON) examples/departures/demo.py
 BENCH  ?=
+MODEL  ?= --steps 1000000
 SOAK   ?=
 
 .DEFAULT_GOAL := help
 
-.PHONY: help demo test check fix bench soak docs setup clean
+.PHONY: help demo test model check fix bench soak docs setup clean
 help: ## say what can be made
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name what; do \
 	  printf '  make %-7s %s\n' "$$name" "$$what"; done
@@ -21,6 +22,9 @@ demo: $(VENV)/runtime.stamp ## set up what is needed and run the demo: a live li
 
 test: setup ## set up what is needed and run the tests (ARGS="-k name" selects)
 	@$(VENV)/bin/pytest $(ARGS)
+
+model: $(VENV)/develop.stamp ## tell random stories, a million steps (MODEL="--steps 5000 --seed 7")
+	@$(PYTHON) -m tests.model $(MODEL)
 
 check: setup .tools/typescript.stamp ## format, lint, types, layers
 	$(VENV)/bin/ruff format --check

@@ -1,0 +1,123 @@
+"""Faults planted into the live engine: each is the kind of mistake that the model test is there to find."""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeAlias
+
+from msgspec.structs import replace
+
+from crudite.live import exact, joining, keysets, publisher, rerun, window
+from crudite.live.exact import ExactGroup
+from crudite.live.feeds import Feed
+from crudite.live.groups import Sent
+
+Patch: TypeAlias = Callable[[Any, str, Any], None]
+"""`pytest.MonkeyPatch.setattr`."""
+
+
+def removals_are_not_told(patch: Patch) -> None:
+    frame = ExactGroup.frame
+
+    def forgetful(self: ExactGroup, changes: Iterable[Any]) -> Any:
+        made = frame(self, changes)
+        return replace(made, removed=()) if made is not None and (made.added or made.changed) else None
+
+    patch(ExactGroup, "frame", forgetful)
+
+
+def changes_while_a_snapshot_is_read_are_lost(patch: Patch) -> None:
+    patch(Feed, "_add", lambda self, changes: None)
+
+
+def memberships_do_not_matter(patch: Patch) -> None:
+    patch(keysets.KeySet, "flips", lambda self, delta, *, back: frozenset())
+
+
+def a_window_shows_one_record_too_many(patch: Patch) -> None:
+    make = window.WindowGroup.__init__
+
+    def larger(self: Any, *given: Any) -> None:
+        make(self, *given)
+        self._limit += 1
+
+    patch(window.WindowGroup, "__init__", larger)
+
+
+def a_window_is_never_filled_up(patch: Patch) -> None:
+    ask = window.WindowGroup._ask
+
+    def lazy(self: Any, draft: Any) -> None:
+        ask(self, draft)
+        draft.refill = None
+
+    patch(window.WindowGroup, "_ask", lazy)
+
+
+def a_window_lets_records_in_from_behind_its_bound(patch: Patch) -> None:
+    draft = window.WindowGroup.draft
+
+    def boundless(self: Any, changes: Any) -> Any:
+        self._bound = None
+        return draft(self, changes)
+
+    patch(window.WindowGroup, "draft", boundless)
+
+
+def a_resume_begins_one_change_too_late(patch: Patch) -> None:
+    missed = joining.Joining._missed
+
+    def late(self: Any, group: Any, cursor: str, since: Sequence[Any], *more: Any) -> Any:
+        return missed(self, group, cursor, since[1:], *more)
+
+    patch(joining.Joining, "_missed", late)
+
+
+def a_field_that_may_no_longer_be_seen_stays(patch: Patch) -> None:
+    difference = exact.difference
+
+    def leaky(*given: Any) -> Any:
+        made = difference(*given)
+        return made if made is None else replace(made, absent=())
+
+    patch(exact, "difference", leaky)
+
+
+def a_transaction_comes_in_pieces(patch: Patch) -> None:
+    deliver = publisher.deliver
+
+    def piecemeal(frames: Sequence[Sent], *more: Any, **named: Any) -> Any:
+        return [failed for frame in frames for failed in deliver([frame], *more, **named)]
+
+    patch(publisher, "deliver", piecemeal)
+
+
+def the_last_of_several_frames_is_dropped(patch: Patch) -> None:
+    deliver = publisher.deliver
+
+    def lossy(frames: Sequence[Sent], *more: Any, **named: Any) -> Any:
+        return deliver(frames[: max(len(frames) - 1, 1)], *more, **named)
+
+    patch(publisher, "deliver", lossy)
+
+
+def a_query_that_must_be_run_again_is_not(patch: Patch) -> None:
+    patch(rerun.RerunGroup, "concerns", lambda self, change: False)
+
+
+def a_snapshot_is_not_brought_forward(patch: Patch) -> None:
+    patch(joining, "_advanced", lambda group, page, changes: page.records)
+
+
+PLANTS = (
+    removals_are_not_told,
+    changes_while_a_snapshot_is_read_are_lost,
+    memberships_do_not_matter,
+    a_window_shows_one_record_too_many,
+    a_window_is_never_filled_up,
+    a_window_lets_records_in_from_behind_its_bound,
+    a_resume_begins_one_change_too_late,
+    a_field_that_may_no_longer_be_seen_stays,
+    a_transaction_comes_in_pieces,
+    the_last_of_several_frames_is_dropped,
+    a_query_that_must_be_run_again_is_not,
+    a_snapshot_is_not_brought_forward,
+)

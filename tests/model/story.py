@@ -1,0 +1,370 @@
+"""One story: an application, its clients, and the oracle, taken through the steps; the first broken promise ends it."""
+
+import asyncio
+import tempfile
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import apsw
+
+from crudite import Problem
+from crudite.app import App
+from crudite.stores import open_store
+from crudite.testing import Client as Rest
+from crudite.testing import Faulty
+from tests.model.clients import Client, Held, Shown, SocketClient, StreamClient, Violation
+from tests.model.oracle import Asked, State
+from tests.model.steps import CLIENTS, Op, Step
+from tests.model.world import CLASSES, make_app
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What some subscriptions of one connection held at one position."""
+
+    shown: Sequence[Shown]
+
+
+class Story:
+    """A world in which steps are taken. `counts` says how often what was checked."""
+
+    def __init__(self, app: App, store: Faulty, path: Path, seed: int, patience: float = 20.0) -> None:
+        self.app = app
+        self._patience = patience
+        self._store = store
+        self.rest = Rest(app, token="staff")
+        self.states = [State()]
+        self.counts = {"writes": 0, "refused": 0, "positions": 0, "sets": 0, "settled": 0}
+        self._path = path
+        self._random = Random(seed)
+        self._observed: list[Observation] = []
+        self._writing = {"rest": self._write_rest, "batch": self._write_batch, "foreign": self._write_foreign}
+        self._first: dict[Held, int] = {}
+        self._lanes: dict[tuple[Asked, str], str] = {}
+        self._answers: dict[tuple[Asked, str, int], Any] = {}
+        self.clients: list[SocketClient | StreamClient] = [
+            (StreamClient if number % 3 == 2 else SocketClient)(app, number, self._observe) for number in range(CLIENTS)
+        ]
+
+    async def take(self, step: Step) -> None:
+        """Takes one step, and checks all that was observed meanwhile."""
+        match step:
+            case ("write", via, ops):
+                await self._write(via, ops)
+            case ("turns", count):
+                for _ in range(count):
+                    await asyncio.sleep(0)
+            case ("open", number, actor, queries):
+                client = self.clients[number]
+                await client.open(actor, queries)
+                if isinstance(client, StreamClient):
+                    for sub in client.subs.values():
+                        sub.lane = await self._lane(sub.asked, actor)
+                self._forget()
+            case ("subscribe", number, asked):
+                client = self.clients[number]
+                if isinstance(client, SocketClient) and client.is_connected:
+                    client.subscribe(asked)
+            case ("unsubscribe", number, index):
+                client = self.clients[number]
+                if isinstance(client, SocketClient) and client.is_connected:
+                    client.unsubscribe(index)
+            case ("cut", number, how, count):
+                self._cut(self.clients[number], how, count)
+            case ("resume", number):
+                if self.clients[number].subs and not self.clients[number].is_connected:
+                    await self.clients[number].resume()
+            case ("hold", number):
+                self.clients[number].line.hold()
+            case ("release", number):
+                self.clients[number].line.release()
+            case ("restart",):
+                for client in self.clients:
+                    client.line.release()
+                await self.app.stop()
+                await self.app.start()
+            case ("trim",):
+                await self.app.store.trim(older_than=0, larger_than=0)
+            case ("fault", name):
+                self._store.fail(name)
+            case ("settle",):
+                await self._settle()
+        self._check()
+
+    async def close(self) -> None:
+        """Ends all connections."""
+        for client in self.clients:
+            client.line.release()
+            await client.leave()
+
+    # writing
+
+    async def _write(self, via: str, ops: Sequence[Op]) -> None:
+        state = self.states[-1]
+        made: list[tuple[str, str, str, Any]] = []
+        for op in ops:
+            resource, key = op[1], op[2]
+            is_there = key in state.table(resource)
+            if any(key == other for _, _, other, _ in made) or (op[0] == "remove" and not is_there):
+                continue
+            if op[0] == "remove":
+                made.append(("delete", resource, key, None))
+                state = state.remove(resource, key, keys_hold=via != "foreign")
+                continue
+            values = dict(op[3])
+            if values.get("team", "") not in (*state.teams, "", None):
+                values["team"] = next(iter(sorted(state.teams)), None)
+            if resource == "members" and values["team"] is None:
+                continue
+            made.append(("update" if is_there else "create", resource, key, values))
+            state = state.put(resource, key, values)
+        if not made:
+            return
+        covered: list[Shown] = []
+        is_done = await (self._write_socket(made, covered) if via == "socket" else self._writing[via](made))
+        self.counts["writes" if is_done else "refused"] += 1
+        if not is_done:
+            return
+        self.states.append(state)
+        self._check()
+        for one in covered:  # what was acknowledged has been sent: from here on they show it
+            self._first[one.held] = len(self.states) - 1
+        self._observed += [Observation([one]) for one in covered]
+
+    async def _write_rest(self, made: Sequence[Any]) -> bool:
+        [(action, resource, key, values)] = made
+        if action == "create":
+            answer = await self.rest.post(f"/{resource}", {"id": key, **values})
+        elif action == "update":
+            answer = await self.rest.patch(f"/{resource}/{key}", values)
+        else:
+            answer = await self.rest.delete(f"/{resource}/{key}")
+        return _is_done(answer.status, answer.text)
+
+    async def _write_batch(self, made: Sequence[Any]) -> bool:
+        try:
+            async with self.app.records.batch() as batch:
+                for action, resource, key, values in made:
+                    cls = CLASSES[resource]
+                    if action == "create":
+                        batch.create(cls, id=key, **values)
+                    elif action == "update":
+                        batch.update(cls, key, **values)
+                    else:
+                        batch.delete(cls, key)
+        except Problem as problem:
+            return _is_done(problem.status, str(problem))
+        return True
+
+    async def _write_socket(self, made: Sequence[Any], covered: list[Shown]) -> bool:
+        """Over a connection that has queries of its own; what it holds when its `acks` come is put into `covered`."""
+        [(action, resource, key, values)] = made
+        writers = [c for c in self.clients if isinstance(c, SocketClient) and c.is_connected and c.actor == "staff"]
+        writers = [c for c in writers if not c.line.is_held]
+        if not writers:
+            return await self._write_rest(made)
+        params = {"data": {"id": key, **values}} if action == "create" else {"key": key, "data": values}
+        client = writers[0]
+        number, answer = client.write(f"{resource}.{action}", {"key": key} if action == "delete" else params)
+        await client.until(lambda: answer.done(), self._patience)
+        if not answer.done():  # cut off before the answer came: the database knows
+            return await self._is_as_asked(action, resource, key, values)
+        message = answer.result()
+        if "error" in message:
+            return _is_done(message["error"]["code"], str(message["error"]))
+        if message["result"].get("after") is not None:  # it has changed something
+            await client.until(lambda: number in client.acked, self._patience)
+            covered += client.acked.get(number, ())
+        return True
+
+    async def _is_as_asked(self, action: str, resource: str, key: str, values: Any) -> bool:
+        await self.app.settled()
+        found = await self.rest.get(f"/{resource}/{key}")
+        if action == "delete":
+            return found.status == 404
+        return found.status == 200 and all(found.json[name] == value for name, value in values.items())
+
+    async def _write_foreign(self, made: Sequence[Any]) -> bool:
+        # The same SQLite library: closing the file by another one would take this process's locks away.
+        with closing(apsw.Connection(str(self._path))) as db:
+            db.set_busy_timeout(20_000)
+            db.execute("BEGIN IMMEDIATE")
+            for action, resource, key, values in made:
+                _execute(db, action, resource, key, values, replaces=self._random.random() < 0.3)
+            db.execute("COMMIT")
+        return True
+
+    # what clients hold
+
+    def _observe(self, subs: Sequence[Held]) -> None:
+        self._observed.append(Observation([sub.copy() for sub in subs]))
+
+    def _check(self) -> None:
+        observed, self._observed = self._observed, []
+        for observation in observed:
+            self._place(observation)
+        for client in self.clients:
+            if client.failure is not None:
+                raise Violation(f"client {client.number}: {client.failure!r}") from client.failure
+
+    def _place(self, observation: Observation) -> None:
+        """Finds the earliest state that all of them can have been at, not before any that they have been at."""
+        shown = [one for one in observation.shown if not one.held.is_over]
+        if not shown:
+            return
+        self.counts["positions"] += 1
+        self.counts["sets"] += len(shown)
+        first = max(self._first.get(one.held, 0) for one in shown)
+        for index in range(first, len(self.states)):
+            if all(one.equals(self._answer(one.held, index)) for one in shown):
+                for one in shown:
+                    self._first[one.held] = index
+                return
+        for one in shown:
+            alone = range(self._first.get(one.held, 0), len(self.states))
+            if not any(one.equals(self._answer(one.held, index)) for index in alone):
+                raise Violation(self._told(one, "holds what is the answer in no state"))
+        lines = [self._told(one, "") for one in shown]
+        raise Violation("queries of one connection are at different states:\n" + "\n".join(lines))
+
+    def _answer(self, held: Held, index: int) -> Any:
+        question = (held.asked, held.actor, index)
+        if question not in self._answers:
+            if len(self._answers) > 5_000:
+                self._answers.clear()
+            self._answers[question] = held.asked.answer(self.states[index], held.actor)
+        return self._answers[question]
+
+    def _told(self, one: Shown, what: str) -> str:
+        held = one.held
+        first, last = self._first.get(held, 0), len(self.states) - 1
+        shown = one.value if held.asked.is_value else sorted(one.records.values(), key=lambda row: row["id"])
+        then, now = self._answer(held, first), self._answer(held, last)
+        return (
+            f"{held.name} of {held.actor} {what}: {held.asked}\n  holds {shown!r} {one.order or ''}\n"
+            f"  then  {then!r} (state {first})\n  now   {now!r} (state {last})"
+        )
+
+    # quiet
+
+    async def _settle(self) -> None:
+        """Everybody is there and everything has arrived: then all hold the last state, which is what REST says."""
+        try:
+            async with asyncio.timeout(self._patience):
+                while not await self._is_quiet():
+                    pass
+        except TimeoutError:
+            waiting = [sub.name for client in self.clients for sub in client.subs.values() if not sub.is_ready]
+            raise Violation(f"after {self._patience} s, not ready: {waiting}") from None
+        self._check()
+        self.counts["settled"] += 1
+        for client in self.clients:
+            for sub in client.subs.values():
+                one = sub.copy()
+                self._first[sub] = len(self.states) - 1
+                if not one.equals(self._answer(sub, len(self.states) - 1)):
+                    raise Violation(self._told(one, "has not come to the last state"))
+        self._store.heal()
+        await self._compare_with_rest()
+
+    async def _is_quiet(self) -> bool:
+        for client in self.clients:
+            client.line.release()
+            if client.subs and not client.is_connected:
+                await client.resume()
+        for client in self.clients:
+            await client.until(lambda client=client: client.is_at_rest, self._patience)  # type: ignore[misc]
+        await self.app.settled()
+        for client in self.clients:
+            if client.exchange is not None and client.is_connected:
+                await client.exchange.consumed()
+        self._check()
+        return all(client.is_at_rest for client in self.clients)
+
+    async def _compare_with_rest(self) -> None:
+        client = self._random.choice(self.clients)
+        for sub in client.subs.values():
+            rest = self.rest.acting(sub.actor)
+            asked = sub.asked.json
+            if "read" in asked:
+                answer = (await rest.get(f"/{asked['read']}")).json
+            else:
+                answer = (await rest.post(f"/{asked['resource']}/query", asked["query"])).json
+            held = sub.value if sub.asked.is_value else {row["id"]: row for row in sub.records.values()}
+            expected = answer if sub.asked.is_value else {row["id"]: row for row in answer}
+            if held != expected:
+                raise Violation(f"{sub.name} of {sub.actor}: {sub.asked}\n  holds {held!r}\n  REST  {answer!r}")
+
+    def _cut(self, client: Client, how: str, count: int) -> None:
+        if not client.is_connected:
+            return
+        if how == "now":
+            client.line.cut()
+        elif isinstance(client, StreamClient):
+            client.line.cut_after(**({"bytes": count} if how == "bytes" else {"events": count % 20 + 1}))
+        else:
+            client.line.cut_after(messages=count % 12 + 1)
+
+    async def _lane(self, asked: Asked, actor: str) -> str:
+        """The lane of a query, which only a WebSocket tells."""
+        if (asked, actor) not in self._lanes:
+            async with self.rest.acting(actor).websocket() as socket:
+                answer = await socket.call("subscribe", {"sub": "lane", **asked.json})
+            self._lanes[asked, actor] = answer["lane"]
+        return self._lanes[asked, actor]
+
+    def _forget(self) -> None:
+        living = {sub for one in self.clients for sub in one.subs.values()}
+        self._first = {sub: index for sub, index in self._first.items() if sub in living}
+
+
+def _is_done(status: int, text: str) -> bool:
+    if status >= 500:
+        raise Violation(f"a write failed with {status}: {text}")
+    return status < 400
+
+
+def _execute(db: apsw.Connection, action: str, resource: str, key: str, values: Any, *, replaces: bool) -> None:
+    """One write of another program, which keeps no foreign keys."""
+    if action == "delete":
+        db.execute(f'DELETE FROM "{resource}" WHERE id = ?', (key,))
+        return
+    names = list(values)
+    if action == "create":
+        verb = "INSERT OR REPLACE" if replaces else "INSERT"
+        columns = ", ".join(f'"{name}"' for name in ("id", *names))
+        places = ", ".join("?" * (len(names) + 1))
+        db.execute(f'{verb} INTO "{resource}" ({columns}) VALUES ({places})', (key, *values.values()))
+        return
+    sets = ", ".join(f'"{name}" = ?' for name in names)
+    db.execute(f'UPDATE "{resource}" SET {sets} WHERE id = ?', (*values.values(), key))
+
+
+async def tell(steps: Sequence[Step], seed: int, patience: float = 20.0) -> dict[str, int]:
+    """Takes the steps in a world of their own. Returns what was checked. Raises Violation, also when something does not
+    come within `patience` seconds."""
+    random = Random(seed)
+
+    async def stumble(step: str, call: Any) -> None:
+        for _ in range(random.choice((0, 0, 0, 1, 2, 5))):
+            await asyncio.sleep(0)
+
+    with tempfile.TemporaryDirectory(prefix="crudite-model-") as place:
+        path = Path(place) / "model.db"
+        store = Faulty(open_store(f"sqlite:///{path}?synchronous=OFF"), stumble)
+        app = make_app(store)
+        async with app:
+            story = Story(app, store, path, seed, patience)
+            try:
+                for step in steps:
+                    await story.take(step)
+            finally:
+                await story.close()
+            return story.counts
+
+
+__all__ = ["Story", "tell"]
