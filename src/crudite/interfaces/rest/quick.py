@@ -6,6 +6,7 @@ answer with a record or a list, from a missing record to a fault of ours, is lef
 """
 
 import asyncio
+import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, cast
@@ -34,6 +35,8 @@ from crudite.resources.reading import Reading
 from crudite.resources.request import Request
 from crudite.server.quick import Answer, Asked, Asker
 from crudite.stores.base import Glance, Page, Store, SupportsGlance, SupportsSubmit
+
+_log = logging.getLogger("crudite")
 
 _KEY = re.compile(rb"[A-Za-z0-9_-]{1,200}")
 _MOST_LISTS = 1_000
@@ -64,10 +67,8 @@ class QuickReads:
         row = glance.lookup(self._selection, self._parse_key(key.decode()))
         if row is None:
             return None
-        if asked.none_match is not None and self._is_shared:
-            etag = f'"v{row.version}"'
-            if is_not_modified({"if-none-match": asked.none_match}, etag):
-                return quick_answer(304, [(b"etag", etag.encode()), *OPEN])
+        if self._is_shared and _has(asked, etag := f'"v{row.version}"'):
+            return quick_answer(304, [(b"etag", etag.encode()), *OPEN])
         body = row.json.encode()
         return Answer(200, self._head % (row.version, len(body)), body)
 
@@ -109,8 +110,7 @@ class _QuickList:
             return None
         if position is None or position != self._read_at:
             self._make_headers(page, position)
-        is_conditional = asked.none_match is not None and self._etag is not None
-        if is_conditional and is_not_modified({"if-none-match": asked.none_match}, self._etag):
+        if self._etag is not None and _has(asked, self._etag):
             return quick_answer(304, [*self._headers, *OPEN])
         body = f"[{','.join(page.records)}]".encode()
         return Answer(200, b"%b%d\r\n\r\n" % (self._head, len(body)), body)
@@ -247,7 +247,10 @@ class QuickAnswers:
         except StoreError:
             pass  # the ordinary way tells each of them
         for one, answer in zip(waiting, answers, strict=True):
-            one.asker.respond(answer)
+            try:
+                one.asker.respond(answer)
+            except Exception:  # the others must hear all the same
+                _log.exception("an answer could not be given")
 
     def _create(self, target: bytes, body: bytes, asker: Asker) -> bool:
         resource = self._resources.get(target)
@@ -272,5 +275,10 @@ class QuickAnswers:
 def _answer(waiting: _Waiting, glance: Glance) -> Answer | None:
     try:
         return waiting.answer(glance, waiting.what, waiting.asked)
-    except (Problem, ValueError):  # the ordinary way makes it again, and tells
+    except Exception:  # the ordinary way makes it again, whatever it is, and tells
         return None
+
+
+def _has(asked: Asked, etag: str) -> bool:
+    """Whether the asker has what an entity tag stands for."""
+    return asked.none_match is not None and is_not_modified({"if-none-match": asked.none_match}, etag)

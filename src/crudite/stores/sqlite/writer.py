@@ -15,6 +15,7 @@ Nobody hears of an outcome before the COMMIT; then one call on the event loop se
 """
 
 import asyncio
+import logging
 import queue
 import threading
 import time
@@ -34,6 +35,8 @@ from crudite.stores.sqlite.statements import Clock, Performer, is_plain
 
 T = TypeVar("T")
 Outcome: TypeAlias = Any
+
+logger = logging.getLogger("crudite.store")
 
 _MOST_WAITING = 20_000
 _MOST_TOGETHER = 512
@@ -328,7 +331,10 @@ class Writer:
     def _settle_all(self, jobs: Sequence[_Job], outcomes: Sequence[Outcome]) -> None:
         self._waiting -= len(jobs)
         for job, outcome in zip(jobs, outcomes, strict=True):
-            job.settle(outcome)
+            try:
+                job.settle(outcome)
+            except Exception:  # the others must hear all the same
+                logger.exception("%s: nobody could be told of a write", self._path)
         self._committed()
 
 
