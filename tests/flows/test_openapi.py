@@ -229,6 +229,16 @@ async def test_an_application_with_authentication_says_how_to_show_who_asks(stor
     assert {"401", "403"} <= create["responses"].keys()
 
 
+def test_whoever_reads_can_name_the_mark_of_a_write(app: App) -> None:
+    paths = OpenApi().document(app)["paths"]
+    marked = {"$ref": "#/components/parameters/min-cursor"}
+    for path in ("/tasks", "/tasks/{key}", "/tasks/subscribe", "/tasks/{key}/subscribe"):
+        assert marked in paths[path]["get"]["parameters"], path
+        assert {"409", "503"} <= set(paths[path]["get"]["responses"]), path
+    assert marked in paths["/tasks/query"]["post"]["parameters"]
+    assert marked not in paths["/tasks"]["post"]["parameters"]
+
+
 async def test_each_rest_interface_is_described_where_it_is(store: str) -> None:
     class Todo(Resource, rules=allow.everyone):
         title: str

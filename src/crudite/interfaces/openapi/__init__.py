@@ -9,7 +9,8 @@ from crudite.errors import Forbidden, NotFound, Problem
 from crudite.ids import new_request_id
 from crudite.interfaces.base import Endpoint, Host, Receive, Router, Scope, Send
 from crudite.interfaces.files import send_file
-from crudite.interfaces.http import Headers, read_headers, send_problem, send_response
+from crudite.interfaces.http import read_headers, send_problem, send_response
+from crudite.interfaces.insiders import is_local
 from crudite.interfaces.openapi.document import make_document
 from crudite.interfaces.openapi.problems import as_html
 
@@ -21,7 +22,6 @@ _ASSETS = frozenset((
     "live.js", "icon.svg",
 ))  # fmt: skip
 _LOCAL_ONLY = "The API description is for clients on the same machine; OpenApi(public=True) shows it to everyone."
-_FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
 
 
 class OpenApi:
@@ -123,12 +123,3 @@ class OpenApi:
 
 async def _refuse(scope: Scope, send: Send, problem: Problem) -> None:
     await send_problem(scope, send, problem, new_request_id())
-
-
-def is_local(scope: Scope, headers: Headers) -> bool:
-    """Whether a request comes from this machine itself, and not through a proxy on it."""
-    client = scope.get("client")
-    if client is None or any(name in headers for name in _FORWARDED):
-        return False
-    address = str(client[0])
-    return address == "::1" or address.startswith(("127.", "::ffff:127."))

@@ -58,11 +58,11 @@ def _list(place: ResourcePlace) -> Operation:
             "Conditions are parameters: `?name=value`, or with an operator `?name[lt]=value`; those on "
             f"fields of other records follow references: `?project.name=value`. {_rule(definition, 'list')}"
         ),
-        "parameters": [*path_parameters(place), *list_parameters(definition), *shared("if-none-match")],
+        "parameters": [*path_parameters(place), *list_parameters(definition), *shared("if-none-match", "min-cursor")],
         "responses": {
             "200": answer("A page of records.", _many_shown(definition), ("ETag", "Link", "X-Total-Count")),
             "304": answer("The list is what the entity tag stands for."),
-            **problems(400, 406, 422, *_parents(place)),
+            **problems(400, 406, 409, 422, 503, *_parents(place)),
         },
     }
 
@@ -81,12 +81,12 @@ def _query(place: ResourcePlace) -> Operation:
             f"As `GET`, with the query as a JSON body. `QUERY` of the list itself (RFC 10008) "
             f"does the same. {_rule(definition, 'list')}"
         ),
-        "parameters": [*path_parameters(place), *shared("cursor", "if-none-match")],
+        "parameters": [*path_parameters(place), *shared("cursor", "if-none-match", "min-cursor")],
         "requestBody": body,
         "responses": {
             "200": answer("A page of records.", _many_shown(definition), ("ETag", "Link", "X-Total-Count")),
             "304": answer("The list is what the entity tag stands for."),
-            **problems(400, 406, 413, 415, 422, *_parents(place)),
+            **problems(400, 406, 409, 413, 415, 422, 503, *_parents(place)),
         },
     }
 
@@ -118,11 +118,11 @@ def _read(place: ResourcePlace) -> Operation:
         "operationId": "read",
         "summary": f"Read {_one(definition)}",
         "description": (f"Several keys, separated by commas, give an array in that order. {_rule(definition, 'read')}"),
-        "parameters": [*path_parameters(place), *shown_only(definition), *shared("if-none-match")],
+        "parameters": [*path_parameters(place), *shown_only(definition), *shared("if-none-match", "min-cursor")],
         "responses": {
             "200": answer("The record.", _one_shown(definition), ("ETag",)),
             "304": answer("The record is what the entity tag stands for."),
-            **problems(400, 404, 406, 422),
+            **problems(400, 404, 406, 409, 422, 503),
         },
     }
 
@@ -192,7 +192,7 @@ def _subscribe_one(place: ResourcePlace) -> Operation:
 
 
 def _stream(place: ResourcePlace, name: str, summary: str, text: str, parameters: list[Parameter]) -> Operation:
-    resuming = [*shared("last-event-id"), *resuming_parameters()]
+    resuming = [*shared("last-event-id", "min-cursor"), *resuming_parameters()]
     return {
         "operationId": name,
         "summary": summary,
@@ -200,7 +200,7 @@ def _stream(place: ResourcePlace, name: str, summary: str, text: str, parameters
         "parameters": [*path_parameters(place), *parameters, *resuming],
         "responses": {
             "200": event_stream("The events, without end.", example_stream(place.definition)),
-            **problems(400, 404, 422, 429),
+            **problems(400, 404, 409, 422, 429, 503),
         },
     }
 

@@ -44,6 +44,12 @@ SHARED: dict[str, Parameter] = {
         "description": "`exact` counts all records, into `X-Total-Count`.",
         "schema": {"type": "string", "enum": ["exact", "none"], "default": "none"},
     },
+    "min-cursor": {
+        "name": "min_cursor",
+        "in": "query",
+        "description": "What a write answered as `Crudite-After`: the answer comes from after its commit.",
+        "schema": {"type": "string", "maxLength": 100},
+    },
     "if-match": {
         "name": "If-Match",
         "in": "header",
