@@ -45,14 +45,13 @@ class Matching:
 
 
 def matchings(directory: Path, core: int | None, many: int, changes: int) -> Iterator[Matching]:
-    """The same changes beside few queries and beside many, on one server: few first, many, few again."""
+    """The same changes beside few queries and beside many, on one server."""
     with serving(CRUDITE, directory / "matching", core, filled=False) as server, Swarm(server.port) as swarm:
-        tally, writer = Tally(), Writer()
-        swarm.open([writer])
+        tally = Tally()
         swarm.open(asking(tally, range(FEW)))
-        yield matching(swarm, server, writer, tally, FEW, changes)
+        yield matching(swarm, server, tally, FEW, changes)
         swarm.open(asking(tally, range(FEW, many)), JOINING_SECONDS)
-        yield matching(swarm, server, writer, tally, many, changes)
+        yield matching(swarm, server, tally, many, changes)
 
 
 def asking(tally: Tally, owners: range) -> Iterator[CruditeClient]:
@@ -67,11 +66,13 @@ def of_owner(owner: int) -> dict[str, Any]:
     return {"sub": f"o{owner}", "resource": "items", "query": {"where": {"owner": owner}}}
 
 
-def matching(swarm: Swarm, server: Server, writer: Writer, tally: Tally, queries: int, changes: int) -> Matching:
+def matching(swarm: Swarm, server: Server, tally: Tally, queries: int, changes: int) -> Matching:
+    swarm.open([writer := Writer()])
     lone(swarm, writer, tally, queries, WARMING)
     spent, changed = told(server)
     with Window(server.pid) as window:
         times = lone(swarm, writer, tally, queries, changes)
+    swarm.close(writer)
     spent_then, changed_then = told(server)
     spending = spent_then - spent or math.nan
     return Matching(
