@@ -260,7 +260,8 @@ async def test_a_revocation_leaves_alone_who_has_shown_nothing_yet() -> None:
         assert await socket.call("auth", {"token": "s1"}) == {"actor": {"id": "ann", "roles": []}}
 
 
-async def test_a_revocation_reaches_who_is_only_just_subscribing() -> None:
+@pytest.mark.parametrize("is_known", [False, True])
+async def test_a_revocation_reaches_who_is_only_just_subscribing(is_known: bool) -> None:
     sessions = Sessions(s1=ann("staff"))
     asked_again = asyncio.Event()
     revoking: list[asyncio.Future[None]] = []
@@ -282,11 +283,17 @@ async def test_a_revocation_reaches_who_is_only_just_subscribing() -> None:
 
     async with Client(app) as client, client.acting("s1").websocket() as socket:
         view = View(5.0)
-        await socket.subscribe("s", {"resource": "notes"}, view)
-        await revoking.pop()
-        with pytest.raises(Refusal) as refusal:
-            await view.until(lambda rows: False)
+        if is_known:
+            await socket.call("notes.list")
+            with pytest.raises(Refusal) as refusal:
+                await socket.subscribe("s", {"resource": "notes"}, view)
+            assert await socket.closed() == 4401
+        else:
+            await socket.subscribe("s", {"resource": "notes"}, view)
+            with pytest.raises(Refusal) as refusal:
+                await view.until(lambda rows: False)
         assert refusal.value.status == 401
+        await revoking.pop()
 
 
 async def test_a_revocation_reaches_who_is_showing_those_credentials_at_the_moment() -> None:
@@ -315,7 +322,7 @@ async def test_a_revocation_reaches_who_is_showing_those_credentials_at_the_mome
         assert await socket.closed() == 4401
 
 
-async def test_a_call_that_ends_its_own_session_is_answered() -> None:
+async def test_a_call_that_ends_its_own_session_is_answered_and_nothing_is_live_from_then_on() -> None:
     sessions = Sessions(s1=ann(session="1"))
     app = App(Note, store=MEMORY, auth=sessions)
 
@@ -323,6 +330,8 @@ async def test_a_call_that_ends_its_own_session_is_answered() -> None:
     async def sign_out(request: Request) -> str:
         sessions.actors.clear()
         await app.revoke(session="1")
+        await app.records.create(Note, title="late", owner="ann")
+        await app.settled()
         return "done"
 
     async with Client(app) as client, client.acting("s1").websocket() as socket:
@@ -331,6 +340,7 @@ async def test_a_call_that_ends_its_own_session_is_answered() -> None:
         await view.ready()
         assert await socket.call("sign-out") == {"data": "done"}
         assert await socket.closed() == 4401
+        assert "late" not in str(socket.notifications)
 
 
 async def test_who_showed_a_bad_token_is_still_who_he_was_and_can_be_revoked() -> None:
