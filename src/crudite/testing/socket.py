@@ -31,7 +31,8 @@ class Socket:
         self._views: dict[str, View] = {}
         self._groups: dict[str, set[str]] = {}
         self._lanes: dict[str, str] = {}
-        self._uncommitted: list[Mapping[str, Any]] = []
+        self._ready: set[str] = set()
+        self._uncommitted: dict[str, list[tuple[str, Mapping[str, Any]]]] = {}
         self._unasked: asyncio.Queue[Any] = asyncio.Queue()
         self._closed = asyncio.Event()
 
@@ -137,25 +138,49 @@ class Socket:
         view = self._views.get(params.get("sub", ""))
         match method:
             case "frame":
-                self._uncommitted.append(params)
+                self._hold(params)
             case "commit":
                 self._commit(params["cursor"], params.get("lane", "exact"))
             case "snapshot" if view is not None:
                 view.tell_frame({"added": params.get("records", ())} if "records" in params else params)
             case "ready" if view is not None:
                 self.cursor = view.cursor = params["cursor"]
+                self._ready.add(params["sub"])
                 view.tell("ready", {})
             case "reset" | "problem" if view is not None:
+                self._void(params["sub"])
                 view.tell(method, params)
+            case "rights":
+                self._move(params)
+
+    def _hold(self, frame: Mapping[str, Any]) -> None:
+        """Keeps a frame for those that it is meant for now, until the commit of their lane."""
+        own = {frame["sub"]} if "sub" in frame else self._groups.get(frame["group"], set()) & self._ready
+        for name in own & self._views.keys():
+            self._uncommitted.setdefault(self._lanes.get(name, "exact"), []).append((name, frame))
 
     def _commit(self, cursor: str, lane: str) -> None:
-        frames, self._uncommitted = self._uncommitted, []
         self.cursor = cursor if lane == "exact" else self.cursor
-        for frame in frames:
-            names = [frame["sub"]] if "sub" in frame else self._groups.get(frame["group"], ())
-            for name in names:
-                if name in self._views:
-                    self._views[name].tell_frame(frame)
-        for name, view in self._views.items():
+        for name, frame in self._uncommitted.pop(lane, []):
+            self._views[name].tell_frame(frame)
+        for name in self._ready & self._views.keys():
             if self._lanes.get(name) == lane:
-                view.cursor = cursor
+                self._views[name].cursor = cursor
+
+    def _void(self, name: str) -> None:
+        """What a subscription holds is void, and so are its frames that wait for a commit."""
+        self._ready.discard(name)
+        for lane, held in self._uncommitted.items():
+            self._uncommitted[lane] = [(to, frame) for to, frame in held if to != name]
+
+    def _move(self, given: Mapping[str, Any]) -> None:
+        """A subscription has other rights: it belongs to another group from now on, and to no other."""
+        name = given["sub"]
+        for names in self._groups.values():
+            names.discard(name)
+        self._groups.setdefault(given["group"], set()).add(name)
+        self._lanes[name] = given.get("lane", self._lanes.get(name, "exact"))
+        view = self._views.get(name)
+        if view is not None:
+            view.key, view.cursor = given["key"], None  # until the next commit or ready
+            view.expect(given["sort"])
