@@ -121,6 +121,8 @@ class Outbox:
         due = parcel.messages if sink is None else (parcel.framed(self._framing),)
         size = parcel.size if sink is None else len(due[0])
         if self._size and self._size + size > self._limit:
+            self._wake()  # a sink may take what waits only for the end of the turn
+        if self._size and self._size + size > self._limit:
             self.drop("slow")
             self._on_slow()
             return
@@ -128,11 +130,18 @@ class Outbox:
         self._parts.extend(due)
 
     def send(self, *messages: bytes) -> None:
-        """Adds messages; empty ones are left out."""
+        """Adds messages for this connection alone; empty ones are left out. A sink gets them with all else of the same
+        turn of the loop: each write wakes the client, whose next call would come in between."""
         due = [message for message in messages if message]
-        if due:
+        if not due:
+            return
+        if self._sink is None:
             self.put(Parcel(due))
-            self._stir()
+            return
+        if not self._parts:
+            asyncio.get_running_loop().call_soon(self._wake)
+        self.add(Parcel(due))
+        self._stir()
 
     def stream(self, messages: Iterator[bytes]) -> None:
         """Adds messages that are made when they are taken."""

@@ -156,7 +156,7 @@ async def test_what_was_there_before_the_sink_goes_first() -> None:
     outbox.send(b"early")
     outbox.stream(iter([b"s1", b"s2"]))
     outbox.attach(wire)
-    outbox.send(b"late")
+    outbox.put(Parcel([b"late"]))
     assert wire.written == [b"early-", b"s1-", b"s2-", b"late-"]
 
 
@@ -173,10 +173,10 @@ async def test_the_frames_of_one_tick_are_one_write() -> None:
 async def test_what_a_full_transport_does_not_take_waits_in_order_and_goes_on_with_it() -> None:
     outbox, wire = Outbox(100, never), Wire(4)
     outbox.attach(wire)
-    outbox.send(b"one")
-    outbox.send(b"two")
+    outbox.put(Parcel([b"one"]))
+    outbox.put(Parcel([b"two"]))
     outbox.stream(iter([b"s1", b"s2"]))
-    outbox.send(b"end")
+    outbox.put(Parcel([b"end"]))
     assert (wire.written, outbox.size) == ([b"one-"], 8)
     wire.take(1)
     assert wire.written == [b"one-", b"two-"]
@@ -206,10 +206,10 @@ async def test_a_client_that_takes_nothing_is_slow_once_the_limit_is_passed() ->
     told: list[str] = []
     outbox, wire = Outbox(10, lambda: told.append("slow")), Wire(1)
     outbox.attach(wire, lambda: told.append("over"))
-    outbox.send(b"in the transport")
-    outbox.send(b"12345")
+    outbox.put(Parcel([b"in the transport"]))
+    outbox.put(Parcel([b"12345"]))
     assert outbox.ended is None
-    outbox.send(b"67890")
+    outbox.put(Parcel([b"67890"]))
     assert (outbox.ended, told, wire.written) == ("slow", ["over", "slow"], [b"in the transport-"])
     wire.take(100)
     assert wire.written == [b"in the transport-"]
@@ -219,10 +219,10 @@ async def test_an_outbox_that_ends_is_over_when_the_transport_has_taken_the_rest
     told: list[str] = []
     outbox, wire = Outbox(100, never), Wire(1)
     outbox.attach(wire, lambda: told.append("over"))
-    outbox.send(b"full")
-    outbox.send(b"rest")
+    outbox.put(Parcel([b"full"]))
+    outbox.put(Parcel([b"rest"]))
     outbox.end("away")
-    outbox.send(b"too late")
+    outbox.put(Parcel([b"too late"]))
     assert told == []
     wire.take(100)
     assert (told, wire.written, wire.writer) == (["over"], [b"full-", b"rest-"], None)
@@ -232,8 +232,8 @@ async def test_a_lost_connection_ends_its_outbox_and_gives_up_what_waits() -> No
     told: list[str] = []
     outbox, wire = Outbox(100, never), Wire(1)
     outbox.attach(wire, lambda: told.append("over"))
-    outbox.send(b"full")
-    outbox.send(b"rest")
+    outbox.put(Parcel([b"full"]))
+    outbox.put(Parcel([b"rest"]))
     assert wire.writer is not None
     wire.writer.lose()
     assert (outbox.ended, told, outbox.size) == ("closed", ["over"], 0)
@@ -256,13 +256,35 @@ async def test_drained_with_a_sink_means_that_the_transport_has_all() -> None:
     outbox, wire = Outbox(100, never), Wire(1)
     outbox.attach(wire)
     await asyncio.wait_for(outbox.drained(), 5)
-    outbox.send(b"full")
-    outbox.send(b"rest")
+    outbox.put(Parcel([b"full"]))
+    outbox.put(Parcel([b"rest"]))
     draining = asyncio.ensure_future(outbox.drained())
     await asyncio.sleep(0)
     assert not draining.done()
     wire.take(100)
     await asyncio.wait_for(draining, 5)
+
+
+async def test_what_is_for_one_connection_alone_goes_as_one_when_the_turn_ends_or_with_the_next_frame() -> None:
+    outbox, wire = Outbox(100, never), Wire(100)
+    outbox.attach(wire)
+    outbox.send(b"one")
+    outbox.send(b"two")
+    assert wire.written == []
+    await asyncio.sleep(0)
+    assert wire.written == [b"one-two-"]
+    outbox.send(b"three")
+    outbox.put(Parcel([b"frame"]))
+    assert wire.written == [b"one-two-", b"three-frame-"]
+
+
+async def test_many_answers_in_one_turn_do_not_make_a_client_slow_that_takes_them() -> None:
+    outbox, wire = Outbox(10, never), Wire(1000)
+    outbox.attach(wire)
+    for _ in range(5):
+        outbox.send(b"12345678")
+    outbox.end("away")
+    assert b"".join(wire.written) == b"12345678-" * 5
 
 
 async def test_turns_come_with_what_is_for_this_connection_alone_and_end_with_the_outbox() -> None:
