@@ -296,7 +296,8 @@ async def test_a_revocation_reaches_who_is_only_just_subscribing(is_known: bool)
         await revoking.pop()
 
 
-async def test_a_revocation_reaches_who_is_showing_those_credentials_at_the_moment() -> None:
+@pytest.mark.parametrize("is_good", [False, True])
+async def test_a_revocation_judges_who_is_showing_other_credentials_by_those(is_good: bool) -> None:
     sessions = Sessions(s1=ann(), s2=Actor(id="bob"))
     found, asked_again, gate = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
@@ -310,16 +311,23 @@ async def test_a_revocation_reaches_who_is_showing_those_credentials_at_the_mome
         return actor
 
     async with client_for(Note, auth=authenticate) as client, client.acting("s1").websocket() as socket:
-        await socket.call("notes.list")
+        view = View(5.0)
+        await socket.subscribe("s", {"resource": "notes"}, view)
+        await view.ready()
         showing = asyncio.ensure_future(socket.call("auth", {"token": "s2"}))
         await found.wait()
-        del sessions.actors["s2"]
+        if not is_good:
+            del sessions.actors["s2"]
         revoking = asyncio.ensure_future(client.app.revoke(account="bob"))
         await asyncio.wait_for(asked_again.wait(), 5)  # about the credentials that still count
         gate.set()
         assert (await showing)["actor"]["id"] == "bob"
         await revoking
-        assert await socket.closed() == 4401
+        if is_good:
+            await socket.call("ping")
+            assert [one["sub"] for one in told(socket, "rights")] == ["s"]  # moved once, and never back
+        else:
+            assert await socket.closed() == 4401
 
 
 async def test_a_call_that_ends_its_own_session_is_answered_and_nothing_is_live_from_then_on() -> None:
