@@ -4,7 +4,7 @@ import logging
 from collections.abc import Iterable, Iterator, Sequence
 
 from crudite.live.frames import Format, Subscription
-from crudite.live.groups import Group, Member, Sent, Snapshot
+from crudite.live.groups import Audience, Group, Member, Sent, Snapshot
 from crudite.live.limits import Metrics
 from crudite.live.outbox import Encoded, Outbox
 
@@ -43,10 +43,10 @@ def deliver(
 def _hold_back(
     sent: Sent, before: str, after: str, resumable: str | None, touched: list[Outbox], metrics: Metrics
 ) -> None:
-    for audience in sent.group.audiences.values():
+    for audience in _audiences(sent):
         format = audience.format
         span = (before, after) if resumable is None or format.has_lanes else (resumable, resumable)
-        encoded = Encoded(sent.frame, format, audience.to, *span)
+        encoded = Encoded(sent.frame, format, audience.to, *span, is_alone=sent.alone is not None)
         metrics.frames += 1
         metrics.frame_bytes += encoded.closing.size
         metrics.deliveries += len(audience.outboxes)
@@ -58,10 +58,18 @@ def _hold_back(
             outbox.held = encoded
 
 
+def _audiences(sent: Sent) -> Iterable[Audience]:
+    if sent.alone is None:
+        return sent.group.audiences.values()
+    return (Audience(sent.alone.format, sent.alone.subscription, {sent.alone.outbox: 1}),)
+
+
 def serve(group: Group, member: Member, snapshot: Snapshot, cursor: str, now: float) -> None:
     """Gives a member the whole set and its place among those who get the group's frames."""
     if member.left:
         return
+    if member.gate is not None and not member.gate.is_open:
+        snapshot = Snapshot()
     format, to, outbox = member.format, member.subscription, member.outbox
     if to.query.counts:
         outbox.send(format.value(to, snapshot.value))

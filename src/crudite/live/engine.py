@@ -26,8 +26,10 @@ from crudite.live.explain import Explanation, explain
 from crudite.live.feeds import Feeds
 from crudite.live.follower import Follower
 from crudite.live.frames import Format, LaneName, Subscribed, Subscription
-from crudite.live.groups import Group, Member
+from crudite.live.gates import Gate, Gated, gated
+from crudite.live.groups import Barrier, Group, Member
 from crudite.live.joining import Joining, Resume
+from crudite.live.keysets import Images
 from crudite.live.limits import LiveLimits, Metrics
 from crudite.live.outbox import EndReason, Outbox
 from crudite.live.progress import Progress
@@ -39,6 +41,8 @@ from crudite.live.serving import Missed, Move, Outcome, Serving
 from crudite.live.tail import Tail
 from crudite.live.tiers import membership, tier_of
 from crudite.messages import LiveQuery
+from crudite.query.plan import Mask
+from crudite.query.sql import identity_of
 from crudite.schema import Catalog
 from crudite.stores.base import Batch, Store
 
@@ -158,7 +162,9 @@ class Engine:
 
     def explain(self, query: LiveQuery) -> Explanation:
         """How a query is served now, see `Explanation`."""
-        return explain(query, self._registry.find(query), self.limits, self.metrics)
+        parts = gated(query)
+        group = self._registry.find(parts.query if parts is not None else query)
+        return explain(query, group, self.limits, self.metrics)
 
     def sweep(self, now: float) -> None:
         """Gives idle connections a sign of life and fresh cursors where due; `now` is the loop's clock."""
@@ -178,11 +184,12 @@ class Engine:
         self, connection: Connection, name: str, query: LiveQuery, resume: Resume | None, announce: Announce | None
     ) -> Subscribed:
         """Adds a subscription to a connection, see `Connection.subscribe`."""
-        group = await self._group(query)
+        group, gate = await self._group(query)
         if connection.ended is not None or not self._is_open:
-            self._discard_empty(group)
+            self._discard_empty(group, gate)
             raise Unavailable("The connection is closed.")
-        member = self._member(connection, name, query, group)
+        member = self._member(connection, name, query, group, gate)
+        key = member.subscription.key
         told: list[Subscribed] = []
 
         def begin(outcome: Outcome | None) -> None:
@@ -192,10 +199,10 @@ class Engine:
             if resume is None:
                 begin(None)
             elif isinstance(group, KeptGroup):
-                await self._joining.resume(group, resume, is_torn=connection.format.is_torn, finish=begin)
+                await self._joining.resume(member, key, resume, begin)
             else:
-                same = resume.key is None or Cursors.same_schema(resume.key, group.key)
-                begin(Reset("window" if resume.key == group.key else "rights" if same else "schema"))
+                same = resume.key is None or Cursors.same_schema(resume.key, key)
+                begin(Reset("window" if resume.key == key else "rights" if same else "schema"))
         except BaseException:
             self.leave(member)
             raise
@@ -205,28 +212,31 @@ class Engine:
         """Leads a subscription on to another query, see `Connection.requery`."""
         if self.key(query) == member.subscription.key:
             return None
-        group = await self._group(query)
+        group, gate = await self._group(query)
         if member.left:
-            return self._discard_empty(group)
+            return self._discard_empty(group, gate)
         old, done = member.group, asyncio.get_running_loop().create_future()
 
         def finish(outcome: Outcome) -> None:
             try:
                 if not member.left:
-                    self._go_on(member, query, group, outcome, announce)
+                    self._go_on(member, query, group, gate, outcome, announce)
             finally:
                 if not done.done():
                     done.set_result(None)
 
         if not (isinstance(old, KeptGroup) and isinstance(group, KeptGroup)) or not member.ready:
             return finish(Reset("rights"))
-        group.awaited += 1  # it must not go while it waits for its member
+        holders = [group] if gate is None else [group, gate]
+        for holder in holders:
+            holder.awaited += 1  # it must not go while it waits for its member
         try:
-            self._serving.add(Move(old, group, self.limits, finish))
+            self._serving.add(Move(member.subscription.query, query, group, self.limits, finish))
             await done
         finally:
-            group.awaited -= 1
-            self._discard_empty(group)
+            for holder in holders:
+                holder.awaited -= 1
+            self._discard_empty(group, gate)
 
     def leave(self, member: Member) -> None:
         """Ends one subscription."""
@@ -234,7 +244,7 @@ class Engine:
             return
         member.group.leave(member)
         self.metrics.live_subs -= 1
-        self._discard_empty(member.group)
+        self._discard_empty(member.group, member.gate)
 
     def covers(self, connection: Connection, mark: Mark) -> bool:
         """Whether the frames of that commit are in the connection's outbox."""
@@ -303,32 +313,56 @@ class Engine:
 
     # Subscriptions.
 
-    async def _group(self, query: LiveQuery) -> AnyGroup:
-        """The group of a query, made if it is the first to ask, as soon as what it rests on is known."""
+    async def _group(self, query: LiveQuery) -> tuple[AnyGroup, Gate | None]:
+        """The group of a query, and the gate before it if there is one: made if it is the first to ask, as soon as
+        what they rest on is known."""
         schema = query.plan.selection.schema
         if not schema.logged:
             raise Conflict(f"Changes of {schema.name} are in no log, so it cannot be live.")
-        found = self._registry.find(query)
-        if found is not None:
-            return found
-        key = self._cursors.key(query)
         if tier_of(query).name == "rerun":
-            return self._registry.make(query, key, None)
-        images = self._dependencies.images(membership(query.plan), query.plan.selection.mask)
+            return self._registry.find(query) or self._registry.make(query, self._cursors.key(query), None), None
+        parts = gated(query)
+        shared = parts.query if parts is not None else query
+        plan = shared.plan
+        found = self._registry.find(shared)
+        if found is not None and parts is None:
+            return found, None
+        images = self._dependencies.images(membership(plan), plan.selection.mask)
+        front = self._dependencies.images(parts.condition, Mask(())) if parts is not None else None
+        uses = (*images.uses, *(front.uses if front is not None else ()))
         holder = object()
-        self._dependencies.hold(holder, images.uses)
+        self._dependencies.hold(holder, uses)
         try:
             if self._dependencies.are_wanted:
                 self._store.wake()
-            is_small = await self._dependencies.ready(images.uses)
-            return self._registry.find(query) or self._registry.make(query, key, images if is_small else None)
+            if not await self._dependencies.ready(uses):
+                return self._registry.find(query) or self._registry.make(query, self._cursors.key(query), None), None
+            group = self._registry.find(shared) or self._registry.make(shared, self._cursors.key(shared), images)
+            return group, self._gate(group, parts, front) if parts is not None and front is not None else None
         finally:
-            self._dependencies.let_go(holder, images.uses)
+            self._dependencies.let_go(holder, uses)
 
-    def _member(self, connection: Connection, name: str, query: LiveQuery, group: AnyGroup) -> Member:
-        subscription = _subscription(name, query, group)
+    def _gate(self, group: AnyGroup, parts: Gated, images: Images) -> Gate:
+        assert isinstance(group, KeptGroup)
+        identity = identity_of(parts.condition)
+        gate = group.gates.get(identity)
+        if gate is None:
+            gate = group.gates[identity] = Gate(identity, images, parts.record)
+            self._dependencies.hold(gate, gate.uses)
+        return gate
+
+    def _subscription(self, name: str, query: LiveQuery, group: AnyGroup) -> Subscription:
+        """A subscription to a group. It holds the group's own query where that says the same: there may be many."""
+        if query.identity == group.query.identity and query.plan.sort == group.query.plan.sort:
+            return Subscription(name, group.id, group.key, group.query, group.lane)
+        return Subscription(name, group.id, self._cursors.key(query), query, group.lane)
+
+    def _member(
+        self, connection: Connection, name: str, query: LiveQuery, group: AnyGroup, gate: Gate | None
+    ) -> Member:
+        subscription = self._subscription(name, query, group)
         self.metrics.live_subs += 1
-        return Member(subscription, group, connection.format, connection.outbox, connection.members)
+        return Member(subscription, group, connection.format, connection.outbox, connection.members, gate)
 
     def _begin(
         self, connection: Connection, member: Member, outcome: Outcome | None, announce: Announce | None
@@ -349,13 +383,12 @@ class Engine:
         return subscribed
 
     def _go_on(
-        self, member: Member, query: LiveQuery, group: AnyGroup, outcome: Outcome, announce: Announce | None
-    ) -> None:
-        old = member.group
-        old.unseat(member)
-        old.members.discard(member)
-        member.join(group, _subscription(member.subscription.name, query, group))
-        self._discard_empty(old)
+        self, member: Member, query: LiveQuery, group: AnyGroup, gate: Gate | None, outcome: Outcome,
+        announce: Announce | None,
+    ) -> None:  # fmt: skip
+        old = member.group, member.gate
+        member.move(group, gate, self._subscription(member.subscription.name, query, group))
+        self._discard_empty(*old)
         if announce is not None:
             member.outbox.send(announce(Subscribed(member.subscription, isinstance(outcome, Missed))))
         if isinstance(outcome, Missed):
@@ -379,7 +412,11 @@ class Engine:
             member.outbox.send(member.format.problem(member.subscription, problem))
             self.leave(member)
 
-    def _discard_empty(self, group: Group) -> None:
+    def _discard_empty(self, group: Group, gate: Barrier | None) -> None:
+        if isinstance(gate, Gate) and isinstance(group, KeptGroup) and not gate.is_needed:
+            self._dependencies.let_go(gate, gate.uses)
+            if group.gates.get(gate.identity) is gate:
+                del group.gates[gate.identity]
         if not group.is_needed and isinstance(group, AnyGroup):
             self._registry.discard(group)
             if isinstance(group, RerunGroup):
@@ -403,9 +440,3 @@ class Engine:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-def _subscription(name: str, query: LiveQuery, group: AnyGroup) -> Subscription:
-    """A subscription to a group. It holds the group's own query where that says the same: there may be many."""
-    same = group.query if query.plan.sort == group.query.plan.sort else query
-    return Subscription(name, group.id, group.key, same, group.lane)

@@ -8,6 +8,7 @@ import msgspec
 
 from crudite.changes import Change
 from crudite.live.frames import Changed, Frame
+from crudite.live.gates import Gate
 from crudite.live.groups import Group
 from crudite.live.keysets import Images, KeySet, Use, resting
 from crudite.live.matching import Place, place
@@ -30,6 +31,7 @@ class KeptGroup(Group):
         super().__init__(id, key, query)
         self.filter = own_part(membership(query.plan))
         self.images = images
+        self.gates: dict[str, Gate] = {}
         self._nested = nested_fields(self.schema)
 
     @property

@@ -17,6 +17,8 @@ from crudite.changes import Change, Position, ResetReason
 from crudite.live.dependencies import Dependencies
 from crudite.live.exact import ExactGroup, KeptGroup
 from crudite.live.feeds import Feeds
+from crudite.live.frames import Frame
+from crudite.live.gates import Gate
 from crudite.live.groups import Group, Member, Sent
 from crudite.live.limits import LiveLimits, Metrics
 from crudite.live.net import net_effect
@@ -25,6 +27,7 @@ from crudite.live.registry import Registry
 from crudite.live.serving import Serving, by_resource
 from crudite.live.span import Span
 from crudite.live.tail import Tail
+from crudite.live.tiers import bounded, is_ordered
 from crudite.live.window import Draft, WindowGroup
 from crudite.query.plan import Plan
 from crudite.stores.base import Batch, Page
@@ -41,7 +44,8 @@ class _Step:
     bulk: frozenset[str]  # the resources with too many changes to look at
     groups: dict[KeptGroup, Sequence[Change]] = field(default_factory=dict)
     drafts: dict[WindowGroup, tuple[Draft, Sequence[Page]]] = field(default_factory=dict)
-    void: dict[Group, ResetReason] = field(default_factory=dict)
+    void: dict[Group | Member, ResetReason] = field(default_factory=dict)
+    turned: dict[Gate, Page] = field(default_factory=dict)
 
 
 class ExactLane:
@@ -71,8 +75,7 @@ class ExactLane:
             if batch.reset is not None:
                 self.start_over(batch.reset.reason, batch.position)
             else:
-                step = await self._find(batch)
-                self._publish(batch, step)
+                await self._lead_on(batch)
             if self._serving.is_wanted:
                 await self._serving.serve(batch.fetch)
 
@@ -87,6 +90,13 @@ class ExactLane:
         self._tail.clear(position)
         for member in self._publisher.publish([], [(group, reason) for group in groups], position):
             self._start(member)
+
+    async def _lead_on(self, batch: Batch) -> None:
+        if self._registry.is_empty and not self._dependencies and not self._feeds.groups:  # it concerns nobody
+            self._tail.add(batch.changes, batch.position)
+            self._publisher.publish([], [], batch.position)
+        else:
+            self._publish(batch, await self._find(batch))
 
     async def _find(self, batch: Batch) -> _Step:
         started = time.perf_counter()
@@ -112,7 +122,27 @@ class ExactLane:
             drafts = {group: self._draft(group, step) for group in step.groups if isinstance(group, WindowGroup)}
         self._metrics.match_seconds += time.perf_counter() - started
         await self._read(drafts, batch, step)
+        await self._read_turned(batch, step)
         return step
+
+    async def _read_turned(self, batch: Batch, step: _Step) -> None:
+        """Reads the sets behind the gates that open or shut."""
+        users = {user for keys in (*step.span.flips, *step.span.lost) for user in keys.users if isinstance(user, Gate)}
+        gates: list[Gate] = []
+        for gate in users:
+            if any(use.keys in step.span.lost for use in gate.uses):
+                step.void.update((member, "too_many") for member in gate.members if member.ready)
+                continue
+            with step.span.active():
+                if gate.was_open != gate.is_open and any(member.ready for member in gate.members):
+                    gates.append(gate)
+        pages = await batch.fetch([self._whole(gate) for gate in gates]) if gates else ()
+        step.turned = dict(zip(gates, pages, strict=True))
+
+    def _whole(self, gate: Gate) -> Plan:
+        """What to read of the set behind a gate: as much as a frame can hold."""
+        plan = next(iter(gate.members)).group.query.plan
+        return bounded(plan, self._limits.events + 1)
 
     def _draft(self, group: WindowGroup, step: _Step) -> Draft | None:
         if not group.is_loaded:
@@ -154,6 +184,7 @@ class ExactLane:
         started = time.perf_counter()
         span = step.span
         with span.active():
+            turned, opened = self._turn(step)  # what a window shows is asked before it goes on
             frames = [sent for group, own in step.groups.items() if (sent := self._sent(group, own, step)) is not None]
         self._metrics.match_seconds += time.perf_counter() - started
         for group in step.void:
@@ -165,8 +196,11 @@ class ExactLane:
         self._dependencies.apply(span)
         self._tail.add(batch.changes, batch.position)
         void: list[Void] = list(step.void.items())
-        for member in self._publisher.publish(frames, void, batch.position):
+        for member in self._publisher.publish([*frames, *turned], void, batch.position):
             self._start(member)
+        for member in opened:
+            if member.ready:
+                member.group.admit(member)
         self._measure_lag(batch.changes)
 
     def _sent(self, group: KeptGroup, changes: Sequence[Change], step: _Step) -> Sent | None:
@@ -182,8 +216,53 @@ class ExactLane:
         self._metrics.residual_evals += len(changes)
         return Sent(group, frame) if frame is not None and group.audiences else None
 
+    def _turn(self, step: _Step) -> tuple[list[Sent], list[Member]]:
+        """Shuts out the members whose gate shuts. Returns the frames that take everything from them and give it to
+        those whose gate opens, and the latter."""
+        frames: list[Sent] = []
+        opened: list[Member] = []
+        for gate, page in step.turned.items():
+            members = [member for member in gate.members if member.ready and member.group not in step.void]
+            if not members:
+                continue
+            group = members[0].group
+            frame = _given(group, page) if gate.is_open else self._taken(group, page, step)
+            if frame is None:
+                step.void.update((member, "too_many") for member in members)
+                continue
+            for member in members:
+                if gate.is_open:
+                    opened.append(member)
+                else:
+                    group.dismiss(member)
+                if frame.events:
+                    frames.append(Sent(group, frame, member))
+        return frames, opened
+
+    def _taken(self, group: Group, page: Page, step: _Step) -> Frame | None:
+        """What removes all that a group has shown so far; None when that is too much to know."""
+        if isinstance(group, WindowGroup):
+            return Frame(removed=tuple(group.keys)) if group.is_loaded else None
+        if page.more or not isinstance(group, ExactGroup):
+            return None
+        held = dict.fromkeys(page.keys)
+        for change in step.groups.get(group, ()):
+            if change.before is not None and group.images.held(change.before):
+                held[change.key] = None
+            else:
+                held.pop(change.key, None)
+        return Frame(removed=tuple(held))
+
     def _measure_lag(self, changes: Sequence[Change]) -> None:
         after = next((change.after for change in reversed(changes) if change.after_json is not None), None)
         updated = after.get("updated_at") if after is not None else None
         if isinstance(updated, str):
             self._metrics.lagged((datetime.now(UTC) - datetime.fromisoformat(updated)).total_seconds())
+
+
+def _given(group: Group, page: Page) -> Frame | None:
+    """What gives all that a group shows; None when it is too much."""
+    plan = group.query.plan
+    if page.more and plan.limit is None:
+        return None
+    return Frame(added=tuple(page.records), order=tuple(page.keys) if is_ordered(plan) else None)

@@ -6,17 +6,20 @@ from itertools import chain
 
 from crudite.changes import Change, ResetReason
 from crudite.live.exact import KeptGroup
+from crudite.live.gates import Gate
+from crudite.live.keysets import resting
 from crudite.live.span import Span
 
 
 class Feed:
-    """All that may concern a group, batch after batch: changes of its own resource and of those that its key sets
-    are made of, and the records that the sets' flips reached. `void`: it is not all of them."""
+    """All that may concern a group and a gate before it, batch after batch: changes of its own resource and of those
+    that their key sets are made of, and the records that the sets' flips reached. `void`: it is not all of them."""
 
-    def __init__(self, group: KeptGroup, limit: int) -> None:
+    def __init__(self, group: KeptGroup, gate: Gate | None, limit: int) -> None:
         self.group = group
         self.void: ResetReason | None = None
-        self.resources = resources_of(group)
+        rests_on = group.rests_on | (resting(gate.uses) if gate is not None else frozenset())
+        self.resources = frozenset((group.schema.name, *(keys.schema.name for keys in rests_on)))
         self._limit = limit
         self._gathered: list[Sequence[Change]] = []
 
@@ -54,9 +57,9 @@ class Feeds:
         self._feeds: set[Feed] = set()
 
     @contextmanager
-    def gathering(self, group: KeptGroup) -> Iterator[Feed]:
+    def gathering(self, group: KeptGroup, gate: Gate | None = None) -> Iterator[Feed]:
         """A feed that gathers for as long as the block lasts."""
-        feed = Feed(group, self._limit)
+        feed = Feed(group, gate, self._limit)
         self._feeds.add(feed)
         try:
             yield feed
@@ -83,8 +86,3 @@ class Feeds:
         for feed in self._feeds:
             if resource is None or resource in feed.resources:
                 feed.void = feed.void or reason
-
-
-def resources_of(group: KeptGroup) -> frozenset[str]:
-    """The names of all resources whose changes may concern a group."""
-    return frozenset((group.schema.name, *(keys.schema.name for keys in group.rests_on)))

@@ -107,6 +107,10 @@ class Format(Protocol):
         """
         ...
 
+    def frame_alone(self, frame: Frame, to: Subscription, before: str, after: str | None) -> Sequence[bytes]:
+        """The same for one subscription alone."""
+        ...
+
     def missed(self, frame: Frame, to: Subscription, before: str, after: str) -> Sequence[bytes]:
         """What a resumed subscription missed, for it alone, to be applied at once."""
         ...

@@ -2,6 +2,7 @@
 
 from collections.abc import Hashable, MutableMapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from crudite.live.frames import Format, Frame, LaneName, Subscription
 from crudite.live.outbox import Outbox
@@ -13,10 +14,11 @@ from crudite.types import Plain
 class Member:
     """One subscription in its group, and in the `home` that its connection keeps it in by name.
 
-    `ready`: it has its set and gets frames; `left`: it is over, whatever is still under way for it.
+    `ready`: it has its set and gets frames, unless it is shut out by a gate; `left`: it is over, whatever is still
+    under way for it.
     """
 
-    __slots__ = ("format", "group", "home", "left", "outbox", "ready", "subscription")
+    __slots__ = ("admitted", "format", "gate", "group", "home", "left", "outbox", "ready", "subscription")
 
     def __init__(
         self,
@@ -25,6 +27,7 @@ class Member:
         format: Format,
         outbox: Outbox,
         home: MutableMapping[str, "Member"],
+        gate: "Barrier | None" = None,
     ) -> None:
         self.subscription = subscription
         self.group = group
@@ -33,26 +36,50 @@ class Member:
         self.home = home
         self.ready = False
         self.left = False
-        group.members.add(self)
+        self.admitted = False
+        self.gate = gate
+        self._enter(group)
         home[subscription.name] = self
 
-    def join(self, group: "Group", subscription: Subscription) -> None:
-        """It belongs to another group from now on."""
-        self.group, self.subscription = group, subscription
+    def move(self, group: "Group", gate: "Barrier | None", subscription: Subscription) -> None:
+        """It belongs to another group from now on, and waits for its set there."""
+        self.group.unseat(self)
+        self.exit()
+        self.group, self.gate, self.subscription = group, gate, subscription
+        self._enter(group)
+
+    def exit(self) -> None:
+        """It does not belong to its group any more."""
+        self.group.members.discard(self)
+        if self.gate is not None:
+            self.gate.members.discard(self)
+
+    def _enter(self, group: "Group") -> None:
         group.members.add(self)
+        if self.gate is not None:
+            self.gate.members.add(self)
 
     def speak(self, format: Format) -> None:
         """It speaks in another format from now on."""
-        is_seated = self.ready
-        self.group.unseat(self)
+        is_admitted = self.admitted
+        self.group.dismiss(self)
         self.format = format
-        if is_seated:
-            self.group.seat(self)
+        if is_admitted:
+            self.group.admit(self)
 
     @property
     def address(self) -> Hashable:
         """What must be equal for two members to get the same bytes."""
         return self.format.share, self.format.address(self.subscription.name)
+
+
+class Barrier(Protocol):
+    """What may stand between a group and some of its members (`gates.Gate`)."""
+
+    @property
+    def members(self) -> set[Member]: ...
+    @property
+    def is_open(self) -> bool: ...
 
 
 @dataclass(slots=True, eq=False)
@@ -88,18 +115,29 @@ class Group:
         return bool(self.members) or self.awaited > 0
 
     def seat(self, member: Member) -> None:
-        """From now on the member gets the group's frames."""
+        """From now on the member has its set, and gets the group's frames as long as its gate is open."""
         member.ready = True
+        if member.gate is None or member.gate.is_open:
+            self.admit(member)
+
+    def unseat(self, member: Member) -> None:
+        """The member has no set and gets no more frames; it still belongs to the group."""
+        self.dismiss(member)
+        member.ready = False
+
+    def admit(self, member: Member) -> None:
+        """The member gets the group's frames."""
+        member.admitted = True
         audience = self.audiences.get(member.address)
         if audience is None:
             audience = self.audiences[member.address] = Audience(member.format, member.subscription)
         audience.outboxes[member.outbox] = audience.outboxes.get(member.outbox, 0) + 1
 
-    def unseat(self, member: Member) -> None:
-        """The member gets no more frames; it still belongs to the group."""
-        if not member.ready:
+    def dismiss(self, member: Member) -> None:
+        """The member gets no frames for now."""
+        if not member.admitted:
             return
-        member.ready = False
+        member.admitted = False
         audience = self.audiences[member.address]
         audience.outboxes[member.outbox] -= 1
         if not audience.outboxes[member.outbox]:
@@ -111,7 +149,7 @@ class Group:
         """The member is over; its name is free again."""
         if not member.left:
             self.unseat(member)
-            self.members.discard(member)
+            member.exit()
             del member.home[member.subscription.name]
             member.left = True
 
@@ -126,7 +164,8 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """A frame that a group's audiences are to get."""
+    """A frame that a group's audiences are to get, or one member `alone`."""
 
     group: Group
     frame: Frame
+    alone: Member | None = None

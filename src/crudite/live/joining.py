@@ -19,10 +19,11 @@ could not be followed; then it starts again.
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from itertools import chain
+from typing import Any, TypeAlias, TypeVar
 
 from crudite.changes import Change, Position, Reset, Undecodable
 from crudite.errors import Problem, StoreError, TooLarge, Unexpected
@@ -31,6 +32,7 @@ from crudite.live.delivery import serve
 from crudite.live.dependencies import Dependencies
 from crudite.live.exact import ExactGroup, KeptGroup
 from crudite.live.feeds import Feed, Feeds
+from crudite.live.gates import Gate, is_gate_known
 from crudite.live.groups import Group, Member, Snapshot
 from crudite.live.limits import LiveLimits, Metrics
 from crudite.live.net import net_effect
@@ -42,6 +44,7 @@ from crudite.live.window import WindowGroup
 from crudite.stores.base import Page, Store
 
 _log = logging.getLogger("crudite.live")
+T = TypeVar("T")
 Passed: TypeAlias = Sequence[Change] | Reset
 
 
@@ -88,28 +91,26 @@ class Joining:
             self._joins[group] = [member]
             self._spawn(self._join(group))
 
-    async def resume(
-        self, group: KeptGroup, resume: Resume, *, is_torn: bool, finish: Callable[[Outcome], None]
-    ) -> None:
-        """Calls `finish` with what was missed from a cursor up to the engine's position, or why that cannot be told;
-        nothing happens between that position and the call.
-
-        With `is_torn` the client may hold a part of what came after the cursor.
-        """
-        if resume.key != group.key:
-            same = resume.key is None or Cursors.same_schema(resume.key, group.key)
+    async def resume(self, member: Member, key: str, resume: Resume, finish: Callable[[Outcome], None]) -> None:
+        """Calls `finish` with what a member, whose query has a key, has missed from a cursor up to the engine's
+        position, or why that cannot be told; nothing happens between that position and the call."""
+        group, gate, is_torn = member.group, member.gate, member.format.is_torn
+        assert isinstance(group, KeptGroup)
+        assert isinstance(gate, Gate | None)
+        if resume.key != key:
+            same = resume.key is None or Cursors.same_schema(resume.key, key)
             return finish(Reset("rights" if same else "schema"))
         token = self._cursors.open(resume.cursor)
         if token is None:
             return finish(Reset("epoch"))
         position: Position | None = None
         if self._tail.since(token) is None:
-            located = await self._store.locate(token)
+            located = await self._patiently(lambda: self._store.locate(token))
             if isinstance(located, Reset):
                 return finish(located)
             position = located
             await self._progress.fence()  # the cursor may be another process's, ahead of this engine
-        with self._feeds.gathering(group) as feed:
+        with self._feeds.gathering(group, gate) as feed:
             held = self._tail.since(token)
             if held is not None:
                 passed: Passed = held
@@ -121,11 +122,11 @@ class Joining:
             if len(passed) > self._limits.missed:
                 return finish(Reset("too_many"))
             relevant = [change for change in passed if change.schema.name in feed.resources]
-            if isinstance(group, ExactGroup) and not group.uses:
+            if isinstance(group, ExactGroup) and not group.uses and gate is None:
                 async with self._turn:
                     finish(self._missed(group, resume.cursor, relevant, feed, is_torn))
             else:
-                await self._resume_at_a_batch(group, resume, relevant, feed, is_torn, finish)
+                await self._resume_at_a_batch(group, gate, resume, relevant, feed, is_torn, finish)
 
     def catch_up(self, group: Group, member: Member, missed: Missed) -> None:
         """Tells a member what it missed, in one frame, and gives it its place."""
@@ -149,7 +150,7 @@ class Joining:
         return Missed(cursor, frame)
 
     async def _resume_at_a_batch(
-        self, group: KeptGroup, resume: Resume, since: Sequence[Change], feed: Feed, is_torn: bool,
+        self, group: KeptGroup, gate: Gate | None, resume: Resume, since: Sequence[Change], feed: Feed, is_torn: bool,
         finish: Callable[[Outcome], None],
     ) -> None:  # fmt: skip
         finished: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -162,7 +163,7 @@ class Joining:
                     finished.set_result(None)
 
         resumption = Resumption(
-            group, resume.cursor, since, feed, is_torn=is_torn,
+            group, gate, resume.cursor, since, feed, is_torn=is_torn,
             dependencies=self._dependencies, limits=self._limits, finish=done,
         )  # fmt: skip
         if isinstance(group, WindowGroup):
@@ -184,7 +185,7 @@ class Joining:
         self, span: tuple[bytes, bytes], since: Position, until: Position, reading: "asyncio.Future[Passed]"
     ) -> None:
         try:
-            reading.set_result(await self._store.changes(since, until, self._limits.missed))
+            reading.set_result(await self._patiently(lambda: self._store.changes(since, until, self._limits.missed)))
         except Exception as error:
             reading.set_exception(error)
             reading.exception()  # nobody may be left to hear of it, and that is no fault
@@ -208,13 +209,15 @@ class Joining:
     async def _serve(self, group: KeptGroup) -> None:
         """Reads the set and gives it to all who wait for it then."""
         while True:
-            await self._dependencies.ready(group.uses)
+            gates = [member.gate for member in self._joins[group] if isinstance(member.gate, Gate)]
+            await self._dependencies.ready((*group.uses, *chain.from_iterable(gate.uses for gate in gates)))
             with ExitStack() as stack:
                 position, page, feed = await self._read(group, stack)
                 if not self._progress.stands_at(position.token):
                     await self._progress.fence()
                 async with self._turn:
-                    if feed.void is not None or not all(use.keys.is_loaded for use in group.uses):
+                    is_known = all(use.keys.is_loaded for use in group.uses)
+                    if feed.void is not None or not is_known or not all(map(is_gate_known, self._joins[group])):
                         continue
                     try:
                         snapshot = Snapshot(_advanced(group, page, feed.changes))
@@ -231,22 +234,30 @@ class Joining:
     async def _read(self, group: KeptGroup, stack: ExitStack) -> tuple[Position, Page, Feed]:
         """The group's page and its position, however long the store needs, and a feed that gathers from before."""
         plan = bounded(group.query.plan, self._limits.records)
-        pause, longest = self._limits.retry
-        while True:
-            try:
-                async with self._reads:
-                    feed = stack.enter_context(self._feeds.gathering(group))
-                    position, [page] = await self._store.read((plan,))
-                break
-            except StoreError as error:
-                stack.close()
-                self._metrics.failures += 1
-                _log.warning("a snapshot could not be read, trying again in %.2f s: %s", pause, error)
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, longest)
+
+        async def read() -> tuple[Position, Page, Feed]:
+            stack.close()
+            async with self._reads:
+                feed = stack.enter_context(self._feeds.gathering(group))
+                position, [page] = await self._store.read((plan,))
+                return position, page, feed
+
+        position, page, feed = await self._patiently(read)
         if page.more:
             raise TooLarge(f"A live query holds at most {self._limits.records} records.")
         return position, page, feed
+
+    async def _patiently(self, read: Callable[[], Awaitable[T]]) -> T:
+        """What a read gives, however long the store needs until it can."""
+        pause, longest = self._limits.retry
+        while True:
+            try:
+                return await read()
+            except StoreError as error:
+                self._metrics.failures += 1
+                _log.warning("a live query could not be read, trying again in %.2f s: %s", pause, error)
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, longest)
 
 
 def _advanced(group: KeptGroup, page: Page, changes: Iterable[Change]) -> Sequence[str]:

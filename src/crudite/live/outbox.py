@@ -13,6 +13,7 @@ always wait.
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from functools import partial
 from typing import Literal, TypeAlias
 
 from crudite.live.frames import Format, Frame, Subscription
@@ -48,18 +49,21 @@ class Parcel:
 class Encoded:
     """One frame as the bytes for one audience: as the last one before a commit, and otherwise."""
 
-    __slots__ = ("_before", "_format", "_frame", "_opening", "_to", "closing")
+    __slots__ = ("_make", "_opening", "closing")
 
-    def __init__(self, frame: Frame, format: Format, to: Subscription, before: str, after: str) -> None:
-        self.closing = Parcel(format.frame(frame, to, before, after))
-        self._frame, self._format, self._to, self._before = frame, format, to, before
+    def __init__(
+        self, frame: Frame, format: Format, to: Subscription, before: str, after: str, *, is_alone: bool
+    ) -> None:
+        make = format.frame_alone if is_alone else format.frame
+        self.closing = Parcel(make(frame, to, before, after))
+        self._make = partial(make, frame, to, before, None)
         self._opening: Parcel | None = None
 
     @property
     def opening(self) -> Parcel:
         """The messages when another frame of the same tick follows on the connection."""
         if self._opening is None:
-            self._opening = Parcel(self._format.frame(self._frame, self._to, self._before, None))
+            self._opening = Parcel(self._make())
         return self._opening
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Sequence
+from typing import TypeAlias
 
 from crudite.changes import Position, ResetReason
 from crudite.errors import Problem, Unexpected
@@ -11,7 +12,8 @@ from crudite.live.groups import Group, Member, Sent
 from crudite.live.limits import LiveLimits, Metrics
 from crudite.live.progress import Progress
 
-Void = tuple[Group, ResetReason]
+Void: TypeAlias = tuple[Group | Member, ResetReason]
+"""All members of a group, or one, whose sets are void."""
 
 
 class Publisher:
@@ -35,10 +37,12 @@ class Publisher:
     def publish(self, frames: Sequence[Sent], void: Iterable[Void], position: Position) -> list[Member]:
         """Takes the lane to a position, by frames; what some groups' members hold is void. Returns those members,
         who are to be started again."""
-        too_long: list[Void] = [(s.group, "too_many") for s in frames if s.frame.events > self._limits.events]
+        too_long: list[Void] = [
+            (sent.alone or sent.group, "too_many") for sent in frames if sent.frame.events > self._limits.events
+        ]
         told = [sent for sent in frames if sent.frame.events <= self._limits.events]
         # Resets go first: the commit behind the frames must not vouch for sets that these frames leave out.
-        starting = [member for group, reason in (*void, *too_long) for member in self._void(group, reason)]
+        starting = [member for whose, reason in (*void, *too_long) for member in self._void(whose, reason)]
         before = self._progress.cursor if told else ""
         self._progress.advance(position)
         if told:
@@ -55,9 +59,9 @@ class Publisher:
         self._metrics.resets[reason] += 1
         member.outbox.send(member.format.reset(member.subscription, reason))
 
-    def _void(self, group: Group, reason: ResetReason) -> list[Member]:
-        members = [member for member in group.members if member.ready]
+    def _void(self, whose: Group | Member, reason: ResetReason) -> list[Member]:
+        members = [member for member in ([whose] if isinstance(whose, Member) else whose.members) if member.ready]
         for member in members:
-            group.unseat(member)
+            member.group.unseat(member)
             self.tell_reset(member, reason)
         return members

@@ -47,6 +47,11 @@ class Registry:
         return list(self._groups.values())
 
     @property
+    def is_empty(self) -> bool:
+        """Whether there is no group at all."""
+        return not self._groups
+
+    @property
     def has_reruns(self) -> bool:
         """Whether any query is run again when something changes."""
         return self._reruns > 0

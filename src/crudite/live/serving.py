@@ -22,13 +22,16 @@ from crudite.live.dependencies import Dependencies, Load
 from crudite.live.exact import ExactGroup, KeptGroup, difference, nested_fields
 from crudite.live.feeds import Feed
 from crudite.live.frames import Frame
+from crudite.live.gates import Gate, is_gate_known
 from crudite.live.groups import Group, Member, Snapshot
+from crudite.live.keysets import resting
 from crudite.live.limits import LiveLimits, Metrics
 from crudite.live.net import net_effect
 from crudite.live.progress import Progress
 from crudite.live.span import Fetch, Span
 from crudite.live.tiers import bounded, is_ordered
 from crudite.live.window import WindowGroup, unread
+from crudite.messages import LiveQuery
 from crudite.query.plan import Plan
 from crudite.stores.base import Page
 from crudite.types import Key, PlainRecord
@@ -164,7 +167,7 @@ class Serving:
     def _visit(self, group: WindowGroup) -> "Visit":
         visit = self._visits.get(group)
         if visit is None:
-            visit = self._visits[group] = Visit(group, self._progress, self._metrics, self._end)
+            visit = self._visits[group] = Visit(group, self._progress, self._metrics, self.show, self._end)
         return visit
 
 
@@ -192,11 +195,13 @@ class Resumption(Job):
     """
 
     def __init__(
-        self, group: KeptGroup, cursor: str, since: Sequence[Change], feed: Feed, *, is_torn: bool,
+        self, group: KeptGroup, gate: Gate | None, cursor: str, since: Sequence[Change], feed: Feed, *, is_torn: bool,
         dependencies: Dependencies, limits: LiveLimits, finish: Callable[[Outcome], None],
     ) -> None:  # fmt: skip
         self.is_torn = is_torn
         self._group = group
+        self._gate = gate
+        self._uses = (*group.uses, *(gate.uses if gate is not None else ()))
         self._cursor = cursor
         self._since = since
         self._feed = feed
@@ -204,6 +209,7 @@ class Resumption(Job):
         self._limits = limits
         self._finish = finish
         self._span: Span | None = None
+        self._is_known = False
 
     @property
     def plans(self) -> Sequence[Plan]:
@@ -214,9 +220,11 @@ class Resumption(Job):
         gathered = chain(self._since, self._feed.changes)
         span = self._span = Span(by_resource(net_effect(gathered)), self._limits.rows, back=True)
         group = self._group
-        if group.uses:
-            await self._dependencies.settle(span, fetch, group.rests_on)
+        if self._uses:
+            await self._dependencies.settle(span, fetch, resting(self._uses))
             await span.fetch_rows(span.wanted(group.schema, group.uses), fetch)
+        is_lost = any(use.keys in span.lost or not use.keys.is_loaded for use in self._uses)
+        self._is_known = not is_lost and not span.is_lost_for(group.schema, group.uses)
 
     def take(self, pages: Sequence[Page]) -> None:
         self.tell(self._frame)
@@ -226,15 +234,18 @@ class Resumption(Job):
 
     def tell(self, frame: Callable[[Sequence[Change]], Frame | Reset | None]) -> None:
         """Finishes with the frame that a function makes of all that concerns the group; the span is active then."""
-        group, span = self._group, self._span
-        assert span is not None
-        if self._feed.void is not None or span.is_lost_for(group.schema, group.uses):
+        span, gate = self._span, self._gate
+        if span is None or not self._can_tell:
             return self._finish(Reset(self._feed.void or "too_many"))
+        found: Frame | Reset | None = None
         try:
             with span.active():
-                found = frame(self.concerned())
+                if gate is None or (gate.was_open and gate.is_open):
+                    found = frame(self.concerned())
+                elif gate.was_open or gate.is_open:
+                    found = Reset("rights")
         except Undecodable:
-            return self._finish(Reset("undecodable"))
+            found = Reset("undecodable")
         if isinstance(found, Frame) and found.events > self._limits.events:
             found = Reset("too_many")
         self._finish(found if isinstance(found, Reset) else Missed(self._cursor, found))
@@ -252,11 +263,15 @@ class Resumption(Job):
     def looking_back(self) -> Iterator[bool]:
         """Makes the span active; whether it can tell anything."""
         assert self._span is not None
-        if self._feed.void is not None or self._span.is_lost_for(self._group.schema, self._group.uses):
-            yield False
-        else:
+        if self._can_tell:
             with self._span.active():
                 yield True
+        else:
+            yield False
+
+    @property
+    def _can_tell(self) -> bool:
+        return self._is_known and self._feed.void is None
 
     def _frame(self, concerned: Sequence[Change]) -> Frame | None:
         assert isinstance(self._group, ExactGroup)
@@ -270,13 +285,15 @@ class Visit(Job):
     """All who are to get records of one window: members who join it, and those who resume."""
 
     def __init__(
-        self, group: WindowGroup, progress: Progress, metrics: Metrics, end: Callable[[Group, Problem], None]
-    ) -> None:
+        self, group: WindowGroup, progress: Progress, metrics: Metrics,
+        show: Callable[[WindowGroup, Member], None], end: Callable[[Group, Problem], None],
+    ) -> None:  # fmt: skip
         self.group = group
         self.members: list[Member] = []
         self.resumptions: list[Resumption] = []
         self._progress = progress
         self._metrics = metrics
+        self._show = show
         self._end = end
         self._plans: Sequence[Plan] = ()
 
@@ -305,6 +322,9 @@ class Visit(Job):
         for resumption in self.resumptions:
             resumption.tell(partial(self._frame, resumption, texts))
         joining = [member for member in self.members if not member.left]
+        for member in [member for member in joining if not is_gate_known(member)]:
+            joining.remove(member)
+            self._show(group, member)
         if joining:
             snapshot = Snapshot([texts[key] for key in group.keys])
             now = asyncio.get_running_loop().time()
@@ -362,24 +382,28 @@ class Move(Job):
     `finish` is called with the frame that leads there, or a reset where it would be too long.
     """
 
-    def __init__(self, old: Group, new: KeptGroup, limits: LiveLimits, finish: Callable[[Outcome], None]) -> None:
-        self._old = old
-        self._new = new
+    def __init__(
+        self, old: LiveQuery, new: LiveQuery, group: KeptGroup, limits: LiveLimits, finish: Callable[[Outcome], None]
+    ) -> None:
+        self._queries = (old, new)
+        self._group = group
         self._limits = limits
         self._finish = finish
 
     @property
     def plans(self) -> Sequence[Plan]:
-        old, new = (bounded(group.query.plan, self._limits.records) for group in (self._old, self._new))
-        return [old, self._new.load_plan() if isinstance(self._new, WindowGroup) else new]
+        plans = [bounded(query.plan, self._limits.records) for query in self._queries]
+        group = self._group
+        return [*plans, group.load_plan()] if isinstance(group, WindowGroup) and not group.is_loaded else plans
 
     def take(self, pages: Sequence[Page]) -> None:
-        group, (was, now) = self._new, pages
-        plan = group.query.plan
-        if any(page.more and plan.limit is None for page in pages):
+        plan = self._queries[1].plan
+        was, now, *load = pages
+        if load and isinstance(self._group, WindowGroup):
+            self._group.load(load[0])
+        if plan.limit is None and (was.more or now.more):
             return self._finish(Reset("rights"))
-        records = group.load(now).records if isinstance(group, WindowGroup) else now.records
-        old, new = dict(zip(was.keys, was.records, strict=True)), dict(zip(now.keys, records, strict=False))
+        old, new = (dict(zip(page.keys, page.records, strict=True)) for page in (was, now))
         frame = difference_of(old, new, nested_fields(plan.selection.schema))
         if frame is not None and is_ordered(plan):
             frame = msgspec.structs.replace(frame, order=tuple(new))

@@ -89,6 +89,21 @@ lives: st.SearchStrategy[LiveQuery] = st.one_of(
         st.sampled_from([None, (None, 1), (1, 2)]),
         st.integers(1, 2),
     ),
+    st.builds(
+        lambda team, rule, limit: query(
+            where(team=team) & rule, fields=("id", "team", "points"), sort=["-points"], limit=limit
+        ),
+        st.integers(1, 2),
+        st.sampled_from(
+            [
+                where(team__open=True),
+                where(team__name="1"),
+                ~where(team__open=True),
+                where(team__open=True) | where(team__tasks__status="done"),
+            ]
+        ),
+        st.sampled_from([None, None, 2]),
+    ),
     st.just(query(where(tasks__status="done"), fields=("id", "open"), schema=TEAM)),
     st.just(query(where(tasks__points__gt=1), fields=("id",), sometimes=(("name", where(open=True)),), schema=TEAM)),
     st.just(query(fields=("id",), sort=["team.name", "points"])),

@@ -20,6 +20,7 @@ from crudite.query.match import compile_mask, compile_matcher, compile_order, co
 from crudite.query.parse import where
 from crudite.query.plan import Mask, Plan, Selection
 from crudite.query.resolve import Resolver
+from crudite.query.sql import identity_of
 from crudite.query.tree import EVERYTHING, Filter, Path
 from crudite.schema import Catalog, FieldSpec, FieldType, Link, Reference, ResourceSchema
 from crudite.stores.base import Page, Pages
@@ -88,7 +89,7 @@ def query(
     plan = Plan(selection=Selection(schema, filter, mask), sort=keyed, limit=limit, keys=keys, start=start, until=until)
     identity = (
         more.pop("identity", None)
-        or f"{schema.name} {written!r} {fields} {sometimes!r} {limit} {keys} {sort} {start} {until}"
+        or f"{schema.name} {identity_of(filter)} {fields} {sometimes!r} {limit} {keys} {sort} {start} {until}"
     )
     return LiveQuery(plan, identity, **more)
 
@@ -301,11 +302,12 @@ class Probe:
         messages = [_message("frame", group=to.group, lane=to.lane, before=before, **_frame(frame))]
         return [*messages, self.commit(after, to.lane)] if after is not None else messages
 
+    def frame_alone(self, frame: Frame, to: Subscription, before: str, after: str | None) -> list[bytes]:
+        told = _message("frame", sub=to.name, lane=to.lane, before=before, **_frame(frame))
+        return [told, self.commit(after, to.lane)] if after is not None else [told]
+
     def missed(self, frame: Frame, to: Subscription, before: str, after: str) -> list[bytes]:
-        return [
-            _message("frame", sub=to.name, lane=to.lane, before=before, **_frame(frame)),
-            self.commit(after, to.lane),
-        ]
+        return self.frame_alone(frame, to, before, after)
 
     def commit(self, cursor: str, lane: LaneName) -> bytes:
         return _message("commit", cursor=cursor, lane=lane)

@@ -93,6 +93,9 @@ class Complete:
             for index, (kind, data) in enumerate(events)
         ]
 
+    def frame_alone(self, frame: Frame, to: Subscription, before: str, after: str | None) -> Sequence[bytes]:
+        return self.frame(frame, to, before, after)
+
     def missed(self, frame: Frame, to: Subscription, before: str, after: str) -> Sequence[bytes]:
         return self.frame(frame, to, before, None)
 

@@ -34,14 +34,19 @@ class RpcFormat:
         return None
 
     def frame(self, frame: Frame, to: Subscription, before: str, after: str | None) -> Sequence[bytes]:
-        told = _notification("frame", f'"group":"{to.group}",{frame_members(frame)}')
+        return self._told(f'"group":"{to.group}",{frame_members(frame)}', to, after)
+
+    def frame_alone(self, frame: Frame, to: Subscription, before: str, after: str | None) -> Sequence[bytes]:
+        return self._told(f'"sub":{encode(to.name)},{frame_members(frame)}', to, after)
+
+    def _told(self, members: str, to: Subscription, after: str | None) -> Sequence[bytes]:
+        told = _notification("frame", members)
         if after is None:
             return [message(told)]
         return [message(f"[{told},{_commit(after, to.lane)}]")]  # one message: one write, and applied in one go
 
     def missed(self, frame: Frame, to: Subscription, before: str, after: str) -> Sequence[bytes]:
-        told = _notification("frame", f'"sub":{encode(to.name)},{frame_members(frame)}')
-        return [message(f"[{told},{_commit(after, to.lane)}]")]
+        return self.frame_alone(frame, to, before, after)
 
     def commit(self, cursor: str, lane: LaneName) -> bytes:
         return message(_commit(cursor, lane))
