@@ -1,8 +1,8 @@
 """The outbox: what is due for one connection, bounded in bytes, handed over in as few turns as possible.
 
-There are two ways out of it. A reader takes what has gathered (`messages`); or a sink is attached, and what is put
-in goes to the transport at once, by no task and no turn of the loop, for as long as the transport takes it.
-Either way the order is the one in which things were put in.
+There are two ways out of it. A reader takes what has gathered (`messages`); or a sink is attached, and for as long
+as the transport takes it frames go there at once, by no task, and what is said to one connection alone at the end of
+the turn. Either way the order is the one in which things were put in.
 
 It holds two kinds of parts: messages, which count against the limit while they wait, and streams (a snapshot,
 made into messages only when they are taken), which do not: they share their records with the group, and a set
