@@ -1,0 +1,70 @@
+"""The judges of the benchmarks judge: what is lost, late, grown or missed is found."""
+
+import math
+
+from benchmarks.expected import at_least, at_most, frames
+from benchmarks.fanout import Frame
+from benchmarks.soak import Check, Ledger, lag_faults, memory_faults
+from benchmarks.views import Query, View
+
+
+def check(life: int, memory: float, late: float = 0.02) -> Check:
+    return Check(at=0, life=life, memory_mb=memory, late_p99=late)
+
+
+def test_a_store_that_lost_or_made_up_a_record_is_found() -> None:
+    assert Ledger({"a": "one", "b": "two"}).faults({"a": "one"}) == ["b should have the title 'two' and has None"]
+    assert Ledger({}).faults({"c": "three"}) == ["c should have the title None and has 'three'"]
+
+
+def test_a_write_in_doubt_may_have_happened_or_not_but_nothing_else() -> None:
+    def ledger() -> Ledger:
+        return Ledger({"a": "one", "b": "two"}, doubted={"a": "new", "b": None}, doubted_new={"three"})
+
+    assert ledger().faults({"a": "one", "b": "two"}) == []
+    assert ledger().faults({"a": "new", "c": "three"}) == []
+    assert ledger().faults({"a": "other", "b": "two"}) == ["a should have the title 'one' and has 'other'"]
+
+
+def test_memory_that_grows_in_a_life_or_from_life_to_life_is_found() -> None:
+    assert memory_faults([check(0, each) for each in (90, 100, 110, 120)]) == []
+    assert memory_faults([check(0, each) for each in (90, 100, 120, 150)]) == [
+        "memory grew from 100 to 150 MB in life 1"
+    ]
+    assert memory_faults([check(0, 100), check(1, 160)]) == [
+        "memory was 100 MB in the first life and 160 MB in the last"
+    ]
+
+
+def test_events_that_become_later_are_found() -> None:
+    assert lag_faults([check(0, 100, late) for late in (0.02, 0.09, 0.1)]) == []
+    assert lag_faults([check(0, 100, late) for late in (0.02, 0.09, 0.2)]) == [
+        "events were 20 ms late (p99) in the first third and 200 ms in the last"
+    ]
+
+
+def test_a_view_shows_a_frame_when_it_is_applied() -> None:
+    view = View(Query({}, ""), {"a": {"id": "a", "n": 1, "m": 1}, "b": {"id": "b"}})
+    view.held.append(
+        {"added": [{"id": "c"}], "changed": [{"key": "a", "fields": {"n": 2}, "absent": ["m"]}], "removed": ["b"]}
+    )
+    assert view.records["a"]["n"] == 1
+    view.apply()
+    assert view.records == {"a": {"id": "a", "n": 2}, "c": {"id": "c"}}
+
+
+def test_an_expectation_holds_fails_or_was_not_measured() -> None:
+    assert [at_least("", "", 2, value).holds for value in (2.0, 1.9, math.nan)] == [True, False, None]
+    assert [at_most("", "", 2, value).holds for value in (2.0, 2.1, math.nan)] == [True, False, None]
+
+
+def test_ratios_are_taken_within_a_round_and_their_median_counts() -> None:
+    def frame(way: str, number: int, cpu: float) -> Frame:
+        return Frame(way, "", number, 10, 8.0, last_p50_ms=cpu, last_p99_ms=cpu, cpu_us=cpu, foreign=0)
+
+    found = [frame("crudite, websocket", number, cpu) for number, cpu in enumerate((1, 2, 10))]
+    found += [frame("ws, websocket", number, cpu) for number, cpu in enumerate((3, 4, 15))]
+    rows = {(row.what, row.against): row for row in frames(found)}
+    row = rows["a frame to 10 WebSockets, CPU a delivery", "ws, websocket"]
+    assert (row.expected, row.measured, row.holds) == (">= 1.3 x", "2.00 x", True)
+    assert rows["a frame to 10 WebSockets, CPU a delivery", "socket.io, socket.io"].holds is None
