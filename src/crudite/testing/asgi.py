@@ -59,6 +59,7 @@ class Exchange:
         self._outbox: asyncio.Queue[Message | None] = asyncio.Queue()
         self._in_hand = False
         self._is_over = False
+        self._is_finished = False
 
     async def __aenter__(self) -> Self:
         self._task = asyncio.create_task(self._run())
@@ -97,7 +98,13 @@ class Exchange:
 
     def _lose(self) -> None:
         self.send({"type": f"{self._kind}.disconnect", "code": 1006})
-        self._outbox.put_nowait(None)
+        self._finish()
+
+    def _finish(self) -> None:
+        """Nothing more comes: said once, however it came to its end."""
+        if not self._is_finished:
+            self._is_finished = True
+            self._outbox.put_nowait(None)
 
     def _put_down(self) -> None:
         if self._in_hand:
@@ -112,7 +119,7 @@ class Exchange:
         try:
             await self._app(self._scope, self._inbox.get, send)
         finally:
-            self._outbox.put_nowait(None)
+            self._finish()
 
 
 async def fetch(app: Any, scope: Message, body: bytes | Sequence[bytes]) -> Response:

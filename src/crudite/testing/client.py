@@ -156,9 +156,10 @@ class Client:
     async def settled(self) -> None:
         """Returns when everything that was committed before the call has been handed to every connection, and
         the views of this client show it."""
-        await self.app.settled()
-        for exchange in list(self._followed):
-            await exchange.consumed()
+        async with asyncio.timeout(self.timeout):
+            await self.app.settled()
+            for exchange in list(self._followed):
+                await exchange.consumed()
 
     @asynccontextmanager
     async def _following(self, exchange: Exchange, view: View, work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
