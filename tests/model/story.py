@@ -85,6 +85,7 @@ class Story:
             case ("restart",):
                 for client in self.clients:
                     client.line.release()
+                self._store.heal()  # an application that cannot start is another story
                 await self.app.stop()
                 await self.app.start()
             case ("trim",):

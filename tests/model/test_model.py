@@ -11,7 +11,7 @@ import pytest
 from tests.model.steps import story
 from tests.model.story import tell
 
-_STORIES = 16
+_STORIES = 24
 _LENGTH = 120
 
 
