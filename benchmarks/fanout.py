@@ -179,6 +179,7 @@ def stream(way: Way, directory: Path, core: int | None, count: int, seconds: flo
         swarm.open(subscribers)
         swarm.open([warming := Writer()])
         lone_changes(swarm, warming, tally, count, WARMING)
+        swarm.close(warming)
         tally.check(str(way))
         with Window(server.pid) as window:
             creates, trail, grown = create_for(swarm, server, tally, count, seconds)
