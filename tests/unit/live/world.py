@@ -170,6 +170,7 @@ class MemoryBatch:
 
     async def fetch(self, plans: Sequence[Plan]) -> tuple[Page, ...]:
         await self.store.turns()
+        self.store.fetched += plans
         if self.store.fetch_fails(plans):
             raise self.store.failure
         return tuple(run(plan, self.tables) for plan in plans)
@@ -187,6 +188,7 @@ class MemoryStore:
         self.history: list[Tables] = [{"team": {}, "task": {}}]
         self.changes_made: list[Change] = []
         self.reads = 0
+        self.fetched: list[Plan] = []  # all that batches were asked for
         self.looks = 0
         self.failure: Exception = RuntimeError("no failure was asked for")
         self.fetch_fails: Callable[[Sequence[Plan]], bool] = lambda plans: False
