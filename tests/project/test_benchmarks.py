@@ -26,13 +26,15 @@ def test_a_write_in_doubt_may_have_happened_or_not_but_nothing_else() -> None:
     assert ledger().faults({"a": "other", "b": "two"}) == ["a should have the title 'one' and has 'other'"]
 
 
-def test_memory_that_grows_in_a_life_or_from_life_to_life_is_found() -> None:
-    assert memory_faults([check(0, each) for each in (90, 100, 110, 120)]) == []
-    assert memory_faults([check(0, each) for each in (90, 100, 120, 150)]) == [
-        "memory grew from 100 to 150 MB in life 1"
-    ]
-    assert memory_faults([check(0, 100), check(1, 160)]) == [
-        "memory was 100 MB in the first life and 160 MB in the last"
+def test_memory_that_grows_by_more_than_caches_take_is_found() -> None:
+    assert memory_faults([check(0, 100), check(0, 300), check(1, 120)]) == []
+    assert memory_faults([check(0, 100), check(1, 120), check(1, 350)]) == ["memory grew from 100 to 350 MB by life 2"]
+
+
+def test_memory_that_still_grows_in_the_second_half_of_a_long_life_is_found() -> None:
+    assert memory_faults([check(0, 100 + min(each, 10)) for each in range(30)]) == []
+    assert memory_faults([check(0, 100 + 4 * each) for each in range(30)]) == [
+        "memory grew from 160 to 216 MB in the second half of life 1"
     ]
 
 
