@@ -150,8 +150,13 @@ class Client:
             reading.cancel()
             await asyncio.gather(reading, return_exceptions=True)
         if exchange is not None:
-            async with asyncio.timeout(20):
-                await exchange.__aexit__(None, None, None)
+            try:
+                async with asyncio.timeout(20):
+                    await exchange.__aexit__(None, None, None)
+            except TimeoutError:
+                raise Violation(f"the application goes on with {self.name}, which has gone away") from None
+            except ConnectionResetError:
+                pass  # a server would say the same of a client that is gone
 
     async def _connect(self, scope: Row, *messages: Row) -> None:
         self.line = Line()
@@ -167,7 +172,7 @@ class Client:
                 self._take(message)
                 self.told.set()
         except BaseException as error:
-            if not isinstance(error, asyncio.CancelledError):
+            if not isinstance(error, asyncio.CancelledError | ConnectionResetError):
                 self.failure = error
             raise
         finally:

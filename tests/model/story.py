@@ -3,7 +3,7 @@
 import asyncio
 import tempfile
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -52,6 +52,14 @@ class Story:
 
     async def take(self, step: Step) -> None:
         """Takes one step, and checks all that was observed meanwhile."""
+        try:
+            async with asyncio.timeout(3 * self._patience):
+                await self._perform(step)
+        except TimeoutError:
+            raise Violation(f"this step does not end: {step}") from None
+        self._check()
+
+    async def _perform(self, step: Step) -> None:
         match step:
             case ("write", via, ops):
                 await self._write(via, ops)
@@ -94,7 +102,6 @@ class Story:
                 self._store.fail(name)
             case ("settle",):
                 await self._settle()
-        self._check()
 
     async def close(self) -> None:
         """Ends all connections."""
@@ -173,6 +180,7 @@ class Story:
         number, answer = client.write(f"{resource}.{action}", {"key": key} if action == "delete" else params)
         await client.until(lambda: answer.done(), self._patience)
         if not answer.done():  # cut off before the answer came: the database knows
+            await client.leave()  # whatever becomes of the call is decided then
             return await self._is_as_asked(action, resource, key, values)
         message = answer.result()
         if "error" in message:
@@ -183,7 +191,6 @@ class Story:
         return True
 
     async def _is_as_asked(self, action: str, resource: str, key: str, values: Any) -> bool:
-        await self.app.settled()
         found = await self.rest.get(f"/{resource}/{key}")
         if action == "delete":
             return found.status == 404
@@ -363,8 +370,11 @@ async def tell(steps: Sequence[Step], seed: int, patience: float = 20.0) -> dict
             try:
                 for step in steps:
                     await story.take(step)
-            finally:
-                await story.close()
+            except Violation:
+                with suppress(Violation):
+                    await story.close()
+                raise
+            await story.close()
             return story.counts
 
 
