@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from crudite.changes import Change
+from crudite.live.differences import Differences
 from crudite.live.frames import Changed, Frame
 from crudite.live.gates import Gate
 from crudite.live.groups import Group
@@ -15,8 +16,6 @@ from crudite.live.matching import Place, place
 from crudite.live.span import Span
 from crudite.live.tiers import membership, own_part
 from crudite.messages import LiveQuery
-from crudite.query.plan import INCLUDED
-from crudite.schema import ResourceSchema
 from crudite.types import PlainRecord
 
 _encode = msgspec.json.Encoder().encode
@@ -32,7 +31,7 @@ class KeptGroup(Group):
         self.filter = own_part(membership(query.plan))
         self.images = images
         self.gates: dict[str, Gate] = {}
-        self._nested = nested_fields(self.schema)
+        self._differences = Differences(self.schema)
 
     @property
     def uses(self) -> tuple[Use, ...]:
@@ -66,7 +65,7 @@ class KeptGroup(Group):
 
     def difference(self, key: Any, before: PlainRecord, after: PlainRecord) -> Changed | None:
         """How what is shown of a record differs from before; None when it does not."""
-        return difference(key, self.images.showed(before), self.images.shows(after), self._nested)
+        return self._differences.of_record(key, self.images.showed(before), self.images.shows(after))
 
 
 class ExactGroup(KeptGroup):
@@ -105,22 +104,3 @@ class ExactGroup(KeptGroup):
         added = tuple(self.text(after) for key, after in held.items() if key in told)
         removed = tuple(key for key in last if key in told and key not in held)
         return Frame(added=added, removed=removed) if told else None
-
-
-def nested_fields(schema: ResourceSchema) -> frozenset[str]:
-    """The names of what is JSON in a shown record: fields, and what is included."""
-    return frozenset(field.name for field in schema.fields.values() if field.type.kind == "json") | {INCLUDED}
-
-
-def difference(key: Any, old: PlainRecord, new: PlainRecord, nested: frozenset[str]) -> Changed | None:
-    """What changed from one shown record to the next; None when nothing did.
-
-    Python holds true, 1 and 1.0 for equal, so the `nested` (JSON) fields are compared by their texts.
-    """
-    fields = {
-        name: value
-        for name, value in new.items()
-        if name not in old or old[name] != value or (name in nested and _encode(old[name]) != _encode(value))
-    }
-    absent = tuple(name for name in old if name not in new)
-    return Changed(key, fields, absent) if fields or absent else None

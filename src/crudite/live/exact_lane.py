@@ -21,10 +21,10 @@ from crudite.live.frames import Frame
 from crudite.live.gates import Gate
 from crudite.live.groups import Group, Member, Sent
 from crudite.live.limits import LiveLimits, Metrics
-from crudite.live.net import net_effect
-from crudite.live.publisher import Publisher, Void
+from crudite.live.net import by_resource, net_effect
+from crudite.live.publisher import Publisher
 from crudite.live.registry import Registry
-from crudite.live.serving import Serving, by_resource
+from crudite.live.serving import Serving
 from crudite.live.span import Span
 from crudite.live.tail import Tail
 from crudite.live.tiers import bounded, is_ordered
@@ -45,11 +45,11 @@ class _Step:
     groups: dict[KeptGroup, Sequence[Change]] = field(default_factory=dict)
     drafts: dict[WindowGroup, tuple[Draft, Sequence[Page]]] = field(default_factory=dict)
     void: dict[Group | Member, ResetReason] = field(default_factory=dict)
-    turned: dict[Gate, Page] = field(default_factory=dict)
+    switched: dict[Gate, Page] = field(default_factory=dict)
 
 
 class ExactLane:
-    """Works through the batches of the log. `start` brings a member to its set, `acknowledge` tells authors."""
+    """Works through the batches of the log. `start` brings a member to its set."""
 
     def __init__(
         self, registry: Registry, dependencies: Dependencies, feeds: Feeds, serving: Serving, tail: Tail,
@@ -88,13 +88,13 @@ class ExactLane:
             if isinstance(group, WindowGroup):
                 group.forget()
         self._tail.clear(position)
-        for member in self._publisher.publish([], [(group, reason) for group in groups], position):
+        for member in self._publisher.publish([], dict.fromkeys(groups, reason), position):
             self._start(member)
 
     async def _lead_on(self, batch: Batch) -> None:
         if self._registry.is_empty and not self._dependencies and not self._feeds.groups:  # it concerns nobody
             self._tail.add(batch.changes, batch.position)
-            self._publisher.publish([], [], batch.position)
+            self._publisher.publish([], {}, batch.position)
         else:
             self._publish(batch, await self._find(batch))
 
@@ -122,10 +122,10 @@ class ExactLane:
             drafts = {group: self._draft(group, step) for group in step.groups if isinstance(group, WindowGroup)}
         self._metrics.match_seconds += time.perf_counter() - started
         await self._read(drafts, batch, step)
-        await self._read_turned(batch, step)
+        await self._read_behind_gates(batch, step)
         return step
 
-    async def _read_turned(self, batch: Batch, step: _Step) -> None:
+    async def _read_behind_gates(self, batch: Batch, step: _Step) -> None:
         """Reads the sets behind the gates that open or shut."""
         users = {user for keys in (*step.span.flips, *step.span.lost) for user in keys.users if isinstance(user, Gate)}
         gates: list[Gate] = []
@@ -137,7 +137,7 @@ class ExactLane:
                 if gate.was_open != gate.is_open and any(member.ready for member in gate.members):
                     gates.append(gate)
         pages = await batch.fetch([self._whole(gate) for gate in gates]) if gates else ()
-        step.turned = dict(zip(gates, pages, strict=True))
+        step.switched = dict(zip(gates, pages, strict=True))
 
     def _whole(self, gate: Gate) -> Plan:
         """What to read of the set behind a gate: as much as a frame can hold."""
@@ -184,7 +184,7 @@ class ExactLane:
         started = time.perf_counter()
         span = step.span
         with span.active():
-            turned, opened = self._turn(step)  # what a window shows is asked before it goes on
+            switched, opened = self._switch(step)  # what a window shows is asked before it goes on
             frames = [sent for group, own in step.groups.items() if (sent := self._sent(group, own, step)) is not None]
         self._metrics.match_seconds += time.perf_counter() - started
         for group in step.void:
@@ -195,8 +195,7 @@ class ExactLane:
         self._feeds.add(by_resource(batch.changes), span)
         self._dependencies.apply(span)
         self._tail.add(batch.changes, batch.position)
-        void: list[Void] = list(step.void.items())
-        for member in self._publisher.publish([*frames, *turned], void, batch.position):
+        for member in self._publisher.publish([*frames, *switched], step.void, batch.position):
             self._start(member)
         for member in opened:
             if member.ready:
@@ -216,12 +215,12 @@ class ExactLane:
         self._metrics.residual_evals += len(changes)
         return Sent(group, frame) if frame is not None and group.audiences else None
 
-    def _turn(self, step: _Step) -> tuple[list[Sent], list[Member]]:
+    def _switch(self, step: _Step) -> tuple[list[Sent], list[Member]]:
         """Shuts out the members whose gate shuts. Returns the frames that take everything from them and give it to
         those whose gate opens, and the latter."""
         frames: list[Sent] = []
         opened: list[Member] = []
-        for gate, page in step.turned.items():
+        for gate, page in step.switched.items():
             members = [member for member in gate.members if member.ready and member.group not in step.void]
             if not members:
                 continue

@@ -36,11 +36,6 @@ class Feed:
         """All that was gathered, in order."""
         return chain.from_iterable(self._gathered)
 
-    @property
-    def own_changes(self) -> Iterator[Change]:
-        """Those of the group's own resource."""
-        return (change for change in self.changes if change.schema is self.group.schema)
-
     def _add(self, changes: Sequence[Change]) -> None:
         self._gathered.append(changes)
         self._limit -= len(changes)

@@ -5,7 +5,6 @@ of the viewer. That is a condition on the viewer alone. It is taken out of the q
 its group: all members of the project are in one group, and whose gate is shut gets nothing of it.
 """
 
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -13,6 +12,7 @@ import msgspec
 
 from crudite.live.groups import Member
 from crudite.live.keysets import Images, Use, term
+from crudite.live.matching import conjunction
 from crudite.messages import LiveQuery
 from crudite.query.match import reads_others
 from crudite.query.plan import Selection
@@ -75,7 +75,7 @@ def gated(query: LiveQuery) -> Gated | None:
     """
     plan = query.plan
     selection = plan.selection
-    terms = list(_conjunction(selection.filter))
+    terms = list(conjunction(selection.filter))
     equalities = [one for one in terms if isinstance(one, Test) and _is_equality(one)]
     record = {one.path.field.name: one.value for one in equalities}
     decided = [one for one in terms if _is_decided(one, record)]
@@ -88,14 +88,6 @@ def gated(query: LiveQuery) -> Gated | None:
     identity = f"{query.identity.replace(whole, identity_of(rest), 1)} gated"
     shared = replace(query, plan=msgspec.structs.replace(plan, selection=base), identity=identity)
     return Gated(shared, join(decided, either=False), record)
-
-
-def _conjunction(filter: Filter) -> Iterator[Filter]:
-    if isinstance(filter, And):
-        for one in filter.terms:
-            yield from _conjunction(one)
-    else:
-        yield filter
 
 
 def _is_equality(test: Test) -> bool:

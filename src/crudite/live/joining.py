@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any, TypeAlias, TypeVar
 
-from crudite.changes import Change, Position, Reset, Undecodable
+from crudite.changes import Change, Position, Reset, ResetReason, Undecodable
 from crudite.errors import Problem, StoreError, TooLarge, Unexpected
 from crudite.live.cursors import Cursors
 from crudite.live.delivery import serve
@@ -54,6 +54,12 @@ class Resume:
 
     cursor: str
     key: str | None
+
+    def obstacle(self, key: str) -> ResetReason | None:
+        """Why a subscription with another key does not go on from there; None for the same key."""
+        if self.key == key:
+            return None
+        return "rights" if self.key is None or Cursors.same_schema(self.key, key) else "schema"
 
 
 class Joining:
@@ -97,9 +103,9 @@ class Joining:
         group, gate, is_torn = member.group, member.gate, member.format.is_torn
         assert isinstance(group, KeptGroup)
         assert isinstance(gate, Gate | None)
-        if resume.key != key:
-            same = resume.key is None or Cursors.same_schema(resume.key, key)
-            return finish(Reset("rights" if same else "schema"))
+        obstacle = resume.obstacle(key)
+        if obstacle is not None:
+            return finish(Reset(obstacle))
         token = self._cursors.open(resume.cursor)
         if token is None:
             return finish(Reset("epoch"))
@@ -221,10 +227,8 @@ class Joining:
                         continue
                     try:
                         snapshot = Snapshot(_advanced(group, page, feed.changes))
-                    except (
-                        Undecodable
-                    ):  # as the store shows the record, it can be read: once more, from after the change
-                        continue
+                    except Undecodable:
+                        continue  # as the store shows the record, it can be read: once more, from after the change
                     now = asyncio.get_running_loop().time()
                     for member in self._joins.pop(group):
                         self._metrics.snapshots += not member.left

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Literal, NamedTuple, TypeAlias
 
-from crudite.live.matching import Inside
+from crudite.live.matching import Inside, conjunction
 from crudite.query.match import Computed, Matcher, compile_mask, compile_matcher, reads_others
 from crudite.query.plan import Mask, Plan, Selection, SortKey
 from crudite.query.tree import And, Exists, Filter, Or, Path, Test
@@ -189,10 +189,7 @@ def _uses(filter: Filter, find: Find) -> Iterator[Use]:
 
 
 def _inside(filter: Filter, find: Find) -> Inside | None:
-    for one in filter.terms if isinstance(filter, And) else (filter,):
-        found = _inside(one, find) if isinstance(one, And) else None
-        if found is not None:
-            return found
+    for one in conjunction(filter):
         if isinstance(one, Test | Exists) and reads_others(one):
             said = term(one)
             if not said.negated:

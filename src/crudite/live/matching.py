@@ -66,7 +66,7 @@ def place(filter: Filter, inside: Inside | None = None) -> Place:
 
     `inside` is one more such term, if the filter goes on through other records.
     """
-    terms = list(_conjunction(filter))
+    terms = list(conjunction(filter))
     if NOTHING in terms:
         return Nowhere()
     equalities = [found for term in terms if (found := _equality(term)) is not None]
@@ -76,10 +76,11 @@ def place(filter: Filter, inside: Inside | None = None) -> Place:
     return best or _interval(terms)
 
 
-def _conjunction(filter: Filter) -> Iterator[Filter]:
+def conjunction(filter: Filter) -> Iterator[Filter]:
+    """The terms that a filter cannot hold without, each as far apart as can be."""
     if isinstance(filter, And):
         for term in filter.terms:
-            yield from _conjunction(term)
+            yield from conjunction(term)
     else:
         yield filter
 
@@ -154,11 +155,6 @@ class MatchIndex(Generic[Group]):
         self._ranges: dict[str, tuple[FieldSpec, _Ranges[Group]]] = {}
         self._inside: dict[str, _Inside[Group]] = {}
         self._rest: set[Group] = set()
-
-    @property
-    def catch_all(self) -> int:
-        """How many groups every record is compared with."""
-        return len(self._rest)
 
     def add(self, group: Group, at: Place) -> None:
         """Puts a group in its place."""

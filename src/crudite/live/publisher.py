@@ -2,8 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Sequence
-from typing import TypeAlias
+from collections.abc import Callable, Mapping, Sequence
 
 from crudite.changes import Position, ResetReason
 from crudite.errors import Problem, Unexpected
@@ -11,9 +10,6 @@ from crudite.live.delivery import deliver
 from crudite.live.groups import Group, Member, Sent
 from crudite.live.limits import LiveLimits, Metrics
 from crudite.live.progress import Progress
-
-Void: TypeAlias = tuple[Group | Member, ResetReason]
-"""All members of a group, or one, whose sets are void."""
 
 
 class Publisher:
@@ -34,15 +30,18 @@ class Publisher:
         self._metrics = metrics
         self._end = end
 
-    def publish(self, frames: Sequence[Sent], void: Iterable[Void], position: Position) -> list[Member]:
-        """Takes the lane to a position, by frames; what some groups' members hold is void. Returns those members,
-        who are to be started again."""
-        too_long: list[Void] = [
-            (sent.alone or sent.group, "too_many") for sent in frames if sent.frame.events > self._limits.events
-        ]
+    def publish(
+        self, frames: Sequence[Sent], void: Mapping[Group | Member, ResetReason], position: Position
+    ) -> list[Member]:
+        """Takes the lane to a position, by frames. What the members of some groups hold, or some members, is void, for
+        a reason. Returns those members, who are to be started again."""
+        reasons = dict(void)
+        for sent in frames:
+            if sent.frame.events > self._limits.events:
+                reasons.setdefault(sent.alone or sent.group, "too_many")
         told = [sent for sent in frames if sent.frame.events <= self._limits.events]
         # Resets go first: the commit behind the frames must not vouch for sets that these frames leave out.
-        starting = [member for whose, reason in (*void, *too_long) for member in self._void(whose, reason)]
+        starting = [member for whose, reason in reasons.items() for member in self._void(whose, reason)]
         before = self._progress.cursor if told else ""
         self._progress.advance(position)
         if told:

@@ -9,7 +9,7 @@ from typing import TypeAlias, TypeGuard, TypeVar
 from crudite.changes import Change
 from crudite.errors import TooManyRequests
 from crudite.live.dependencies import Dependencies
-from crudite.live.exact import ExactGroup
+from crudite.live.exact import ExactGroup, KeptGroup
 from crudite.live.keysets import Images
 from crudite.live.limits import LiveLimits, Metrics
 from crudite.live.matching import MatchIndex
@@ -21,9 +21,8 @@ from crudite.messages import LiveQuery
 
 _log = logging.getLogger("crudite.live")
 _SLICE = 500
-AnyGroup: TypeAlias = ExactGroup | WindowGroup | RerunGroup
-Kept: TypeAlias = ExactGroup | WindowGroup
-Kind = TypeVar("Kind", Kept, RerunGroup)
+AnyGroup: TypeAlias = KeptGroup | RerunGroup
+Kind = TypeVar("Kind", KeptGroup, RerunGroup)
 
 
 class Registry:
@@ -36,7 +35,7 @@ class Registry:
         self._dependencies = dependencies
         self._ids = count(1)
         self._groups: dict[Hashable, AnyGroup] = {}
-        self._exact: dict[str, MatchIndex[Kept]] = {}
+        self._exact: dict[str, MatchIndex[KeptGroup]] = {}
         self._rerun: dict[str, MatchIndex[RerunGroup]] = {}
         self._watchers: dict[str, set[RerunGroup]] = {}
         self._reruns = 0
@@ -56,7 +55,7 @@ class Registry:
         """Whether any query is run again when something changes."""
         return self._reruns > 0
 
-    def of(self, resource: str) -> list[Kept]:
+    def of(self, resource: str) -> list[KeptGroup]:
         """The groups of a resource that are kept from its changes."""
         return [group for group in self._groups.values() if _is_of(group, resource)]
 
@@ -108,14 +107,14 @@ class Registry:
                 self._watchers[other].discard(group)
         self._count(at is None, -1)
 
-    async def concerned(self, span: Span) -> tuple[dict[Kept, list[Change]], set[Kept]]:
+    async def concerned(self, span: Span) -> tuple[dict[KeptGroup, list[Change]], set[KeptGroup]]:
         """The groups that a span may concern, each with the changes that its index found for it; and those of which
         that cannot be told: an image of their resource, or a set that they rest on, could not be understood.
 
         A long span is looked through in slices, so that it does not hold up the event loop.
         """
-        found: dict[Kept, list[Change]] = {}
-        lost: set[Kept] = set()
+        found: dict[KeptGroup, list[Change]] = {}
+        lost: set[KeptGroup] = set()
         for changes in span.changes.values():
             for number, change in enumerate(changes, 1):
                 if not number % _SLICE:
@@ -130,10 +129,10 @@ class Registry:
                     found.setdefault(group, []).append(change)
         for keys in span.flips:
             for user in keys.users:
-                if isinstance(user, Kept):
+                if isinstance(user, KeptGroup):
                     found.setdefault(user, [])
         for keys in span.lost:
-            lost.update(user for user in keys.users if isinstance(user, Kept))
+            lost.update(user for user in keys.users if isinstance(user, KeptGroup))
         return found, lost
 
     def soil(self, changes: Iterable[Change]) -> None:
@@ -171,8 +170,8 @@ class Registry:
         self._metrics.catch_all_groups += by if is_catch_all else 0
 
 
-def _is_of(group: AnyGroup, resource: str) -> TypeGuard[Kept]:
-    return isinstance(group, Kept) and group.schema.name == resource
+def _is_of(group: AnyGroup, resource: str) -> TypeGuard[KeptGroup]:
+    return isinstance(group, KeptGroup) and group.schema.name == resource
 
 
 def _identity(query: LiveQuery) -> Hashable:

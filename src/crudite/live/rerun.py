@@ -11,8 +11,8 @@ import msgspec
 
 from crudite.changes import Change
 from crudite.errors import TooLarge
-from crudite.live.exact import difference, nested_fields
-from crudite.live.frames import Changed, Frame
+from crudite.live.differences import Differences
+from crudite.live.frames import Frame
 from crudite.live.groups import Group, Snapshot
 from crudite.live.matching import Place, place
 from crudite.live.tiers import bounded, is_ordered, membership, others, own_part
@@ -48,7 +48,7 @@ class RerunGroup(Group):
         self._records = records
         self._is_ordered = is_ordered(query.plan)
         self._held: dict[Key, str] = {}
-        self._nested = nested_fields(self.schema)
+        self._differences = Differences(self.schema)
 
     @property
     def place(self) -> Place:
@@ -81,7 +81,7 @@ class RerunGroup(Group):
             raise TooLarge(f"A live query holds at most {self._records} records.")
         old, self._held = self._held, dict(zip(page.keys, page.records, strict=True))
         has_run, self.snapshot = self.snapshot is not None, Snapshot(tuple(page.records))
-        return self._frame(old) if has_run else None
+        return self._differences.of_sets(old, self._held, is_ordered=self._is_ordered) if has_run else None
 
     def forget(self) -> None:
         """What the group held is void; it must run before anybody can get it."""
@@ -106,21 +106,6 @@ class RerunGroup(Group):
     def _apply_value(self, value: Plain) -> Frame | None:
         old, self.snapshot = self.snapshot, Snapshot(value=value)
         return Frame(value=value) if old is not None and _encode(old.value) != _encode(value) else None
-
-    def _frame(self, old: dict[Key, str]) -> Frame | None:
-        new = self._held
-        added = tuple(text for key, text in new.items() if key not in old)
-        removed = tuple(key for key in old if key not in new)
-        changed = tuple(self._changed(old, new))
-        order = tuple(new) if self._is_ordered and list(new) != list(old) else None
-        if not (added or removed or changed or order is not None):
-            return None
-        return Frame(added=added, changed=changed, removed=removed, order=order)
-
-    def _changed(self, old: dict[Key, str], new: dict[Key, str]) -> list[Changed]:
-        pairs = ((key, old[key], text) for key, text in new.items() if key in old and old[key] != text)
-        found = (difference(key, _decode(was), _decode(text), self._nested) for key, was, text in pairs)
-        return [event for event in found if event is not None]
 
 
 def _moment(value: object) -> datetime:

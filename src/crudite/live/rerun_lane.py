@@ -68,7 +68,7 @@ class RerunLane:
         return self._registry.has_reruns
 
     async def begun(self) -> None:
-        """Returns when there is."""
+        """Returns when there is anything to be run again."""
         while not self.is_followed:
             self._begun.clear()
             await self._begun.wait()
@@ -111,11 +111,11 @@ class RerunLane:
         groups = [group for group in self._registry.groups if isinstance(group, RerunGroup)]
         for group in groups:
             group.forget()
-        for member in self._publisher.publish([], [(group, reason) for group in groups], position):
+        for member in self._publisher.publish([], dict.fromkeys(groups, reason), position):
             self._restart(member)
 
     def _publish(self, frames: Sequence[Sent], position: Position) -> None:
-        starting = self._publisher.publish(frames, [], position)
+        starting = self._publisher.publish(frames, {}, position)
         for group in [group for group in self._waiting if group.snapshot is not None]:
             self._serve(group, self._waiting.pop(group))
         for member in starting:

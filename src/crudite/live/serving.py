@@ -19,25 +19,25 @@ from crudite.changes import Change, Reset, Undecodable
 from crudite.errors import Problem, Unavailable, Unexpected
 from crudite.live.delivery import serve
 from crudite.live.dependencies import Dependencies, Load
-from crudite.live.exact import ExactGroup, KeptGroup, difference, nested_fields
+from crudite.live.differences import Differences
+from crudite.live.exact import ExactGroup, KeptGroup
 from crudite.live.feeds import Feed
 from crudite.live.frames import Frame
 from crudite.live.gates import Gate, is_gate_known
 from crudite.live.groups import Group, Member, Snapshot
 from crudite.live.keysets import resting
 from crudite.live.limits import LiveLimits, Metrics
-from crudite.live.net import net_effect
+from crudite.live.net import by_resource, net_effect
 from crudite.live.progress import Progress
 from crudite.live.span import Fetch, Span
 from crudite.live.tiers import bounded, is_ordered
-from crudite.live.window import WindowGroup, unread
+from crudite.live.window import Touched, WindowGroup, unread
 from crudite.messages import LiveQuery
 from crudite.query.plan import Plan
 from crudite.stores.base import Page
-from crudite.types import Key, PlainRecord
+from crudite.types import Key
 
 _log = logging.getLogger("crudite.live")
-_decode = msgspec.json.Decoder(PlainRecord).decode
 _TRIES = 3
 
 
@@ -87,21 +87,21 @@ class Serving:
         self._wake = wake
         self._end = end
         self._jobs: list[Job] = []
-        self._visits: dict[WindowGroup, Visit] = {}
+        self._showings: dict[WindowGroup, Showing] = {}
 
     @property
     def is_wanted(self) -> bool:
         """Whether anything waits."""
-        return bool(self._jobs or self._visits or self._dependencies.are_wanted)
+        return bool(self._jobs or self._showings or self._dependencies.are_wanted)
 
     def show(self, group: WindowGroup, member: Member) -> None:
         """The member is to get what a window shows."""
-        self._visit(group).members.append(member)
+        self._showing(group).members.append(member)
         self._wake()
 
     def resume_window(self, group: WindowGroup, resumption: "Resumption") -> None:
         """A client that holds records of a window is to get the difference."""
-        self._visit(group).resumptions.append(resumption)
+        self._showing(group).resumptions.append(resumption)
         self._wake()
 
     def add(self, job: Job) -> None:
@@ -116,8 +116,8 @@ class Serving:
         wait for the next batch, and the error is raised.
         """
         jobs: list[Job] = [_Loading(load) for load in self._dependencies.loads()]
-        jobs += [*self._visits.values(), *self._jobs]
-        self._visits, self._jobs = {}, []
+        jobs += [*self._showings.values(), *self._jobs]
+        self._showings, self._jobs = {}, []
         try:
             await self._do(jobs, fetch)
         except Exception as error:
@@ -156,19 +156,19 @@ class Serving:
             raise failure
 
     def _put_back(self, job: Job) -> None:
-        if isinstance(job, Visit):
-            later = self._visit(job.group)
+        if isinstance(job, Showing):
+            later = self._showing(job.group)
             later.members += job.members
             later.resumptions += job.resumptions
             later.failures = job.failures
         elif not isinstance(job, _Loading):  # what is not loaded is loaded at the next batch in any case
             self._jobs.append(job)
 
-    def _visit(self, group: WindowGroup) -> "Visit":
-        visit = self._visits.get(group)
-        if visit is None:
-            visit = self._visits[group] = Visit(group, self._progress, self._metrics, self.show, self._end)
-        return visit
+    def _showing(self, group: WindowGroup) -> "Showing":
+        showing = self._showings.get(group)
+        if showing is None:
+            showing = self._showings[group] = Showing(group, self._progress, self._metrics, self.show, self._end)
+        return showing
 
 
 class _Loading(Job):
@@ -281,7 +281,7 @@ class Resumption(Job):
         return self._group.restated([*self.single(), *reached])
 
 
-class Visit(Job):
+class Showing(Job):
     """All who are to get records of one window: members who join it, and those who resume."""
 
     def __init__(
@@ -362,7 +362,7 @@ class Visit(Job):
         return group.restated((*region, *_readable(group, steps)), texts) if steps else None
 
 
-def _touched(changes: Iterable[Change]) -> dict[Key, tuple[PlainRecord | None, PlainRecord | None]]:
+def _touched(changes: Iterable[Change]) -> Touched:
     return {change.key: (change.before, change.after) for change in changes}
 
 
@@ -404,29 +404,11 @@ class Move(Job):
         if plan.limit is None and (was.more or now.more):
             return self._finish(Reset("rights"))
         old, new = (dict(zip(page.keys, page.records, strict=True)) for page in (was, now))
-        frame = difference_of(old, new, nested_fields(plan.selection.schema))
-        if frame is not None and is_ordered(plan):
+        frame = Differences(plan.selection.schema).of_sets(old, new, is_ordered=False)
+        if frame is not None and is_ordered(plan):  # told even if it is the same: the client may have sorted so far
             frame = msgspec.structs.replace(frame, order=tuple(new))
         is_short = frame is None or frame.events <= self._limits.events
         self._finish(Missed("", frame) if is_short else Reset("rights"))
 
     def fail(self, problem: Problem) -> None:
         self._finish(Reset("rights"))
-
-
-def difference_of(old: Mapping[Key, str], new: Mapping[Key, str], nested: frozenset[str]) -> Frame | None:
-    """What leads from one set of records to another, both as JSON texts by key; None when they are the same."""
-    pairs = ((key, old[key], text) for key, text in new.items() if key in old and old[key] != text)
-    events = (difference(key, _decode(was), _decode(text), nested) for key, was, text in pairs)
-    changed = tuple(event for event in events if event is not None)
-    added = tuple(text for key, text in new.items() if key not in old)
-    removed = tuple(key for key in old if key not in new)
-    return Frame(added=added, changed=changed, removed=removed) if added or changed or removed else None
-
-
-def by_resource(changes: Iterable[Change]) -> dict[str, list[Change]]:
-    """Changes by the names of their resources, each in order."""
-    found: dict[str, list[Change]] = {}
-    for change in changes:
-        found.setdefault(change.schema.name, []).append(change)
-    return found
