@@ -193,8 +193,7 @@ async def test_after_a_migration_whoever_comes_back_starts_anew_with_the_new_fie
                 rows = await after.ready()
             assert [(row["id"], row["colour"]) for row in rows] == [(1, "red")]
             reasons.append([data["reason"] for kind, data in after.events if kind == "reset"])
-    # What an event's id proves is one for its schema and its rights, so that a stream cannot tell them apart.
-    assert reasons == [["rights"], ["schema"]]
+    assert reasons == [["schema"], ["schema"]]
 
 
 async def test_a_stream_and_a_socket_cut_at_the_same_commit_hold_the_same_after_they_have_resumed(

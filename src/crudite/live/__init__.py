@@ -1,6 +1,7 @@
 """The live engine: from committed changes to what each subscriber should see."""
 
 from crudite.live.connection import Connection
+from crudite.live.cursors import schema_of
 from crudite.live.engine import Engine
 from crudite.live.frames import Changed, Format, Frame, LaneName, Subscribed, Subscription
 from crudite.live.limits import LiveLimits, Metrics
@@ -21,4 +22,5 @@ __all__ = [
     "Subscribed",
     "Subscription",
     "keep_trimmed",
+    "schema_of",
 ]

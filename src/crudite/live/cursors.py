@@ -37,4 +37,9 @@ class Cursors:
     @staticmethod
     def same_schema(key: str, other: str) -> bool:
         """Whether two keys belong to the same schema, so that they differ for another reason if they do."""
-        return key[_HALF:] == other[_HALF:]
+        return schema_of(key) == schema_of(other)
+
+
+def schema_of(key: str) -> str:
+    """The part of a key that tells one schema from another."""
+    return key[_HALF:]

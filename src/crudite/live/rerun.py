@@ -90,7 +90,9 @@ class RerunGroup(Group):
 
     def next_moment(self, boundaries: Sequence[Page], now: datetime) -> datetime | None:
         """The earliest moment after `now` at which the result can change without any change of a record."""
-        moments = [_moment(page.first[0]) + _INSTANT for page in boundaries if page.first is not None]
+        # What is due before now flips when now comes to it, and what is due until now, the instant after.
+        passed = [_moment(page.first[0]) for page in boundaries if page.first is not None]
+        moments = [moment for at in passed for moment in (at, at + _INSTANT) if moment > now]
         if self._bound.wakes_at_midnight:
             moments.append(datetime.combine(now.astimezone(UTC).date() + timedelta(days=1), time(), UTC))
         return min(moments, default=None)

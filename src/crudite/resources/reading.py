@@ -350,7 +350,7 @@ def _boundaries(selection: Selection, moment: datetime) -> tuple[Plan, ...]:
     """For each comparison with `now`: the plan whose first record is the next to pass it."""
     plans = []
     for schema, test in chain(*(_compared_with_now(schema, filter) for schema, filter in selection.filters())):
-        later = Selection(schema, bind_clock(Test(test.path, "gt", test.value), moment), Mask((schema.key,)))
+        later = Selection(schema, bind_clock(Test(test.path, "gte", test.value), moment), Mask((schema.key,)))
         plans.append(Plan(selection=later, sort=(SortKey(test.path),), limit=1))
     return tuple(plans)
 

@@ -1,7 +1,7 @@
 """A rerun group tells the difference between two results, and when the next one is due."""
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -77,7 +77,7 @@ def test_only_a_change_with_an_image_in_the_filter_concerns_the_group() -> None:
     assert not live.concerns(Change(TASK, 1, "updated", done, done, "1"))
 
 
-def test_a_run_is_bound_to_its_own_moment_and_the_next_is_just_after_the_nearest_boundary() -> None:
+def test_a_run_is_bound_to_its_own_moment_and_the_next_is_at_the_nearest_boundary_and_just_after_it() -> None:
     bound: list[datetime] = []
 
     def rebind(now: datetime) -> LiveQuery:
@@ -90,11 +90,12 @@ def test_a_run_is_bound_to_its_own_moment_and_the_next_is_just_after_the_nearest
     late = Page([1], [1], ["{}"], first=("2026-11-20T22:00:00.000000Z", 1))
     early = Page([1], [1], ["{}"], first=("2026-11-20T13:30:00.000000Z", 1))
     nothing = Page([], [], [])
-    after = datetime(2026, 11, 20, 13, 30, 0, 1, tzinfo=UTC)
-    assert live.next_moment([late, early], NOON) == after
+    boundary = datetime(2026, 11, 20, 13, 30, tzinfo=UTC)
+    assert live.next_moment([late, early], NOON) == boundary
+    assert live.next_moment([late, early], boundary) == boundary + timedelta(microseconds=1)
     assert live.next_moment([nothing, nothing], NOON) == datetime(2026, 11, 21, tzinfo=UTC)
-    date = Page([1], [1], ["{}"], first=("2026-11-20", 1))
-    assert live.next_moment([date], NOON) == datetime(2026, 11, 20, 0, 0, 0, 1, tzinfo=UTC)
+    date = Page([1], [1], ["{}"], first=("2026-11-21", 1))
+    assert live.next_moment([date], NOON) == datetime(2026, 11, 21, tzinfo=UTC)
 
 
 def test_a_query_that_names_no_moment_has_none() -> None:

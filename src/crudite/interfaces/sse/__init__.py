@@ -26,7 +26,7 @@ from crudite.interfaces.http import (
     url_arguments,
 )
 from crudite.interfaces.marks import names_mark, pass_mark
-from crudite.interfaces.sse.format import NOWHERE, Spelling, Waiting, proof_of
+from crudite.interfaces.sse.format import NOWHERE, Spelling, Waiting, has_same_schema, proof_of
 from crudite.interfaces.subscribing import live_query
 from crudite.live import Connection
 from crudite.messages import Actor, Credentials, Live, LiveQuery
@@ -215,9 +215,11 @@ class _Stream:
         connection.send(f"retry: {self._host.engine.retry_in()}\n\n".encode())
         cursor, _, proof = (resume or "").partition("~")
         # Who was cut off within a snapshot has nothing to resume from, but asks for the same.
-        is_same = proof == proof_of(self._keys) or cursor == NOWHERE
+        own = proof_of(self._keys)
+        is_same = proof == own or cursor == NOWHERE
+        other = None if has_same_schema(proof, own) else ""  # a key of other rights, or of another schema
         for name, query in queries:
-            key = self._keys[name] if is_same else None
+            key = self._keys[name] if is_same else other
             await connection.subscribe(name, query, cursor=cursor if resume is not None else None, key=key)
 
     async def reconsider(self, actor: Actor, credentials: Credentials) -> None:

@@ -20,9 +20,10 @@ import msgspec
 from crudite.changes import ResetReason
 from crudite.errors import Problem
 from crudite.interfaces.events import changed_json, encode, sort_json
-from crudite.live import Connection, Frame, LaneName, Subscription
+from crudite.live import Connection, Frame, LaneName, Subscription, schema_of
 from crudite.types import Plain
 
+_HALF = 12
 NOWHERE = "0"
 """The id of an event before there is any position to resume from."""
 
@@ -175,6 +176,14 @@ class Waiting(Complete):
 
 def proof_of(keys: Mapping[str, str]) -> str:
     """A short hash of the keys of all queries of a stream: equal for streams that ask for the same with the same
-    rights."""
-    text = "\n".join(f"{name}={key}" for name, key in sorted(keys.items()))
-    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+    rights. Its second half is that of their schemas."""
+    named = sorted(keys.items())
+    return "".join(
+        hashlib.blake2b("\n".join(f"{name}={part}" for name, part in parts).encode(), digest_size=6).hexdigest()
+        for parts in (named, [(name, schema_of(key)) for name, key in named])
+    )
+
+
+def has_same_schema(proof: str, other: str) -> bool:
+    """Whether two proofs differ in nothing but what may be seen, if they differ."""
+    return proof[_HALF:] == other[_HALF:]
