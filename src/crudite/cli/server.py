@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import gc
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -34,6 +35,7 @@ class Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Starts the application, then listens."""
         await self._app.start()
+        _spare_the_collector()
         await super().startup(sockets)
         self._announce()
 
@@ -45,6 +47,14 @@ class Server(uvicorn.Server):
         if self.server_state.tasks:
             await asyncio.wait(self.server_state.tasks, timeout=self.config.timeout_graceful_shutdown)
         await super().shutdown(sockets)
+
+
+def _spare_the_collector() -> None:
+    """Python's garbage collector need not walk what lives as long as the process: with 100,000 live queries its full
+    passes would cost more than all else. What is made later it looks at as often as it is worth."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
 
 
 def serve(app: App, listening: socket.socket, announce: Callable[[], None], *, access_log: bool, patience: int) -> None:
