@@ -32,7 +32,7 @@ from crudite.pipeline import Next
 from crudite.resources.declare import Record, Resource, after, around, before
 from crudite.resources.fields import BigInt, Email, Field, Many, Parent, Password, Ref
 from crudite.resources.passwords import verify_password
-from crudite.resources.query import Count, Query
+from crudite.resources.query import Count, Groups, Query, Value
 from crudite.resources.request import Request
 from crudite.rules import allow, me, now, today
 
@@ -53,6 +53,7 @@ __all__ = [
     "Fault",
     "Field",
     "Forbidden",
+    "Groups",
     "Insight",
     "Invalid",
     "Limits",
@@ -79,6 +80,7 @@ __all__ = [
     "TooManyRequests",
     "Unauthorized",
     "Unavailable",
+    "Value",
     "WebSocket",
     "after",
     "allow",

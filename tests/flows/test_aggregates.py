@@ -6,8 +6,7 @@ from typing import Any, Literal
 
 import pytest
 
-from crudite import App, Field, OpenApi, Record, Ref, Request, Resource, allow, me
-from crudite.resources.query import Groups, Value
+from crudite import App, Field, Groups, OpenApi, Record, Ref, Request, Resource, Value, allow, me
 from crudite.testing import Client
 from tests.flows.worlds import MEMORY, by_name
 
