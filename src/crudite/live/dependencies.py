@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 import msgspec
 
 from crudite.changes import Change
+from crudite.errors import Problem
 from crudite.live.keysets import Images, KeySet, Use
 from crudite.live.matching import MatchIndex, Place, place
 from crudite.live.span import Fetch, Span, Spot
@@ -115,6 +116,13 @@ class Dependencies:
         for keys in self._unloaded:
             shapes.setdefault(_shape(keys), []).append(keys)
         return [self._load(alike) for alike in shapes.values()]
+
+    def stop(self, problem: Problem) -> None:
+        """No set will be loaded any more: whoever waits for one is told why."""
+        for _, loaded in self._waiting:
+            if not loaded.done():
+                loaded.set_exception(problem)
+        self._waiting = []
 
     def tell_ready(self) -> None:
         """Wakes whoever waits for sets that are loaded now."""

@@ -113,6 +113,9 @@ class Engine:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        problem = Unavailable("Live queries are not served any more.")
+        for part in (self._exact, self._rerun, self._dependencies, self._serving):
+            part.stop(problem)
 
     @property
     def position(self) -> Position:
@@ -399,7 +402,7 @@ class Engine:
 
     def _start(self, member: Member) -> None:
         group = member.group
-        if member.left:
+        if member.left or not self._is_open:
             return
         if isinstance(group, KeptGroup):
             self._joining.start(group, member)

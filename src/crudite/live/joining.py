@@ -26,7 +26,7 @@ from itertools import chain
 from typing import Any, TypeAlias, TypeVar
 
 from crudite.changes import Change, Position, Reset, ResetReason, Undecodable
-from crudite.errors import Problem, StoreError, TooLarge, Unexpected
+from crudite.errors import Problem, StoreError, TooLarge, Unavailable, Unexpected
 from crudite.live.cursors import Cursors
 from crudite.live.delivery import serve
 from crudite.live.dependencies import Dependencies
@@ -192,9 +192,12 @@ class Joining:
     ) -> None:
         try:
             reading.set_result(await self._patiently(lambda: self._store.changes(since, until, self._limits.missed)))
-        except Exception as error:
-            reading.set_exception(error)
+        except (Exception, asyncio.CancelledError) as error:
+            is_stopped = isinstance(error, asyncio.CancelledError)
+            reading.set_exception(Unavailable("Live queries are not served any more.") if is_stopped else error)
             reading.exception()  # nobody may be left to hear of it, and that is no fault
+            if is_stopped:
+                raise
         finally:
             del self._passes[span]
 

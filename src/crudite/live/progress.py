@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Callable
 
 from crudite.changes import Mark, Position
+from crudite.errors import Problem
 from crudite.live.cursors import Cursors
 
 
@@ -53,6 +54,13 @@ class Progress:
         self._set_up.append(passed)
         self._wake()
         await passed
+
+    def stop(self, problem: Problem) -> None:
+        """No fence will be passed any more: whoever waits for one is told why."""
+        for passed in (*self._set_up, *self._asked):
+            if not passed.done():
+                passed.set_exception(problem)
+        self._set_up, self._asked = [], []
 
     def ask(self) -> bool:
         """A batch is about to be asked for; returns whether somebody waits for it."""

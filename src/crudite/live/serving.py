@@ -109,6 +109,13 @@ class Serving:
         self._jobs.append(job)
         self._wake()
 
+    def stop(self, problem: Problem) -> None:
+        """No job will be done any more."""
+        jobs: list[Job] = [*self._showings.values(), *self._jobs]
+        self._showings, self._jobs = {}, []
+        for job in jobs:
+            job.fail(problem)
+
     async def serve(self, fetch: Fetch) -> None:
         """Does all jobs, at the position that `fetch` reads at, which must be the engine's.
 

@@ -8,11 +8,15 @@ import pytest
 
 from crudite.changes import Reset
 from crudite.errors import Conflict, StoreError, StoreLocked, TooManyRequests, Unavailable
+from crudite.live import Engine, LiveLimits
 from crudite.messages import LiveQuery
 from tests.unit.live.world import (
+    CATALOG,
+    SECRET,
     TASK,
     TEAM,
     Client,
+    MemoryStore,
     Probe,
     World,
     query,
@@ -658,3 +662,23 @@ async def test_a_cancelled_resume_leaves_nothing_behind() -> None:
         await asyncio.gather(resuming, return_exceptions=True)
         assert client.connection.members == {}
         assert here.engine.metrics.live_subs == 0
+
+
+async def test_whoever_waits_for_an_engine_that_stops_is_told_so() -> None:
+    store = MemoryStore()
+    async with Engine(store, CATALOG, secret=SECRET, limits=LiveLimits(tail=0)) as engine:  # type: ignore[arg-type]
+        here = World(store, engine)
+        store.put(task(1, "a", status="todo", team=1))
+        await subscribed(here, "s", TODO)
+        store.is_silent, store.is_deaf = True, True
+        store.put(task(2, "b", status="todo"))
+        asking = [
+            asyncio.ensure_future(here.client().subscribe("window", TOP)),
+            asyncio.ensure_future(here.client().subscribe("through", query(where(team__open=True)))),
+            asyncio.ensure_future(engine.settled()),
+        ]
+        for _ in range(20):
+            await asyncio.sleep(0)
+    async with asyncio.timeout(5):
+        ended = await asyncio.gather(*asking, return_exceptions=True)
+    assert [isinstance(end, Unavailable) for end in ended[1:]] == [True, True]

@@ -198,6 +198,7 @@ class MemoryStore:
         self.before_read: Callable[[], None] = lambda: None
         self.after_read: Callable[[], None] = lambda: None
         self.is_silent = False
+        self.is_deaf = False  # gives no batch, however often it is woken
         self.most_turns = 3
         self._random = Random(seed)
         self._woken = asyncio.Event()
@@ -266,6 +267,8 @@ class MemoryStore:
             if self.position == since and self.pending_reset is None:
                 await self._woken.wait()
             self._woken.clear()
+            if self.is_deaf:
+                await asyncio.Event().wait()
             await self.turns()
             position, reset, self.pending_reset = self.position, self.pending_reset, None
             changes = [] if reset else self.changes_made[since.count : position.count]
