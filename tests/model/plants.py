@@ -5,7 +5,8 @@ from typing import Any, TypeAlias
 
 from msgspec.structs import replace
 
-from crudite.live import exact, joining, keysets, publisher, rerun, window
+from crudite.live import joining, keysets, publisher, rerun, window
+from crudite.live.differences import Differences
 from crudite.live.exact import ExactGroup
 from crudite.live.feeds import Feed
 from crudite.live.groups import Sent
@@ -30,6 +31,10 @@ def changes_while_a_snapshot_is_read_are_lost(patch: Patch) -> None:
 
 def memberships_do_not_matter(patch: Patch) -> None:
     patch(keysets.KeySet, "flips", lambda self, delta, *, back: frozenset())
+
+
+def images_are_matched_against_what_is_there_now(patch: Patch) -> None:
+    patch(keysets.KeySet, "had", keysets.KeySet.has)
 
 
 def a_window_shows_one_record_too_many(patch: Patch) -> None:
@@ -72,13 +77,13 @@ def a_resume_begins_one_change_too_late(patch: Patch) -> None:
 
 
 def a_field_that_may_no_longer_be_seen_stays(patch: Patch) -> None:
-    difference = exact.difference
+    of_record = Differences.of_record
 
     def leaky(*given: Any) -> Any:
-        made = difference(*given)
+        made = of_record(*given)
         return made if made is None else replace(made, absent=())
 
-    patch(exact, "difference", leaky)
+    patch(Differences, "of_record", leaky)
 
 
 def a_transaction_comes_in_pieces(patch: Patch) -> None:
@@ -111,6 +116,7 @@ PLANTS = (
     removals_are_not_told,
     changes_while_a_snapshot_is_read_are_lost,
     memberships_do_not_matter,
+    images_are_matched_against_what_is_there_now,
     a_window_shows_one_record_too_many,
     a_window_is_never_filled_up,
     a_window_lets_records_in_from_behind_its_bound,
