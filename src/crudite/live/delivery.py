@@ -46,7 +46,8 @@ def _hold_back(
     for audience in _audiences(sent):
         format = audience.format
         span = (before, after) if resumable is None or format.has_lanes else (resumable, resumable)
-        encoded = Encoded(sent.frame, format, audience.to, *span, is_alone=sent.alone is not None)
+        since = before if resumable is None else ""
+        encoded = Encoded(sent.frame, format, audience.to, *span, since=since, is_alone=sent.alone is not None)
         metrics.frames += 1
         metrics.frame_bytes += encoded.closing.size
         metrics.deliveries += len(audience.outboxes)

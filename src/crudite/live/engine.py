@@ -17,6 +17,7 @@ from typing import Any, Self
 from crudite.changes import Mark, Position, Reset
 from crudite.clock import Clock
 from crudite.errors import Conflict, Problem, Unavailable
+from crudite.live.catching_up import CatchingUp
 from crudite.live.connection import Announce, Connection
 from crudite.live.cursors import Cursors
 from crudite.live.dependencies import Dependencies
@@ -96,6 +97,9 @@ class Engine:
             self._store, self._exact, self._cursors, self._dependencies, feeds, self._serving, tail,
             self._exact_lane.turn, limits, metrics, self._spawn, self._end,
         )  # fmt: skip
+        self._catching_up = CatchingUp(
+            self._serving, self._dependencies, tail, self._exact, self._cursors, limits, metrics, self._start, self._end
+        )
         self._is_open = True
         self._spawn(self._follow_exactly())
         self._spawn(self._run_again())
@@ -134,6 +138,7 @@ class Engine:
         outbox = Outbox(self.limits.outbox, lambda: self._close_slow(connection))
         outbox.touched = asyncio.get_running_loop().time()
         connection = Connection(self, format, outbox)
+        self._catching_up.watch(connection)
         self._connections.add(connection)
         self.metrics.live_connections += 1
         return connection
@@ -187,7 +192,7 @@ class Engine:
         self, connection: Connection, name: str, query: LiveQuery, resume: Resume | None, announce: Announce | None
     ) -> Subscribed:
         """Adds a subscription to a connection, see `Connection.subscribe`."""
-        group, gate = await self._group(query)
+        group, gate = await self._group_for(connection.outbox, query)
         if connection.ended is not None or not self._is_open:
             self._discard_empty(group, gate)
             raise Unavailable("The connection is closed.")
@@ -204,8 +209,7 @@ class Engine:
             elif isinstance(group, KeptGroup):
                 await self._joining.resume(member, key, resume, begin)
             else:
-                same = resume.key is None or Cursors.same_schema(resume.key, key)
-                begin(Reset("window" if resume.key == key else "rights" if same else "schema"))
+                begin(Reset(resume.obstacle(key) or "window"))
         except BaseException:
             self.leave(member)
             raise
@@ -215,7 +219,7 @@ class Engine:
         """Leads a subscription on to another query, see `Connection.requery`."""
         if self.key(query) == member.subscription.key:
             return None
-        group, gate = await self._group(query)
+        group, gate = await self._group_for(member.outbox, query)
         if member.left:
             return self._discard_empty(group, gate)
         old, done = member.group, asyncio.get_running_loop().create_future()
@@ -230,13 +234,15 @@ class Engine:
 
         if not (isinstance(old, KeptGroup) and isinstance(group, KeptGroup)) or not member.ready:
             return finish(Reset("rights"))
-        holders = [group] if gate is None else [group, gate]
+        holders: list[Group | Gate] = [group] if gate is None else [group, gate]
         for holder in holders:
             holder.awaited += 1  # it must not go while it waits for its member
+        self._catching_up.moving.add(member.outbox)
         try:
             self._serving.add(Move(member.subscription.query, query, group, self.limits, finish))
             await done
         finally:
+            self._catching_up.moving.discard(member.outbox)
             for holder in holders:
                 holder.awaited -= 1
             self._discard_empty(group, gate)
@@ -315,6 +321,15 @@ class Engine:
             self._expecting = {one for one in self._expecting if one.acknowledge(partial(self.covers, one))}
 
     # Subscriptions.
+
+    async def _group_for(self, outbox: Outbox, query: LiveQuery) -> tuple[AnyGroup, Gate | None]:
+        """The same as `_group`, for a connection that has been told everything so far."""
+        while True:
+            await outbox.up_to_date()
+            group, gate = await self._group(query)
+            if not outbox.is_behind:
+                return group, gate
+            self._discard_empty(group, gate)
 
     async def _group(self, query: LiveQuery) -> tuple[AnyGroup, Gate | None]:
         """The group of a query, and the gate before it if there is one: made if it is the first to ask, as soon as

@@ -8,13 +8,22 @@ It holds two kinds of parts: messages, which count against the limit while they 
 made into messages only when they are taken), which do not: they share their records with the group, and a set
 larger than the limit must still be able to arrive. For the same reason one message, of whatever size, may
 always wait.
+
+A client that takes less than happens is not told every step. When more than half of the limit waits, the frames at
+the end are left out, and so are all that come; what else is put in waits. Once all before them has been taken, the
+`catcher` tells in one go what they would have told (`catch_up`), and what waited follows:
+
+                 more than half of the limit waits
+    up to date ─────────────────────────────────────► behind
+        ▲                                                │ all that is before the gap has been taken
+        └──────────────── catch_up ◄─────────────────────┘
 """
 
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from functools import partial
-from typing import Literal, TypeAlias
+from typing import Literal, Protocol, TypeAlias
 
 from crudite.live.frames import Format, Frame, Subscription
 from crudite.server.extension import Framing, Sink
@@ -22,19 +31,23 @@ from crudite.server.extension import Framing, Sink
 EndReason: TypeAlias = Literal["closed", "slow", "away"]
 """Why an outbox has ended: its owner closed it; too much was waiting; the server is going away."""
 
-Part: TypeAlias = bytes | Iterator[bytes]
-
 _log = logging.getLogger("crudite.live")
 _PIECE = 64 * 1024
 
 
 class Parcel:
-    """Messages that go together, and their bytes on the wire, made once for all outboxes that get it."""
+    """Messages that go together, and their bytes on the wire, made once for all outboxes that get it.
 
-    __slots__ = ("_framed", "messages", "size")
+    A frame says `since` which cursor of the exact lane it leads on, which is empty for those of the other lane, and
+    whether it `closes` its tick; for all else `since` is None.
+    """
 
-    def __init__(self, messages: Sequence[bytes]) -> None:
+    __slots__ = ("_framed", "closes", "messages", "since", "size")
+
+    def __init__(self, messages: Sequence[bytes], *, since: str | None = None, closes: bool = True) -> None:
         self.messages = messages
+        self.since = since
+        self.closes = closes
         self.size = sum(map(len, messages))
         self._framed: dict[Framing, bytes] = {}
 
@@ -46,16 +59,21 @@ class Parcel:
         return made
 
 
-class Encoded:
-    """One frame as the bytes for one audience: as the last one before a commit, and otherwise."""
+Part: TypeAlias = Parcel | Iterator[bytes]
 
-    __slots__ = ("_make", "_opening", "closing")
+
+class Encoded:
+    """One frame as the bytes for one audience: as the last one before a commit, and otherwise. `since` is the cursor of
+    the exact lane that it leads on, empty for the other lane."""
+
+    __slots__ = ("_make", "_opening", "_since", "closing")
 
     def __init__(
-        self, frame: Frame, format: Format, to: Subscription, before: str, after: str, *, is_alone: bool
+        self, frame: Frame, format: Format, to: Subscription, before: str, after: str, *, since: str, is_alone: bool
     ) -> None:
         make = format.frame_alone if is_alone else format.frame
-        self.closing = Parcel(make(frame, to, before, after))
+        self.closing = Parcel(make(frame, to, before, after), since=since)
+        self._since = since
         self._make = partial(make, frame, to, before, None)
         self._opening: Parcel | None = None
 
@@ -63,8 +81,24 @@ class Encoded:
     def opening(self) -> Parcel:
         """The messages when another frame of the same tick follows on the connection."""
         if self._opening is None:
-            self._opening = Parcel(self._make())
+            self._opening = Parcel(self._make(), since=self._since, closes=False)
         return self._opening
+
+
+class Catcher(Protocol):
+    """Who can tell a client in one go what it was not told step by step."""
+
+    def can_catch_up(self) -> bool:
+        """Whether that is possible now."""
+        ...
+
+    def fall_behind(self, since: str) -> None:
+        """From a cursor of the exact lane on nothing is told; an empty one is that lane's present cursor."""
+        ...
+
+    def drained(self) -> None:
+        """Everything before that has been taken. It may be said more than once."""
+        ...
 
 
 class Outbox:
@@ -74,6 +108,8 @@ class Outbox:
         "_framing",
         "_given_up",
         "_hand_over",
+        "_is_cut",
+        "_later",
         "_limit",
         "_on_over",
         "_on_slow",
@@ -82,6 +118,7 @@ class Outbox:
         "_sink",
         "_size",
         "_waiting",
+        "catcher",
         "ended",
         "held",
         "touched",
@@ -90,13 +127,16 @@ class Outbox:
     def __init__(self, limit: int, on_slow: Callable[[], None]) -> None:
         self.ended: EndReason | None = None
         self.held: Encoded | None = None  # the frame of the tick at hand that may turn out to be the last
+        self.catcher: Catcher | None = None
         self.touched = 0.0  # when it last had something put in, by the loop's clock
         self._limit = limit
         self._on_slow = on_slow
         self._on_over: Callable[[], None] = lambda: None
         self._given_up = False
-        self._parts: list[Part] = []  # with a sink, its messages are framed already
-        self._size = 0  # of the messages among them
+        self._parts: list[Part] = []
+        self._later: list[Part] | None = None  # what follows once the client has been caught up; None: it is up to date
+        self._size = 0  # of the messages in both
+        self._is_cut = False  # whether what was taken last may end in the middle of a tick
         self._sink: Sink | None = None
         self._framing: Framing
         self._hand_over: Callable[[bytes], None]
@@ -111,7 +151,7 @@ class Outbox:
     def put(self, parcel: Parcel) -> None:
         """Adds messages that are to go now, with all that was added before."""
         sink = self._sink
-        if sink is None or self._parts or not sink.is_writable:
+        if sink is None or self._parts or self._later is not None or not sink.is_writable:
             self.add(parcel)
             self._wake()
         elif self.ended is None:
@@ -119,11 +159,9 @@ class Outbox:
 
     def add(self, parcel: Parcel) -> None:
         """Adds messages that more will follow in the same tick, so that all of them go as one."""
-        if self.ended is not None:
+        if self.ended is not None or (self._later is not None and parcel.since is not None):
             return
-        sink = self._sink
-        due = parcel.messages if sink is None else (parcel.framed(self._framing),)
-        size = parcel.size if sink is None else len(due[0])
+        size = self._weight(parcel)
         if self._size and self._size + size > self._limit:
             self._wake()  # a sink may take what waits only for the end of the turn
         if self._size and self._size + size > self._limit:
@@ -131,7 +169,9 @@ class Outbox:
             self._on_slow()
             return
         self._size += size
-        self._parts.extend(due)
+        self._due.append(parcel)
+        if parcel.since is not None and parcel.closes and self._size > max(size, self._limit // 2):
+            self._fall_behind()
 
     def send(self, *messages: bytes) -> None:
         """Adds messages for this connection alone; empty ones are left out. A sink gets them with all else of the same
@@ -150,20 +190,34 @@ class Outbox:
     def stream(self, messages: Iterator[bytes]) -> None:
         """Adds messages that are made when they are taken."""
         if self.ended is None:
-            self._parts.append(messages)
+            self._due.append(messages)
+            self._wake()
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether frames are left out until the client has been caught up."""
+        return self._later is not None
+
+    def catch_up(self, messages: Sequence[bytes]) -> None:
+        """These messages tell what was left out. They may be more than the limit: they are what a set has come to."""
+        if self._later is not None:
+            later, self._later = self._later, None
+            self._parts += (iter([message for message in messages if message]), *later)
             self._wake()
 
     def end(self, reason: EndReason) -> None:
         """Nothing more comes; what is there is still handed over."""
         if self.ended is None:
             self.ended = reason
+            self._parts += self._later or ()
+            self._later = None
             self._tell_drained()
             self._wake()
 
     def drop(self, reason: EndReason) -> None:
         """Nothing more comes, and what is there is given up."""
         self._given_up = True
-        self._parts, self._size = [], 0
+        self._parts, self._later, self._size = [], None, 0
         self.end(reason)
         self._wake()
 
@@ -171,20 +225,22 @@ class Outbox:
         """Returns when all that was due has been handed over (by a reader that waits for more, or to the
         transport), or the outbox has ended."""
         is_taken = self._sink is not None or (self._reader is not None and not self._reader.done())
-        if self.ended is None and (self._parts or not is_taken):
-            waiting = asyncio.get_running_loop().create_future()
-            self._waiting.append(waiting)
-            await waiting
+        if self.ended is None and (self._parts or self._later is not None or not is_taken):
+            await self._told_drained()
+
+    async def up_to_date(self) -> None:
+        """Returns when nothing is left out (any more), or the outbox has ended."""
+        while self._later is not None:
+            await self._told_drained()
 
     # To a sink.
 
     def attach(self, sink: Sink, on_over: Callable[[], None] = lambda: None) -> None:
         """From now on everything goes to the sink. `on_over` is called once: the outbox has ended, and what was due
         has been written or given up."""
-        self._parts = [sink.framing((part,)) if isinstance(part, bytes) else part for part in self._parts]
-        self._size = sum(len(part) for part in self._parts if isinstance(part, bytes))
         self._sink, self._on_over = sink, on_over
         self._framing, self._hand_over = sink.framing, sink.write  # looked up once, not for every frame
+        self._size = sum(self._weight(part) for part in self._parts if isinstance(part, Parcel))
         sink.writer = self
         self._wake()
 
@@ -211,6 +267,10 @@ class Outbox:
                 self._hand_over(piece)
         if self._parts:
             return
+        if self._later is not None:
+            if sink.is_writable:
+                self._ask_to_be_caught_up()
+            return
         self._tell_drained()
         if self.ended is not None and self._sink is not None:
             self._sink = sink.writer = None
@@ -220,16 +280,19 @@ class Outbox:
     def _piece(self, framing: Framing) -> bytes:
         """Takes what is next: the next message of a stream, or the messages in front, up to about 64 KiB."""
         first = self._parts[0]
-        if not isinstance(first, bytes):
+        if not isinstance(first, Parcel):
+            self._is_cut = False
             message = self._next(first)
             return framing((message,)) if message else b""
         pieces: list[bytes] = []
         size = 0
         for part in self._parts:
-            if not isinstance(part, bytes) or size >= _PIECE:
+            if not isinstance(part, Parcel) or size >= _PIECE:
                 break
-            pieces.append(part)
-            size += len(part)
+            piece = part.framed(framing)
+            pieces.append(piece)
+            size += len(piece)
+            self._is_cut = not part.closes
         del self._parts[: len(pieces)]
         self._size -= size
         return b"".join(pieces)
@@ -250,11 +313,12 @@ class Outbox:
     async def messages(self) -> AsyncIterator[Sequence[bytes]]:
         """Whatever is due, in order: every time all that has gathered. It ends after the outbox has ended."""
         while True:
-            parts, self._parts, self._size = self._parts, [], 0
+            parts, self._parts = self._parts, []
+            self._size -= sum(part.size for part in parts if isinstance(part, Parcel))
             gathered: list[bytes] = []
             for part in parts:
-                if isinstance(part, bytes):
-                    gathered.append(part)
+                if isinstance(part, Parcel):
+                    gathered += part.messages
                     continue
                 for message in part:
                     yield [*gathered, message]
@@ -269,8 +333,12 @@ class Outbox:
     async def _more(self) -> bool:
         if self.ended is not None:
             return False
-        self._tell_drained()
-        await self._stirred()
+        if self._later is None:
+            self._tell_drained()
+        else:
+            self._ask_to_be_caught_up()
+        if not self._parts:
+            await self._stirred()
         return True
 
     async def _stirred(self) -> None:
@@ -279,6 +347,41 @@ class Outbox:
             await self._reader
         finally:
             self._reader = None
+
+    # Falling behind.
+
+    @property
+    def _due(self) -> list[Part]:
+        return self._parts if self._later is None else self._later
+
+    def _weight(self, parcel: Parcel) -> int:
+        return parcel.size if self._sink is None else len(parcel.framed(self._framing))
+
+    def _fall_behind(self) -> None:
+        """Leaves out the frames at the end, if they are enough; what is before them still goes."""
+        if self.catcher is None or not self.catcher.can_catch_up():
+            return
+        self._wake()  # a sink may take what waits only for the end of the turn
+        if self._size <= self._limit // 2:
+            return
+        left_out: list[Parcel] = []
+        for part in reversed(self._parts):
+            if not isinstance(part, Parcel) or part.since is None:
+                break
+            left_out.append(part)
+        left_out.reverse()
+        if self._is_cut and len(left_out) == len(self._parts):  # the rest of a tick that the client has begun to get
+            left_out = left_out[1 + next(at for at, parcel in enumerate(left_out) if parcel.closes) :]
+        if not left_out:
+            return
+        del self._parts[-len(left_out) :]
+        self._size -= sum(map(self._weight, left_out))
+        self._later = []
+        self.catcher.fall_behind(next((parcel.since for parcel in left_out if parcel.since), ""))
+
+    def _ask_to_be_caught_up(self) -> None:
+        assert self.catcher is not None
+        self.catcher.drained()
 
     def _wake(self) -> None:
         """Whoever takes what is here goes on."""
@@ -290,6 +393,11 @@ class Outbox:
     def _stir(self) -> None:
         if self._reader is not None and not self._reader.done():
             self._reader.set_result(None)
+
+    async def _told_drained(self) -> None:
+        waiting = asyncio.get_running_loop().create_future()
+        self._waiting.append(waiting)
+        await waiting
 
     def _tell_drained(self) -> None:
         for waiting in self._waiting:

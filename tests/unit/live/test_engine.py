@@ -271,6 +271,7 @@ async def test_a_reader_that_is_too_slow_is_closed_and_the_others_go_on() -> Non
         await stuck.subscribe("s", TODO)
         for number in range(30):
             here.store.put(task(number, "x" * 50, status="todo"))
+            stuck.connection.send(b"an answer of some length that nobody takes, as no other")
             await here.settled()
         await reading.until(lambda: len(reading.subs["s"].records) == 30)
         assert stuck.connection.ended == "slow"

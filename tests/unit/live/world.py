@@ -475,10 +475,11 @@ class World:
     def __init__(self, store: Any, engine: Engine) -> None:
         self.store = store
         self.engine = engine
+        self.kind: Callable[[Connection], Client] = Client
         self._listeners: list[asyncio.Task[None]] = []
 
     def client(self, format: Format | None = None) -> Client:
-        client = Client(self.engine.connect(format or Probe()))
+        client = self.kind(self.engine.connect(format or Probe()))
         self._listeners.append(asyncio.get_running_loop().create_task(client.listen()))
         return client
 
