@@ -213,10 +213,12 @@ class App:
         """Whether it has been started and not stopped."""
         return self._running is not None
 
-    async def say_goodbye(self) -> None:
-        """Ends living connections, telling them to come back; requests are answered until `stop`."""
+    async def say_goodbye(self, within: float = 0.0) -> None:
+        """Ends living connections, telling each when to come back: a tenth of them a second, all of them within so many
+        seconds. Nobody new is accepted; requests are answered until `stop`."""
         if self._running is not None:
             self.is_leaving = True
+            await self.engine.drain(within)
             await self._living.aclose()
 
     async def settled(self) -> None:

@@ -143,11 +143,17 @@ def run(
         typer.Option(help="A name that the server answers to, as in example.org or *.example.org; repeat it."),
     ] = None,
     access_log: Annotated[bool, typer.Option(help="Log every request.")] = False,
+    grace: Annotated[
+        float,
+        typer.Option(
+            envvar="CRUDITE_GRACE", min=0, metavar="SECONDS", help="How long it may take to end; 0 is at once."
+        ),
+    ] = 10.0,
 ) -> None:
     """Serve an application for real: one process, until SIGTERM or Ctrl-C.
 
-    It then ends streams and sockets, telling clients when to come back, and gives requests ten seconds to
-    finish.
+    It then says that it is not ready, ends streams and sockets in steps, telling clients when to come back, and
+    lets requests finish.
 
     \b
     [dim]$[/] crudite run todo.py
@@ -156,7 +162,7 @@ def run(
     with told():
         from crudite.cli import serving
 
-        serving.run(app, host, port, store, host_name or (), access_log)
+        serving.run(app, host, port, store, host_name or (), access_log, grace)
 
 
 @cli.command(rich_help_panel=_LOOK)

@@ -5,9 +5,12 @@ import errno
 import gc
 import signal
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from math import ceil
 from types import FrameType
+from typing import Any
 
 import uvicorn
 
@@ -17,13 +20,38 @@ from crudite.server.http import HttpProtocol
 from crudite.server.websocket import WebSocketProtocol
 
 
-class Server(uvicorn.Server):
-    """Serves one application, which it starts and stops. `started` is called when it answers."""
+@dataclass(frozen=True, slots=True)
+class Farewell:
+    """How a server ends. Times are seconds since it was told to.
 
-    def __init__(self, app: App, config: uvicorn.Config, announce: Callable[[], None]) -> None:
+    `silent`: until then it says that it is not ready and does nothing else, so that load balancers hear of it.
+    Then it listens no more and ends living connections in steps, all of them by `drained`; requests that are under
+    way may take until `patience`.
+    """
+
+    silent: float
+    drained: float
+    patience: float
+
+    @classmethod
+    def within(cls, seconds: float) -> "Farewell":
+        """One that takes at most so long: silent for a tenth of it, 1 second at most, drained after nine tenths."""
+        return cls(min(seconds / 10, 1.0), seconds * 0.9, seconds)
+
+    @classmethod
+    def at_once(cls, patience: float) -> "Farewell":
+        """One without any steps."""
+        return cls(0.0, 0.0, patience)
+
+
+class Server(uvicorn.Server):
+    """Serves one application, which it starts and stops. `announce` is called when it answers."""
+
+    def __init__(self, app: App, config: uvicorn.Config, announce: Callable[[], None], farewell: Farewell) -> None:
         super().__init__(config)
         self._app = app
         self._announce = announce
+        self._farewell = farewell
 
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
         """Serves until a signal comes. Whatever happens, the store is closed then."""
@@ -41,12 +69,29 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Ends living connections first; they would outlast any patience. Then lets requests finish."""
+        farewell, began = self._farewell, asyncio.get_running_loop().time()
+
+        def left(until: float) -> float:
+            return max(began + until - asyncio.get_running_loop().time(), 0.0)
+
+        self._app.is_leaving = True
+        await self._unless_forced(asyncio.sleep(farewell.silent))
         for server in self.servers:
             server.close()
-        await self._app.say_goodbye()
-        if self.server_state.tasks:
-            await asyncio.wait(self.server_state.tasks, timeout=self.config.timeout_graceful_shutdown)
+        await self._unless_forced(self._app.say_goodbye(left(farewell.drained)))
+        if self.server_state.tasks and not self.force_exit:
+            await asyncio.wait(self.server_state.tasks, timeout=left(farewell.patience))
+        self.config.timeout_graceful_shutdown = max(ceil(left(farewell.patience)), 1)
         await super().shutdown(sockets)
+
+    async def _unless_forced(self, work: Coroutine[Any, Any, None]) -> None:
+        """Does some work, which a second Ctrl-C ends."""
+        working = asyncio.create_task(work)
+        while not self.force_exit and not (await asyncio.wait([working], timeout=0.1))[0]:
+            pass
+        if not working.cancel():
+            return working.result()
+        await asyncio.gather(working, return_exceptions=True)
 
 
 def _spare_the_collector() -> None:
@@ -57,13 +102,15 @@ def _spare_the_collector() -> None:
     gc.set_threshold(50_000, 20, 100)
 
 
-def serve(app: App, listening: socket.socket, announce: Callable[[], None], *, access_log: bool, patience: int) -> None:
-    """Serves an application on a listening socket until SIGTERM or SIGINT, and returns then.
+def serve(
+    app: App, listening: socket.socket, announce: Callable[[], None], *, access_log: bool, farewell: Farewell
+) -> None:
+    """Serves an application on a listening socket until SIGTERM or SIGINT, says `farewell` and returns.
 
-    `patience` is how many seconds requests have to finish. Raises what starting the application raises.
+    Raises what starting the application raises.
     """
-    config = configuration(app, access_log=access_log, patience=patience)
-    server = Server(app, config, announce)
+    config = configuration(app, access_log=access_log, patience=ceil(farewell.patience))
+    server = Server(app, config, announce, farewell)
     with _signals_end_nothing(), asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
         runner.run(server.serve(sockets=[listening]))
 

@@ -13,22 +13,24 @@ import typer
 from crudite.app import App
 from crudite.cli import logs
 from crudite.cli.banner import dev_banner, run_banner
-from crudite.cli.server import address, listen, serve
+from crudite.cli.server import Farewell, address, listen, serve
 from crudite.cli.stalls import StallWatch
 from crudite.cli.supervisor import supervise
 from crudite.cli.target import Target, find, load
 
 _LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
-_RUN_PATIENCE, _DEV_PATIENCE = 10, 2
+_DEV_PATIENCE = 2.0
 """Seconds that requests have to finish when the server ends."""
 
 _log = logging.getLogger("crudite.dev")
 
 
 def run(
-    named: str | None, host: str, port: int, store: str | None, host_names: Sequence[str], access_log: bool
-) -> None:
-    """Serves an application in production: one process, until SIGTERM or SIGINT. Raises Failure."""
+    named: str | None, host: str, port: int, store: str | None, host_names: Sequence[str], access_log: bool,
+    grace: float,
+) -> None:  # fmt: skip
+    """Serves an application in production: one process, until SIGTERM or SIGINT, which it follows within `grace`
+    seconds. Raises Failure."""
     target = find(named)
     app = load(target, mode="run", store=store)
     logs.configure()
@@ -38,7 +40,7 @@ def run(
         url = address(listening)
         serve(
             app, listening, lambda: run_banner(app, target.shown, url, version("crudite")),
-            access_log=access_log, patience=_RUN_PATIENCE,
+            access_log=access_log, farewell=Farewell.within(grace),
         )  # fmt: skip
 
 
@@ -69,7 +71,7 @@ def serve_development(target: Target, listening: socket.socket, store: str | Non
             dev_banner(app, target.shown, address(listening), version("crudite"))
 
     try:
-        serve(app, listening, announce, access_log=True, patience=_DEV_PATIENCE)
+        serve(app, listening, announce, access_log=True, farewell=Farewell.at_once(_DEV_PATIENCE))
     finally:
         watch.stop()
 

@@ -8,9 +8,10 @@ groups, outboxes and cursors of a lane stand at one position.
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Collection, Coroutine
+from collections.abc import Callable, Collection, Coroutine, Iterable
 from datetime import datetime
 from functools import partial
+from math import ceil
 from types import TracebackType
 from typing import Any, Self
 
@@ -31,6 +32,7 @@ from crudite.live.gates import Gate, Gated, gated
 from crudite.live.groups import Barrier, Group, Member
 from crudite.live.joining import Joining, Resume
 from crudite.live.keysets import Images
+from crudite.live.leaving import STEP, steps
 from crudite.live.limits import LiveLimits, Metrics
 from crudite.live.outbox import EndReason, Outbox
 from crudite.live.progress import Progress
@@ -78,6 +80,7 @@ class Engine:
         self._expecting: set[Connection] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_open = False
+        self._is_leaving = False
 
     async def __aenter__(self) -> Self:
         position = (await self._store.read(())).position
@@ -100,7 +103,7 @@ class Engine:
         self._catching_up = CatchingUp(
             self._serving, self._dependencies, tail, self._exact, self._cursors, limits, metrics, self._start, self._end
         )
-        self._is_open = True
+        self._is_open, self._is_leaving = True, False
         self._spawn(self._follow_exactly())
         self._spawn(self._run_again())
         self._spawn(self._keep_sweeping())
@@ -110,9 +113,7 @@ class Engine:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._is_open = False
-        for connection in list(self._connections):
-            connection.send(connection.format.bye(self.retry_in()))
-            connection.outbox.end("away")
+        self._say_goodbye(list(self._connections))
         self._rerun_lane.stop()
         for task in self._tasks:
             task.cancel()
@@ -132,9 +133,14 @@ class Engine:
         return self._connections
 
     def connect(self, format: Format) -> Connection:
-        """A connection for one client. Raises Unavailable when the engine is not running."""
+        """A connection for one client. Raises Unavailable when the engine is not running, or is about to stop: then it
+        says when to come back."""
         if not self._is_open:
             raise Unavailable("Live queries are not served at the moment.")
+        if self._is_leaving:
+            wait = self.retry_in()
+            headers = {"retry-after": str(ceil(wait / 1000))}
+            raise Unavailable("The application is going away.", headers=headers, retry_in=wait)
         outbox = Outbox(self.limits.outbox, lambda: self._close_slow(connection))
         outbox.touched = asyncio.get_running_loop().time()
         connection = Connection(self, format, outbox)
@@ -142,6 +148,15 @@ class Engine:
         self._connections.add(connection)
         self.metrics.live_connections += 1
         return connection
+
+    async def drain(self, within: float) -> None:
+        """Says goodbye to every connection, each with a time of its own to come back at, in steps (see `leaving`) over
+        at most so many seconds. What is still connected stays live meanwhile; nobody new is accepted."""
+        self._is_leaving = True
+        for number, step in enumerate(steps(list(self._connections), within)):
+            if number:
+                await asyncio.sleep(STEP)
+            self._say_goodbye(step)
 
     def key(self, query: LiveQuery) -> str:
         """The key that a subscription to the query will have."""
@@ -444,6 +459,12 @@ class Engine:
         return self._exact if lane == "exact" else self._rerun
 
     # Housekeeping.
+
+    def _say_goodbye(self, connections: Iterable[Connection]) -> None:
+        for connection in connections:
+            if connection.ended is None:
+                connection.send(connection.format.bye(self.retry_in()))
+                connection.outbox.end("away")
 
     def _close_slow(self, connection: Connection) -> None:
         # Not at once: whoever overfills an outbox is in the middle of a walk over groups and outboxes.
