@@ -91,7 +91,7 @@ class Connection:
         finally:
             self._coming.discard(name)
 
-    async def requery(self, name: str, query: LiveQuery, *, announce: Announce | None = None) -> None:
+    async def move(self, name: str, query: LiveQuery, *, announce: Announce | None = None) -> None:
         """Goes on with another query of the same resource under the same name, as when the actor has other rights.
 
         The message that `announce` makes is followed by what leads from the one set to the other: one frame for

@@ -9,7 +9,7 @@ import msgspec
 
 from crudite.changes import Change
 from crudite.errors import Problem
-from crudite.live.keysets import Images, KeySet, Use
+from crudite.live.keysets import Conditions, KeySet, Use
 from crudite.live.matching import MatchIndex, Place, place
 from crudite.live.span import Fetch, Span, Spot
 from crudite.live.tiers import own_part
@@ -50,9 +50,9 @@ class Dependencies:
 
     # who rests on what
 
-    def images(self, filter: Filter, mask: Mask) -> Images:
-        """What a selection says of images. Whoever uses it must hold the sets that it rests on."""
-        return Images(filter, mask, self._find)
+    def conditions(self, filter: Filter, mask: Mask) -> Conditions:
+        """What a selection says of records. Whoever uses it must hold the sets that it rests on."""
+        return Conditions(filter, mask, self._find)
 
     def hold(self, user: Any, uses: Iterable[Use]) -> None:
         """The user rests on these sets from now on."""
@@ -236,7 +236,7 @@ class Dependencies:
 
 
 def _place(keys: KeySet) -> Place:
-    return place(own_part(keys.filter), keys.images.inside)
+    return place(own_part(keys.filter), keys.conditions.inside)
 
 
 def _shape(keys: KeySet) -> Any:

@@ -31,7 +31,7 @@ from crudite.live.frames import Format, LaneName, Subscribed, Subscription
 from crudite.live.gates import Gate, Gated, gated
 from crudite.live.groups import Barrier, Group, Member
 from crudite.live.joining import Joining, Resume
-from crudite.live.keysets import Images
+from crudite.live.keysets import Conditions
 from crudite.live.leaving import STEP, steps
 from crudite.live.limits import LiveLimits, Metrics
 from crudite.live.outbox import EndReason, Outbox
@@ -231,7 +231,7 @@ class Engine:
         return told[0]
 
     async def move(self, member: Member, query: LiveQuery, announce: Announce | None) -> None:
-        """Leads a subscription on to another query, see `Connection.requery`."""
+        """Leads a subscription on to another query, see `Connection.move`."""
         if self.key(query) == member.subscription.key:
             return None
         group, gate = await self._group_for(member.outbox, query)
@@ -360,9 +360,9 @@ class Engine:
         found = self._registry.find(shared)
         if found is not None and parts is None:
             return found, None
-        images = self._dependencies.images(membership(plan), plan.selection.mask)
-        front = self._dependencies.images(parts.condition, Mask(())) if parts is not None else None
-        uses = (*images.uses, *(front.uses if front is not None else ()))
+        conditions = self._dependencies.conditions(membership(plan), plan.selection.mask)
+        front = self._dependencies.conditions(parts.condition, Mask(())) if parts is not None else None
+        uses = (*conditions.uses, *(front.uses if front is not None else ()))
         holder = object()
         self._dependencies.hold(holder, uses)
         try:
@@ -370,17 +370,17 @@ class Engine:
                 self._store.wake()
             if not await self._dependencies.ready(uses):
                 return self._registry.find(query) or self._registry.make(query, self._cursors.key(query), None), None
-            group = self._registry.find(shared) or self._registry.make(shared, self._cursors.key(shared), images)
+            group = self._registry.find(shared) or self._registry.make(shared, self._cursors.key(shared), conditions)
             return group, self._gate(group, parts, front) if parts is not None and front is not None else None
         finally:
             self._dependencies.let_go(holder, uses)
 
-    def _gate(self, group: AnyGroup, parts: Gated, images: Images) -> Gate:
+    def _gate(self, group: AnyGroup, parts: Gated, conditions: Conditions) -> Gate:
         assert isinstance(group, KeptGroup)
         identity = identity_of(parts.condition)
         gate = group.gates.get(identity)
         if gate is None:
-            gate = group.gates[identity] = Gate(identity, images, parts.record)
+            gate = group.gates[identity] = Gate(identity, conditions, parts.record)
             self._dependencies.hold(gate, gate.uses)
         return gate
 

@@ -11,7 +11,7 @@ from crudite.live.differences import Differences
 from crudite.live.frames import Changed, Frame
 from crudite.live.gates import Gate
 from crudite.live.groups import Group
-from crudite.live.keysets import Images, KeySet, Use, resting
+from crudite.live.keysets import Conditions, KeySet, Use, resting
 from crudite.live.matching import Place, place
 from crudite.live.span import Span
 from crudite.live.tiers import membership, own_part
@@ -26,17 +26,17 @@ class KeptGroup(Group):
 
     lane = "exact"
 
-    def __init__(self, id: str, key: str, query: LiveQuery, images: Images) -> None:
+    def __init__(self, id: str, key: str, query: LiveQuery, conditions: Conditions) -> None:
         super().__init__(id, key, query)
         self.filter = own_part(membership(query.plan))
-        self.images = images
+        self.conditions = conditions
         self.gates: dict[str, Gate] = {}
         self._differences = Differences(self.schema)
 
     @property
     def uses(self) -> tuple[Use, ...]:
         """The key sets that it rests on."""
-        return self.images.uses
+        return self.conditions.uses
 
     @property
     def rests_on(self) -> frozenset[KeySet]:
@@ -45,16 +45,16 @@ class KeptGroup(Group):
 
     def matches(self, record: PlainRecord) -> bool:
         """Whether a record is in the set."""
-        return self.images.holds(record)
+        return self.conditions.holds(record)
 
     def text(self, record: PlainRecord) -> str:
         """The JSON text of what is shown of a record."""
-        return _encode(self.images.shows(record)).decode()
+        return _encode(self.conditions.shows(record)).decode()
 
     @property
     def place(self) -> Place:
         """Where it stands in the matching index."""
-        return place(self.filter, self.images.inside)
+        return place(self.filter, self.conditions.inside)
 
     def concerned(self, span: Span, changes: Sequence[Change]) -> Sequence[Change]:
         """All that a span may do to the set: of the `changes` that its index found or, where the sets that it rests on
@@ -65,7 +65,7 @@ class KeptGroup(Group):
 
     def difference(self, key: Any, before: PlainRecord, after: PlainRecord) -> Changed | None:
         """How what is shown of a record differs from before; None when it does not."""
-        return self._differences.of_record(key, self.images.showed(before), self.images.shows(after))
+        return self._differences.of_record(key, self.conditions.showed(before), self.conditions.shows(after))
 
 
 class ExactGroup(KeptGroup):
@@ -73,14 +73,14 @@ class ExactGroup(KeptGroup):
 
     def frame(self, changes: Iterable[Change]) -> Frame | None:
         """What net changes do to the set; None when nobody who sees it can tell."""
-        images = self.images
+        conditions = self.conditions
         added: list[str] = []
         changed: list[Changed] = []
         removed: list[Any] = []
         for change in changes:
             before, after = change.before, change.after
-            was_in = before is not None and images.held(before)
-            if after is not None and images.holds(after):
+            was_in = before is not None and conditions.held(before)
+            if after is not None and conditions.holds(after):
                 if before is None or not was_in:
                     added.append(self.text(after))
                 elif (event := self.difference(change.key, before, after)) is not None:

@@ -246,7 +246,7 @@ class ExactLane:
             return None
         held = dict.fromkeys(page.keys)
         for change in step.groups.get(group, ()):
-            if change.before is not None and group.images.held(change.before):
+            if change.before is not None and group.conditions.held(change.before):
                 held[change.key] = None
             else:
                 held.pop(change.key, None)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import msgspec
 
 from crudite.live.groups import Member
-from crudite.live.keysets import Images, Use, term
+from crudite.live.keysets import Conditions, Use, term
 from crudite.live.matching import conjunction
 from crudite.messages import LiveQuery
 from crudite.query.match import reads_others
@@ -26,11 +26,11 @@ class Gate:
     """A condition that all records of a group fulfil or none, through what other records say; and the members behind
     it. It is asked of `record`, the values that all records of the group have."""
 
-    def __init__(self, identity: str, images: Images, record: PlainRecord) -> None:
+    def __init__(self, identity: str, conditions: Conditions, record: PlainRecord) -> None:
         self.identity = identity
         self.members: set[Member] = set()
         self.awaited = 0  # how many are about to come
-        self._images = images
+        self._conditions = conditions
         self._record = record
 
     @property
@@ -41,17 +41,17 @@ class Gate:
     @property
     def uses(self) -> tuple[Use, ...]:
         """The key sets that it rests on."""
-        return self._images.uses
+        return self._conditions.uses
 
     @property
     def was_open(self) -> bool:
         """Whether it was open at the old end of the active span."""
-        return self._images.held(self._record)
+        return self._conditions.held(self._record)
 
     @property
     def is_open(self) -> bool:
         """Whether it is open: now, or at the new end of the active span."""
-        return self._images.holds(self._record)
+        return self._conditions.holds(self._record)
 
 
 def is_gate_known(member: Member) -> bool:

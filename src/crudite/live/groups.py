@@ -1,4 +1,11 @@
-"""A group: all subscriptions of one query, and the audiences that get the same bytes of it."""
+"""A group: all subscriptions of one query, and the audiences that get the same bytes of it.
+
+            seat                        admit
+waiting ─────────────► ready, shut out ───────► ready, admitted      a member; it is admitted at once when it
+   ▲                        │  ▲                    │   │            has no gate, or an open one
+   │                        │  └──────dismiss───────┘   │
+   └────────unseat──────────┴───────────────────────────┘            `leave` ends it from anywhere
+"""
 
 from collections.abc import Hashable, MutableMapping, Sequence
 from dataclasses import dataclass, field

@@ -31,7 +31,7 @@ class Use(NamedTuple):
 Find: TypeAlias = "Callable[[ResourceSchema, FieldSpec, Filter], KeySet]"
 
 
-class Images:
+class Conditions:
     """What a selection says of a record: `held` and `showed` at the old end of the active span, `holds` and `shows`
     at its new end. Without an active span both are the present. `inside` is a set that the records of the filter
     cannot be without."""
@@ -61,7 +61,7 @@ class KeySet:
         self.users: set[Any] = set()
         self.is_loaded = False
         self.is_large = False
-        self.images = Images(filter, Mask((field.name,)), find)
+        self.conditions = Conditions(filter, Mask((field.name,)), find)
         self.depth: int = 1 + max((use.keys.depth for use in self.uses), default=0)
         self.coming: frozenset[Any] = frozenset()  # while a span is active: flips between now and its new end
         self.gone: frozenset[Any] = frozenset()  # the same, between its old end and now
@@ -75,7 +75,7 @@ class KeySet:
     @property
     def uses(self) -> tuple[Use, ...]:
         """The sets that it rests on."""
-        return self.images.uses
+        return self.conditions.uses
 
     def had(self, value: Plain) -> bool:
         """Whether the value was in it at the old end of the active span."""
@@ -90,9 +90,9 @@ class KeySet:
         found: Counter[Any] = Counter()
         name = self.field.name
         for before, after in pairs:
-            if before is not None and self.images.held(before):
+            if before is not None and self.conditions.held(before):
                 found[before[name]] -= 1
-            if after is not None and self.images.holds(after):
+            if after is not None and self.conditions.holds(after):
                 found[after[name]] += 1
         del found[None]
         return Counter({value: number for value, number in found.items() if number})

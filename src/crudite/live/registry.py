@@ -10,7 +10,7 @@ from crudite.changes import Change
 from crudite.errors import TooManyRequests
 from crudite.live.dependencies import Dependencies
 from crudite.live.exact import ExactGroup, KeptGroup
-from crudite.live.keysets import Images
+from crudite.live.keysets import Conditions
 from crudite.live.limits import LiveLimits, Metrics
 from crudite.live.matching import MatchIndex
 from crudite.live.rerun import RerunGroup
@@ -63,19 +63,19 @@ class Registry:
         """The group of a query, if there is one."""
         return self._groups.get(_identity(query))
 
-    def make(self, query: LiveQuery, key: str, images: Images | None) -> AnyGroup:
-        """A new group for a query, which has none: from `images`, or without them one that is run again.
+    def make(self, query: LiveQuery, key: str, conditions: Conditions | None) -> AnyGroup:
+        """A new group for a query, which has none: from its `conditions`, or without them one that is run again.
 
         Raises TooManyRequests when it would be one more to compare every change with than allowed.
         """
         id, name = f"g{next(self._ids)}", query.plan.selection.schema.name
         group: AnyGroup
-        if images is None:
+        if conditions is None:
             group = RerunGroup(id, key, query, self._limits.records)
         elif tier_of(query).name == "window":
-            group = WindowGroup(id, key, query, images)
+            group = WindowGroup(id, key, query, conditions)
         else:
-            group = ExactGroup(id, key, query, images)
+            group = ExactGroup(id, key, query, conditions)
         at = group.place
         if at is None and self._metrics.catch_all_groups >= self._limits.catch_all:
             raise TooManyRequests("Too many live queries have no equality or range to be found by.")

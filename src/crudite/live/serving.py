@@ -6,6 +6,7 @@ of the records, and subscriptions are moved from one query to another. All who w
 
 import asyncio
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -52,24 +53,24 @@ class Missed:
 Outcome: TypeAlias = Missed | Reset
 
 
-class Job:
+class Job(ABC):
     """Something to read at a position, and what to do with it."""
 
     failures = 0
 
-    async def prepare(self, fetch: Fetch) -> None:
+    async def prepare(self, fetch: Fetch) -> None:  # noqa: B027 (some jobs know it from the start)
         """Finds out what to read."""
 
     @property
+    @abstractmethod
     def plans(self) -> Sequence[Plan]:
         """What to read."""
-        raise NotImplementedError
 
+    @abstractmethod
     def take(self, pages: Sequence[Page]) -> None:
         """Does what there is to do with what was read. Nothing is awaited between the jobs of one position."""
-        raise NotImplementedError
 
-    def fail(self, problem: Problem) -> None:
+    def fail(self, problem: Problem) -> None:  # noqa: B027 (what is loaded for all is asked for again)
         """It cannot be read."""
 
 
@@ -375,11 +376,9 @@ def _touched(changes: Iterable[Change]) -> Touched:
 
 def _readable(group: KeptGroup, changes: Iterable[Change]) -> Iterator[Key]:
     """The keys of the records that a client may have been told about on the way."""
-    images = group.images
+    held, holds = group.conditions.held, group.conditions.holds
     for change in changes:
-        if any(
-            image is not None and (images.held(image) or images.holds(image)) for image in (change.before, change.after)
-        ):
+        if any(image is not None and (held(image) or holds(image)) for image in (change.before, change.after)):
             yield change.key
 
 

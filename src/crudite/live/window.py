@@ -21,7 +21,7 @@ from crudite.changes import Change
 from crudite.live.exact import KeptGroup
 from crudite.live.frames import Changed, Frame
 from crudite.live.groups import Snapshot
-from crudite.live.keysets import Images
+from crudite.live.keysets import Conditions
 from crudite.live.tiers import is_ordered
 from crudite.messages import LiveQuery
 from crudite.query.match import compile_order
@@ -75,8 +75,8 @@ class Draft:
 class WindowGroup(KeptGroup):
     """A group of the `window` tier. Without `is_loaded` its entries are not known."""
 
-    def __init__(self, id: str, key: str, query: LiveQuery, images: Images) -> None:
-        super().__init__(id, key, query, images)
+    def __init__(self, id: str, key: str, query: LiveQuery, conditions: Conditions) -> None:
+        super().__init__(id, key, query, conditions)
         plan = query.plan
         assert plan.limit is not None
         self.is_loaded = False
@@ -144,7 +144,7 @@ class WindowGroup(KeptGroup):
         for change in changes:
             key, after = change.key, change.after
             old = held.get(key)
-            new = self._entry(key, after) if after is not None and self.images.holds(after) else None
+            new = self._entry(key, after) if after is not None and self.conditions.holds(after) else None
             if new is not None and draft.bound is not None and draft.bound.order < new.order:
                 new = None
             if old is None and new is None:
@@ -214,7 +214,7 @@ class WindowGroup(KeptGroup):
         for change in changes:
             region.pop(change.key, None)
             before = change.before
-            if before is not None and self.images.held(before):
+            if before is not None and self.conditions.held(before):
                 order = self._order(before)
                 if self._bound is None or not self._bound.order < order:
                     region[change.key] = order

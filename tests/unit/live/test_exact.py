@@ -6,7 +6,7 @@ from crudite.changes import Change
 from crudite.live.dependencies import Dependencies
 from crudite.live.exact import ExactGroup
 from crudite.live.frames import Changed, Frame
-from crudite.live.keysets import Images
+from crudite.live.keysets import Conditions
 from crudite.live.tiers import membership
 from crudite.messages import LiveQuery
 from crudite.query.parse import where
@@ -14,14 +14,14 @@ from crudite.types import PlainRecord
 from tests.unit.live.world import TASK, query, task
 
 
-def images(live: LiveQuery) -> Images:
-    return Dependencies(10).images(membership(live.plan), live.plan.selection.mask)
+def conditions(live: LiveQuery) -> Conditions:
+    return Dependencies(10).conditions(membership(live.plan), live.plan.selection.mask)
 
 
 def frame(live: LiveQuery, before: PlainRecord | None, after: PlainRecord | None) -> Frame | None:
     texts = [None if image is None else json.dumps(image) for image in (before, after)]
     key = (after or before or {})["id"]
-    return ExactGroup("g1", "key", live, images(live)).frame([Change(TASK, key, "updated", *texts, "1")])
+    return ExactGroup("g1", "key", live, conditions(live)).frame([Change(TASK, key, "updated", *texts, "1")])
 
 
 TODO = query(where(status="todo"), fields=("id", "title", "points"))

@@ -364,7 +364,7 @@ class Session:
         except Problem as problem:
             query, refusal = nothing_of(before), problem
         try:
-            await self._connection.requery(name, query, announce=lambda subscribed: rights(subscribed.subscription))
+            await self._connection.move(name, query, announce=lambda subscribed: rights(subscribed.subscription))
         except Problem as problem:
             refusal = problem
         if refusal is not None:
