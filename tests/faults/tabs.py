@@ -1,0 +1,198 @@
+"""Many clients at once, each as a page in a tab: it holds one live query, and comes back when it loses its server."""
+
+import asyncio
+import base64
+import contextlib
+import os
+import re
+import struct
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+Rows = dict[Any, dict[str, Any]]
+_PATIENCE = 60.0
+_EVENT_LINE = re.compile(rb"^(event|id|data): (.*)\n$")
+
+
+class Tab(ABC):
+    """One client of `/todos`. `rows` is what it shows; it has come back `resumed` times without losing that, and lost
+    it `resets` times. `on_bye` is called when its server says goodbye."""
+
+    def __init__(self, on_bye: "Callable[[Tab], None]" = lambda tab: None) -> None:
+        self.rows: Rows = {}
+        self.cursor = ""
+        self.is_ready = False
+        self.byes = self.resumed = self.resets = 0
+        self.on_bye = on_bye
+        self.changed = asyncio.Event()
+
+    async def stay(self, port: int) -> None:
+        """Lives on a server until the connection is lost."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        try:
+            with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+                await self.live(reader, writer)
+        finally:
+            self.is_ready = False
+            writer.close()
+
+    @abstractmethod
+    async def live(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Speaks on a new connection for as long as it lasts."""
+
+    async def until(self, holds: Callable[[], bool]) -> None:
+        """Waits until something holds of it."""
+        async with asyncio.timeout(_PATIENCE):
+            while not holds():
+                self.changed.clear()
+                await self.changed.wait()
+
+    def _bye(self) -> None:
+        self.byes += 1
+        self.on_bye(self)
+
+
+class SocketTab(Tab):
+    """A WebSocket."""
+
+    key = ""
+
+    async def live(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonce = base64.b64encode(os.urandom(16)).decode()
+        writer.write(
+            "GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            f"Sec-WebSocket-Key: {nonce}\r\nSec-WebSocket-Version: 13\r\n"
+            "Sec-WebSocket-Protocol: crudite.v1\r\n\r\n".encode()
+        )
+        head = await reader.readuntil(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 101"), head
+        resume = {"cursor": self.cursor, "key": self.key} if self.cursor else {}
+        params = {"sub": "s", "resource": "todos", **resume}
+        self._say(writer, 1, msgspec.json.encode({"jsonrpc": "2.0", "id": 1, "method": "subscribe", "params": params}))
+        self._held: list[Mapping[str, Any]] = []
+        while True:
+            kind, length = await reader.readexactly(2)
+            if length == 126:
+                (length,) = struct.unpack("!H", await reader.readexactly(2))
+            elif length == 127:
+                (length,) = struct.unpack("!Q", await reader.readexactly(8))
+            payload = await reader.readexactly(length)
+            if kind == 0x88:
+                return
+            if kind == 0x89:
+                self._say(writer, 10, payload)
+            elif kind == 0x81:
+                told = msgspec.json.decode(payload)
+                for message in told if isinstance(told, list) else [told]:
+                    self._take(message)
+                self.changed.set()
+
+    def _say(self, writer: asyncio.StreamWriter, kind: int, payload: bytes) -> None:
+        size = len(payload)
+        head = bytes((0x80 | size,)) if size < 126 else b"\xfe" + struct.pack("!H", size)
+        writer.write(bytes((0x80 | kind,)) + head + bytes(4) + payload)  # masked by zeros, which change nothing
+
+    def _take(self, message: Mapping[str, Any]) -> None:
+        params = message.get("params", {})
+        match message.get("method"):
+            case None:
+                assert "error" not in message, message
+                self.key = message["result"]["key"]
+                self.resumed += message["result"]["resumed"]
+            case "reset":
+                self.rows, self.is_ready = {}, False
+                self.resets += 1
+            case "snapshot":
+                self.rows |= {row["id"]: row for row in params["records"]}
+            case "frame" if self.is_ready or "sub" in params:
+                self._held.append(params)
+            case "commit":
+                for frame in self._held:
+                    self._apply(frame)
+                self._held.clear()
+                self.cursor = params["cursor"] if self.is_ready else self.cursor
+            case "ready":
+                self.cursor, self.is_ready = params["cursor"], True
+            case "bye":
+                self._bye()
+
+    def _apply(self, frame: Mapping[str, Any]) -> None:
+        for key in frame.get("removed", ()):
+            self.rows.pop(key, None)
+        self.rows |= {row["id"]: row for row in frame.get("added", ())}
+        for change in frame.get("changed", ()):
+            self.rows[change["key"]] = {**self.rows[change["key"]], **change["fields"]}
+
+
+class StreamTab(Tab):
+    """An event stream."""
+
+    async def live(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        resume = f"Last-Event-ID: {self.cursor}\r\n" if self.cursor else ""
+        writer.write(f"GET /todos/subscribe HTTP/1.1\r\nHost: localhost\r\n{resume}\r\n".encode())
+        head = await reader.readuntil(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 200"), head
+        is_resuming = bool(resume)
+        event: dict[bytes, bytes] = {}
+        retries = 0
+        while line := await reader.readline():
+            if found := _EVENT_LINE.match(line):
+                event[found[1]] = found[2]
+            elif line.startswith(b"retry: "):
+                retries += 1
+                if retries == 2:  # the first one greets
+                    self._bye()
+            elif line == b"\n":
+                self.cursor = event.get(b"id", self.cursor.encode()).decode()
+                kind = event.get(b"event", b"").decode()
+                is_resuming = is_resuming and kind != "reset"
+                self._take(kind, msgspec.json.decode(event.get(b"data", b"null")), is_resuming)
+                event = {}
+                self.changed.set()
+            elif line == b"0\r\n":
+                return
+
+    def _take(self, kind: str, data: Any, is_resuming: bool) -> None:
+        match kind:
+            case "added":
+                self.rows[data["id"]] = data
+            case "changed":
+                self.rows[data["key"]] = {**self.rows[data["key"]], **data["fields"]}
+            case "removed":
+                self.rows.pop(data["key"], None)
+            case "reset":
+                self.rows, self.is_ready = {}, False
+                self.resets += 1
+            case "ready":
+                self.is_ready = True
+                self.resumed += is_resuming
+
+
+@contextlib.asynccontextmanager
+async def served(folder: Path, *options: str) -> AsyncIterator[tuple[asyncio.subprocess.Process, int]]:
+    """`crudite run todos.py` in a process of its own once it answers, and its port. It is killed at the end."""
+    crudite = Path(sys.executable).with_name("crudite")
+    process = await asyncio.create_subprocess_exec(
+        crudite, "run", "todos.py", "--port", "0", *options, cwd=folder, stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )  # fmt: skip
+    said: list[str] = []
+    try:
+        assert process.stdout is not None
+        async with asyncio.timeout(_PATIENCE):
+            while line := (await process.stdout.readline()).decode():
+                said.append(line)
+                if found := re.search(r"http://127\.0\.0\.1:(\d+)", line):
+                    break
+            else:
+                raise AssertionError("it has ended, having said:\n" + "".join(said))
+        yield process, int(found[1])
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
