@@ -6,7 +6,7 @@ import pytest
 
 from crudite import App, Count, Limits, Record, Request, WebSocket, allow
 from crudite.testing import Client, Refusal, Socket, View
-from crudite.testing.asgi import HOST
+from crudite.testing.asgi import HOST, make_scope
 from tests.flows.worlds import MEMORY, by_name, client_for, titles
 
 
@@ -375,3 +375,17 @@ async def test_a_connection_has_as_many_subscriptions_as_the_application_allows(
             await socket.call("subscribe", {"sub": "b", "resource": "todos"})
 
     assert (refused.value.status, refused.value.problem["code"]) == (429, "too_many_requests")
+
+
+async def test_a_client_that_goes_away_before_it_is_accepted_leaves_nothing_behind() -> None:
+    async with client_for(Todo) as client:
+        scope = make_scope("websocket", "GET", "/ws", None, {}, "")
+
+        async def receive() -> dict[str, Any]:
+            return {"type": "websocket.connect"}
+
+        async def send(message: Any) -> None:
+            raise ConnectionResetError(message["type"])
+
+        await client.app(scope, receive, send)
+        assert len(client.app.engine.connections) == 0

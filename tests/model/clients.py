@@ -253,6 +253,8 @@ class SocketClient(Client):
         sub.is_ready = False
 
         def answered(message: Row) -> None:
+            if "error" in message and message["error"]["code"] == 503:
+                raise ConnectionResetError  # the same
             if "error" in message:
                 raise Violation(f"{sub.name} was refused: {message['error']}")
             result = message["result"]
@@ -351,6 +353,8 @@ class StreamClient(Client):
         await self._connect(scope, {"type": "http.request", "body": b"", "more_body": False})
 
     def _take(self, message: Any) -> None:
+        if message["type"] == "http.response.start" and message["status"] == 503:
+            raise ConnectionResetError  # the application stops: it would be tried again
         if message["type"] == "http.response.start" and message["status"] != 200:
             raise Violation(f"the stream of {sorted(self.subs)} was refused with {message['status']}")
         *blocks, self._left = (self._left + message.get("body", b"")).split(b"\n\n")

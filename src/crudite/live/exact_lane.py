@@ -240,8 +240,9 @@ class ExactLane:
 
     def _taken(self, group: Group, page: Page, step: _Step) -> Frame | None:
         """What removes all that a group has shown so far; None when that is too much to know."""
+        order = () if is_ordered(group.query.plan) else None
         if isinstance(group, WindowGroup):
-            return Frame(removed=tuple(group.keys)) if group.is_loaded else None
+            return Frame(removed=tuple(group.keys), order=order) if group.is_loaded else None
         if page.more or not isinstance(group, ExactGroup):
             return None
         held = dict.fromkeys(page.keys)

@@ -44,8 +44,12 @@ class WebSocket:
             retry_in = problem.extra.get("retry_in")
             hint = RpcFormat().bye(retry_in) if retry_in is not None else b""
             return await _refuse(send, chosen, 1013, "try again later", hint)
-        await send({"type": "websocket.accept", "subprotocol": chosen})
         with suppress_gone():
+            try:
+                await send({"type": "websocket.accept", "subprotocol": chosen})
+            except BaseException:
+                session.abandon()
+                raise
             await session.run(admitted, receive, send)
 
 

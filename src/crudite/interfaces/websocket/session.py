@@ -87,6 +87,10 @@ class Session:
         self._is_gone = False
         self._sink: WebSocketSink | None = sink_of(scope)
 
+    def abandon(self) -> None:
+        """The client went away before the connection was accepted."""
+        self._connection.close()
+
     async def run(self, place: AbstractContextManager[None], receive: Receive, send: Send) -> None:
         """Serves the connection until either side ends it, and gives its place back. Where there is a sink it returns
         at once, and the connection goes on without it."""
