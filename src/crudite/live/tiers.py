@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from crudite.messages import LiveQuery
-from crudite.query.match import Computed, compile_order, reads_others
+from crudite.query.match import Computed, compile_order, reads_others, searches
 from crudite.query.plan import Plan
 from crudite.query.tree import EVERYTHING, And, Exists, Filter, Path, Test, leaves
 from crudite.schema import ResourceSchema
@@ -32,6 +32,8 @@ def tier_of(query: LiveQuery) -> Tier:
         return Tier("rerun", "It is a value over records, which only the store can tell.")
     if query.rebind is not None:
         return Tier("rerun", "It speaks of now or today, so that it changes with time alone.")
+    if any(map(searches, filters(plan))):
+        return Tier("rerun", "It searches for words, which only the store can find.")
     unlogged = sorted(schema.name for schema in others(query) if not schema.logged)
     if unlogged:
         return Tier("rerun", f"Its conditions read {', '.join(unlogged)}, whose changes are in no log.")
@@ -85,7 +87,7 @@ def _between(plan: Plan) -> Filter:
 
 def own_part(filter: Filter) -> Filter:
     """What of a filter can be told from the record alone: no record that fails it is in the whole filter."""
-    if not reads_others(filter):
+    if not reads_others(filter) and not searches(filter):
         return filter
     if isinstance(filter, And):
         return And(tuple(own_part(term) for term in filter.terms))

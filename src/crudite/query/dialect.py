@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from crudite.schema import FieldType
+from crudite.schema import FieldType, ResourceSchema
 from crudite.types import Plain
 
 
@@ -46,6 +46,10 @@ class Dialect(Protocol):
 
     def text_test(self, operator: str, value: str, parameter: str) -> str:
         """`contains icontains startswith istartswith endswith` by code point; `i` folds ASCII only."""
+        ...
+
+    def search(self, schema: ResourceSchema, alias: str, parameter: str) -> str:
+        """Whether the words of a `Search`, bound to a parameter, are in the searched fields of the row `alias`."""
         ...
 
     def json_value(self, column: str, type: FieldType) -> str:

@@ -11,7 +11,7 @@ from operator import itemgetter
 from typing import Any, Final, Protocol, TypeAlias
 
 from crudite.query.plan import INCLUDED, MOST_INCLUDED, Include, Mask, SortKey
-from crudite.query.tree import And, Exists, Filter, Hop, Or, Path, Test, leaves
+from crudite.query.tree import And, Exists, Filter, Hop, Or, Path, Search, Test, leaves
 from crudite.schema import INT64, FieldType, Link, ResourceSchema
 from crudite.types import Key, Plain, PlainRecord
 
@@ -57,6 +57,11 @@ class NoRelated:
 def reads_others(filter: Filter) -> bool:
     """Whether a resolved filter looks at other records than the one it is asked of."""
     return any(isinstance(leaf, Exists) or (isinstance(leaf, Test) and leaf.path.hops) for leaf in leaves(filter))
+
+
+def searches(filter: Filter) -> bool:
+    """Whether a resolved filter searches for words, which only a store can do."""
+    return any(isinstance(leaf, Search) for leaf in leaves(filter))
 
 
 def compile_matcher(filter: Filter, related: Related = NoRelated()) -> Matcher:  # noqa: B008 (it has no state)

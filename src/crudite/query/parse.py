@@ -35,7 +35,7 @@ MAX_NUMBER = 999_999_999
 """The largest `limit` and `offset` that can be written; a resource has lower ones."""
 
 _PARAMETER = re.compile(r"(?P<path>[^\[\]]+)\[(?P<operator>[A-Za-z]+)\]")
-_JSON_OPTIONS = frozenset(("sort", "limit", "offset", "cursor", "after", "until", "fields", "omit", "include", "count"))
+_JSON_OPTIONS = frozenset(RESERVED) - {"filter"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class WrittenQuery:
     """A query as somebody wrote it, before any schema has been looked at.
 
     `fields` and `omit` are None when not given; `include` holds paths with dots; `filter` holds everything that was
-    said about which records.
+    said about which records, but for the words of `search`.
     """
 
     filter: Filter = EVERYTHING
@@ -57,6 +57,7 @@ class WrittenQuery:
     omit: tuple[str, ...] | None = None
     include: tuple[str, ...] = ()
     count: bool = False
+    search: str | None = None
 
 
 EMPTY = WrittenQuery()
@@ -80,16 +81,14 @@ class _Reader:
                 self._names(name, value, place)
             case "limit" | "offset":
                 self._number(name, value, place)
-            case "cursor" | "after" | "until" if isinstance(value, str):
-                self.found[name] = value
-            case "cursor" | "after" | "until":
+            case "cursor" | "after" | "until" | "search" if isinstance(value, str):
+                self.found[name] = str(value)
+            case "cursor" | "after" | "until" | "search":
                 self.fault("bad_value", f"{name} takes a text, got {shown(value)}.", place)
             case "count" if isinstance(value, str) and value in ("exact", "none"):
                 self.found[name] = value == "exact"
             case "count":
                 self.fault("bad_value", f"count takes exact or none, got {shown(value)}.", place)
-            case _:
-                self.fault("unknown_parameter", f"{name} is not supported.", place)
 
     def _names(self, name: str, value: Any, place: str) -> None:
         """`sort`, `fields`, `omit`, `include`: a comma-separated text or a list of texts."""
@@ -145,7 +144,8 @@ def parse_url(parameters: Iterable[tuple[str, str]]) -> WrittenQuery:
 
 
 def parse_json(value: Any, prefix: str = "") -> WrittenQuery:
-    """The query in a JSON object `{where, sort, limit, offset, cursor, after, until, fields, omit, include, count}`.
+    """The query in a JSON object `{where, search, sort, limit, offset, cursor, after, until, fields, omit, include,
+    count}`.
 
     `prefix` is the JSON Pointer of the object itself. Raises Malformed with every fault.
     """

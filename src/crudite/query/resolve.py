@@ -11,12 +11,13 @@ from dataclasses import dataclass, field, replace
 from crudite.errors import Fault
 from crudite.query.aggregates import WrittenMeasure, resolve_aggregate
 from crudite.query.comparisons import MAX_LIST, UrlText, compare, is_sortable, truth
-from crudite.query.faults import Complain, add_fault, raise_faults, shown
+from crudite.query.faults import BAD_TEXT, Complain, add_fault, is_unstorable, raise_faults, shown
 from crudite.query.including import MAX_INCLUDES, includes
 from crudite.query.paths import MAX_NAME, MAX_PATH, Access, FullAccess, Many, One, Paths
 from crudite.query.plan import Aggregate, Include, SortKey
 from crudite.query.simplify import guard, join, reroot, simplify
-from crudite.query.tree import EVERYTHING, And, Condition, Exists, Filter, Given, Not, Or, Path, Test
+from crudite.query.tree import EVERYTHING, And, Condition, Exists, Filter, Given, Not, Or, Path, Search, Test
+from crudite.query.words import MOST_ASKED, words_of
 from crudite.schema import Catalog, ResourceSchema
 
 MAX_NODES = 200
@@ -43,6 +44,19 @@ class Resolver:
     def filter(self, written: Filter) -> Filter:
         """The resolved filter. What is wrong with it is in `faults`; then the result means nothing."""
         return self._filter(written, self.schema, False)
+
+    def search(self, text: str, place: str = "search") -> Filter:
+        """The records in which all words of a text are; every record for a text without words."""
+        complain = self._complain(place)
+        if not self.schema.search:
+            complain("unknown_parameter", f"{self.schema.name} declares no fields to search in.")
+        elif len(text) > MOST_ASKED:
+            complain("bad_value", f"search takes at most {MOST_ASKED} characters, got {len(text)}.")
+        elif is_unstorable(text):
+            complain(BAD_TEXT, f"search: no text has that in it, got {shown(text)}.")
+        elif words := words_of(text):
+            return Search(self.schema, " ".join(words))
+        return EVERYTHING
 
     def sort(self, written: Iterable[str], place: str = "sort") -> tuple[SortKey, ...]:
         """The resolved sort keys, ending with the key of the resource, in the last direction.

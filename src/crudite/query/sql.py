@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from crudite.query.dialect import Dialect
 from crudite.query.plan import INCLUDED, MOST_INCLUDED, Include, Mask, Plan, Selection, SortKey
-from crudite.query.tree import And, Exists, Filter, Hop, Or, Path, Test
+from crudite.query.tree import And, Exists, Filter, Hop, Or, Path, Search, Test
 from crudite.schema import FieldSpec, FieldType, Link, ResourceSchema
 from crudite.types import Plain
 
@@ -132,6 +132,8 @@ def identity_of(filter: Filter) -> str:
         case Exists(hops, link, _, inner, negated):
             way = tuple(hop.field.name for hop in hops)
             return f"exists({(way, link.name, negated)!r},{identity_of(inner)})"
+        case Search(_, words):
+            return repr(("search", words))
     raise TypeError(f"expected a resolved filter, got {filter!r}")
 
 
@@ -148,6 +150,9 @@ def _shape(filter: Filter, constants: list[Constant]) -> Shape:
         case Exists(hops, link, _, inner, negated):
             names = tuple(hop.field.name for hop in hops)
             return ("exists", names, link.name, negated, _shape(inner, constants))
+        case Search(_, words):
+            constants.append((_WORDS, words))
+            return ("search",)
     raise TypeError(f"expected a resolved filter, got {filter!r}")
 
 
@@ -294,10 +299,12 @@ def _basis(filter: Filter) -> Any:
             return (path.field, path.type.kind, *[hop.target for hop in path.hops])
         case Exists(hops, link, target):
             return (link, target, *[hop.target for hop in hops], _basis(filter.filter))
+        case Search(schema):
+            return (schema,)
     raise TypeError(f"expected a resolved filter, got {filter!r}")
 
 
-_COUNT = FieldType("integer")
+_COUNT, _WORDS = FieldType("integer"), FieldType("text")
 
 
 class SqlWriter:
@@ -326,6 +333,8 @@ class SqlWriter:
                 return self._test(filter, alias)
             case Exists():
                 return self._exists(filter, alias)
+            case Search(schema):
+                return self.dialect.search(schema, alias, self.parameter(_WORDS))
         raise TypeError(f"expected a resolved filter, got {filter!r}")
 
     def mask(self, selection: Selection, alias: str) -> str:

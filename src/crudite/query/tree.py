@@ -216,6 +216,15 @@ class Exists(Filter):
     negated: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Search(Filter):
+    """Resolved: every one of the words is in the searched fields of the record; the last one may be the beginning of
+    a word there. `words` are folded, with a space between; see `words.words_of`."""
+
+    schema: ResourceSchema
+    words: str
+
+
 def leaves(filter: Filter) -> Iterator[Filter]:
     """Every leaf of a filter in the order of writing; an `Exists` comes before the leaves inside it."""
     match filter:

@@ -142,6 +142,7 @@ class _Compiler:
             unique=self._unique(found),
             logged=bool(found.options.get("live", True)),
             renamed_from=found.options.get("renamed_from"),
+            search=self._search(found),
         )
 
     def _field(self, found: Gathered, name: str, shape: Shape) -> FieldSpec:
@@ -207,6 +208,32 @@ class _Compiler:
                     found.faults.append(f"{found.name}: unique names {name!r}, which holds JSON.")
             groups.append(tuple(group))
         return tuple(groups)
+
+    def _search(self, found: Gathered) -> tuple[str, ...]:
+        given = found.options.get("search", ())
+        if isinstance(given, str):
+            found.faults.append(f"{found.name}: search holds names of fields, such as search=({given!r},).")
+            return ()
+        names = tuple(dict.fromkeys(given))
+        for name in names:
+            fault = self._not_searched(found, name)
+            if fault:
+                found.faults.append(sentence(f"{found.name}: search names {name!r}, {fault}"))
+        return names
+
+    def _not_searched(self, found: Gathered, name: str) -> str:
+        """Why nobody can search in a field; nothing when all who may read the records can."""
+        shapes = self.shapes[found.cls]
+        if name not in shapes:
+            return "" if name in found.broken else f"which is no field{nearest(name, shapes)}"
+        options, shape = found.fields[name], shapes[name]
+        if options.visible == "secret" or shape.is_password:
+            return "which is secret"
+        if options.visible == "private" or options.read is not None:
+            return "which not everybody may read who may read the record: what is found would tell what is in it"
+        if shape.target is not None or shape.type.kind != "text":
+            return "which is no text"
+        return ""
 
     def _check_places(self) -> None:
         """No two resources have one path, table, or name of a component in the interface's documentation."""

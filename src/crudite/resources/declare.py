@@ -50,11 +50,13 @@ class _Declared:
         renamed_from: str | None = None,
         limit: int | None = None,
         max_limit: int | None = None,
+        search: Sequence[str] | None = None,
     ) -> None:
         super().__init_subclass__()
         options = {
             "rules": rules, "unique": unique, "live": live, "path": path, "only_nested": only_nested,
             "renamed_from": renamed_from, "limit": limit, "max_limit": max_limit,
+            "search": search,
         }  # fmt: skip
         cls.__declaration__ = collect(cls, {name: value for name, value in options.items() if value is not None})
         cls.__defaults__, cls.__links__ = constructor(cls)
@@ -122,6 +124,7 @@ class Record(_Declared, Generic[K]):
     - `path`: the name in URLs, when the plural of the class's name will not do.
     - `only_nested=True`: it is reached below its parent only.
     - `renamed_from`: the class's former name, so that its records are kept.
+    - `search`: the fields of text in whose words `?search=` looks, such as `("title", "notes")`.
     - `limit` (50), `max_limit` (200): how many records a list has when nothing is said, and at most.
 
     An instance holds the values of one record and does no I/O. What it does not have (the key before the

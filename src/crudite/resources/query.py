@@ -36,6 +36,11 @@ class Query(Generic[T_co]):
         both = And((self.written.filter, added)) if self.written.filter != And() else added
         return self._with(filter=both)
 
+    def search(self, words: str) -> "Query[T_co]":
+        """Those of the records in whose searched fields all of the words are; the last one may be the beginning of a
+        word there. A text without words finds every record."""
+        return self._with(search=words)
+
     def order(self, *keys: str) -> "Query[T_co]":
         """Sorted by these fields, a `-` in front for descending: `"-due", "project.name"`."""
         return self._with(sort=tuple(map(dotted, keys)))

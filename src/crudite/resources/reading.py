@@ -222,6 +222,8 @@ class Reading:
         resolver = self._resolver(request, definition)
         query = request.query
         asked = EVERYTHING if query.filter == EVERYTHING else resolver.filter(query.filter)
+        if query.search is not None:
+            asked = join((asked, resolver.search(query.search)), either=False)
         if request.nesting is not None:
             asked = join((asked, resolver.filter(request.nesting.filter)), either=False)
         mask = self._mask(query, base.mask, definition, resolver)

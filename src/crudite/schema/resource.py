@@ -72,6 +72,7 @@ class ResourceSchema:
 
     `fields` holds every stored field in order, the key first, `version`, `created_at` and `updated_at` last.
     `unique` are groups of fields whose values together occur once. Without `logged` its changes are in no log.
+    `search` are the fields of text in which words are searched.
     A record made without a key gets a new UUIDv7 or, where the key is an integer, the store's next number.
     """
 
@@ -84,6 +85,7 @@ class ResourceSchema:
     unique: tuple[tuple[str, ...], ...] = ()
     logged: bool = True
     renamed_from: str | None = None
+    search: tuple[str, ...] = ()
 
     @property
     def key_field(self) -> FieldSpec:

@@ -386,3 +386,48 @@ def test_symbols_as_defaults_need_somebody_to_ask() -> None:
     assert definition.static_defaults == {"number": "5"}
     assert definition.schema.fields["at"].default is NO_DEFAULT
     assert datetime.now(UTC) is not None
+
+
+def test_what_is_searched_are_fields_of_text_that_every_reader_of_the_record_may_read() -> None:
+    class Page(Resource, rules=allow.everyone, search=("title", "notes")):
+        title: str
+        notes: str | None = None
+
+    class Sheet(Page):
+        size: int = 0
+
+    app = compile_resources([Page, Sheet, Task, Account, Project, Membership], open=False)
+
+    assert [app[cls].schema.search for cls in (Page, Sheet, Task)] == [("title", "notes"), ("title", "notes"), ()]
+
+
+def test_every_field_that_cannot_be_searched_is_named_with_the_reason() -> None:
+    class Page(
+        Resource,
+        rules=allow.everyone,
+        search=("titel", "salary", "hash", "word", "size", "tags", "owner", "draft", "title"),
+    ):
+        title: str
+        salary: str = Field(default="", read=allow.role("boss"))
+        draft: str = Field(default="", visible="private")
+        hash: str = Field(default="", visible="secret")
+        word: Password
+        size: int = 0
+        tags: list[str] = Field(default_factory=list)
+        owner: Ref[Country] | None = None
+
+    class Sheet(Resource, rules=allow.everyone, search="title"):
+        title: str
+
+    unread = "which not everybody may read who may read the record: what is found would tell what is in it."
+    assert faults_of(Page, Sheet, Country) == [
+        "Page: search names 'titel', which is no field; did you mean 'title'?",
+        f"Page: search names 'salary', {unread}",
+        "Page: search names 'hash', which is secret.",
+        "Page: search names 'word', which is secret.",
+        "Page: search names 'size', which is no text.",
+        "Page: search names 'tags', which is no text.",
+        "Page: search names 'owner', which is no text.",
+        f"Page: search names 'draft', {unread}",
+        "Sheet: search holds names of fields, such as search=('title',).",
+    ]

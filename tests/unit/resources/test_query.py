@@ -10,11 +10,17 @@ from tests.unit.resources.shop import Task
 
 
 def test_a_query_gathers_what_is_said_of_it() -> None:
-    query = Task.where(status__ne="done").order("-due", "project__name").limit(20).fields("title", "due")
+    query = Task.where(status__ne="done").search("red").order("-due", "project__name").limit(20).fields("title", "due")
 
     assert query == Query(
         Task,
-        WrittenQuery(filter=where(status__ne="done"), sort=("-due", "project.name"), limit=20, fields=("title", "due")),
+        WrittenQuery(
+            filter=where(status__ne="done"),
+            search="red",
+            sort=("-due", "project.name"),
+            limit=20,
+            fields=("title", "due"),
+        ),
     )
 
 

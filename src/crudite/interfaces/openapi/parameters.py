@@ -3,10 +3,11 @@
 from typing import Any, TypeAlias
 
 from crudite.interfaces.openapi.places import ResourcePlace
-from crudite.interfaces.openapi.schemas import include_paths, reference, sort_names
+from crudite.interfaces.openapi.schemas import include_paths, reference, search_text, sort_names
 from crudite.interfaces.openapi.values import Schema, operators_of, shown_fields, value_schema
 from crudite.query.parse import RESERVED
 from crudite.query.resolve import MAX_INCLUDES
+from crudite.query.words import MOST_ASKED
 from crudite.resources.definition import Definition
 from crudite.resources.reading import MAX_OFFSET
 from crudite.schema import FieldSpec
@@ -127,7 +128,15 @@ def _filters(definition: Definition) -> list[Parameter]:
         "description": "A filter in JSON, for all that single parameters cannot say: `or`, `and`, `not`.",
         "content": {"application/json": {"schema": reference(f"{definition.name}Filter")}},
     }
-    return [*named, whole]
+    return [*named, whole, *_search(definition)]
+
+
+def _search(definition: Definition) -> list[Parameter]:
+    fields = definition.schema.search
+    if not fields:
+        return []
+    schema: Schema = {"type": "string", "maxLength": MOST_ASKED}
+    return [{"name": "search", "in": "query", "description": search_text(fields), "schema": schema}]
 
 
 def _shown_only(definition: Definition) -> list[Parameter]:

@@ -5,7 +5,7 @@ only a whole description needs: parts of records, filters, merge patches.
 """
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from crudite.interfaces.base import Host
@@ -20,6 +20,7 @@ from crudite.interfaces.openapi.values import (
 )
 from crudite.query.plan import INCLUDED, MOST_INCLUDED
 from crudite.query.resolve import MAX_INCLUDES
+from crudite.query.words import MOST_ASKED
 from crudite.resources.definition import REF, BodyName, Definition
 from crudite.resources.reading import MAX_OFFSET
 from crudite.schema import FieldSpec
@@ -313,6 +314,7 @@ def _query(definition: Definition) -> Schema:
         "additionalProperties": False,
         "properties": {
             "where": reference(f"{definition.name}Filter"),
+            **_search_member(definition),
             "sort": {"anyOf": [sort, {"type": "null"}]},
             "limit": {"type": ["integer", "null"], "minimum": 1, "maximum": definition.max_limit},
             "offset": {"type": ["integer", "null"], "minimum": 0, "maximum": MAX_OFFSET},
@@ -325,6 +327,18 @@ def _query(definition: Definition) -> Schema:
             "count": {"enum": ["exact", "none", None], "description": "Whether to count all records."},
         },
     }
+
+
+def search_text(fields: Sequence[str]) -> str:
+    """What a search in fields finds, in words."""
+    names = " or ".join(f"`{name}`" for name in fields)
+    return f"Words that must all be in {names}; the last one may be the beginning of a word."
+
+
+def _search_member(definition: Definition) -> dict[str, Schema]:
+    fields = definition.schema.search
+    schema = {"type": ["string", "null"], "maxLength": MOST_ASKED, "description": search_text(fields)}
+    return {"search": schema} if fields else {}
 
 
 def include_paths(definition: Definition) -> Schema:

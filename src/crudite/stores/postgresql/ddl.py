@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from crudite.query.sql import quote
 from crudite.schema import NO_DEFAULT, SAFE_INTEGER, FieldSpec, FieldType, Kind, ResourceSchema
 from crudite.stores.postgresql.dialect import PostgresqlDialect, literal
+from crudite.stores.postgresql.search import create_index
 from crudite.types import Plain
 
 FORMAT = 1
@@ -246,6 +247,9 @@ def _indexes(schema: ResourceSchema) -> Iterator[tuple[str, str]]:
         if (field.indexed or field.reference is not None) and not covered:
             name = _index_name(schema, (field.name,), unique=False)
             yield name, _index(schema, name, (field.name,), "INDEX")
+    if schema.search:
+        name = short(f"{schema.table} words")
+        yield name, create_index(schema, name)
 
 
 def _index_name(schema: ResourceSchema, fields: tuple[str, ...], *, unique: bool) -> str:

@@ -23,7 +23,8 @@ from typing import Any
 import msgspec
 
 from crudite.query.sql import quote
-from crudite.schema import INT64, FieldType, Kind, format_datetime
+from crudite.schema import INT64, FieldType, Kind, ResourceSchema, format_datetime
+from crudite.stores.postgresql.search import found
 from crudite.types import Plain
 
 _encode = msgspec.json.Encoder().encode
@@ -147,6 +148,10 @@ class PostgresqlDialect:
             # the bound is implied by the rest, and lets an index start there
             return f"{value} >= {parameter} AND starts_with({value}, {parameter})"
         return f"right({value}, length({parameter})) = {parameter}"
+
+    def search(self, schema: ResourceSchema, alias: str, parameter: str) -> str:
+        """Whether all of the words are in the row, spelled as in the index of words."""
+        return found(schema, alias, parameter)
 
     def json_value(self, column: str, type: FieldType) -> str:
         """The column's value as row_to_json takes it."""

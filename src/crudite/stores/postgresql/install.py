@@ -9,6 +9,7 @@ from crudite.schema import Catalog
 from crudite.stores.postgresql.connections import Connection
 from crudite.stores.postgresql.ddl import FORMAT, SYSTEM_TABLES
 from crudite.stores.postgresql.log import read_head
+from crudite.stores.postgresql.search import FUNCTION
 from crudite.stores.postgresql.triggers import Trigger, create_triggers
 
 # the server (its system identifier and, after a failover, its timeline) and the database in it; a copy that
@@ -27,6 +28,8 @@ _TRIGGERS = """SELECT t.tgname, c.relname, p.prosrc, t.tgenabled = 'O' AS works
 FROM pg_trigger AS t JOIN pg_class AS c ON c.oid = t.tgrelid JOIN pg_proc AS p ON p.oid = t.tgfoid
 JOIN pg_namespace AS n ON n.oid = c.relnamespace
 WHERE n.nspname = current_schema() AND NOT t.tgisinternal AND t.tgname LIKE 'crudite %'"""
+_SEARCHES = """SELECT count(*) FROM pg_proc AS p JOIN pg_namespace AS n ON n.oid = p.pronamespace
+WHERE n.nspname = current_schema() AND p.proname = $1"""
 _FUNCTIONS = """SELECT p.proname FROM pg_proc AS p JOIN pg_namespace AS n ON n.oid = p.pronamespace
 WHERE n.nspname = current_schema() AND p.proname LIKE 'crudite %' AND p.prorettype = 'trigger'::regtype"""
 
@@ -55,6 +58,11 @@ async def indexes(connection: Connection, table: str) -> set[str]:
 async def constraints(connection: Connection, table: str) -> set[str]:
     """The names of a table's constraints."""
     return {row[0] for row in await connection.fetch(_CONSTRAINTS, quote(table))}
+
+
+async def searches(connection: Connection) -> bool:
+    """Whether the function that finds the words of a text is there."""
+    return bool(await connection.fetchval(_SEARCHES, FUNCTION))
 
 
 async def check_format(connection: Connection, shown: str) -> None:

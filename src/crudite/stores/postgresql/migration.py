@@ -2,8 +2,9 @@
 
 PostgreSQL changes its schema inside transactions. A table that differs from what was made last time loses its
 checks, defaults and outdated indexes, gets its columns renamed, removed, converted and added, and then has
-everything given back: one way for every change. References come last, when every table is there. What a step
-would lose is counted in the data.
+everything given back: one way for every change. References come last, when every table is there. The function that
+indexes of words rest on is made before all tables and removed behind them. What a step would lose is counted in the
+data.
 """
 
 from collections.abc import Mapping
@@ -20,6 +21,7 @@ from crudite.stores.postgresql import install
 from crudite.stores.postgresql.alteration import Alteration, OldTable
 from crudite.stores.postgresql.connections import Connection
 from crudite.stores.postgresql.ddl import FORMAT, create_indexes, create_references, create_table, too_long
+from crudite.stores.postgresql.search import FUNCTION, create_function
 from crudite.stores.steps import OldField, refuse
 
 _SAVED = 'SELECT description FROM "_schema"'
@@ -80,6 +82,11 @@ async def plan(connection: Connection, catalog: Catalog) -> Steps:
         else:
             sql = (create_table(schema), *create_indexes(schema).values())
             steps.append(Step(f"{schema.table}: make the table", sql))
+    is_searched, searches = any(schema.search for schema in catalog.values()), await install.searches(connection)
+    if is_searched and not searches:
+        steps.insert(0, Step("make the function that finds the words of a text", (create_function(),)))
+    elif searches and not is_searched:
+        steps.append(Step("remove the function that finds words", (f"DROP FUNCTION {quote(FUNCTION)}",)))
     let_go = await _let_go(connection, catalog, old, sources)
     return Steps(let_go, steps, _hold(catalog, old, sources))
 

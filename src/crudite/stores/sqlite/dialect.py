@@ -18,7 +18,8 @@ from typing import Any
 
 import msgspec
 
-from crudite.schema import FieldType
+from crudite.schema import FieldType, ResourceSchema
+from crudite.stores.sqlite.search import found
 from crudite.types import Plain
 
 _encode = msgspec.json.Encoder().encode
@@ -115,6 +116,10 @@ class SqliteDialect:
             # the bound is implied by the rest, and lets an index start there
             return f"{value} >= {parameter} AND substr({value}, 1, length({parameter})) = {parameter}"
         return f"substr({value}, length({value}) - length({parameter}) + 1) = {parameter}"
+
+    def search(self, schema: ResourceSchema, alias: str, parameter: str) -> str:
+        """Whether all of the words are in the row, by the index of words."""
+        return found(schema, alias, parameter)
 
     def json_value(self, column: str, type: FieldType) -> str:
         """The column's value as an argument for json_object."""

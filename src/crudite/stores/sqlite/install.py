@@ -12,7 +12,8 @@ from crudite.schema import Catalog, ResourceSchema
 from crudite.stores.sqlite.connections import pragma, rows
 from crudite.stores.sqlite.ddl import APPLICATION_ID, FORMAT, SYSTEM_TABLES
 from crudite.stores.sqlite.log import LAST
-from crudite.stores.sqlite.triggers import create_triggers
+from crudite.stores.sqlite.search import fill_search
+from crudite.stores.sqlite.triggers import create_search_triggers, create_triggers
 
 # SQLite runs the newest trigger first. One of another program that changes the same row again must run after
 # ours, or the log would end with the older image.
@@ -88,6 +89,19 @@ def install_triggers(connection: apsw.Connection, catalog: Catalog) -> None:
     drop_triggers(connection)
     for text in wanted_triggers(catalog.values()).values():
         connection.execute(text)
+
+
+def unwatched(connection: apsw.Connection, catalog: Catalog) -> list[ResourceSchema]:
+    """The resources whose index of words was not kept by our triggers as they must be."""
+    there = installed_triggers(connection).items()
+    return [schema for schema in catalog.values() if not create_search_triggers(schema).items() <= there]
+
+
+def fill(connection: apsw.Connection, schemas: Iterable[ResourceSchema]) -> None:
+    """Makes the indexes of words anew from the records. Inside a transaction."""
+    for schema in schemas:
+        for text in fill_search(schema):
+            connection.execute(text)
 
 
 def drop_triggers(connection: apsw.Connection) -> None:

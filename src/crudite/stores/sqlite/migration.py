@@ -2,7 +2,8 @@
 
 A table whose statement differs is made anew, filled and renamed, as SQLite's documentation advises
 (lang_altertable.html, section 7): one way for every change. What a step would lose is counted in the
-data that is there: text that happens to hold only dates becomes a date without a loss.
+data that is there: text that happens to hold only dates becomes a date without a loss. An index of words is made
+anew when its table is.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,6 +19,7 @@ from crudite.stores.sqlite import install
 from crudite.stores.sqlite.connections import pragma, rows
 from crudite.stores.sqlite.conversion import Conversion, convert
 from crudite.stores.sqlite.ddl import create_indexes, create_table, is_numbered, literal, stored_default
+from crudite.stores.sqlite.search import create_search, is_of_search
 from crudite.stores.steps import OldField, cannot_become, needs_default, old_name, refuse
 
 
@@ -56,7 +58,7 @@ def plan(connection: apsw.Connection, catalog: Catalog) -> list[Step]:
     for table in old:
         if table in present and table not in used:
             steps.append(_drop(connection, table, old[table]))
-    return steps + made
+    return steps + made + _search_steps(catalog, present)
 
 
 def migrate(connection: apsw.Connection, catalog: Catalog, *, lose: bool) -> list[Step]:
@@ -87,6 +89,7 @@ def take(connection: apsw.Connection, catalog: Catalog, steps: Sequence[Step]) -
     """Takes the steps, renews the triggers, remembers the catalog; in a transaction without foreign keys."""
     tables = install.tables(connection)
     agreed = install.agree_for(connection, [schema for schema in catalog.values() if schema.table in tables])
+    unwatched = install.unwatched(connection, catalog)
     install.drop_triggers(connection)
     dangling = len(rows(connection, "PRAGMA foreign_key_check")) if steps else 0
     for step in steps:
@@ -97,6 +100,7 @@ def take(connection: apsw.Connection, catalog: Catalog, steps: Sequence[Step]) -
         names = ", ".join(sorted({f"{row[0]} to {row[2]}" for row in wrong}))
         raise StoreOutdated(f"{len(wrong)} references would point at nothing: {names}")
     install.install_triggers(connection, catalog)
+    install.fill(connection, [schema for schema in catalog.values() if schema in unwatched or _is_stale(schema, steps)])
     made_anew = any("DROP TABLE" in text for step in steps for text in step.sql)
     if made_anew or not agreed:
         install.end_log(connection, "schema")  # the images have changed, or something that no log tells of
@@ -137,6 +141,22 @@ def _drop(connection: apsw.Connection, table: str, was: OldTable) -> Step:
     count = _number(connection, f"SELECT count(*) FROM {quote(table)}")
     loses = f"{count} records of {was.resource}" if count else ""
     return Step(f"{table}: remove the table", (f"DROP TABLE {quote(table)}",), loses)
+
+
+def _search_steps(catalog: Catalog, present: Mapping[str, str]) -> list[Step]:
+    """Takes away the indexes of words that are not as they are wanted, and makes those that are."""
+    there = {name: text for name, text in present.items() if is_of_search(name)}
+    wanted = {name: text for schema in catalog.values() for name, text in create_search(schema).items()}
+    sql = [f"DROP TABLE {quote(name)}" for name, text in there.items() if wanted.get(name) != text]
+    sql += [text for name, text in wanted.items() if there.get(name) != text]
+    return [Step(f"renew {len(sql)} tables of the words to search", tuple(sql))] if sql else []
+
+
+def _is_stale(schema: ResourceSchema, steps: Sequence[Step]) -> bool:
+    """Whether steps make the index of a resource's words, or the table that it stands beside."""
+    taken = [text for step in steps for text in step.sql]
+    renamed = f"RENAME TO {quote(schema.table)}"
+    return not set(create_search(schema).values()).isdisjoint(taken) or any(text.endswith(renamed) for text in taken)
 
 
 def _number(connection: apsw.Connection, text: str) -> int:

@@ -171,7 +171,9 @@ class Session:
         """Puts our triggers back when somebody has changed them; what he did meanwhile is in no log."""
         if not install.triggers_agree(connection, self.catalog):
             logger.warning("%s: the change log's triggers were changed by another program; they are back", self.path)
+            unwatched = install.unwatched(connection, self.catalog)
             install.install_triggers(connection, self.catalog)
+            install.fill(connection, unwatched)
             install.end_log(connection, "schema")
         self.verified = pragma(connection, "schema_version")
 

@@ -1,4 +1,4 @@
-"""The triggers that write the change log, as SQL text of built-in functions alone.
+"""The triggers that write the change log and keep the index of words, as SQL text of built-in functions alone.
 
 Theory of operation. A change of one row is one row of `_changes` with its images before and after; no image
 before means created, none after means deleted.
@@ -21,14 +21,16 @@ from crudite.query.sql import quote, record_json
 from crudite.schema import FieldSpec, ResourceSchema
 from crudite.stores.sqlite.ddl import NOW, literal, unique_groups
 from crudite.stores.sqlite.dialect import SqliteDialect
+from crudite.stores.sqlite.search import search_triggers
 
 _dialect = SqliteDialect()
 
 
 def create_triggers(schema: ResourceSchema) -> dict[str, str]:
-    """The statements that make a resource's triggers, by trigger name; none for a resource without a log."""
+    """The statements that make a resource's triggers, by trigger name; those of the log only where there is one."""
+    search = create_search_triggers(schema)
     if not schema.logged:
-        return {_name(schema, "bump"): _bump(schema)}
+        return {_name(schema, "bump"): _bump(schema), **search}
     texts = {
         "collide insert": _before_insert(schema),
         "collide update": _before_update(schema),
@@ -39,7 +41,15 @@ def create_triggers(schema: ResourceSchema) -> dict[str, str]:
         "forget": _before_delete(schema),
         "delete": _delete(schema),
     }
-    return {_name(schema, event): text for event, text in texts.items() if text}
+    return {**{_name(schema, event): text for event, text in texts.items() if text}, **search}
+
+
+def create_search_triggers(schema: ResourceSchema) -> dict[str, str]:
+    """The statements that make those of them which keep the index of words, by trigger name."""
+    return {
+        _name(schema, event): _trigger(schema, f"{event}:{timing}", when, steps)
+        for event, (timing, when, steps) in search_triggers(schema).items()
+    }
 
 
 def _name(schema: ResourceSchema, event: str) -> str:
