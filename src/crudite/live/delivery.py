@@ -66,7 +66,8 @@ def _audiences(sent: Sent) -> Iterable[Audience]:
 
 
 def serve(group: Group, member: Member, snapshot: Snapshot, cursor: str, now: float) -> None:
-    """Gives a member the whole set and its place among those who get the group's frames."""
+    """Gives a member the whole set and its place among those who get the group's frames; nothing of it while its gate
+    is shut."""
     if member.left:
         return
     if member.gate is not None and not member.gate.is_open:

@@ -14,7 +14,7 @@ _STUCK = 5
 
 
 class Follower:
-    """Hands every batch after the engine's position to `work`, which advances it.
+    """Hands every batch after a lane's position to `work`, which advances it.
 
     `is_wanted` tells whether a batch is needed even if nothing has changed, `is_over` whether none is needed any more:
     then `run` returns. `tick` is the least time between two batches with changes. When work on the same place in

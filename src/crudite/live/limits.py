@@ -15,7 +15,8 @@ class LiveLimits:
     - `tick`: the least time between two batches when changes come without a pause; a change after a pause is
       sent at once.
     - `rerun_tick`: the same for queries that are run again: none runs more often.
-    - `outbox`: what may wait for one connection, snapshots apart, before it is closed as too slow.
+    - `outbox`: what may wait for one connection, snapshots apart. From the half on it is told no more steps, but
+      caught up in one go; beyond it is closed as too slow.
     - `subscriptions`: how many one connection may have.
     - `records`: the largest set that a live query may hold.
     - `events`: the longest frame; a longer one becomes a reset with a new snapshot.
@@ -91,7 +92,7 @@ class Metrics:
     for all of that and for making the frames. A frame is encoded once for all who get it, into `frame_bytes`;
     `deliveries` is how often one was put into an outbox, `delivery_seconds` the time for encoding and putting.
 
-    `refills`: windows that had to be read again from the store; `reruns`: queries that were run again,
+    `refills`: windows that had to be filled up from the store; `reruns`: queries that were run again,
     `rerun_seconds` the time that their reads took. `log_lag_seconds` is the time from the newest change's
     `updated_at` to its frames being in the outboxes, `lag` all of them.
     """

@@ -1,4 +1,4 @@
-"""Where the engine stands in the log, and how to wait until it has come past what somebody has just seen.
+"""Where a lane stands in the log, and how to wait until it has come past what somebody has just seen.
 
 Positions are not compared. Instead a *fence* is passed when a batch that was asked for after the fence was
 set up has been worked through: such a batch's snapshot is younger than anything read before.
@@ -13,7 +13,7 @@ from crudite.live.cursors import Cursors
 
 
 class Progress:
-    """The engine's position; `wake` makes the store give a batch soon."""
+    """A lane's position; `wake` makes the store give a batch soon."""
 
     def __init__(self, position: Position, cursors: Cursors, wake: Callable[[], None]) -> None:
         self._position = position
@@ -40,16 +40,16 @@ class Progress:
         return self._position.covers(mark)
 
     def stands_at(self, token: bytes) -> bool:
-        """Whether a token is that of the engine's own position."""
+        """Whether a token is that of the lane's own position."""
         return self._position.token == token
 
     def advance(self, position: Position) -> None:
-        """The engine has worked through to here."""
+        """The lane has worked through to here."""
         self._position = position
         self._cursor = None
 
     async def fence(self) -> None:
-        """Returns when the engine stands at or after everything that was committed before the call."""
+        """Returns when the lane stands at or after everything that was committed before the call."""
         passed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._set_up.append(passed)
         self._wake()
