@@ -21,13 +21,16 @@ _EVENT_LINE = re.compile(rb"^(event|id|data): (.*)\n$")
 
 class Tab(ABC):
     """One client of `/todos`. `rows` is what it shows; it has come back `resumed` times without losing that, and lost
-    it `resets` times. `on_bye` is called when its server says goodbye."""
+    it `resets` times. `on_bye` is called when its server says goodbye. It takes nothing while `takes` is not set, and
+    has `taken` so many bytes."""
 
     def __init__(self, on_bye: "Callable[[Tab], None]" = lambda tab: None) -> None:
         self.rows: Rows = {}
         self.cursor = ""
         self.is_ready = False
-        self.byes = self.resumed = self.resets = 0
+        self.byes = self.resumed = self.resets = self.taken = 0
+        self.takes = asyncio.Event()
+        self.takes.set()
         self.on_bye = on_bye
         self.changed = asyncio.Event()
 
@@ -75,13 +78,14 @@ class SocketTab(Tab):
         params = {"sub": "s", "resource": "todos", **resume}
         self._say(writer, 1, msgspec.json.encode({"jsonrpc": "2.0", "id": 1, "method": "subscribe", "params": params}))
         self._held: list[Mapping[str, Any]] = []
-        while True:
+        while await self.takes.wait():
             kind, length = await reader.readexactly(2)
             if length == 126:
                 (length,) = struct.unpack("!H", await reader.readexactly(2))
             elif length == 127:
                 (length,) = struct.unpack("!Q", await reader.readexactly(8))
             payload = await reader.readexactly(length)
+            self.taken += length
             if kind == 0x88:
                 return
             if kind == 0x89:
@@ -141,6 +145,8 @@ class StreamTab(Tab):
         event: dict[bytes, bytes] = {}
         retries = 0
         while line := await reader.readline():
+            await self.takes.wait()
+            self.taken += len(line)
             if found := _EVENT_LINE.match(line):
                 event[found[1]] = found[2]
             elif line.startswith(b"retry: "):
