@@ -7,10 +7,14 @@ import apsw
 import asyncpg
 import pytest
 
+from crudite.query.sql import select
 from crudite.query.words import words_of
+from crudite.stores.postgresql import PostgresqlStore
+from crudite.stores.postgresql.dialect import PostgresqlDialect
 from crudite.stores.postgresql.search import FUNCTION, create_function
 from crudite.stores.sqlite.search import create_search
-from crudite.testing.store_search import PAGE
+from crudite.testing.samples import catalog, listing
+from crudite.testing.store_search import PAGE, words
 
 EVERY = [chr(code) for code in range(1, 0x110000) if not 0xD800 <= code < 0xE000]
 """Every code point that a text can hold."""
@@ -56,6 +60,23 @@ async def test_postgresql_finds_the_words_of_every_code_point(postgresql: str) -
         for text in texts():
             found = await connection.fetchval(f'SELECT tsvector_to_array("{FUNCTION}"($1))', text)
             assert set(found) == set(words_of(text))
+    finally:
+        await connection.close()
+
+
+@pytest.mark.anyio
+async def test_postgresql_answers_a_search_from_the_index(postgresql: str) -> None:
+    store = PostgresqlStore(f"{postgresql}?schema=indexed_words")
+    await store.open(catalog(PAGE))
+    await store.close()
+    asked = select(listing(PAGE, filter=words("red apples")), PostgresqlDialect())
+    connection = await asyncpg.connect(postgresql)
+    try:
+        await connection.execute(
+            "SET search_path = indexed_words; SET enable_seqscan = off; SET enable_indexscan = off"
+        )
+        steps = await connection.fetch(f"EXPLAIN {asked.text}", *asked.parameters)
+        assert any('Bitmap Index Scan on "pages words"' in step[0] for step in steps)
     finally:
         await connection.close()
 

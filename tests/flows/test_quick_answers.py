@@ -203,6 +203,22 @@ async def test_all_pages_are_the_same() -> None:
             target = "/notes" + following[1].decode() if following else "/notes?limit=2"
 
 
+async def test_a_search_is_answered_alike() -> None:
+    class Page(Resource, rules=allow.everyone, search=("title",)):
+        id: str
+        title: str
+
+    async with wires(App(Page, store=MEMORY)) as (ours, plain):
+        for key, title in (("1", "red apples"), ("2", "green apples")):
+            body = json.dumps({"id": key, "title": title}).encode()
+            await plain.ask(b"POST /pages HTTP/1.1\r\n%bContent-Length: %d\r\n\r\n%b" % (HOST, len(body), body))
+        for words, keys in (("red", [b"1"]), ("app", [b"1", b"2"]), ("pears", []), ("", [b"1", b"2"])):
+            expected = await plain.ask(get(f"/pages?search={words}"))
+            assert re.findall(rb'"id":"(.)"', expected) == keys
+            for _ in range(3):
+                assert await ours.ask(get(f"/pages?search={words}")) == expected
+
+
 async def test_other_ways_to_ask_are_answered_alike() -> None:
     async with wires(App(Note, store=MEMORY)) as (ours, plain):
         await fill(plain)

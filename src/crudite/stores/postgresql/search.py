@@ -11,29 +11,36 @@ from crudite.schema import ResourceSchema
 
 FUNCTION = "crudite words 1"
 
-_COMMON = "".join(map(chr, (0x20, *range(0x61, 0x7B), *range(0x430, 0x450), *range(0x3B1, 0x3CA))))
-"""What stands first among the letters, since each letter of a text is looked up from the first one on."""
+_COMMON = "".join(map(chr, (*range(0x61, 0x7B), *range(0x430, 0x450), *range(0x3B1, 0x3CA))))
+"""What stands first among the letters, since each letter of a word is looked up from the first one on."""
+
+_FOLDED = "B5-556 10A0-10CD 1E00-1FFC 2126-2183 2C00-2CF2 A640-A7AA FF21-FF3A 10400-10427"
+"""Where all letters lie that are folded, but for those of ASCII: words without any are not looked at by letter."""
 
 
 def create_function() -> str:
-    """The statement that makes the function; its settings do not depend on the session's."""
+    """The statement that makes the function; what it does depends on no setting of a session."""
     folds = {**dict(zip(_COMMON, _COMMON, strict=True)), **{chr(code): folded for code, folded in FOLDS.items()}}
     kept = {letter: folded for letter, folded in folds.items() if folded}
     marks = "".join(letter for letter in folds if letter not in kept)
-    ranges = "".join(f"{_escaped(first)}-{_escaped(last)}" for first, last in code_points(SEPARATORS))
     return f"""CREATE FUNCTION {quote(FUNCTION)}(given text) RETURNS tsvector
 LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE AS $crudite$
 DECLARE
-  folded text;
+  words text := lower(given COLLATE "C");
 BEGIN
   IF octet_length(given) = length(given) THEN
-    folded := regexp_replace(lower(given COLLATE "C"), '[^a-z0-9]+', ' ', 'g');
+    words := regexp_replace(words, '[^a-z0-9]+', ' ', 'g');
   ELSE
-    folded := translate(given, '{"".join(kept)}{marks}', '{"".join(kept.values())}');
-    folded := regexp_replace(folded, E'[{ranges}]+', ' ', 'g');
+    words := regexp_replace(words, E'{_class(SEPARATORS)}+', ' ', 'g');
   END IF;
-  RETURN (SELECT array_to_tsvector(coalesce(array_agg(DISTINCT left(word, {MOST_ASKED + 1})), ARRAY[]::text[]))
-    FROM string_to_table(folded, ' ') AS word WHERE word <> '');
+  RETURN (
+    SELECT array_to_tsvector(coalesce(array_agg(DISTINCT left(folded, {MOST_ASKED + 1})), ARRAY[]::text[]))
+    FROM string_to_table(words, ' ') AS word, LATERAL (
+      SELECT CASE WHEN word ~ E'{_class(_FOLDED)}'
+        THEN translate(word, '{"".join(kept)}{marks}', '{"".join(kept.values())}') ELSE word END
+    ) AS f (folded)
+    WHERE folded <> ''
+  );
 END
 $crudite$"""
 
@@ -55,5 +62,6 @@ def _words(schema: ResourceSchema, row: str) -> str:
     return f"{quote(FUNCTION)}({texts})"
 
 
-def _escaped(code: int) -> str:
-    return f"\\\\U{code:08X}"
+def _class(ranges: str) -> str:
+    """The bracket expression of code points, inside an SQL literal with escapes."""
+    return "[" + "".join(f"\\\\U{first:08X}-\\\\U{last:08X}" for first, last in code_points(ranges)) + "]"
