@@ -193,7 +193,7 @@ class Engine:
         """Gives idle connections a sign of life and fresh cursors where due; `now` is the loop's clock."""
         for connection in self._connections:
             outbox, format = connection.outbox, connection.format
-            lanes = {member.group.lane for member in connection.members.values() if member.ready}
+            lanes: set[LaneName] = {member.group.lane for member in connection.members.values() if member.ready}
             if lanes and now - outbox.touched >= self.limits.refresh:
                 outbox.send(*(format.commit(self._progress_of(lane).cursor, lane) for lane in sorted(lanes)))
                 outbox.touched = now
