@@ -1,7 +1,7 @@
 """Other programs write the file with plain SQLite, and a search finds what is there, no more and no less."""
 
 from collections.abc import Callable
-from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import apsw
@@ -84,13 +84,38 @@ def statements(draw: st.DrawFn) -> str:
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(statements(), max_size=12), st.booleans())
 async def test_whatever_other_programs_write_is_searched(tmp_path: Path, given: list[str], recursive: bool) -> None:
-    path = tmp_path / "data.db"
-    store = SqliteStore(path, synchronous="OFF")
+    """And nothing is refused that would not be refused without the search."""
+    path, plain = tmp_path / "data.db", tmp_path / "plain.db"
+    store, without = SqliteStore(path, synchronous="OFF"), SqliteStore(plain, synchronous="OFF")
     await store.open(PAGES)
+    await without.open(catalog(replace(PAGE, search=())))
     run_apsw(path, "DELETE FROM pages")
+    run_apsw(plain, "DELETE FROM pages")
     for statement in given:
-        with suppress(apsw.ConstraintError):
-            run_apsw(path, f"PRAGMA recursive_triggers = {'ON' if recursive else 'OFF'}", statement)
+        script = (f"PRAGMA recursive_triggers = {'ON' if recursive else 'OFF'}", statement)
+        assert is_refused(path, *script) == is_refused(plain, *script), statement
+    await is_true(store)
+    await store.close()
+    await without.close()
+
+
+def is_refused(path: Path, *script: str) -> bool:
+    """Whether a constraint refuses what another program writes."""
+    try:
+        run_apsw(path, *script)
+    except apsw.ConstraintError:
+        return True
+    return False
+
+
+@pytest.mark.parametrize(
+    "statement", ["UPDATE pages SET id = '2' WHERE id = '1'", "INSERT INTO pages (id, title) VALUES ('2', 'blue')"]
+)
+async def test_a_key_whose_record_was_replaced_can_come_again(tmp_path: Path, statement: str) -> None:
+    store = SqliteStore(tmp_path / "data.db")
+    await store.open(PAGES)
+    run_apsw(tmp_path / "data.db", ROWS, "UPDATE OR REPLACE pages SET code = 'y' WHERE id = '1'", statement)
+    assert "2" in await state(store, PAGE)
     await is_true(store)
     await store.close()
 

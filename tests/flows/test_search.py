@@ -139,6 +139,17 @@ async def test_a_live_search_shows_nobody_what_the_rules_do_not(client: Client) 
         assert await of_bob.until(lambda rows: not rows) == []
 
 
+async def test_live_searches_for_different_words_do_not_meet(client: Client) -> None:
+    async with client:
+        await fill(client)
+        async with client.live("notes", search="red") as red, client.live("notes", search="green") as green:
+            assert len(await red.ready()) == 3
+            assert titles(await green.ready()) == ["Green apples"]
+            await client.patch("/notes/1", {"title": "Green too"})
+            await red.until(lambda rows: len(rows) == 2)
+            await green.until(lambda rows: len(rows) == 2)
+
+
 async def test_a_live_search_with_a_limit_holds_the_first(client: Client) -> None:
     async with client:
         await fill(client)

@@ -299,8 +299,6 @@ def _basis(filter: Filter) -> Any:
             return (path.field, path.type.kind, *[hop.target for hop in path.hops])
         case Exists(hops, link, target):
             return (link, target, *[hop.target for hop in hops], _basis(filter.filter))
-        case Search(schema):
-            return (schema,)
     raise TypeError(f"expected a resolved filter, got {filter!r}")
 
 
