@@ -4,6 +4,7 @@ Folding replaces `me.…` by the actor's own values. A term that names a value w
 nothing, also under `ne`, `~` and `|`: it becomes NOTHING and is never bound as null.
 """
 
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
@@ -11,7 +12,7 @@ from typing import Any, Final, NoReturn, Protocol
 
 from crudite.query.parse import where
 from crudite.query.simplify import join, simplify
-from crudite.query.tree import EVERYTHING, NOTHING, And, Exists, Filter, Given, Or, Symbol, Test, leaves
+from crudite.query.tree import EVERYTHING, NOTHING, And, Check, Exists, Filter, Given, Or, Symbol, Test, leaves
 from crudite.schema import format_datetime
 
 
@@ -27,6 +28,9 @@ class Asker(Protocol):
 
 
 _ME: Final = "me."
+
+MOST_CHECKS = 3
+"""The most functions that one rule combines."""
 
 
 class Me:
@@ -55,7 +59,7 @@ today: Any = Symbol("today")
 
 class Allow:
     """The rules to start from: `allow.everyone`, `allow.signed_in`, `allow.nobody`, `allow.role(…)`,
-    `allow.where(…)`. Combine them with `|`, `&` and `~`."""
+    `allow.where(…)`, `allow.when(…)`, `allow.check(…)`. Combine them with `|`, `&` and `~`."""
 
     everyone: Filter = EVERYTHING
     nobody: Filter = NOTHING
@@ -75,17 +79,42 @@ class Allow:
         nothing but the actor: its answer holds as long as the actor does."""
         return Given(f"when({test.__qualname__})", test)
 
+    def check(self, test: Callable[[Any, Any], bool]) -> Filter:
+        """Records for which `test(record, actor)` is True: for what no filter can say.
+
+        It must be quick, without side effects, and depend on nothing but the record (all its fields that are not
+        secret) and the actor's `id`, `roles` and `claims`. Where it raises, or returns what is neither True nor False,
+        it permits nothing, also under `~`. Raises TypeError for what is no plain function of two arguments.
+        """
+        name = getattr(test, "__qualname__", repr(test))
+        if not callable(test) or inspect.iscoroutinefunction(test):
+            raise TypeError(f"allow.check takes a plain function, such as `def may(record, actor)`; {name} is none")
+        try:
+            inspect.signature(test).bind(None, None)
+        except TypeError:
+            raise TypeError(f"allow.check takes a function of (record, actor); {name} does not take two") from None
+        return Check(name, test)
+
 
 allow = Allow()
 
 
-def fold(rule: Filter, actor: Asker) -> Filter:
-    """A resolved rule for one actor: no `me` and no condition on the asker is left in it."""
+def _no_judge(check: Check) -> NoReturn:
+    raise TypeError(f"{check.name} decides about whole records only")
+
+
+def fold(rule: Filter, actor: Asker, judge: Callable[[Check], Filter] = _no_judge) -> Filter:
+    """A resolved rule for one actor: no `me` and no condition on the asker is left in it.
+
+    `judge` makes of a function that is asked of records what stands for its answers to this actor.
+    """
     match rule:
         case And(terms):
-            return join([fold(term, actor) for term in terms], either=False)
+            return join([fold(term, actor, judge) for term in terms], either=False)
         case Or(terms):
-            return join([fold(term, actor) for term in terms], either=True)
+            return join([fold(term, actor, judge) for term in terms], either=True)
+        case Check():
+            return judge(rule)
         case Given():
             return EVERYTHING if bool(rule.test(actor)) != rule.negated else NOTHING
         case Exists():
@@ -99,13 +128,17 @@ def fold(rule: Filter, actor: Asker) -> Filter:
 def values_used(rule: Filter, actor: Asker) -> tuple[Any, ...]:
     """The values of an actor that decide what a resolved rule folds to: equal values, equal folded rules.
 
-    They are plain values of the types that they are compared as, so that 1 and "1" are not mixed up.
+    They are plain values of the types that they are compared as, so that 1 and "1" are not mixed up. Where a function
+    is asked it may look at anything: then it is the actor himself, who must be hashable.
     """
     used: list[Any] = []
     for leaf in leaves(rule):
         match leaf:
             case Given():
                 used.append(bool(leaf.test(actor)))
+            case Check():
+                told = (actor.id, sorted(map(repr, actor.roles)), actor.claims)
+                used.append((repr(told), actor))  # the text tells apart what is equal, such as 1 and True
             case Test(value=Symbol(name)) if name.startswith(_ME):
                 used.append(_value(actor, name, leaf))
     return tuple(used)

@@ -13,7 +13,7 @@ import apsw
 import pytest
 import uvicorn
 
-from crudite import App, Field, Resource, allow, around
+from crudite import App, Field, Record, Resource, allow, around
 from crudite.cli.server import configuration
 from tests.flows.worlds import MEMORY
 from tests.services import runner
@@ -426,6 +426,24 @@ async def test_the_application_s_own_code_is_never_passed_by(way: str) -> None:
             await ours.ask(get(key[1].decode()))
             await ours.ask(get("/items"))
     assert len(called) == 9
+
+
+async def test_a_rule_that_is_a_function_is_asked_by_every_request() -> None:
+    def is_fit(record: Any, actor: Any) -> bool:
+        return record.title != "hidden"
+
+    class Item(Record[int], rules=allow.check(is_fit)):
+        title: str
+
+    app = Watched(Item, store=MEMORY)
+    async with wires(app) as (ours, _):
+        assert (await ours.ask(post("/items", b'{"id":1,"title":"one"}')))[9:12] == b"201"
+        assert (await ours.ask(post("/items", b'{"id":2,"title":"hidden"}')))[9:12] == b"403"
+        await app.records.create(Item, id=3, title="hidden")
+        assert (await ours.ask(get("/items/1")))[9:12] == b"200"
+        assert (await ours.ask(get("/items/3")))[9:12] == b"404"
+        assert b"hidden" not in await ours.ask(get("/items"))
+        assert app.calls == 5
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from crudite.query.tree import EVERYTHING, NOTHING, And, Exists, Filter, Given, Or, Symbol, Test
+from crudite.query.tree import EVERYTHING, NOTHING, And, Check, Exists, Filter, Given, Or, Symbol, Test
 
 _OPERATORS = {
     "eq": ("is", "is not"), "lt": ("<", "not <"), "lte": ("≤", "not ≤"), "gt": (">", "not >"),
@@ -28,6 +28,8 @@ def _words(rule: Filter, *, inside: bool) -> str:
             return f"({joined})" if inside and len(terms) > 1 else joined
         case Given(name, _, negated):
             return _given(name, negated)
+        case Check(name, _, negated):
+            return f"{'not ' if negated else ''}{name}(record)"
         case Test():
             return _test(rule)
         case Exists(hops, link, _, filter, negated):

@@ -21,6 +21,7 @@ from crudite.query.aggregates import aggregate_json
 from crudite.query.match import compile_matcher
 from crudite.query.plan import Plan
 from crudite.stores.base import Page
+from crudite.stores.sieve import Verdicts, sieve_of
 from crudite.types import Key, Plain
 
 _decode = msgspec.json.Decoder().decode
@@ -48,6 +49,8 @@ class RerunGroup(Group):
         self._records = records
         self._is_ordered = is_ordered(query.plan)
         self._held: dict[Key, str] = {}
+        self._asked = query.plan
+        self._verdicts: Verdicts = {}
         self._differences = Differences(self.schema)
 
     @property
@@ -60,7 +63,7 @@ class RerunGroup(Group):
         return any(image is not None and self._matches(image) for image in (change.before, change.after))
 
     def plans(self, now: datetime) -> tuple[Plan, ...]:
-        """What a run at that moment reads: the query's plan, then those of its boundaries."""
+        """What a run at that moment reads: for the query, then for its boundaries."""
         if self.query.rebind is not None:
             self._bound = self.query.rebind(now)
         plan = self._bound.plan
@@ -68,7 +71,20 @@ class RerunGroup(Group):
             plan = bounded(plan, self._records)
         elif not plan.total and plan.aggregate is None:
             plan = msgspec.structs.replace(plan, total=True, limit=0)
-        return (plan, *self._bound.boundary_plans)
+        sieve = sieve_of(plan.selection)
+        self._asked, plans = plan, (plan,) if sieve is None else sieve.plans(plan)
+        return (*plans, *self._bound.boundary_plans)
+
+    def result(self, pages: Sequence[Page]) -> tuple[Page, Sequence[Page]]:
+        """The query's page, and those of its boundaries, of what the plans of a run have read.
+
+        Raises TooLarge when a function in a rule would have to be asked of too many records.
+        """
+        at = len(pages) - len(self._bound.boundary_plans)
+        sieve = sieve_of(self._asked.selection)
+        page = pages[0] if sieve is None else sieve.page(self._asked, pages[:at], self._verdicts)
+        assert page is not None  # all was read that may be
+        return page, pages[at:]
 
     def apply(self, page: Page) -> Frame | None:
         """Takes a new result; returns what it changes for those who hold the last one.

@@ -34,7 +34,7 @@ _TRIES = 3
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """A group as it was read at one moment: the page of its plan, and those of its boundaries."""
+    """A group as it was read at one moment: the pages of its plans."""
 
     group: RerunGroup
     moment: datetime
@@ -192,18 +192,19 @@ class RerunLane:
                 continue
             run.group.failures = 0
             try:
-                frame = run.group.apply(run.pages[0])
+                page, boundaries = run.group.result(run.pages)
+                frame = run.group.apply(page)
             except Problem as problem:
                 self._end(run.group, problem)
                 continue
-            self._set_alarm(run)
+            self._set_alarm(run, boundaries)
             if frame is not None:
                 frames.append(Sent(run.group, frame))
         return frames
 
-    def _set_alarm(self, run: _Run) -> None:
+    def _set_alarm(self, run: _Run, boundaries: Sequence[Page]) -> None:
         self._silence(run.group)
-        moment = run.group.next_moment(run.pages[1:], run.moment)
+        moment = run.group.next_moment(boundaries, run.moment)
         if moment is not None:
             self._alarms[run.group] = self._clock.at(moment, partial(self._go_off, run.group))
 

@@ -9,7 +9,7 @@ import msgspec
 from crudite.messages import LiveQuery
 from crudite.query.match import Computed, compile_order, reads_others, searches
 from crudite.query.plan import Plan
-from crudite.query.tree import EVERYTHING, And, Exists, Filter, Path, Test, leaves
+from crudite.query.tree import EVERYTHING, And, Exists, Filter, Path, Test, is_judged, leaves
 from crudite.schema import ResourceSchema
 from crudite.types import PlainRecord
 
@@ -28,6 +28,8 @@ class Tier:
 def tier_of(query: LiveQuery) -> Tier:
     """How a live query is kept, as far as the query alone decides it."""
     plan = query.plan
+    if is_judged(plan.selection.filter):
+        return Tier("rerun", "A rule is a function, which is asked of each record anew.")
     if query.counts:
         return Tier("rerun", "It is a value over records, which only the store can tell.")
     if query.rebind is not None:
@@ -39,7 +41,7 @@ def tier_of(query: LiveQuery) -> Tier:
         return Tier("rerun", f"Its conditions read {', '.join(unlogged)}, whose changes are in no log.")
     if plan.selection.mask.includes:
         return Tier("rerun", "It includes other records.")
-    foreign = [".".join(key.path.names) for key in plan.sort if not _is_own_value(key.path)]
+    foreign = [".".join(key.path.names) for key in plan.sort if not key.path.is_field]
     is_range = plan.start is not None or plan.until is not None
     if foreign and (is_range or plan.limit is not None):
         what, by = "a limit" if plan.limit is not None else "bounds", ", ".join(foreign)
@@ -87,7 +89,7 @@ def _between(plan: Plan) -> Filter:
 
 def own_part(filter: Filter) -> Filter:
     """What of a filter can be told from the record alone: no record that fails it is in the whole filter."""
-    if not reads_others(filter) and not searches(filter):
+    if not (reads_others(filter) or searches(filter) or is_judged(filter)):
         return filter
     if isinstance(filter, And):
         return And(tuple(own_part(term) for term in filter.terms))
@@ -113,10 +115,6 @@ def filters(plan: Plan) -> Iterator[Filter]:
 def bounded(plan: Plan, records: int) -> Plan:
     """The plan with a limit, its own if it has one."""
     return plan if plan.limit is not None else msgspec.structs.replace(plan, limit=records)
-
-
-def _is_own_value(path: Path) -> bool:
-    return not path.hops and not path.inside and path.field.type.kind != "json"
 
 
 def _resources(filter: Filter) -> set[ResourceSchema]:

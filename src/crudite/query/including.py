@@ -7,7 +7,7 @@ from crudite.query.faults import Complain, shown
 from crudite.query.paths import MAX_PATH, Access, Paths
 from crudite.query.plan import Include, Mask, Selection
 from crudite.query.simplify import guard
-from crudite.query.tree import EVERYTHING, NOTHING, Hop
+from crudite.query.tree import EVERYTHING, NOTHING, Hop, is_judged
 from crudite.schema import Catalog, ResourceSchema
 
 MAX_INCLUDES = 10
@@ -56,15 +56,18 @@ class _Including:
         along = self._paths.step(name, schema, self._complain)
         if along is None:
             return None
+        target = along.target if isinstance(along, Hop) else self._catalog[along.target]
+        seen = everything_seen(target, self._access)
+        if is_judged(seen.filter):
+            text = f"{shown(name)} cannot be included: a function decides which records of {target.name} may be read."
+            self._complain("bad_include", text)
+            return None
         if isinstance(along, Hop):
-            seen = everything_seen(along.target, self._access)
             return Include(along, self._with(seen, inner, within_many), self._access.field(schema, name))
         if within_many:
             text = f"{shown(name)} of {schema.name} leads to many records within many: one link is followed in a path."
             self._complain("bad_include", text)
             return None
-        target = self._catalog[along.target]
-        seen = everything_seen(target, self._access)
         pointing = guard((self._access.field(target, along.field),), seen.filter)
         return Include(along, self._with(Selection(target, pointing, seen.mask), inner, True))
 

@@ -10,13 +10,15 @@ from typing import Protocol
 
 from crudite.query.faults import Complain, is_unstorable, nearest, shown
 from crudite.query.simplify import there_and
-from crudite.query.tree import EVERYTHING, NOTHING, Filter, Hop, Path
+from crudite.query.tree import EVERYTHING, NOTHING, Filter, Hop, Path, is_judged
 from crudite.schema import Catalog, FieldSpec, Link, ResourceSchema
 
 MAX_PATH = 6
 """The largest number of names in one path."""
 MAX_NAME = 200
 """The most characters of one name in a path: names inside JSON can be anything."""
+
+_IMPASSABLE = "A path cannot go through {}: a function decides which of its records may be read."
 
 
 class Access(Protocol):
@@ -84,7 +86,7 @@ class Paths:
         for index, name in enumerate(names):
             rest = names[index + 1 :]
             if name in schema.links and self._may_follow(schema.links[name]):
-                return self._many(schema.links[name], hops, rest, guards)
+                return self._many(schema.links[name], hops, rest, guards, complain)
             spec = self.field(name, schema, complain)
             if spec is None:
                 return None
@@ -93,7 +95,11 @@ class Paths:
                 return _inside(spec, rest, hops, tuple(guards), complain)
             schema = self.catalog[spec.reference.target]
             hops = (*hops, Hop(spec, schema))
-            self._guard(guards, self.access.records(schema), hops)
+            seen = self.access.records(schema)
+            if is_judged(seen):
+                complain("unreadable_path", _IMPASSABLE.format(schema.name))
+                return None
+            self._guard(guards, seen, hops)
         raise AssertionError("a path has at least one name")
 
     def step(self, name: str, schema: ResourceSchema, complain: Complain) -> Hop | Link | None:
@@ -123,9 +129,14 @@ class Paths:
     def _may_follow(self, link: Link) -> bool:
         return self.access.field(self.catalog[link.target], link.field) != NOTHING
 
-    def _many(self, link: Link, hops: tuple[Hop, ...], rest: tuple[str, ...], guards: list[Filter]) -> Many:
+    def _many(
+        self, link: Link, hops: tuple[Hop, ...], rest: tuple[str, ...], guards: list[Filter], complain: Complain
+    ) -> Many | None:
         target = self.catalog[link.target]
         visible = (self.access.records(target), self.access.field(target, link.field))
+        if is_judged(visible[0]):
+            complain("unreadable_path", _IMPASSABLE.format(target.name))
+            return None
         return Many(hops, link, target, rest, tuple(guards), visible)
 
     def _names(self, schema: ResourceSchema) -> Iterable[str]:

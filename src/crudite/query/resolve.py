@@ -16,7 +16,7 @@ from crudite.query.including import MAX_INCLUDES, includes
 from crudite.query.paths import MAX_NAME, MAX_PATH, Access, FullAccess, Many, One, Paths
 from crudite.query.plan import Aggregate, Include, SortKey
 from crudite.query.simplify import guard, join, reroot, simplify
-from crudite.query.tree import EVERYTHING, And, Condition, Exists, Filter, Given, Not, Or, Path, Search, Test
+from crudite.query.tree import EVERYTHING, And, Check, Condition, Exists, Filter, Given, Not, Or, Path, Search, Test
 from crudite.query.words import MOST_ASKED, words_of
 from crudite.schema import Catalog, ResourceSchema
 
@@ -128,7 +128,7 @@ class Resolver:
                 return join([self._filter(term, schema, negated) for term in terms], either=not negated)
             case Not(term):
                 return self._filter(term, schema, not negated)
-            case Given() | Test() | Exists():
+            case Given() | Check() | Test() | Exists():
                 return replace(written, negated=written.negated != negated)
         raise TypeError(f"expected a filter, got {written!r}")
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from crudite.query.dialect import Dialect
 from crudite.query.plan import INCLUDED, MOST_INCLUDED, Include, Mask, Plan, Selection, SortKey
-from crudite.query.tree import And, Exists, Filter, Hop, Or, Path, Search, Test
+from crudite.query.tree import And, Exists, Filter, Hop, Judged, Or, Path, Search, Test
 from crudite.schema import FieldSpec, FieldType, Link, ResourceSchema
 from crudite.types import Plain
 
@@ -132,6 +132,8 @@ def identity_of(filter: Filter) -> str:
         case Exists(hops, link, _, inner, negated):
             way = tuple(hop.field.name for hop in hops)
             return f"exists({(way, link.name, negated)!r},{identity_of(inner)})"
+        case Judged(judge, negated):
+            return f"judged({id(judge)},{negated})"  # as long as the filter is there, so is its judge
         case Search(_, words):
             return repr(("search", words))
     raise TypeError(f"expected a resolved filter, got {filter!r}")

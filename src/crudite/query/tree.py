@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, NoReturn, TypeAlias, get_args
 
 from crudite.schema import FieldSpec, FieldType, Link, ResourceSchema
-from crudite.types import Plain
+from crudite.types import Plain, PlainRecord
 
 Operator: TypeAlias = Literal[
     "eq", "ne", "lt", "lte", "gt", "gte", "in", "nin", "between", "contains", "icontains", "startswith",
@@ -91,6 +91,25 @@ class Given(Filter):
     negated: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Check(Filter):
+    """A condition on the record and on who asks that only a function can tell: `test(record, actor)`; once folded it
+    is `Judged`."""
+
+    name: str
+    test: Callable[[Any, Any], bool] = field(hash=False)
+    negated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Judged(Filter):
+    """Folded: what a function says of a plain record on behalf of one actor. Where `judge` cannot tell (None), neither
+    this nor its opposite holds. No store knows of it (`stores.sieve`)."""
+
+    judge: Callable[[PlainRecord], bool | None]
+    negated: bool = False
+
+
 EVERYTHING = And()
 NOTHING = Or()
 
@@ -154,6 +173,11 @@ class Path:
     def is_own(self) -> bool:
         """Whether the value lies in the record itself."""
         return not self.hops
+
+    @property
+    def is_field(self) -> bool:
+        """Whether the value is that of a field of the record itself, and no JSON."""
+        return not self.hops and not self.inside and self.field.type.kind != "json"
 
     @property
     def kept(self) -> FieldType:
@@ -223,6 +247,11 @@ class Search(Filter):
 
     schema: ResourceSchema
     words: str
+
+
+def is_judged(filter: Filter) -> bool:
+    """Whether only functions can tell which records are in a folded filter."""
+    return any(isinstance(leaf, Judged) for leaf in leaves(filter))
 
 
 def leaves(filter: Filter) -> Iterator[Filter]:

@@ -8,8 +8,9 @@ from crudite.clock import Clock
 from crudite.messages import ANONYMOUS, ActionName, Actor
 from crudite.query.plan import Mask, Selection
 from crudite.query.resolve import Resolver
-from crudite.query.tree import EVERYTHING, NOTHING, Filter, Given, Symbol, Test, leaves
+from crudite.query.tree import EVERYTHING, NOTHING, Check, Filter, Given, Symbol, Test, leaves
 from crudite.resources.definition import Definition, Definitions
+from crudite.resources.judging import Tally, judging
 from crudite.rules import bind_clock, clocks_in, fold, values_used
 from crudite.schema import ResourceSchema
 
@@ -33,17 +34,20 @@ def clocks_of(selection: Selection) -> frozenset[str]:
 
 
 class FoldedRule:
-    """One resolved rule, folded once for each set of values that actors bring to it."""
+    """One resolved rule of a resource, folded once for each set of values that actors bring to it."""
 
-    def __init__(self, rule: Filter) -> None:
+    def __init__(self, rule: Filter, definition: Definition, tally: Tally) -> None:
         self._rule = rule
+        self._definition = definition
+        self._tally = tally
+        self._has_checks = any(isinstance(leaf, Check) for leaf in leaves(rule))
         self.is_same_for_all = not any(_asks(leaf) for leaf in leaves(rule))
         self._has_clock = bool(clocks_in(rule))
         self._folded: dict[tuple[Any, ...], Filter] = {}
 
     def values(self, actor: Actor) -> tuple[Any, ...]:
         """What of the actor decides the folded rule."""
-        return () if self.is_same_for_all else values_used(self._rule, actor)
+        return () if self.is_same_for_all else values_used(self._rule, self._seen(actor))
 
     def __call__(self, actor: Actor) -> Filter:
         """The rule for an actor, without `me`."""
@@ -52,8 +56,17 @@ class FoldedRule:
         if folded is None:
             if len(self._folded) >= _MOST_KEPT:
                 self._folded.clear()
-            folded = self._folded[values] = fold(self._rule, actor)
+            seen = self._seen(actor)
+            folded = self._folded[values] = fold(
+                self._rule, seen, judging(seen, self._definition.from_plain, self._tally)
+            )
         return folded
+
+    def _seen(self, actor: Actor) -> Actor:
+        """What a rule may look at. Functions are not shown the session, so that their answers outlive it."""
+        if not self._has_checks:
+            return actor
+        return Actor(actor.id, frozenset(actor.roles), dict(actor.claims))
 
     def at(self, clock: Clock, actor: Actor) -> Filter:
         """The same, with `now` and `today` replaced by what the clock says."""
@@ -64,14 +77,14 @@ class FoldedRule:
 class Rules:
     """The rules of one resource."""
 
-    def __init__(self, definition: Definition, clock: Clock) -> None:
+    def __init__(self, definition: Definition, clock: Clock, tally: Tally) -> None:
         self.definition = definition
         self._clock = clock
         self._actions: Mapping[ActionName, FoldedRule] = {
-            action: FoldedRule(rule) for action, rule in definition.rules.items()
+            action: FoldedRule(rule, definition, tally) for action, rule in definition.rules.items()
         }
-        self._reads = {name: FoldedRule(rule) for name, rule in definition.field_read.items()}
-        self._writes = {name: FoldedRule(rule) for name, rule in definition.field_write.items()}
+        self._reads = {name: FoldedRule(rule, definition, tally) for name, rule in definition.field_read.items()}
+        self._writes = {name: FoldedRule(rule, definition, tally) for name, rule in definition.field_write.items()}
         self._open_fields = tuple(
             f.name for f in definition.schema.fields.values() if not f.secret and f.name not in self._reads
         )
@@ -129,8 +142,8 @@ class Rules:
 class SystemRules(Rules):
     """The rules that the server itself acts under: none, but that secret fields stay inside."""
 
-    def __init__(self, definition: Definition, clock: Clock) -> None:
-        super().__init__(definition, clock)
+    def __init__(self, definition: Definition, clock: Clock, tally: Tally) -> None:
+        super().__init__(definition, clock, tally)
         self.restricted_writes = frozenset()
 
     def action(self, action: ActionName, actor: Actor) -> Filter:
@@ -165,8 +178,9 @@ class Rulebook:
     def __init__(self, definitions: Definitions, clock: Clock) -> None:
         self.definitions = definitions
         self.clock = clock
-        self._rules = {d.schema.name: Rules(d, clock) for d in definitions}
-        self._system: dict[str, Rules] = {d.schema.name: SystemRules(d, clock) for d in definitions}
+        tally = definitions.tally
+        self._rules = {d.schema.name: Rules(d, clock, tally) for d in definitions}
+        self._system: dict[str, Rules] = {d.schema.name: SystemRules(d, clock, tally) for d in definitions}
 
     def now(self, selection: Selection) -> Selection:
         """A selection as it is now."""
@@ -203,4 +217,4 @@ class ActorAccess:
 
 def _asks(leaf: Filter) -> bool:
     symbol = isinstance(leaf, Test) and isinstance(leaf.value, Symbol) and leaf.value.name.startswith("me.")
-    return symbol or isinstance(leaf, Given)
+    return symbol or isinstance(leaf, Given | Check)

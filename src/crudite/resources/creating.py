@@ -1,14 +1,14 @@
 """Creating one record without waiting: what a create by anybody means, compiled once for each resource.
 
 It decides what `resources.preparing` decides, where that asks for nothing but the given values: no hook, no password,
-no rule that looks at a clock or at a record that is pointed at.
+no rule that looks at a clock or at a record that is pointed at, or that is a function.
 """
 
 from crudite.changes import Unit, Write
 from crudite.ids import uuid7
 from crudite.messages import ANONYMOUS
 from crudite.query.plan import Selection
-from crudite.query.tree import EVERYTHING, NOTHING, Filter
+from crudite.query.tree import EVERYTHING, NOTHING, Filter, is_judged
 from crudite.resources.access import Rulebook, clocks_of
 from crudite.resources.definition import Definition
 from crudite.resources.preparing import condition_of, refuse_unreachable
@@ -59,6 +59,8 @@ def plain_create(definition: Definition, rulebook: Rulebook) -> PlainCreate | No
     rule, shown = rules.action("create", ANONYMOUS), rules.selection(ANONYMOUS)
     has_hooks = any(action == "create" for _, action in definition.hooks)
     if rule == NOTHING or has_hooks or definition.passwords or clocks_in(rule) or clocks_of(shown):
+        return None
+    if is_judged(rule) or is_judged(shown.filter):
         return None
     for _, reference in definition.references:
         if reference.enforced:

@@ -14,6 +14,7 @@ from crudite.query.tree import Filter
 from crudite.resources.body import Body
 from crudite.resources.collect import HookKind
 from crudite.resources.hooks import Hook
+from crudite.resources.judging import Tally
 from crudite.resources.shapes import Convert
 from crudite.schema import Catalog, Link, Reference, ResourceSchema
 from crudite.types import Plain, PlainRecord
@@ -165,6 +166,7 @@ class Definitions:
         self.catalog = catalog
         self.by_path: Mapping[str, Definition] = {d.path: d for d in self._by_class.values()}
         self.by_name: Mapping[str, Definition] = {d.name: d for d in self._by_class.values()}
+        self.tally = Tally()
 
     def __getitem__(self, cls: type[Any]) -> Definition:
         return self._by_class[cls]

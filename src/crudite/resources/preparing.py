@@ -20,15 +20,17 @@ from crudite.ids import uuid7
 from crudite.messages import Actor
 from crudite.query.plan import Mask, Need, Selection, everything
 from crudite.query.resolve import join
-from crudite.query.tree import EVERYTHING, NOTHING, Filter
+from crudite.query.tree import EVERYTHING, NOTHING, Filter, Path, Test, is_judged
 from crudite.resources.access import Rulebook, Rules
 from crudite.resources.definition import Definition
 from crudite.resources.hooks import Hook, run_hook
 from crudite.resources.incoming import created, given
 from crudite.resources.passwords import hash_passwords
 from crudite.resources.reading import refusal
+from crudite.resources.refusals import changed
 from crudite.resources.request import Request
 from crudite.stores.base import Store
+from crudite.stores.sieve import left_of, look_up
 from crudite.types import Key, Plain, PlainRecord
 
 _UNREACHABLE = ("", ".", "..", "subscribe")
@@ -39,7 +41,8 @@ class Prepared:
     """One decided write, with what the steps after the commit need to know.
 
     `old` is the stored record that it was decided on, None when that was not read. `optimistic` says that
-    `expect` is ours and not the client's, so that a miss means to decide again.
+    `expect` is ours and not the client's, so that a miss means to decide again; `has_pins` says the same of `needs`,
+    of whose records functions have been asked.
     """
 
     write: Write
@@ -47,6 +50,7 @@ class Prepared:
     request: Request
     old: PlainRecord | None = None
     optimistic: bool = False
+    has_pins: bool = False
 
     @property
     def after(self) -> Sequence[Hook]:
@@ -91,7 +95,7 @@ class Preparing:
         readable = self._rulebook.now(rules.selection(request.actor, "read"))
         scoped = join((readable.filter, self._scope(request)), either=False)
         selection = Selection(definition.schema, scoped, Mask((definition.schema.key,)))
-        return await self._store.lookup(selection, cast(Key, request.key)) is not None
+        return await look_up(self._store, selection, cast(Key, request.key)) is not None
 
     async def _creation(
         self, request: Request, definition: Definition, rules: Rules, rule: Filter, given: PlainRecord, now: datetime
@@ -110,21 +114,22 @@ class Preparing:
             values = definition.validated(definition.to_plain(draft))
         if definition.passwords:
             await hash_passwords(definition, values)
+        needs, has_pins = await self._needs(definition, values, request)
         write = Write(
             action="create",
             schema=schema,
             key=values.get(schema.key),
             values=values,
-            needs=self._needs(definition, values, request),
-            check_after=condition_of(rule, *fields.after),
+            needs=needs,
+            check_after=condition_of(_left_after(rule, definition, values), *fields.after),
             returning=self._returning(request, definition),
         )
-        return Prepared(write, definition, request)
+        return Prepared(write, definition, request, has_pins=has_pins)
 
     async def _change(self, request: Request, definition: Definition, rules: Rules, rule: Filter) -> Prepared:
         values = given(request)
         old, version = None, None
-        if _needs_old(request, definition, rules, values):
+        if is_judged(rule) or _needs_old(request, definition, rules, values):
             old, version = await self._old(request, definition, rule)
         fields = _field_rules(rules, _written(request, rules, values, old), request.actor)
         if old is not None:
@@ -140,24 +145,25 @@ class Preparing:
             values = definition.validated(_changed(old, definition.to_plain(draft)))
         if definition.passwords:
             await hash_passwords(definition, values)
+        needs, has_pins = await self._needs(definition, values, request)
         write = Write(
             action="update",
             schema=definition.schema,
             key=request.key,
             values={name: value for name, value in values.items() if name != definition.schema.key},
             expect=request.expect if request.expect is not None else version,
-            where=condition_of(rule, self._scope(request)),
+            where=condition_of(_left_before(rule, old), self._scope(request)),
             guards=fields.guards,
-            needs=self._needs(definition, values, request),
-            check_after=condition_of(rule, *fields.after),
+            needs=needs,
+            check_after=condition_of(_left_after(rule, definition, {**(old or {}), **values}), *fields.after),
             returning=self._returning(request, definition),
         )
-        return Prepared(write, definition, request, old, optimistic=request.expect is None)
+        return Prepared(write, definition, request, old, optimistic=request.expect is None, has_pins=has_pins)
 
     async def _deletion(self, request: Request, definition: Definition, rule: Filter) -> Prepared:
         hooks = definition.hooks.get(("before", "delete"), ())
         old, version = None, None
-        if hooks or definition.hooks.get(("after", "delete")):
+        if hooks or definition.hooks.get(("after", "delete")) or is_judged(rule):
             old, version = await self._old(request, definition, rule)
             stored = definition.from_plain(old)
             for hook in hooks:
@@ -167,7 +173,7 @@ class Preparing:
             schema=definition.schema,
             key=request.key,
             expect=request.expect if request.expect is not None else version,
-            where=condition_of(rule, self._scope(request)),
+            where=condition_of(_left_before(rule, old), self._scope(request)),
         )
         return Prepared(write, definition, request, old, optimistic=request.expect is None)
 
@@ -178,8 +184,11 @@ class Preparing:
         condition = condition_of(rule, self._scope(request))
         if condition is not None:
             selection = Selection(selection.schema, condition, selection.mask)
-        row = await self._store.lookup(selection, cast(Key, request.key))
+        row = await look_up(self._store, selection, cast(Key, request.key))
         if row is not None:
+            if is_judged(rule) and request.expect not in (None, row.version):
+                # What functions have said of this version says nothing of the one that the client means.
+                raise changed() if await self.may_read(request) else not_found(request)
             return msgspec.json.decode(row.json), row.version
         if condition is None or not await self.may_read(request):
             raise not_found(request)
@@ -191,9 +200,12 @@ class Preparing:
             return EVERYTHING
         return self._rulebook.resolve(cast(Definition, request.definition).schema, request.nesting.filter)
 
-    def _needs(self, definition: Definition, values: Mapping[str, Plain], request: Request) -> tuple[Need, ...]:
-        """The records that references point at and that the actor must be able to read."""
-        needs = []
+    async def _needs(
+        self, definition: Definition, values: Mapping[str, Plain], request: Request
+    ) -> tuple[tuple[Need, ...], bool]:
+        """The records that references point at and that the actor must be able to read; and whether functions have
+        been asked about any of them as it is now."""
+        needs, has_pins = [], False
         for name, reference in definition.references:
             key = values.get(name)
             if key is None or not reference.enforced:
@@ -201,18 +213,33 @@ class Preparing:
             target = self._rulebook.definitions.catalog[reference.target]
             selection = self._rulebook.of(target, system=request.is_system).selection(request.actor, "read")
             if selection.filter != EVERYTHING:
-                needs.append(Need(name, self._rulebook.now(selection), key))
-        return tuple(needs)
+                readable = self._rulebook.now(selection)
+                pinned = await self._pinned(readable, key) if is_judged(readable.filter) else readable
+                needs.append(Need(name, pinned, key))
+                has_pins = has_pins or (pinned is not readable and pinned.filter != NOTHING)
+        return tuple(needs), has_pins
+
+    async def _pinned(self, selection: Selection, key: Key) -> Selection:
+        """A selection in which functions have been asked about the record with a key: it holds that record only as
+        long as it has the version that they saw."""
+        row = await self._store.lookup(everything(selection.schema), key)
+        if row is None:
+            return Selection(selection.schema, NOTHING, selection.mask)
+        left = left_of(selection.filter, msgspec.json.decode(row.json))
+        version = selection.schema.fields["version"]
+        as_it_was = Test(Path((), version, (), version.type), "eq", row.version)
+        return Selection(selection.schema, join((left, as_it_was), either=False), selection.mask)
 
     def _returning(self, request: Request, definition: Definition) -> Selection | None:
-        """What the asker may see of the written record; all of it where hooks will want it."""
+        """What the asker may see of the written record; all of it where hooks will want it. None where he may see
+        nothing, and where only functions can tell."""
         if definition.hooks and ("after", request.action) in definition.hooks:
             return whole(definition)
         if request.is_minimal:
             return None
         rules = self._rulebook.of(definition.schema, system=request.is_system)
         selection = self._rulebook.now(rules.selection(request.actor, "read"))
-        return None if selection.filter == NOTHING else selection
+        return None if selection.filter == NOTHING or is_judged(selection.filter) else selection
 
 
 def whole(definition: Definition) -> Selection:
@@ -226,6 +253,20 @@ def whole(definition: Definition) -> Selection:
 def not_found(request: Request) -> NotFound:
     """The problem for a record that is not there, or not for this actor."""
     return NotFound(f"There is no {cast(Definition, request.definition).name} with the key {request.key!r}.")
+
+
+def _left_before(rule: Filter, old: PlainRecord | None) -> Filter:
+    """What of a rule the store must check, functions having been asked about the stored record."""
+    return rule if old is None else left_of(rule, old)
+
+
+def _left_after(rule: Filter, definition: Definition, values: PlainRecord) -> Filter:
+    """What of a rule the store must check, functions having been asked about the record as it would be stored."""
+    if not is_judged(rule):
+        return rule
+    fields = definition.schema.fields.values()
+    record = {f.name: None for f in fields if f.nullable and not f.secret}
+    return left_of(rule, {**record, **{f.name: values[f.name] for f in fields if f.name in values and not f.secret}})
 
 
 def _needs_old(request: Request, definition: Definition, rules: Rules, values: PlainRecord) -> bool:

@@ -17,13 +17,14 @@ from crudite.query.parse import EMPTY, WrittenQuery
 from crudite.query.plan import MOST_GROUPS, Mask, Plan, Selection, SortKey
 from crudite.query.resolve import Resolver, join
 from crudite.query.sql import identity_of
-from crudite.query.tree import EVERYTHING, NOTHING, And, Exists, Filter, Or, Path, Symbol, Test
+from crudite.query.tree import EVERYTHING, NOTHING, And, Exists, Filter, Or, Path, Symbol, Test, is_judged
 from crudite.resources.access import ActorAccess, Rulebook, Rules, at, clocks_of
 from crudite.resources.definition import Definition
 from crudite.resources.request import Nesting, Request
 from crudite.rules import bind_clock
 from crudite.schema import Catalog, ResourceSchema
 from crudite.stores.base import Page, Store
+from crudite.stores.sieve import look_up, read_page
 from crudite.tokens import Sealer
 from crudite.types import Key, Plain
 
@@ -58,7 +59,7 @@ class Reading:
     async def read(self, request: Request) -> Found:
         """One record by its key. Raises NotFound when there is none that the actor may read."""
         selection, is_shared = self.shown(request)
-        row = await self._store.lookup(self._rulebook.now(selection), cast(Key, request.key))
+        row = await look_up(self._store, self._rulebook.now(selection), cast(Key, request.key))
         if row is None:
             raise NotFound(f"There is no {_definition(request).name} with the key {request.key!r}.")
         return Found(row.json, row.version, is_shared)
@@ -77,7 +78,7 @@ class Reading:
         """Raises NotFound for the first parent on a nested path that the actor may not read."""
         for parent, key in nesting.parents:
             selection = self._rulebook.of(parent.schema, system=request.is_system).selection(request.actor)
-            if await self._store.lookup(self._rulebook.now(selection), key) is None:
+            if await look_up(self._store, self._rulebook.now(selection), key) is None:
                 raise NotFound(f"There is no {parent.name} with the key {key!r}.")
 
     async def read_many(self, request: Request) -> Listed:
@@ -87,7 +88,7 @@ class Reading:
         if len(keys) > MAX_KEYS:
             raise Malformed(f"At most {MAX_KEYS} records are read by their keys at once.")
         selection = self._narrowed(request, definition, self._readable(self._rules(request), "read", request.actor))
-        page = await self._store.page(Plan(selection=self._rulebook.now(selection), keys=keys))
+        page = await read_page(self._store, Plan(selection=self._rulebook.now(selection), keys=keys))
         found = dict(zip(page.keys, page.records, strict=True))
         missing = [key for key in keys if key not in found]
         if missing:
@@ -101,7 +102,7 @@ class Reading:
         """
         asked = self.asked(request, trusted=trusted)
         if asked.identity is None:
-            return self.listed(asked, await self._store.page(asked.plan))
+            return self.listed(asked, await read_page(self._store, asked.plan))
         pages = await self._store.read([asked.plan])
         return self.listed(asked, pages.pages[0], self.etag(asked, pages.position))
 
@@ -129,7 +130,8 @@ class Reading:
         """How many records the query has."""
         selection, _, resolver = self._resolved(request, _definition(request), "list")
         resolver.check()
-        page = await self._store.page(Plan(selection=self._rulebook.now(selection), sort=(), limit=0, total=True))
+        plan = Plan(selection=self._rulebook.now(selection), sort=(), limit=0, total=True)
+        page = await read_page(self._store, plan)
         return page.total or 0
 
     async def aggregate(self, request: Request, asks: Asks) -> Plain:
@@ -138,6 +140,7 @@ class Reading:
         selection, _, resolver = self._resolved(request, _definition(request), "list")
         aggregate = resolver.aggregate(*asks)
         resolver.check()
+        _check_told_by_store(selection)
         page = await self._store.page(Plan(selection=self._rulebook.now(selection), aggregate=aggregate))
         if page.more:
             raise TooLarge(f"An answer has at most {MOST_GROUPS} groups.")
@@ -164,6 +167,8 @@ class Reading:
         if query.limit is not None and query.limit > definition.max_limit and not trusted:
             resolver.faults.append(_too_many(definition))
         aggregate = None if asks is None else resolver.aggregate(*asks)
+        if aggregate is not None:
+            _check_told_by_store(selection)
         places = self._places(replace(query, cursor=None), selection, sort, resolver)
         for name in _unlogged(selection.mask):
             detail = f"{name} is declared with live=False, so it cannot be included in a live query."
@@ -228,6 +233,8 @@ class Reading:
             asked = join((asked, resolver.filter(request.nesting.filter)), either=False)
         mask = self._mask(query, base.mask, definition, resolver)
         sort = resolver.sort(query.sort)
+        if is_judged(base.filter):
+            resolver.faults += [_not_by(key) for key in sort if not key.path.is_field]
         if asked == EVERYTHING and mask is base.mask:
             return base, sort, resolver
         return Selection(definition.schema, join((base.filter, asked), either=False), mask), sort, resolver
@@ -316,9 +323,9 @@ class Reading:
         return f"{shown} {_sort_text(sort)}"
 
     def _has_etag(self, selection: Selection) -> bool:
-        """Whether the log's head tells that a list is unchanged: every table it reads is logged, no clock runs, and
-        nothing is included."""
-        if clocks_of(selection) or selection.mask.includes:
+        """Whether the log's head tells that a list is unchanged: every table it reads is logged, no clock runs, no
+        function decides, and nothing is included."""
+        if clocks_of(selection) or selection.mask.includes or is_judged(selection.filter):
             return False
         others = any(reads_others(filter) for _, filter in selection.filters())
         return selection.schema.logged and (not others or all(s.logged for s in self._catalog.values()))
@@ -386,6 +393,21 @@ def _shown_text(selection: Selection) -> str:
 
 def _sort_text(sort: Sequence[SortKey]) -> str:
     return ",".join(("-" if key.descending else "") + ".".join(key.path.names) for key in sort)
+
+
+def _not_by(key: SortKey) -> Fault:
+    detail = (
+        f"{'.'.join(key.path.names)} cannot be sorted by: where a function decides, plain fields of the records can."
+    )
+    return Fault("bad_sort", detail, parameter="sort")
+
+
+def _check_told_by_store(selection: Selection) -> None:
+    """Raises Malformed where a function decides which records there are, so that the store cannot tell what they
+    come to."""
+    if is_judged(selection.filter):
+        name = selection.schema.name
+        raise Malformed(f"A function decides which records of {name} may be seen: they can be counted, no more.")
 
 
 def _too_many(definition: Definition) -> Fault:

@@ -22,7 +22,7 @@ def explain(refused: Refused, definition: Definition, request: Request) -> Probl
         case "missing":
             return NotFound(f"There is no {definition.name} with the key {request.key!r}.")
         case "version":
-            return PreconditionFailed("The record has changed since that version.")
+            return changed()
         case "where":
             return Forbidden(f"You may not {request.action} this {definition.name}.")
         case "guard":
@@ -41,6 +41,11 @@ def explain(refused: Refused, definition: Definition, request: Request) -> Probl
                 refused.detail or "The database refuses these values.",
                 faults=_faults(fields, "check", "{} is refused by the database."),
             )
+
+
+def changed() -> PreconditionFailed:
+    """The problem for a request that was made for another version of a record than the stored one."""
+    return PreconditionFailed("The record has changed since that version.")
 
 
 def _faults(fields: tuple[str, ...], code: str, detail: str) -> list[Fault]:

@@ -5,9 +5,10 @@ from typing import Any, Literal
 
 from crudite.messages import ACTIONS, ActionName
 from crudite.query.resolve import Resolver
-from crudite.query.tree import EVERYTHING, NOTHING, Condition, Filter, leaves
+from crudite.query.tree import EVERYTHING, NOTHING, Check, Condition, Filter, leaves
 from crudite.resources.fields import FieldOptions
 from crudite.resources.gather import Gathered, nearest, sentence
+from crudite.rules import MOST_CHECKS
 from crudite.schema import Catalog, ResourceSchema
 
 _FALLBACKS: dict[ActionName, tuple[str, ...]] = {
@@ -19,6 +20,8 @@ _FALLBACKS: dict[ActionName, tuple[str, ...]] = {
     "delete": ("delete", "write"),
 }
 _RULE_KEYS = (*ACTIONS, "write")
+_WHOLE = "allow.check decides about whole records, not about fields"
+_TOO_MANY = f"a rule combines at most {MOST_CHECKS} functions; write one that calls the others"
 
 
 class RuleReader:
@@ -56,12 +59,12 @@ class RuleReader:
             options = found.fields.get(name, FieldOptions())
             rule = options.read if what == "read" else options.write
             if rule is not None:
-                rules[name] = self._rule(found, f"{name}, {what}", rule)
+                rules[name] = self._rule(found, f"{name}, {what}", rule, most_checks=0)
             elif what == "read" and options.visible == "private":
                 rules[name] = NOTHING
         return rules
 
-    def _rule(self, found: Gathered, place: str, written: Any) -> Filter:
+    def _rule(self, found: Gathered, place: str, written: Any, most_checks: int = MOST_CHECKS) -> Filter:
         """A rule, resolved; what is wrong with it only because a field is wrong is not said twice."""
         if not isinstance(written, Filter):
             found.faults.append(f"{found.name}: {place} is no rule: use allow.everyone, allow.where(…) and the like.")
@@ -70,6 +73,9 @@ class RuleReader:
         resolved = resolver.filter(written)
         if resolver.faults and not self._broken & _names_in(written):
             found.faults += [f"{found.name}: {place}: {fault.detail}" for fault in resolver.faults]
+        checks = {id(leaf.test) for leaf in leaves(resolved) if isinstance(leaf, Check)}
+        if len(checks) > most_checks:
+            found.faults.append(f"{found.name}: {place}: {_TOO_MANY if most_checks else _WHOLE}.")
         return resolved
 
 

@@ -14,6 +14,7 @@ from crudite.changes import Commit, Refused, Unit
 from crudite.errors import Conflict, Problem
 from crudite.messages import Written
 from crudite.query.plan import Plan
+from crudite.query.tree import NOTHING
 from crudite.resources.access import Rulebook
 from crudite.resources.definition import Definition
 from crudite.resources.hooks import run_hook
@@ -24,6 +25,7 @@ from crudite.resources.records import Intent
 from crudite.resources.refusals import explain
 from crudite.resources.request import Request
 from crudite.stores.base import Store
+from crudite.stores.sieve import read_page
 from crudite.types import Key
 
 _TRIES = 3
@@ -53,10 +55,13 @@ class Writing:
                 break
             except Refused as refused:
                 missed = every[refused.index]
+                may_try = attempt < _TRIES
                 if refused.kind == "version" and missed.optimistic:
-                    if attempt < _TRIES:
+                    if may_try:
                         continue
                     raise Conflict("The record keeps changing; try again.") from refused
+                if refused.kind == "need" and missed.has_pins and may_try:
+                    continue
                 raise await self._problem(refused, missed) from refused
         if any(one.after for one in every):
             await self._run_after(every, commit)
@@ -105,7 +110,7 @@ class Writing:
             start += len(group)
             keys = [one.key for one in stored]
             texts: list[str | None] = [one.json for one in stored]
-            if group and group[0].after and request.action != "delete":
+            if group and request.action != "delete" and (group[0].after or group[0].write.returning is None):
                 texts = await self._shown(request, keys)
             many = request.action == "create" and is_many(request.data)
             versions = [one.version for one in stored]
@@ -113,12 +118,14 @@ class Writing:
         return results
 
     async def _shown(self, request: Request, keys: Sequence[Key]) -> list[str | None]:
-        """What the asker may see of the written records."""
+        """What the asker may see of the written records, read after the commit."""
         if request.is_minimal:
             return [None] * len(keys)
         rules = self._rulebook.of(cast(Definition, request.definition).schema, system=request.is_system)
         readable = self._rulebook.now(rules.selection(request.actor, "read"))
-        page = await self._store.page(Plan(selection=readable, keys=tuple(keys)))
+        if readable.filter == NOTHING:
+            return [None] * len(keys)
+        page = await read_page(self._store, Plan(selection=readable, keys=tuple(keys)))
         found = dict(zip(page.keys, page.records, strict=True))
         return [found.get(key) for key in keys]
 

@@ -24,6 +24,10 @@ class Project(Resource):
     members: Many[Member]
 
 
+def is_short(record: Any, actor: Any) -> bool:
+    return len(record.title) < 9
+
+
 def words(rule: Any) -> str:
     ruled = type("Project", (Project,), {"__module__": __name__}, rules=rule)
     definitions = compile_resources([Owner, ruled, Member], open=False)
@@ -47,6 +51,7 @@ def words(rule: Any) -> str:
             "signed in and (title is 'x' or has the role staff)",
         ),
         (~allow.where(title__startswith="x"), "title does not start with 'x'"),
+        (allow.check(is_short) | ~allow.check(is_short), "is_short(record) or not is_short(record)"),
     ],
 )
 def test_a_rule_is_said_in_words(rule: Any, text: str) -> None:

@@ -50,7 +50,7 @@ LIVE = (
 
 def figures(host: Host) -> Iterator[Family]:
     """All figures of an application, as of now."""
-    metrics, admission = host.engine.metrics, host.admission
+    metrics, admission, tally = host.engine.metrics, host.admission, host.definitions.tally
     for attribute, name, kind, help in LIVE:
         yield Family(name, kind, help, [Sample(getattr(metrics, attribute))])
     yield _distribution(
@@ -67,6 +67,14 @@ def figures(host: Host) -> Iterator[Family]:
     yield Family(
         "crudite_live_queue_p99_bytes", "gauge", "What waits for a connection: 99 of 100 have no more.",
         [Sample(waiting[(len(waiting) - 1) * 99 // 100])],
+    )  # fmt: skip
+    yield Family(
+        "crudite_rule_functions_total", "counter", "Times that functions in rules were asked of a record.",
+        [Sample(tally.times)],
+    )  # fmt: skip
+    yield Family(
+        "crudite_rule_failures_total", "counter", "Times that a function in a rule raised, and permitted nothing.",
+        [Sample(tally.failures)],
     )  # fmt: skip
     living = Counter({_INTERFACES.get(kind, kind): count for kind, count in admission.living.items()})
     yield _by("crudite_connections", "gauge", "Living connections.", "interface", living)

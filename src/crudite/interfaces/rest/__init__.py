@@ -6,11 +6,14 @@ from crudite.interfaces.base import Host, Router
 from crudite.interfaces.rest.handlers import HandlerEndpoints
 from crudite.interfaces.rest.quick import QuickCreates, QuickReads, QuickResource
 from crudite.interfaces.rest.resources import ResourceEndpoints
+from crudite.messages import ActionName
+from crudite.query.tree import Check, leaves
 from crudite.resources.actions import Actions
 from crudite.resources.definition import Definition
 from crudite.stores.base import Store, SupportsGlance, SupportsSubmit
 
 _ITEM_METHODS = ("GET", "PUT", "PATCH", "DELETE")
+_READING: tuple[ActionName, ...] = ("read", "list")
 
 
 class Rest:
@@ -63,8 +66,9 @@ class Rest:
 
 
 def _quick_reads(definition: Definition, actions: Actions, store: Store) -> QuickReads | None:
-    around = {("around", "read"), ("around", "list")} & definition.hooks.keys()
-    if around or not isinstance(store, SupportsGlance):
+    around = {("around", action) for action in _READING} & definition.hooks.keys()
+    asks_functions = any(isinstance(leaf, Check) for a in _READING for leaf in leaves(definition.rules[a]))
+    if around or asks_functions or not isinstance(store, SupportsGlance):
         return None
     try:
         return QuickReads(definition, actions.reading)
