@@ -139,6 +139,27 @@ async def test_a_live_search_shows_nobody_what_the_rules_do_not(client: Client) 
         assert await of_bob.until(lambda rows: not rows) == []
 
 
+async def test_a_write_without_the_words_runs_no_live_search_again(client: Client) -> None:
+    async with client:
+        await fill(client)
+        async with client.live("notes", search="red") as view:
+            await view.ready()
+            before = await reruns(client)
+            await client.post("/notes", [{"title": "Blue"}, {"title": "Bored"}])
+            await client.settled()
+            assert await reruns(client) == before
+            await client.patch("/notes/2", {"text": "not so red"})
+            await view.until(lambda rows: len(rows) == 4)
+            assert await reruns(client) > before
+
+
+async def reruns(client: Client) -> int:
+    """How often live queries were run again so far."""
+    text = (await client.get("/metrics")).body.decode()
+    (line,) = [line for line in text.splitlines() if line.startswith("crudite_live_reruns_total")]
+    return int(line.split()[1])
+
+
 async def test_live_searches_for_different_words_do_not_meet(client: Client) -> None:
     async with client:
         await fill(client)
@@ -163,7 +184,7 @@ async def test_how_a_live_search_is_kept_is_told(client: Client) -> None:
     async with client:
         told = (await client.get("/live/explain/notes?search=red")).json
         assert told["tier"] == "rerun"
-        assert told["reason"] == "It searches for words, which only the store can find."
+        assert told["reason"] == "It searches for words, which the store finds."
 
 
 def test_the_description_offers_a_search_where_there_is_one() -> None:

@@ -35,7 +35,7 @@ def tier_of(query: LiveQuery) -> Tier:
     if query.rebind is not None:
         return Tier("rerun", "It speaks of now or today, so that it changes with time alone.")
     if any(map(searches, filters(plan))):
-        return Tier("rerun", "It searches for words, which only the store can find.")
+        return Tier("rerun", "It searches for words, which the store finds.")
     unlogged = sorted(schema.name for schema in others(query) if not schema.logged)
     if unlogged:
         return Tier("rerun", f"Its conditions read {', '.join(unlogged)}, whose changes are in no log.")
@@ -89,7 +89,7 @@ def _between(plan: Plan) -> Filter:
 
 def own_part(filter: Filter) -> Filter:
     """What of a filter can be told from the record alone: no record that fails it is in the whole filter."""
-    if not (reads_others(filter) or searches(filter) or is_judged(filter)):
+    if not (reads_others(filter) or is_judged(filter)):
         return filter
     if isinstance(filter, And):
         return And(tuple(own_part(term) for term in filter.terms))

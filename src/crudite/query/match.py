@@ -12,6 +12,7 @@ from typing import Any, Final, Protocol, TypeAlias
 
 from crudite.query.plan import INCLUDED, MOST_INCLUDED, Include, Mask, SortKey
 from crudite.query.tree import And, Exists, Filter, Hop, Or, Path, Search, Test, leaves
+from crudite.query.words import most_searched, words_of
 from crudite.schema import INT64, FieldType, Link, ResourceSchema
 from crudite.types import Key, Plain, PlainRecord
 
@@ -60,7 +61,7 @@ def reads_others(filter: Filter) -> bool:
 
 
 def searches(filter: Filter) -> bool:
-    """Whether a resolved filter searches for words, which only a store can do."""
+    """Whether a resolved filter searches for words."""
     return any(isinstance(leaf, Search) for leaf in leaves(filter))
 
 
@@ -75,6 +76,8 @@ def compile_matcher(filter: Filter, related: Related = NoRelated()) -> Matcher: 
             return _test(filter, related)
         case Exists():
             return _exists(filter, related)
+        case Search():
+            return _search(filter)
         case Computed():
             return filter.holds
     raise TypeError(f"expected a bound filter, got {filter!r}")
@@ -346,6 +349,18 @@ def _comparison(operator: str, value: _Getter, wanted: Any) -> Matcher:
             folded = fold_ascii(wanted)
             return lambda record: (found := value(record)) is not None and fold_ascii(found).startswith(folded)
     raise TypeError(f"no operator {operator!r}")
+
+
+def _search(search: Search) -> Matcher:
+    names, (*whole, beginning) = search.schema.search, search.words.split(" ")
+    wanted, most = frozenset(whole), most_searched(len(names))
+
+    def holds(record: PlainRecord) -> bool:
+        texts = [record[name][:most] for name in names if record[name] is not None]
+        there = frozenset(words_of(" ".join(texts)))
+        return wanted <= there and any(word.startswith(beginning) for word in there)
+
+    return holds
 
 
 def _exists(exists: Exists, related: Related) -> Matcher:

@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Iterator
 
 MOST_SEARCHED = 200_000
-"""How many characters of a record are searched, in equal parts of its searched fields."""
+"""How many characters of a record are searched."""
 
 MOST_ASKED = 250
 """How many characters a text that is searched for may have."""
@@ -78,6 +78,11 @@ FOLDS = _folds()
 
 _ranges = "".join(f"{re.escape(chr(first))}-{re.escape(chr(last))}" for first, last in code_points(SEPARATORS))
 _between = re.compile(f"[{_ranges}]+")
+
+
+def most_searched(fields: int) -> int:
+    """How many characters of each of so many fields are searched."""
+    return MOST_SEARCHED // fields
 
 
 def words_of(text: str) -> tuple[str, ...]:

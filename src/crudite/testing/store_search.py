@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from crudite.query.match import compile_matcher
 from crudite.query.tree import And, Filter, Search
 from crudite.query.words import MOST_SEARCHED, words_of
 from crudite.schema import FieldSpec, FieldType, ResourceSchema
@@ -93,6 +94,11 @@ def is_found(written: str, wanted: str) -> bool:
     return not asked or (set(asked[:-1]) <= set(there) and any(word.startswith(asked[-1]) for word in there))
 
 
+def matches(wanted: str, title: str, notes: str | None = None) -> bool:
+    """What the matcher in memory says of a page."""
+    return compile_matcher(words(wanted))({"title": title, "notes": notes})
+
+
 def words(wanted: str, of: ResourceSchema = PAGE) -> Filter:
     """The filter for a text that is searched for; it has words."""
     return Search(of, " ".join(words_of(wanted)))
@@ -117,6 +123,7 @@ class SearchContract(OpensStores):
             for written, wanted, expected in VECTORS:
                 assert (keys[written] in await finds(store, words(wanted))) == expected, (written, wanted)
                 assert is_found(written, wanted) == expected, (written, wanted)
+                assert matches(wanted, written) == expected, (written, wanted)
 
     @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
     @given(written=st.lists(st.tuples(_texts, st.none() | _texts), max_size=6), wanted=st.lists(_texts, max_size=6))
@@ -130,6 +137,8 @@ class SearchContract(OpensStores):
             for one in filter(words_of, wanted):
                 expected = {key for key, whole in keys.items() if is_found(whole, one)}
                 assert await finds(store, words(one)) == expected, one
+                in_memory = {key for key, texts in zip(keys, written, strict=True) if matches(one, *texts)}
+                assert in_memory == expected, one
 
     async def test_words_may_lie_in_different_fields_but_only_in_those_that_are_searched(self, tmp_path: Path) -> None:
         async with self.opened(tmp_path, catalog(PAGE)) as store:
@@ -169,6 +178,9 @@ class SearchContract(OpensStores):
             assert await finds(store, words("last")) == set()
             assert await finds(store, words("e" * 250)) == {key}
             assert await finds(store, words("e" * 250 + " word")) == set()
+            texts = f"first {long} last", "é" * 3_000_000
+            told = [matches(one, *texts) for one in ("first word", "last", "e" * 250, "e" * 250 + " word")]
+            assert told == [True, False, True, False]
 
     async def test_numbered_records_and_those_without_a_log_are_searched(self, tmp_path: Path) -> None:
         item = schema("Item", [text("rank")], key="integer", search=("rank",), logged=False)

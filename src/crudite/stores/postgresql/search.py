@@ -6,7 +6,7 @@ kept as lexemes without positions. Its name counts its versions: an index rests 
 """
 
 from crudite.query.sql import quote
-from crudite.query.words import FOLDS, MOST_ASKED, MOST_SEARCHED, SEPARATORS, code_points
+from crudite.query.words import FOLDS, MOST_ASKED, SEPARATORS, code_points, most_searched
 from crudite.schema import ResourceSchema
 
 FUNCTION = "crudite words 1"
@@ -57,7 +57,7 @@ def found(schema: ResourceSchema, alias: str, parameter: str) -> str:
 
 
 def _words(schema: ResourceSchema, row: str) -> str:
-    most = MOST_SEARCHED // len(schema.search)
+    most = most_searched(len(schema.search))
     texts = " || ' ' || ".join(f"coalesce(left({row}{quote(name)}, {most}), '')" for name in schema.search)
     return f"{quote(FUNCTION)}({texts})"
 

@@ -9,7 +9,7 @@ The index holds no positions: words alone are searched (`query.words` says what 
 """
 
 from crudite.query.sql import quote
-from crudite.query.words import MOST_SEARCHED
+from crudite.query.words import most_searched
 from crudite.schema import ResourceSchema
 
 _OPTIONS = (
@@ -93,7 +93,7 @@ def _add(schema: ResourceSchema) -> tuple[str, ...]:
 
 
 def _texts(schema: ResourceSchema, row: str) -> str:
-    most = MOST_SEARCHED // len(schema.search)
+    most = most_searched(len(schema.search))
     return " || ' ' || ".join(f"coalesce(substr({row}.{quote(name)}, 1, {most}), '')" for name in schema.search)
 
 
