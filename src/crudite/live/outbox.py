@@ -39,15 +39,18 @@ class Parcel:
     """Messages that go together, and their bytes on the wire, made once for all outboxes that get it.
 
     A frame says `since` which cursor of the exact lane it leads on, which is empty for those of the other lane, and
-    whether it `closes` its tick; for all else `since` is None.
+    whether it `closes` its tick; for all else `since` is None. What `is_free` counts against no limit.
     """
 
-    __slots__ = ("_framed", "closes", "messages", "since", "size")
+    __slots__ = ("_framed", "closes", "is_free", "messages", "since", "size")
 
-    def __init__(self, messages: Sequence[bytes], *, since: str | None = None, closes: bool = True) -> None:
+    def __init__(
+        self, messages: Sequence[bytes], *, since: str | None = None, closes: bool = True, is_free: bool = False
+    ) -> None:
         self.messages = messages
         self.since = since
         self.closes = closes
+        self.is_free = is_free
         self.size = sum(map(len, messages))
         self._framed: dict[Framing, bytes] = {}
 
@@ -202,7 +205,7 @@ class Outbox:
         """These messages tell what was left out. They may be more than the limit: they are what a set has come to."""
         if self._later is not None:
             later, self._later = self._later, None
-            self._parts += (iter([message for message in messages if message]), *later)
+            self._parts += (Parcel([message for message in messages if message], is_free=True), *later)
             self._wake()
 
     def end(self, reason: EndReason) -> None:
@@ -292,9 +295,9 @@ class Outbox:
             piece = part.framed(framing)
             pieces.append(piece)
             size += len(piece)
+            self._size -= self._weight(part)
             self._is_cut = not part.closes
         del self._parts[: len(pieces)]
-        self._size -= size
         return b"".join(pieces)
 
     def _next(self, stream: Iterator[bytes]) -> bytes | None:
@@ -314,7 +317,7 @@ class Outbox:
         """Whatever is due, in order: every time all that has gathered. It ends after the outbox has ended."""
         while True:
             parts, self._parts = self._parts, []
-            self._size -= sum(part.size for part in parts if isinstance(part, Parcel))
+            self._size -= sum(self._weight(part) for part in parts if isinstance(part, Parcel))
             gathered: list[bytes] = []
             for part in parts:
                 if isinstance(part, Parcel):
@@ -355,6 +358,8 @@ class Outbox:
         return self._parts if self._later is None else self._later
 
     def _weight(self, parcel: Parcel) -> int:
+        if parcel.is_free:
+            return 0
         return parcel.size if self._sink is None else len(parcel.framed(self._framing))
 
     def _fall_behind(self) -> None:
