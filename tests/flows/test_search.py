@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from crudite import App, Count, Field, OpenApi, Query, Record, Request, allow, me
+from crudite import Actor, App, Count, Field, OpenApi, Query, Record, Request, allow, me
 from crudite.testing import Client
-from tests.flows.worlds import MEMORY, by_name, faults, titles
+from tests.flows.worlds import MEMORY, by_name, client_for, faults, titles
 
 OVER: Any = pytest.mark.parametrize("over", ["sse", "websocket"])
 
@@ -87,6 +87,26 @@ async def test_only_what_the_rules_show_is_found(client: Client) -> None:
         assert titles(await client.acting("bob").get("/notes?search=secret")) == []
         assert titles(await client.get("/notes?search=secret")) == ["Red secret"]
         assert titles(await client.get("/notes?search=zoe")) == []
+
+
+async def test_a_rule_that_is_a_function_decides_what_is_found() -> None:
+    class Letter(Record[int], rules={"read": allow.check(is_of), "write": allow.everyone}, search=("title",)):
+        title: str
+        of: str
+
+    async with client_for(Letter, auth=by_name) as client:
+        ann = client.acting("ann")
+        await client.post("/letters", [{"title": "red one", "of": "ann"}, {"title": "red two", "of": "bob"}])
+        assert titles(await ann.get("/letters?search=red")) == ["red one"]
+        async with ann.live("letters", search="red") as view:
+            assert titles(await view.ready()) == ["red one"]
+            await client.post("/letters", [{"title": "red three", "of": "bob"}, {"title": "red four", "of": "ann"}])
+            await view.until(lambda rows: titles(rows) == ["red one", "red four"])
+
+
+def is_of(record: Any, actor: Actor) -> bool:
+    """Whose letter it is."""
+    return bool(record.of == actor.id)
 
 
 async def test_what_is_inherited_is_searched_too(client: Client) -> None:
