@@ -186,7 +186,8 @@ class Engine:
     def explain(self, query: LiveQuery) -> Explanation:
         """How a query is served now, see `Explanation`."""
         parts = gated(query)
-        group = self._registry.find(parts.query if parts is not None else query)
+        group = self._registry.find(parts.query) if parts is not None else None
+        group = group or self._registry.find(query)  # one that is run again stands behind no gate
         return explain(query, group, self.limits, self.metrics)
 
     def sweep(self, now: float) -> None:

@@ -213,7 +213,7 @@ class Reading:
     def _narrowed(self, request: Request, definition: Definition, selection: Selection) -> Selection:
         """A readable selection, with the request's own fields and nested path applied."""
         resolver = self._resolver(request, definition)
-        scope = resolver.filter(request.nesting.filter) if request.nesting is not None else EVERYTHING
+        scope = self._scope(request, definition, resolver)
         mask = self._mask(request.query, selection.mask, definition, resolver)
         resolver.check()
         if scope == EVERYTHING and mask is selection.mask:
@@ -230,7 +230,7 @@ class Reading:
         if query.search is not None:
             asked = join((asked, resolver.search(query.search)), either=False)
         if request.nesting is not None:
-            asked = join((asked, resolver.filter(request.nesting.filter)), either=False)
+            asked = join((asked, self._scope(request, definition, resolver)), either=False)
         mask = self._mask(query, base.mask, definition, resolver)
         sort = resolver.sort(query.sort)
         if is_judged(base.filter):
@@ -238,6 +238,16 @@ class Reading:
         if asked == EVERYTHING and mask is base.mask:
             return base, sort, resolver
         return Selection(definition.schema, join((base.filter, asked), either=False), mask), sort, resolver
+
+    def _scope(self, request: Request, definition: Definition, resolver: Resolver) -> Filter:
+        """The condition of the nested path, whose parents have been looked up; where a function decides about one of
+        them, that is all that is asked about it."""
+        if request.nesting is None:
+            return EVERYTHING
+        access = resolver.access
+        if any(is_judged(access.records(parent.schema)) for parent, _ in request.nesting.parents):
+            return self._rulebook.resolve(definition.schema, request.nesting.filter)
+        return resolver.filter(request.nesting.filter)
 
     def _resolver(self, request: Request, definition: Definition) -> Resolver:
         access = ActorAccess(self._rulebook, request.actor, system=request.is_system)
