@@ -352,12 +352,16 @@ def _comparison(operator: str, value: _Getter, wanted: Any) -> Matcher:
 
 
 def _search(search: Search) -> Matcher:
-    names, (*whole, beginning) = search.schema.search, search.words.split(" ")
-    wanted, most = frozenset(whole), most_searched(len(names))
+    names, words = search.schema.search, search.words.split(" ")
+    wanted, beginning, most = frozenset(words[:-1]), words[-1], most_searched(len(search.schema.search))
 
     def holds(record: PlainRecord) -> bool:
-        texts = [record[name][:most] for name in names if record[name] is not None]
-        there = frozenset(words_of(" ".join(texts)))
+        text = " ".join([record[name][:most] for name in names if record[name] is not None])
+        if text.isascii():  # most records end here, without being taken apart
+            text = text.lower()
+            if not all(word in text for word in words):
+                return False
+        there = frozenset(words_of(text))
         return wanted <= there and any(word.startswith(beginning) for word in there)
 
     return holds
