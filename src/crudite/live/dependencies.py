@@ -98,6 +98,19 @@ class Dependencies:
                     if isinstance(user, KeySet) and (among is None or user in among):
                         todo.setdefault(user.depth, {}).setdefault(user, [])
 
+    def are_touched(self, sets: frozenset[KeySet], changes: Iterable[Change]) -> bool:
+        """Whether any of some changes, each as it was committed, may have done something to one of the sets."""
+        if not sets:
+            return False
+        for change in changes:
+            index = self._indexes.get(change.schema.name)
+            if index is None or change.before_json == change.after_json:
+                continue
+            images = (change.before, change.after)
+            if any(not sets.isdisjoint(index.candidates(image)) for image in images if image is not None):
+                return True
+        return False
+
     def apply(self, span: Span) -> None:
         """Takes the new end of a span as the state of all sets; those that are lost must be loaded anew."""
         for keys, delta in span.deltas.items():

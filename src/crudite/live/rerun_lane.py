@@ -88,6 +88,8 @@ class RerunLane:
         self._silence(group)
         if not self.is_followed:
             self._wake()
+            self._progress.ask()
+            self._progress.pass_fences()  # there is nothing left to wait for
 
     def stop(self) -> None:
         """No alarm goes off any more."""

@@ -16,7 +16,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from crudite.changes import Change, Reset, Undecodable
+from crudite.changes import Change, Reset, ResetReason, Undecodable
 from crudite.errors import Problem, Unavailable, Unexpected
 from crudite.live.delivery import serve
 from crudite.live.dependencies import Dependencies, Load
@@ -217,7 +217,7 @@ class Resumption(Job):
         self._limits = limits
         self._finish = finish
         self._span: Span | None = None
-        self._is_known = False
+        self._obstacle: ResetReason | None = "gap"
 
     @property
     def plans(self) -> Sequence[Plan]:
@@ -225,14 +225,25 @@ class Resumption(Job):
 
     async def prepare(self, fetch: Fetch) -> None:
         """Leads the key sets back to the cursor, to know what of other records decided then."""
-        gathered = chain(self._since, self._feed.changes)
+        gathered = [*self._since, *self._feed.changes]
         span = self._span = Span(by_resource(net_effect(gathered)), self._limits.rows, back=True)
         group = self._group
         if self._uses:
             await self._dependencies.settle(span, fetch, resting(self._uses))
             await span.fetch_rows(span.wanted(group.schema, group.uses), fetch)
+        self._obstacle = self._found_obstacle(span, gathered)
+
+    def _found_obstacle(self, span: Span, gathered: Sequence[Change]) -> ResetReason | None:
+        """Why what was missed cannot be told, if it cannot."""
+        if self._feed.void is not None:
+            return self._feed.void
         is_lost = any(use.keys in span.lost or not use.keys.is_loaded for use in self._uses)
-        self._is_known = not is_lost and not span.is_lost_for(group.schema, group.uses)
+        if is_lost or span.is_lost_for(self._group.schema, self._group.uses):
+            return "too_many"
+        # A part of what key sets did on the way may be held, and the ends of the way do not tell what that was.
+        if self.is_torn and self._dependencies.are_touched(resting(self._uses), gathered):
+            return "window"
+        return None
 
     def take(self, pages: Sequence[Page]) -> None:
         self.tell(self._frame)
@@ -243,15 +254,17 @@ class Resumption(Job):
     def tell(self, frame: Callable[[Sequence[Change]], Frame | Reset | None]) -> None:
         """Finishes with the frame that a function makes of all that concerns the group; the span is active then."""
         span, gate = self._span, self._gate
-        if span is None or not self._can_tell:
-            return self._finish(Reset(self._feed.void or "too_many"))
+        if span is None or self._obstacle not in (None, "window"):
+            return self._finish(Reset(self._obstacle or "gap"))
         found: Frame | Reset | None = None
         try:
             with span.active():
-                if gate is None or (gate.was_open and gate.is_open):
-                    found = frame(self.concerned())
-                elif gate.was_open or gate.is_open:
+                if gate is not None and gate.was_open != gate.is_open:
                     found = Reset("rights")
+                elif self._obstacle is not None:
+                    found = Reset(self._obstacle)
+                elif gate is None or gate.is_open:
+                    found = frame(self.concerned())
         except Undecodable:
             found = Reset("undecodable")
         if isinstance(found, Frame) and found.events > self._limits.events:
@@ -271,15 +284,11 @@ class Resumption(Job):
     def looking_back(self) -> Iterator[bool]:
         """Makes the span active; whether it can tell anything."""
         assert self._span is not None
-        if self._can_tell:
+        if self._obstacle is None:
             with self._span.active():
                 yield True
         else:
             yield False
-
-    @property
-    def _can_tell(self) -> bool:
-        return self._is_known and self._feed.void is None
 
     def _frame(self, concerned: Sequence[Change]) -> Frame | None:
         assert isinstance(self._group, ExactGroup)

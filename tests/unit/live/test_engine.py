@@ -683,3 +683,14 @@ async def test_whoever_waits_for_an_engine_that_stops_is_told_so() -> None:
     async with asyncio.timeout(5):
         ended = await asyncio.gather(*asking, return_exceptions=True)
     assert [isinstance(end, Unavailable) for end in ended[1:]] == [True, True]
+
+
+async def test_whoever_waits_for_queries_that_are_run_again_does_not_wait_for_one_that_is_over() -> None:
+    async with world() as here:
+        client = await subscribed(here, "number", query(counts=True))
+        here.store.is_silent, here.store.is_deaf = True, True
+        fence = asyncio.ensure_future(here.engine._rerun.fence())
+        await asyncio.sleep(0)
+        client.connection.close()
+        async with asyncio.timeout(5):
+            await fence
