@@ -35,6 +35,7 @@ class Dependencies:
         self._indexes: dict[str, MatchIndex[KeySet]] = {}
         self._unloaded: set[KeySet] = set()
         self._waiting: list[tuple[Sequence[KeySet], asyncio.Future[None]]] = []
+        self._stopped: Problem | None = None
 
     def __len__(self) -> int:
         return len(self._sets)
@@ -69,6 +70,8 @@ class Dependencies:
     async def ready(self, uses: Sequence[Use]) -> bool:
         """Waits until the sets are loaded; returns whether all of them can be kept."""
         missing = [use.keys for use in uses if not use.keys.is_loaded]
+        if missing and self._stopped is not None:
+            raise self._stopped
         if missing:
             loaded: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._waiting.append((missing, loaded))
@@ -132,6 +135,7 @@ class Dependencies:
 
     def stop(self, problem: Problem) -> None:
         """No set will be loaded any more: whoever waits for one is told why."""
+        self._stopped = problem
         for _, loaded in self._waiting:
             if not loaded.done():
                 loaded.set_exception(problem)

@@ -22,6 +22,7 @@ class Progress:
         self._cursor: str | None = None
         self._set_up: list[asyncio.Future[None]] = []
         self._asked: list[asyncio.Future[None]] = []
+        self._stopped: Problem | None = None
 
     @property
     def position(self) -> Position:
@@ -50,6 +51,8 @@ class Progress:
 
     async def fence(self) -> None:
         """Returns when the lane stands at or after everything that was committed before the call."""
+        if self._stopped is not None:
+            raise self._stopped
         passed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._set_up.append(passed)
         self._wake()
@@ -57,6 +60,7 @@ class Progress:
 
     def stop(self, problem: Problem) -> None:
         """No fence will be passed any more: whoever waits for one is told why."""
+        self._stopped = problem
         for passed in (*self._set_up, *self._asked):
             if not passed.done():
                 passed.set_exception(problem)

@@ -89,6 +89,7 @@ class Serving:
         self._end = end
         self._jobs: list[Job] = []
         self._showings: dict[WindowGroup, Showing] = {}
+        self._stopped: Problem | None = None
 
     @property
     def is_wanted(self) -> bool:
@@ -104,14 +105,19 @@ class Serving:
         """A client that holds records of a window is to get the difference."""
         self._showing(group).resumptions.append(resumption)
         self._wake()
+        if self._stopped is not None:
+            self.stop(self._stopped)
 
     def add(self, job: Job) -> None:
         """A job for the next batch."""
         self._jobs.append(job)
         self._wake()
+        if self._stopped is not None:
+            self.stop(self._stopped)
 
     def stop(self, problem: Problem) -> None:
         """No job will be done any more."""
+        self._stopped = problem
         jobs: list[Job] = [*self._showings.values(), *self._jobs]
         self._showings, self._jobs = {}, []
         for job in jobs:
