@@ -111,8 +111,9 @@ class Format(Protocol):
         """The same for one subscription alone."""
         ...
 
-    def missed(self, frame: Frame, to: Subscription, before: str, after: str) -> Sequence[bytes]:
-        """What a resumed subscription missed, for it alone, to be applied at once."""
+    def resumed(self, frame: Frame | None, to: Subscription, before: str, after: str) -> Sequence[bytes]:
+        """What a resumed subscription missed, if anything, for it alone, and that it is ready. Whoever may be cut off
+        in between must be able to be told the same again."""
         ...
 
     def commit(self, cursor: str, lane: LaneName) -> bytes:

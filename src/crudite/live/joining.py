@@ -36,6 +36,7 @@ from crudite.live.gates import Gate, is_gate_known
 from crudite.live.groups import Group, Member, Snapshot
 from crudite.live.limits import LiveLimits, Metrics
 from crudite.live.net import net_effect
+from crudite.live.outbox import Parcel
 from crudite.live.progress import Progress
 from crudite.live.serving import Missed, Outcome, Resumption, Serving
 from crudite.live.tail import Tail
@@ -137,9 +138,7 @@ class Joining:
     def catch_up(self, group: Group, member: Member, missed: Missed) -> None:
         """Tells a member what it missed, in one frame, and gives it its place."""
         format, to, outbox, after = member.format, member.subscription, member.outbox, self._progress.cursor
-        if missed.frame is not None:
-            outbox.send(*format.missed(missed.frame, to, missed.cursor, after))
-        outbox.send(format.ready(to, after))
+        outbox.put(Parcel(format.resumed(missed.frame, to, missed.cursor, after), is_free=True))
         outbox.touched = asyncio.get_running_loop().time()
         group.seat(member)
 

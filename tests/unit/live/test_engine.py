@@ -122,7 +122,7 @@ async def test_frames_of_a_format_that_needs_the_name_are_made_for_each_name() -
             return name
 
         def frame(self, frame: Any, to: Any, before: str, after: str | None) -> list[bytes]:
-            return super().missed(frame, to, before, after or "not the last")
+            return super().frame_alone(frame, to, before, after or "not the last")
 
     async with world() as here:
         client = await subscribed(here, "one", TODO, here.client(Named()))

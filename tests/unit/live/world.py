@@ -311,8 +311,9 @@ class Probe:
         told = _message("frame", sub=to.name, lane=to.lane, before=before, **_frame(frame))
         return [told, self.commit(after, to.lane)] if after is not None else [told]
 
-    def missed(self, frame: Frame, to: Subscription, before: str, after: str) -> list[bytes]:
-        return self.frame_alone(frame, to, before, after)
+    def resumed(self, frame: Frame | None, to: Subscription, before: str, after: str) -> list[bytes]:
+        told = self.frame_alone(frame, to, before, after) if frame is not None else []
+        return [*told, self.ready(to, after)]
 
     def commit(self, cursor: str, lane: LaneName) -> bytes:
         return _message("commit", cursor=cursor, lane=lane)

@@ -97,8 +97,9 @@ class Complete:
     def frame_alone(self, frame: Frame, to: Subscription, before: str, after: str | None) -> Sequence[bytes]:
         return self.frame(frame, to, before, after)
 
-    def missed(self, frame: Frame, to: Subscription, before: str, after: str) -> Sequence[bytes]:
-        return self.frame(frame, to, before, None)
+    def resumed(self, frame: Frame | None, to: Subscription, before: str, after: str) -> Sequence[bytes]:
+        told = self.frame(frame, to, before, None) if frame is not None else ()
+        return [*told, self.ready(to, after)]
 
     def commit(self, cursor: str, lane: LaneName) -> bytes:
         return f"id: {self.spelling.id(cursor)}\n\n".encode() if lane == "exact" else b""

@@ -45,8 +45,12 @@ class RpcFormat:
             return [message(told)]
         return [message(f"[{told},{_commit(after, to.lane)}]")]  # one message: one write, and applied in one go
 
-    def missed(self, frame: Frame, to: Subscription, before: str, after: str) -> Sequence[bytes]:
-        return self.frame_alone(frame, to, before, after)
+    def resumed(self, frame: Frame | None, to: Subscription, before: str, after: str) -> Sequence[bytes]:
+        if frame is None:
+            return [self.ready(to, after)]
+        # One message: a client that had applied the frame and did not know it could not resume.
+        told = _notification("frame", f'"sub":{encode(to.name)},{frame_members(frame)}')
+        return [message(f"[{told},{_commit(after, to.lane)},{_ready(to, after)}]")]
 
     def commit(self, cursor: str, lane: LaneName) -> bytes:
         return message(_commit(cursor, lane))
@@ -58,7 +62,7 @@ class RpcFormat:
         return message(_notification("snapshot", f'"sub":{encode(to.name)},"value":{encode(value)}'))
 
     def ready(self, to: Subscription, cursor: str) -> bytes:
-        return message(_notification("ready", f'"sub":{encode(to.name)},"cursor":"{cursor}"'))
+        return message(_ready(to, cursor))
 
     def reset(self, to: Subscription, reason: ResetReason) -> bytes:
         return message(_notification("reset", f'"sub":{encode(to.name)},"reason":"{reason}"'))
@@ -105,6 +109,10 @@ def subscribed_result(subscribed: Subscribed, resource: str) -> str:
 
 def _notification(method: str, members: str) -> str:
     return f'{{"jsonrpc":"2.0","method":"{method}","params":{{{members}}}}}'
+
+
+def _ready(to: Subscription, cursor: str) -> str:
+    return _notification("ready", f'"sub":{encode(to.name)},"cursor":"{cursor}"')
 
 
 def _commit(cursor: str, lane: LaneName) -> str:
