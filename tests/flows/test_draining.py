@@ -30,7 +30,8 @@ async def test_some_are_told_goodbye_while_the_others_are_served_and_nobody_new_
             exchange.send({"type": "websocket.connect"})
             await exchange.take()
             bye, close = await exchange.take(), await exchange.take()
-        assert bye is not None and close is not None
+        assert bye is not None
+        assert close is not None
         assert (json.loads(bye["text"])["method"], close["code"]) == ("bye", 1013)
         assert (await client.get("/notes")).json == []
 

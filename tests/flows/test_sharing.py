@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from crudite import App, Many, Parent, Record, allow, me
+from crudite import App, Many, Parent, Record, Ref, allow, me
 from crudite.testing import Client, View
 from crudite.testing.socket import Socket
 from tests.flows.worlds import MEMORY, by_name
@@ -151,3 +151,17 @@ async def test_who_lost_his_right_while_away_begins_again_with_nothing(over: Any
         async with bob.live("tasks", over=over, resume=again, **query) as after:
             assert await after.ready() == []
             assert [data["reason"] for kind, data in after.events if kind == "reset"] == ["rights"]
+
+
+async def test_what_rests_on_records_in_no_log_cannot_be_live() -> None:
+    class Boss(Record[str], rules=allow.everyone, live=False):
+        name: str
+
+    class Job(Record[int], rules=allow.where(boss__name=me.id)):
+        boss: Ref[Boss]
+
+    async with Client(App(Boss, Job, store=MEMORY, auth=by_name), token="ann") as client:
+        assert (await client.get("/jobs")).status == 200
+        refused = await client.get("/jobs/subscribe")
+        assert refused.status == 400
+        assert [fault["code"] for fault in refused.json["errors"]] == ["not_live"]

@@ -42,7 +42,7 @@ from crudite.live.rerun import RerunGroup
 from crudite.live.rerun_lane import RerunLane
 from crudite.live.serving import Missed, Move, Outcome, Serving
 from crudite.live.tail import Tail
-from crudite.live.tiers import membership, tier_of
+from crudite.live.tiers import membership, others, tier_of
 from crudite.messages import LiveQuery
 from crudite.query.plan import Mask
 from crudite.query.sql import identity_of
@@ -350,9 +350,9 @@ class Engine:
     async def _group(self, query: LiveQuery) -> tuple[AnyGroup, Gate | None]:
         """The group of a query, and the gate before it if there is one: made if it is the first to ask, as soon as
         what they rest on is known."""
-        schema = query.plan.selection.schema
-        if not schema.logged:
-            raise Conflict(f"Changes of {schema.name} are in no log, so it cannot be live.")
+        for schema in (query.plan.selection.schema, *others(query)):
+            if not schema.logged:
+                raise Conflict(f"Changes of {schema.name} are in no log, so what rests on it cannot be live.")
         if tier_of(query).name == "rerun":
             return self._registry.find(query) or self._registry.make(query, self._cursors.key(query), None), None
         parts = gated(query)

@@ -7,9 +7,9 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from crudite.messages import LiveQuery
-from crudite.query.match import Computed, compile_order, reads_others, searches
+from crudite.query.match import Computed, compile_order, others_read, reads_others, searches
 from crudite.query.plan import Plan
-from crudite.query.tree import EVERYTHING, And, Exists, Filter, Path, Test, is_judged, leaves
+from crudite.query.tree import EVERYTHING, And, Filter, Path, Test, is_judged
 from crudite.schema import ResourceSchema
 from crudite.types import PlainRecord
 
@@ -36,9 +36,6 @@ def tier_of(query: LiveQuery) -> Tier:
         return Tier("rerun", "It speaks of now or today, so that it changes with time alone.")
     if any(map(searches, filters(plan))):
         return Tier("rerun", "It searches for words, which the store finds.")
-    unlogged = sorted(schema.name for schema in others(query) if not schema.logged)
-    if unlogged:
-        return Tier("rerun", f"Its conditions read {', '.join(unlogged)}, whose changes are in no log.")
     if plan.selection.mask.includes:
         return Tier("rerun", "It includes other records.")
     foreign = [".".join(key.path.names) for key in plan.sort if not key.path.is_field]
@@ -104,7 +101,7 @@ def others(query: LiveQuery) -> frozenset[ResourceSchema]:
     if plan.aggregate is not None:
         found |= {hop.target for path in plan.aggregate.paths for hop in path.hops}
     found |= {way[-1].selection.schema for way in plan.selection.mask.ways()}
-    return frozenset(found.union(*(_resources(filter) for filter in filters(plan))))
+    return frozenset(found.union(*(others_read(filter) for filter in filters(plan))))
 
 
 def filters(plan: Plan) -> Iterator[Filter]:
@@ -115,14 +112,3 @@ def filters(plan: Plan) -> Iterator[Filter]:
 def bounded(plan: Plan, records: int) -> Plan:
     """The plan with a limit, its own if it has one."""
     return plan if plan.limit is not None else msgspec.structs.replace(plan, limit=records)
-
-
-def _resources(filter: Filter) -> set[ResourceSchema]:
-    found: set[ResourceSchema] = set()
-    for leaf in leaves(filter):
-        if isinstance(leaf, Test):
-            found.update(hop.target for hop in leaf.path.hops)
-        if isinstance(leaf, Exists):
-            found.update(hop.target for hop in leaf.hops)
-            found.add(leaf.target)
-    return found

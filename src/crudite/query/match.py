@@ -65,6 +65,17 @@ def searches(filter: Filter) -> bool:
     return any(isinstance(leaf, Search) for leaf in leaves(filter))
 
 
+def others_read(filter: Filter) -> set[ResourceSchema]:
+    """The resources whose records a resolved filter looks at on its way, besides the one that it is asked of."""
+    found: set[ResourceSchema] = set()
+    for leaf in leaves(filter):
+        if isinstance(leaf, Test):
+            found.update(hop.target for hop in leaf.path.hops)
+        elif isinstance(leaf, Exists):
+            found.update((*(hop.target for hop in leaf.hops), leaf.target))
+    return found
+
+
 def compile_matcher(filter: Filter, related: Related = NoRelated()) -> Matcher:  # noqa: B008 (it has no state)
     """The function that tells whether a plain record is in a bound filter. Raises TypeError if unbound."""
     match filter:

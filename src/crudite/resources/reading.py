@@ -12,7 +12,7 @@ from crudite.changes import Position
 from crudite.errors import Fault, Forbidden, Malformed, NotFound, TooLarge, Unauthorized
 from crudite.messages import ActionName, Actor, Found, Listed, LiveQuery
 from crudite.query.aggregates import WrittenMeasure, aggregate_json, aggregate_text
-from crudite.query.match import reads_others
+from crudite.query.match import others_read, reads_others
 from crudite.query.parse import EMPTY, WrittenQuery
 from crudite.query.plan import MOST_GROUPS, Mask, Plan, Selection, SortKey
 from crudite.query.resolve import Resolver, join
@@ -173,6 +173,9 @@ class Reading:
         for name in _unlogged(selection.mask):
             detail = f"{name} is declared with live=False, so it cannot be included in a live query."
             resolver.faults.append(Fault("not_live", detail, parameter="include"))
+        for name in _unlogged_on_the_way(selection, sort):
+            detail = f"{name} is declared with live=False: no condition, rule or sort of a live query can look at it."
+            resolver.faults.append(Fault("not_live", detail))
         resolver.check()
         if not definition.schema.logged:
             raise Malformed(f"{definition.name} is declared with live=False, so it cannot be subscribed to.")
@@ -389,6 +392,14 @@ def _unlogged(mask: Mask) -> Sequence[str]:
     """The resources of included records whose changes are in no log."""
     included = {way[-1].selection.schema for way in mask.ways()}
     return sorted(schema.name for schema in included if not schema.logged)
+
+
+def _unlogged_on_the_way(selection: Selection, sort: Sequence[SortKey]) -> Sequence[str]:
+    """The resources that conditions, rules and the sort look at and whose changes are in no log: what they decide
+    could change, and nobody would be told."""
+    read = {hop.target for key in sort for hop in key.path.hops}
+    read.update(*(others_read(filter) for _, filter in selection.filters()))
+    return sorted(schema.name for schema in read if not schema.logged)
 
 
 def _shown_text(selection: Selection) -> str:
