@@ -40,6 +40,7 @@ from crudite.types import Key
 
 _log = logging.getLogger("crudite.live")
 _TRIES = 3
+_MOST_LOADS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,14 +125,17 @@ class Serving:
             job.fail(problem)
 
     async def serve(self, fetch: Fetch) -> None:
-        """Does all jobs, at the position that `fetch` reads at, which must be the engine's.
+        """Does the jobs that wait, at the position that `fetch` reads at, which must be the engine's. Of windows, which
+        may take long to sort, a few are loaded; the others wait for the next batch, so that frames go out in between.
 
         When the reads fail each job is tried alone; one that fails three times in a row is given up. The others
         wait for the next batch, and the error is raised.
         """
         jobs: list[Job] = [_Loading(load) for load in self._dependencies.loads()]
+        unloaded = [group for group in self._showings if not group.is_loaded]
+        later = {group: self._showings.pop(group) for group in unloaded[_MOST_LOADS:]}
         jobs += [*self._showings.values(), *self._jobs]
-        self._showings, self._jobs = {}, []
+        self._showings, self._jobs = later, []
         try:
             await self._do(jobs, fetch)
         except Exception as error:
