@@ -26,10 +26,11 @@ from crudite.live.feeds import Feed
 from crudite.live.frames import Frame
 from crudite.live.gates import Gate
 from crudite.live.groups import Group, Member
+from crudite.live.jobs import Job, Missed, Outcome, Resumption, Showing
 from crudite.live.limits import LiveLimits, Metrics
 from crudite.live.outbox import Outbox
 from crudite.live.progress import Progress
-from crudite.live.serving import Job, Missed, Outcome, Resumption, Serving, Showing
+from crudite.live.serving import Serving
 from crudite.live.span import Fetch
 from crudite.live.tail import Tail
 from crudite.live.window import WindowGroup

@@ -30,6 +30,7 @@ from crudite.live.follower import Follower
 from crudite.live.frames import Format, LaneName, Subscribed, Subscription
 from crudite.live.gates import Gate, Gated, gated
 from crudite.live.groups import Barrier, Group, Member
+from crudite.live.jobs import Missed, Move, Outcome
 from crudite.live.joining import Joining, Resume
 from crudite.live.keysets import Conditions
 from crudite.live.leaving import STEP, steps
@@ -40,7 +41,7 @@ from crudite.live.publisher import Publisher
 from crudite.live.registry import AnyGroup, Registry
 from crudite.live.rerun import RerunGroup
 from crudite.live.rerun_lane import RerunLane
-from crudite.live.serving import Missed, Move, Outcome, Serving
+from crudite.live.serving import Serving
 from crudite.live.tail import Tail
 from crudite.live.tiers import membership, others, tier_of
 from crudite.messages import LiveQuery

@@ -34,11 +34,12 @@ from crudite.live.exact import ExactGroup, KeptGroup
 from crudite.live.feeds import Feed, Feeds
 from crudite.live.gates import Gate, is_gate_known
 from crudite.live.groups import Group, Member, Snapshot
+from crudite.live.jobs import Missed, Outcome, Resumption
 from crudite.live.limits import LiveLimits, Metrics
 from crudite.live.net import net_effect
 from crudite.live.outbox import Parcel
 from crudite.live.progress import Progress
-from crudite.live.serving import Missed, Outcome, Resumption, Serving
+from crudite.live.serving import Serving
 from crudite.live.tail import Tail
 from crudite.live.tiers import bounded
 from crudite.live.window import WindowGroup
