@@ -100,8 +100,8 @@ async def losing_the_log(here: Scene) -> Work:
     return work
 
 
-SHARE = 3 if os.environ.get("HYPOTHESIS_PROFILE", "default") == "default" else 1
-"""At each step every write is tried, or every third one, in turn with the others at the next steps."""
+SHARE = 1 if os.environ.get("HYPOTHESIS_PROFILE") == "thorough" else 6
+"""At each step every write is tried, or every sixth one, in turn with the others at the next steps."""
 
 OPERATIONS: list[Operation] = [subscribing, joining, resuming, resuming_from_the_log, following, losing_the_log]
 races = pytest.mark.parametrize("query", QUERIES)
