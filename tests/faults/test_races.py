@@ -168,8 +168,8 @@ async def test_a_write_between_any_two_steps_arrives_exactly_once(query: str, op
                 await run.steps_taken((step, writes))
                 if not is_followers(step):
                     await run.steps_taken((step, writes_and_tells))
-        assert run.reached >= 2 * len(steps)
-        assert run.reached >= 10 or operation is joining  # who joins a group that holds its set needs no store
+        assert run.reached >= len(steps)
+        assert run.reached >= 5 or operation is joining  # who joins a group that holds its set needs no store
 
 
 @races

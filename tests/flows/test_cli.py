@@ -130,7 +130,7 @@ async def test_ctrl_c_ends_it_with_success_too(folder: Path) -> None:
 
 async def test_a_stream_ends_at_once_and_a_request_under_way_is_answered(folder: Path) -> None:
     async with (
-        serving(folder, "run", "todo.py") as running,
+        serving(folder, "run", "todo.py", "--grace", "0") as running,
         httpx2.AsyncClient(base_url=running.url) as client,
     ):
         under_way = asyncio.create_task(client.get("/slow", timeout=PATIENCE))

@@ -450,6 +450,7 @@ async def test_a_rule_that_is_a_function_is_asked_by_every_request() -> None:
 def held(path: Path) -> Iterator[None]:
     """While this lasts, nothing can be committed to the file."""
     other = apsw.Connection(str(path))
+    other.set_busy_timeout(5_000)
     other.execute("BEGIN IMMEDIATE")
     try:
         yield

@@ -9,7 +9,7 @@ import msgspec
 
 from crudite.changes import Change
 from crudite.errors import Problem
-from crudite.live.keysets import Conditions, KeySet, Use
+from crudite.live.keysets import Conditions, KeySet, Use, resting
 from crudite.live.matching import MatchIndex, Place, place
 from crudite.live.span import Fetch, Span, Spot
 from crudite.live.tiers import own_part
@@ -27,7 +27,7 @@ Load: TypeAlias = tuple[Plan, Callable[[Page], None]]
 
 
 class Dependencies:
-    """The key sets of an engine. A set with more than `most` values is not kept, and marked as large."""
+    """The key sets of an engine. A set that has more than `most` values at first is not kept, and marked as large."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -76,7 +76,7 @@ class Dependencies:
             loaded: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._waiting.append((missing, loaded))
             await loaded
-        return not any(use.keys.is_large for use in uses)
+        return not any(keys.is_large for keys in resting(uses))
 
     # from one position to the next
 
@@ -224,12 +224,13 @@ class Dependencies:
     def _load(self, alike: Sequence[KeySet]) -> Load:
         first = alike[0]
         if len(alike) == 1:
-            return first.plan(self._most), lambda page: self._take(first, page)
+            return first.plan(self._room(first)), lambda page: self._take(first, page)
         test = first.filter
         assert isinstance(test, Test)
         by_value = {keys.filter.value: keys for keys in alike if isinstance(keys.filter, Test)}
         among = Test(test.path, "in", tuple(by_value))
-        plan = first.plan(self._most * len(alike))
+        room = self._room(first)
+        plan = first.plan(None if room is None else room * len(alike))
         mask = Mask(tuple(dict.fromkeys((first.field.name, test.path.field.name))))
         plan = msgspec.structs.replace(plan, selection=Selection(first.schema, among, mask))
 
@@ -246,8 +247,13 @@ class Dependencies:
     def _take(self, keys: KeySet, page: Page) -> None:
         self._loaded(keys, [_decode(text)[keys.field.name] for text in page.records], is_large=page.more)
 
+    def _room(self, keys: KeySet) -> int | None:
+        """How many values are read of a set. One that groups rest on already must be known whole."""
+        return None if keys.is_kept else self._most
+
     def _loaded(self, keys: KeySet, values: Sequence[Any], *, is_large: bool) -> None:
         keys.is_large = is_large
+        keys.is_kept = not is_large
         keys.load(() if is_large else values)
         self._unloaded.discard(keys)
 
@@ -263,4 +269,4 @@ def _shape(keys: KeySet) -> Any:
         return keys
     if test.path.hops or test.path.inside or test.path.field.type.kind not in ("text", "uuid", "integer"):
         return keys
-    return keys.schema.name, keys.field.name, test.path.field.name
+    return keys.schema.name, keys.field.name, test.path.field.name, keys.is_kept

@@ -209,7 +209,7 @@ class Engine:
         self, connection: Connection, name: str, query: LiveQuery, resume: Resume | None, announce: Announce | None
     ) -> Subscribed:
         """Adds a subscription to a connection, see `Connection.subscribe`."""
-        group, gate = await self._group_for(connection.outbox, query)
+        group, gate = await self._group_for(connection.outbox, connection.members.values(), query)
         if connection.ended is not None or not self._is_open:
             self._discard_empty(group, gate)
             raise Unavailable("The connection is closed.")
@@ -236,7 +236,7 @@ class Engine:
         """Leads a subscription on to another query, see `Connection.move`."""
         if self.key(query) == member.subscription.key:
             return None
-        group, gate = await self._group_for(member.outbox, query)
+        group, gate = await self._group_for(member.outbox, member.home.values(), query)
         if member.left:
             return self._discard_empty(group, gate)
         old, done = member.group, asyncio.get_running_loop().create_future()
@@ -339,16 +339,22 @@ class Engine:
 
     # Subscriptions.
 
-    async def _group_for(self, outbox: Outbox, query: LiveQuery) -> tuple[AnyGroup, Gate | None]:
-        """The same as `_group`, for a connection that has been told everything so far."""
+    async def _group_for(
+        self, outbox: Outbox, members: Iterable[Member], query: LiveQuery
+    ) -> tuple[AnyGroup, Gate | None]:
+        """The same as `_group`, for a connection that has been told everything so far. A connection stands before one
+        gate of a group only: frames name the group, and what passes one gate must not be taken for another's."""
         while True:
             await outbox.up_to_date()
             group, gate = await self._group(query)
+            if gate is not None and _has_another_gate(members, group, gate):
+                self._discard_empty(group, gate)
+                group, gate = await self._group(query, with_gate=False)
             if not outbox.is_behind:
                 return group, gate
             self._discard_empty(group, gate)
 
-    async def _group(self, query: LiveQuery) -> tuple[AnyGroup, Gate | None]:
+    async def _group(self, query: LiveQuery, *, with_gate: bool = True) -> tuple[AnyGroup, Gate | None]:
         """The group of a query, and the gate before it if there is one: made if it is the first to ask, as soon as
         what they rest on is known."""
         for schema in (query.plan.selection.schema, *others(query)):
@@ -356,7 +362,7 @@ class Engine:
                 raise Conflict(f"Changes of {schema.name} are in no log, so what rests on it cannot be live.")
         if tier_of(query).name == "rerun":
             return self._registry.find(query) or self._registry.make(query, self._cursors.key(query), None), None
-        parts = gated(query)
+        parts = gated(query) if with_gate else None
         shared = parts.query if parts is not None else query
         plan = shared.plan
         found = self._registry.find(shared)
@@ -481,3 +487,7 @@ class Engine:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _has_another_gate(members: Iterable[Member], group: AnyGroup, gate: Gate) -> bool:
+    return any(member.group is group and member.gate is not gate for member in members)

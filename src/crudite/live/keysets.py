@@ -50,7 +50,8 @@ class Conditions:
 class KeySet:
     """The values that `field` has in the records of `filter`, each with how many of them have it.
 
-    It is usable once it is `loaded`. `is_large`: it had too many values to be kept.
+    It is usable once it is `loaded`. `is_large`: it had too many values to be kept. Once it `is_kept` it
+    stays so, however many it gets: others rest on it.
     """
 
     def __init__(self, schema: ResourceSchema, field: FieldSpec, filter: Filter, find: Find) -> None:
@@ -61,6 +62,7 @@ class KeySet:
         self.users: set[Any] = set()
         self.is_loaded = False
         self.is_large = False
+        self.is_kept = False
         self.conditions = Conditions(filter, Mask((field.name,)), find)
         self.depth: int = 1 + max((use.keys.depth for use in self.uses), default=0)
         self.coming: frozenset[Any] = frozenset()  # while a span is active: flips between now and its new end
@@ -117,8 +119,8 @@ class KeySet:
             if had != (count > 0):
                 self._tell(value, count > 0)
 
-    def plan(self, most: int) -> Plan:
-        """What to read to load it."""
+    def plan(self, most: int | None) -> Plan:
+        """What to read to load it, at most so many records."""
         key = self.schema.key_field
         selection = Selection(self.schema, self.filter, Mask((self.field.name,)))
         return Plan(selection=selection, sort=(SortKey(Path((), key, (), key.type)),), limit=most)

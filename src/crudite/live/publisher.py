@@ -39,7 +39,7 @@ class Publisher:
         for sent in frames:
             if sent.frame.events > self._limits.events:
                 reasons.setdefault(sent.alone or sent.group, "too_many")
-        told = [sent for sent in frames if sent.frame.events <= self._limits.events]
+        told = [sent for sent in frames if sent.group not in reasons and sent.alone not in reasons]
         # Resets go first: the commit behind the frames must not vouch for sets that these frames leave out.
         starting = [member for whose, reason in reasons.items() for member in self._void(whose, reason)]
         before = self._progress.cursor if told else ""

@@ -4,6 +4,7 @@ Key sets are loaded there, windows are loaded and shown to those who join them, 
 of the records, and subscriptions are moved from one query to another. All who wait share the reads.
 """
 
+import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from itertools import chain
@@ -90,6 +91,10 @@ class Serving:
         except Exception as error:
             _log.warning("%d reads for live queries failed, trying each alone: %s", len(jobs), error)
             await self._do_singly(jobs, fetch)
+        except asyncio.CancelledError:  # the engine stops: it tells whoever waits
+            for job in jobs:
+                self._put_back(job)
+            raise
         finally:
             self._dependencies.tell_ready()
 
