@@ -48,7 +48,7 @@ addresses = st.builds(Address, street=texts, town=st.none() | texts, since=st.no
 
 
 def is_named_once(moment: datetime) -> bool:
-    """Whether no change of the clock leaves it out or names it twice: else Python holds it equal to nothing (PEP 495)."""
+    """Whether no change of the clock leaves it out or names it twice: then it is equal to nothing (PEP 495)."""
     return moment.replace(fold=0).utcoffset() == moment.replace(fold=1).utcoffset()
 
 
