@@ -165,3 +165,29 @@ async def test_what_rests_on_records_in_no_log_cannot_be_live() -> None:
         refused = await client.get("/jobs/subscribe")
         assert refused.status == 400
         assert [fault["code"] for fault in refused.json["errors"]] == ["not_live"]
+
+
+async def test_two_queries_of_a_connection_are_never_before_different_gates_of_one_group() -> None:
+    class Shop(Record[int], rules=allow.everyone):
+        lead: str
+
+    class Item(Record[int], rules=allow.everyone):
+        shop: Ref[Shop]
+
+    async with Client(App(Shop, Item, store=MEMORY)) as client, client.websocket() as socket:
+        await client.app.records.create(Shop, id=1, lead="ann")
+        await client.app.records.create(Item, id=1, shop=1)
+        views = {}
+        for lead in ("ann", "bob"):
+            views[lead] = View(5.0)
+            query = {"where": {"shop": 1, "shop.lead": lead}}
+            await socket.subscribe(lead, {"resource": "items", "query": query}, views[lead])
+            await views[lead].ready()
+        await client.app.records.create(Item, id=2, shop=1)
+        await views["ann"].until(lambda rows: len(rows) == 2)
+        assert views["bob"].records == []
+        async with client.app.records.batch() as batch:
+            batch.update(Shop, 1, lead="bob")
+            batch.create(Item, id=3, shop=1)
+        await views["bob"].until(lambda rows: len(rows) == 3)
+        await views["ann"].until(lambda rows: rows == [])
