@@ -143,6 +143,26 @@ async def test_what_rests_on_other_records_names_them_and_the_keys_that_are_held
         assert told["key_sets"] == [{"resource": "Project", "field": "id", "keys": 2}]
 
 
+async def test_a_condition_that_is_decided_for_all_records_is_a_gate_that_says_whether_it_is_open(
+    client: Client,
+) -> None:
+    await client.post("/projects", {"name": "a", "owner": "ann"})
+    [project] = (await client.get("/projects")).json
+    path, where = f"tasks?project={project['id']}&project.owner=", {"project": project["id"]}
+    assert (await explained(client, f"{path}ann"))["gate"]["open"] is None
+    async with (
+        client.live("tasks", where={**where, "project.owner": "ann"}) as one,
+        client.live("tasks", where={**where, "project.owner": "bob"}) as two,
+    ):
+        await one.ready()
+        await two.ready()
+        ann, bob = await explained(client, f"{path}ann"), await explained(client, f"{path}bob")
+        assert (ann["gate"]["open"], ann["gate"]["subscriptions"]) == (True, 1)
+        assert (bob["gate"]["open"], bob["gate"]["subscriptions"]) == (False, 1)
+        assert ann["group"]["id"] == bob["group"]["id"]
+        assert ann["key_sets"] == [{"resource": "Project", "field": "id", "keys": 1}]
+
+
 async def test_what_cannot_be_subscribed_to_is_refused_with_the_same_problem(client: Client) -> None:
     for path in ("tasks?nothing=1", "tasks?offset=3", "open-tasks?size=x"):
         told = await client.get(f"/live/explain/{path}")

@@ -12,6 +12,7 @@ So a connection whose subscriptions do not all have their sets, or one of which 
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import islice
@@ -39,8 +40,11 @@ from crudite.stores.base import Page
 
 
 class CatchingUp:
-    """What is needed to bring connections up to date. `progress` is that of the exact lane, `start` brings a member to
-    its set, `end` ends a group. `moving` are the outboxes with a subscription that is being moved to another query."""
+    """What is needed to bring connections up to date.
+
+    `progress` is that of the exact lane, `start` brings a member to its set, `end` ends a group. `moving` counts the
+    subscriptions of an outbox that are being moved to another query.
+    """
 
     def __init__(
         self, serving: Serving, dependencies: Dependencies, tail: Tail, progress: Progress, cursors: Cursors,
@@ -53,7 +57,7 @@ class CatchingUp:
         self.metrics = metrics
         self.start = start
         self.end = end
-        self.moving: set[Outbox] = set()
+        self.moving: Counter[Outbox] = Counter()
         self._tail = tail
         self._cursors = cursors
 
@@ -84,7 +88,7 @@ class Laggard:
     def can_catch_up(self) -> bool:
         """Whether every subscription has its set, and none is being moved."""
         connection = self._connection
-        return connection.outbox not in self._others.moving and all(
+        return not self._others.moving[connection.outbox] and all(
             member.ready for member in connection.members.values()
         )
 

@@ -47,7 +47,7 @@ def _hold_back(
         format = audience.format
         span = (before, after) if resumable is None or format.has_lanes else (resumable, resumable)
         since = before if resumable is None else ""
-        encoded = Encoded(sent.frame, format, audience.to, *span, since=since, is_alone=sent.alone is not None)
+        encoded = Encoded(sent.frame, format, audience.to, *span, since=since, is_alone=audience.is_alone)
         metrics.frames += 1
         metrics.frame_bytes += encoded.closing.size
         metrics.deliveries += len(audience.outboxes)
@@ -62,7 +62,8 @@ def _hold_back(
 def _audiences(sent: Sent) -> Iterable[Audience]:
     if sent.alone is None:
         return sent.group.audiences.values()
-    return (Audience(sent.alone.format, sent.alone.subscription, {sent.alone.outbox: 1}),)
+    member = sent.alone
+    return (Audience(member, member.format, member.subscription, True, {member.outbox: 1}),)
 
 
 def serve(group: Group, member: Member, snapshot: Snapshot, cursor: str, now: float) -> None:

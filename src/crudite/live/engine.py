@@ -8,6 +8,7 @@ groups, outboxes and cursors of a lane stand at one position.
 import asyncio
 import logging
 import random
+from collections import Counter
 from collections.abc import Callable, Collection, Coroutine, Iterable
 from datetime import datetime
 from functools import partial
@@ -17,7 +18,7 @@ from typing import Any, Self
 
 from crudite.changes import Mark, Position, Reset
 from crudite.clock import Clock
-from crudite.errors import Conflict, Problem, Unavailable
+from crudite.errors import Problem, Unavailable
 from crudite.live.catching_up import CatchingUp
 from crudite.live.connection import Announce, Connection
 from crudite.live.cursors import Cursors
@@ -28,11 +29,11 @@ from crudite.live.explain import Explanation, explain
 from crudite.live.feeds import Feeds
 from crudite.live.follower import Follower
 from crudite.live.frames import Format, LaneName, Subscribed, Subscription
-from crudite.live.gates import Gate, Gated, gated
+from crudite.live.gates import Gate
+from crudite.live.grouping import Grouping
 from crudite.live.groups import Barrier, Group, Member
 from crudite.live.jobs import Missed, Move, Outcome
 from crudite.live.joining import Joining, Resume
-from crudite.live.keysets import Conditions
 from crudite.live.leaving import STEP, steps
 from crudite.live.limits import LiveLimits, Metrics
 from crudite.live.outbox import EndReason, Outbox
@@ -43,10 +44,7 @@ from crudite.live.rerun import RerunGroup
 from crudite.live.rerun_lane import RerunLane
 from crudite.live.serving import Serving
 from crudite.live.tail import Tail
-from crudite.live.tiers import membership, others, tier_of
 from crudite.messages import LiveQuery
-from crudite.query.plan import Mask
-from crudite.query.sql import identity_of
 from crudite.schema import Catalog
 from crudite.stores.base import Batch, Store
 
@@ -77,6 +75,7 @@ class Engine:
         self._cursors = Cursors(secret)
         self._dependencies = Dependencies(self.limits.keys)
         self._registry = Registry(self.limits, self.metrics, self._dependencies)
+        self._grouping = Grouping(self._registry, self._dependencies, self._cursors, store.wake)
         self._connections: set[Connection] = set()
         self._expecting: set[Connection] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -186,10 +185,7 @@ class Engine:
 
     def explain(self, query: LiveQuery) -> Explanation:
         """How a query is served now, see `Explanation`."""
-        parts = gated(query)
-        group = self._registry.find(parts.query) if parts is not None else None
-        group = group or self._registry.find(query)  # one that is run again stands behind no gate
-        return explain(query, group, self.limits, self.metrics)
+        return explain(query, self._grouping.find(query), self.limits, self.metrics)
 
     def sweep(self, now: float) -> None:
         """Gives idle connections a sign of life and fresh cursors where due; `now` is the loop's clock."""
@@ -209,7 +205,7 @@ class Engine:
         self, connection: Connection, name: str, query: LiveQuery, resume: Resume | None, announce: Announce | None
     ) -> Subscribed:
         """Adds a subscription to a connection, see `Connection.subscribe`."""
-        group, gate = await self._group_for(connection.outbox, connection.members.values(), query)
+        group, gate = await self._group_for(connection.outbox, query)
         if connection.ended is not None or not self._is_open:
             self._discard_empty(group, gate)
             raise Unavailable("The connection is closed.")
@@ -236,7 +232,7 @@ class Engine:
         """Leads a subscription on to another query, see `Connection.move`."""
         if self.key(query) == member.subscription.key:
             return None
-        group, gate = await self._group_for(member.outbox, member.home.values(), query)
+        group, gate = await self._group_for(member.outbox, query)
         if member.left:
             return self._discard_empty(group, gate)
         old, done = member.group, asyncio.get_running_loop().create_future()
@@ -254,12 +250,12 @@ class Engine:
         holders: list[Group | Gate] = [group] if gate is None else [group, gate]
         for holder in holders:
             holder.awaited += 1  # it must not go while it waits for its member
-        self._catching_up.moving.add(member.outbox)
+        self._catching_up.moving += Counter((member.outbox,))
         try:
             self._serving.add(Move(member.subscription.query, query, group, self.limits, finish))
             await done
         finally:
-            self._catching_up.moving.discard(member.outbox)
+            self._catching_up.moving -= Counter((member.outbox,))  # what comes to nothing is dropped
             for holder in holders:
                 holder.awaited -= 1
             self._discard_empty(group, gate)
@@ -268,7 +264,7 @@ class Engine:
         """Ends one subscription."""
         if member.left:
             return
-        member.group.leave(member)
+        member.leave()
         self.metrics.live_subs -= 1
         self._discard_empty(member.group, member.gate)
 
@@ -339,58 +335,14 @@ class Engine:
 
     # Subscriptions.
 
-    async def _group_for(
-        self, outbox: Outbox, members: Iterable[Member], query: LiveQuery
-    ) -> tuple[AnyGroup, Gate | None]:
-        """The same as `_group`, for a connection that has been told everything so far. A connection stands before one
-        gate of a group only: frames name the group, and what passes one gate must not be taken for another's."""
+    async def _group_for(self, outbox: Outbox, query: LiveQuery) -> tuple[AnyGroup, Gate | None]:
+        """The group of a query, for a connection that has been told everything so far."""
         while True:
             await outbox.up_to_date()
-            group, gate = await self._group(query)
-            if gate is not None and _has_another_gate(members, group, gate):
-                self._discard_empty(group, gate)
-                group, gate = await self._group(query, with_gate=False)
+            group, gate = await self._grouping.group_of(query)
             if not outbox.is_behind:
                 return group, gate
             self._discard_empty(group, gate)
-
-    async def _group(self, query: LiveQuery, *, with_gate: bool = True) -> tuple[AnyGroup, Gate | None]:
-        """The group of a query, and the gate before it if there is one: made if it is the first to ask, as soon as
-        what they rest on is known."""
-        for schema in (query.plan.selection.schema, *others(query)):
-            if not schema.logged:
-                raise Conflict(f"Changes of {schema.name} are in no log, so what rests on it cannot be live.")
-        if tier_of(query).name == "rerun":
-            return self._registry.find(query) or self._registry.make(query, self._cursors.key(query), None), None
-        parts = gated(query) if with_gate else None
-        shared = parts.query if parts is not None else query
-        plan = shared.plan
-        found = self._registry.find(shared)
-        if found is not None and parts is None:
-            return found, None
-        conditions = self._dependencies.conditions(membership(plan), plan.selection.mask)
-        front = self._dependencies.conditions(parts.condition, Mask(())) if parts is not None else None
-        uses = (*conditions.uses, *(front.uses if front is not None else ()))
-        holder = object()
-        self._dependencies.hold(holder, uses)
-        try:
-            if self._dependencies.are_wanted:
-                self._store.wake()
-            if not await self._dependencies.ready(uses):
-                return self._registry.find(query) or self._registry.make(query, self._cursors.key(query), None), None
-            group = self._registry.find(shared) or self._registry.make(shared, self._cursors.key(shared), conditions)
-            return group, self._gate(group, parts, front) if parts is not None and front is not None else None
-        finally:
-            self._dependencies.let_go(holder, uses)
-
-    def _gate(self, group: AnyGroup, parts: Gated, conditions: Conditions) -> Gate:
-        assert isinstance(group, KeptGroup)
-        identity = identity_of(parts.condition)
-        gate = group.gates.get(identity)
-        if gate is None:
-            gate = group.gates[identity] = Gate(identity, conditions, parts.record)
-            self._dependencies.hold(gate, gate.uses)
-        return gate
 
     def _subscription(self, name: str, query: LiveQuery, group: AnyGroup) -> Subscription:
         """A subscription to a group. It holds the group's own query where that says the same: there may be many."""
@@ -454,14 +406,8 @@ class Engine:
             self.leave(member)
 
     def _discard_empty(self, group: Group, gate: Barrier | None) -> None:
-        if isinstance(gate, Gate) and isinstance(group, KeptGroup) and not gate.is_needed:
-            self._dependencies.let_go(gate, gate.uses)
-            if group.gates.get(gate.identity) is gate:
-                del group.gates[gate.identity]
-        if not group.is_needed and isinstance(group, AnyGroup):
-            self._registry.discard(group)
-            if isinstance(group, RerunGroup):
-                self._rerun_lane.forget(group)
+        if self._grouping.discard_empty(group, gate) and isinstance(group, RerunGroup):
+            self._rerun_lane.forget(group)
 
     def _progress_of(self, lane: LaneName) -> Progress:
         return self._exact if lane == "exact" else self._rerun
@@ -487,7 +433,3 @@ class Engine:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-def _has_another_gate(members: Iterable[Member], group: AnyGroup, gate: Gate) -> bool:
-    return any(member.group is group and member.gate is not gate for member in members)

@@ -5,12 +5,15 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from crudite.live.exact import KeptGroup
+from crudite.live.gates import Gate, gated
 from crudite.live.groups import Group
+from crudite.live.keysets import resting
 from crudite.live.limits import LiveLimits, Metrics
 from crudite.live.matching import Equality, Inside, Interval, Nowhere, Place, place
 from crudite.live.rerun import RerunGroup
 from crudite.live.tiers import Tier, TierName, membership, others, own_part, tier_of
 from crudite.messages import LiveQuery
+from crudite.query.sql import identity_of
 
 IndexKind: TypeAlias = Literal["equality", "keys", "range", "never", "none"]
 
@@ -55,17 +58,28 @@ class Used(msgspec.Struct, frozen=True):
     most: int
 
 
+class GateState(msgspec.Struct, frozen=True):
+    """What lets viewers of one group in or keeps them out: `detail` in words, whether it is `open` (None when nobody
+    stands before it), and how many `subscriptions` do."""
+
+    detail: str
+    open: bool | None
+    subscriptions: int
+
+
 class Explanation(msgspec.Struct, frozen=True):
     """How a live query is served. Without a `group` nobody subscribes to it at the moment.
 
-    `reads` are the other resources whose changes may change the result. `limits`: `catch_all` groups of the whole
-    engine, where the query is (or would be) one of them.
+    `gate`: what of its conditions is decided for all its records at once, so that it shares the group of all who ask
+    for the same without that. `reads` are the other resources whose changes may change the result. `limits`:
+    `catch_all` groups of the whole engine, where the query is (or would be) one of them.
     """
 
     resource: str
     tier: TierName
     reason: str
     index: Index
+    gate: GateState | None
     reads: tuple[str, ...]
     key_sets: tuple[KeySetSize, ...]
     group: Sharing | None
@@ -81,8 +95,9 @@ def explain(query: LiveQuery, group: Group | None, limits: LiveLimits, metrics: 
         tier=tier.name,
         reason=tier.reason,
         index=_index(at),
+        gate=_gate(query, group),
         reads=tuple(sorted(schema.name for schema in others(query))),
-        key_sets=_key_sets(group),
+        key_sets=_key_sets(query, group),
         group=_sharing(group) if group is not None else None,
         limits={"catch_all": Used(metrics.catch_all_groups, limits.catch_all)} if at is None else {},
     )
@@ -113,10 +128,30 @@ def _index(at: Place) -> Index:
     return Index("none", "No field decides: every change of the resource is compared with it.")
 
 
-def _key_sets(group: Group | None) -> tuple[KeySetSize, ...]:
+def _gate_of(query: LiveQuery, group: Group | None) -> Gate | None:
+    parts = gated(query)
+    if parts is None or not isinstance(group, KeptGroup):
+        return None
+    return group.gates.get(identity_of(parts.condition))
+
+
+def _gate(query: LiveQuery, group: Group | None) -> GateState | None:
+    parts = gated(query)
+    if parts is None or isinstance(group, RerunGroup):
+        return None
+    gate = _gate_of(query, group)
+    detail = (
+        f"For {', '.join(f'{name}={value!r}' for name, value in parts.record.items())} other records decide it at once."
+    )
+    return GateState(detail, gate.is_open if gate is not None else None, len(gate.members) if gate is not None else 0)
+
+
+def _key_sets(query: LiveQuery, group: Group | None) -> tuple[KeySetSize, ...]:
     if not isinstance(group, KeptGroup):
         return ()
-    found = [KeySetSize(k.schema.name, k.field.name, len(k.counts) if k.is_loaded else None) for k in group.rests_on]
+    gate = _gate_of(query, group)
+    rests_on = group.rests_on | (resting(gate.uses) if gate is not None else frozenset())
+    found = [KeySetSize(k.schema.name, k.field.name, len(k.counts) if k.is_loaded else None) for k in rests_on]
     return tuple(sorted(found, key=lambda one: (one.resource, one.field, one.keys or 0)))
 
 

@@ -22,10 +22,10 @@ class Member:
     """One subscription in its group, and in the `home` that its connection keeps it in by name.
 
     `ready`: it has its set and gets frames, unless it is shut out by a gate; `left`: it is over, whatever is still
-    under way for it.
+    under way for it. While it gets frames it belongs to an `audience`.
     """
 
-    __slots__ = ("admitted", "format", "gate", "group", "home", "left", "outbox", "ready", "subscription")
+    __slots__ = ("audience", "format", "gate", "group", "home", "left", "outbox", "ready", "subscription")
 
     def __init__(
         self,
@@ -43,41 +43,67 @@ class Member:
         self.home = home
         self.ready = False
         self.left = False
-        self.admitted = False
+        self.audience: Audience | None = None
         self.gate = gate
-        self._enter(group)
         home[subscription.name] = self
+        self._enter(group)
 
     def move(self, group: "Group", gate: "Barrier | None", subscription: Subscription) -> None:
         """It belongs to another group from now on, and waits for its set there."""
-        self.group.unseat(self)
-        self.exit()
+        old = self.group
+        self._exit()
         self.group, self.gate, self.subscription = group, gate, subscription
+        _address_anew(self.home, old)
         self._enter(group)
 
-    def exit(self) -> None:
-        """It does not belong to its group any more."""
-        self.group.members.discard(self)
-        if self.gate is not None:
-            self.gate.members.discard(self)
-
-    def _enter(self, group: "Group") -> None:
-        group.members.add(self)
-        if self.gate is not None:
-            self.gate.members.add(self)
+    def leave(self) -> None:
+        """It is over; its name is free again."""
+        if not self.left:
+            self._exit()
+            del self.home[self.subscription.name]
+            self.left = True
+            _address_anew(self.home, self.group)
 
     def speak(self, format: Format) -> None:
         """It speaks in another format from now on."""
-        is_admitted = self.admitted
+        is_admitted = self.audience is not None
         self.group.dismiss(self)
         self.format = format
         if is_admitted:
             self.group.admit(self)
 
     @property
+    def is_alone(self) -> bool:
+        """Whether its connection stands before another gate of the same group too. Then frames must name the
+        subscription: what passes one gate is not to be taken for another's."""
+        if self.gate is None:
+            return False
+        return any(one.group is self.group and one.gate is not self.gate for one in self.home.values())
+
+    @property
     def address(self) -> Hashable:
         """What must be equal for two members to get the same bytes."""
-        return self.format.share, self.format.address(self.subscription.name)
+        return self if self.is_alone else (self.format.share, self.format.address(self.subscription.name))
+
+    def _enter(self, group: "Group") -> None:
+        group.members.add(self)
+        if self.gate is not None:
+            self.gate.members.add(self)
+            _address_anew(self.home, group)
+
+    def _exit(self) -> None:
+        self.group.unseat(self)
+        self.group.members.discard(self)
+        if self.gate is not None:
+            self.gate.members.discard(self)
+
+
+def _address_anew(home: MutableMapping[str, Member], group: "Group") -> None:
+    """Whoever of a connection gets frames of the group is addressed as is right by now."""
+    for member in home.values():
+        if member.group is group and member.gate is not None and member.audience is not None:
+            group.dismiss(member)
+            group.admit(member)
 
 
 class Barrier(Protocol):
@@ -91,10 +117,13 @@ class Barrier(Protocol):
 
 @dataclass(slots=True, eq=False)
 class Audience:
-    """Outboxes that get the same bytes, each once, with how many subscriptions it has here."""
+    """Outboxes that get the same bytes, each once, with how many subscriptions it has here. With `is_alone` the frames
+    are addressed to the subscription `to`, not to the group."""
 
+    address: Hashable
     format: Format
     to: Subscription
+    is_alone: bool
     outboxes: dict[Outbox, int] = field(default_factory=dict)
 
 
@@ -134,31 +163,24 @@ class Group:
 
     def admit(self, member: Member) -> None:
         """The member gets the group's frames."""
-        member.admitted = True
-        audience = self.audiences.get(member.address)
+        address = member.address
+        audience = self.audiences.get(address)
         if audience is None:
-            audience = self.audiences[member.address] = Audience(member.format, member.subscription)
+            audience = Audience(address, member.format, member.subscription, member.is_alone)
+            self.audiences[address] = audience
+        member.audience = audience
         audience.outboxes[member.outbox] = audience.outboxes.get(member.outbox, 0) + 1
 
     def dismiss(self, member: Member) -> None:
         """The member gets no frames for now."""
-        if not member.admitted:
+        audience, member.audience = member.audience, None
+        if audience is None:
             return
-        member.admitted = False
-        audience = self.audiences[member.address]
         audience.outboxes[member.outbox] -= 1
         if not audience.outboxes[member.outbox]:
             del audience.outboxes[member.outbox]
         if not audience.outboxes:
-            del self.audiences[member.address]
-
-    def leave(self, member: Member) -> None:
-        """The member is over; its name is free again."""
-        if not member.left:
-            self.unseat(member)
-            member.exit()
-            del member.home[member.subscription.name]
-            member.left = True
+            del self.audiences[audience.address]
 
 
 @dataclass(frozen=True, slots=True)

@@ -353,11 +353,11 @@ class Session:
         await self._move(actor, request_id)
 
     async def _move(self, actor: Actor, request_id: str) -> None:
-        """Moves every subscription to what this actor may see, where that is something else."""
-        for name, asked in list(self._asked.items()):
-            member = self._connection.members.get(name)
-            if member is not None:
-                await self._move_one(name, asked, member.subscription.query, actor, request_id)
+        """Moves every subscription to what this actor may see, where that is something else: all together, since each
+        shows what the one before might see until it has moved."""
+        before = {name: member.subscription.query for name, member in self._connection.members.items()}
+        asked = [(name, one) for name, one in self._asked.items() if name in before]
+        await asyncio.gather(*(self._move_one(name, one, before[name], actor, request_id) for name, one in asked))
 
     async def _move_one(
         self, name: str, asked: Mapping[str, Any], before: LiveQuery, actor: Actor, request_id: str
