@@ -191,6 +191,21 @@ async def test_a_narrower_token_removes_what_it_may_not_see_in_one_frame() -> No
         assert "price" not in str(page.told())
 
 
+async def test_once_auth_is_answered_nothing_comes_under_the_old_rights() -> None:
+    async with Client(make_app()) as client, client.websocket() as socket:
+        await fill(client)
+        page = await begin(client, socket, "ann:staff", "all", "few", "teams")
+
+        answered = asyncio.ensure_future(socket.call("auth", {"token": "ann"}))
+        while not answered.done():
+            await client.app.records.create(Note, title="under way", owner="bob", rank=9)
+        page.told()
+        for rank in range(5):
+            await client.app.records.create(Note, title="his", owner="bob", rank=rank)
+        await page.settled()
+        assert page.told() == []
+
+
 async def test_a_wider_token_adds_what_it_may_see_and_shows_more_of_what_is_held() -> None:
     async with Client(make_app()) as client, client.websocket() as socket:
         await fill(client)

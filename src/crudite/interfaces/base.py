@@ -3,7 +3,7 @@
 import random
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, MutableMapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from math import ceil
 from time import monotonic
@@ -209,7 +209,7 @@ class Admission:
             self.refused["address"] += 1
             raise TooManyRequests(f"At most {self._limits.connections} connections come from one address.")
         self._take_token()
-        return self._held(scope["type"], address)
+        return _Place(self.living, self._addresses, scope["type"], address)
 
     def _take_token(self) -> None:
         rate, now = self._limits.arrivals, self._clock()
@@ -225,14 +225,24 @@ class Admission:
         headers = {"retry-after": str(ceil(wait))}
         raise Unavailable("Too many connections begin at the same time.", headers=headers, retry_in=int(wait * 1000))
 
-    @contextmanager
-    def _held(self, kind: str, address: str) -> Iterator[None]:
-        self._addresses[address] += 1
-        self.living[kind] += 1
-        try:
-            yield
-        finally:
-            self.living[kind] -= 1
-            self._addresses[address] -= 1
-            if not self._addresses[address]:
-                del self._addresses[address]
+
+class _Place:
+    """One connection's place."""
+
+    __slots__ = ("_address", "_addresses", "_kind", "_living")
+
+    def __init__(self, living: Counter[str], addresses: Counter[str], kind: str, address: str) -> None:
+        self._living = living
+        self._addresses = addresses
+        self._kind = kind
+        self._address = address
+
+    def __enter__(self) -> None:
+        self._addresses[self._address] += 1
+        self._living[self._kind] += 1
+
+    def __exit__(self, *_: object) -> None:
+        self._living[self._kind] -= 1
+        self._addresses[self._address] -= 1
+        if not self._addresses[self._address]:
+            del self._addresses[self._address]

@@ -41,6 +41,8 @@ class Hub(Protocol):
 
     def forget(self, connection: "Connection", reason: EndReason) -> None: ...
 
+    def close_slow(self, connection: "Connection") -> None: ...
+
 
 class Connection:
     """One client. All its subscriptions go through the same positions, and share its cursor.
@@ -48,14 +50,14 @@ class Connection:
     `ended` tells, when `messages` has come to its end, why: `closed` by its owner, `slow`, or `away`.
     """
 
-    def __init__(self, hub: Hub, format: Format, outbox: Outbox) -> None:
+    def __init__(self, hub: Hub, format: Format) -> None:
         self.format = format
-        self.outbox = outbox
+        self.outbox = Outbox(hub.limits.outbox, self._overrun)
         self.members: dict[str, Member] = {}
         self.pinged = 0.0  # when it last got a sign of life, by the loop's clock
         self._hub = hub
-        self._expected: list[tuple[Mark, Plain]] = []
-        self._coming: set[str] = set()  # the names of subscriptions whose group is being made
+        self._expected: tuple[tuple[Mark, Plain], ...] = ()  # no lists: ten thousand connections wait for nothing
+        self._coming: tuple[str, ...] = ()  # the names of subscriptions whose group is being made
 
     @property
     def ended(self) -> EndReason | None:
@@ -85,11 +87,11 @@ class Connection:
         if len(self.members) + len(self._coming) >= self._hub.limits.subscriptions:
             raise TooManyRequests(f"A connection has at most {self._hub.limits.subscriptions} subscriptions.")
         resume = Resume(cursor, key) if cursor is not None else None
-        self._coming.add(name)
+        self._coming += (name,)
         try:
             return await self._hub.join(self, name, query, resume, announce)
         finally:
-            self._coming.discard(name)
+            self._coming = tuple(one for one in self._coming if one != name)
 
     async def move(self, name: str, query: LiveQuery, *, announce: Announce | None = None) -> None:
         """Goes on with another query of the same resource under the same name, as when the actor has other rights.
@@ -123,7 +125,7 @@ class Connection:
         if self._hub.covers(self, mark):
             self.outbox.send(self.format.acks([call]))
             return
-        self._expected.append((mark, call))
+        self._expected += ((mark, call),)
         self._hub.await_marks(self)
         if len(self._expected) > self._hub.limits.expected:
             self._hub.forget(self, "slow")
@@ -132,7 +134,7 @@ class Connection:
         """Sends the acks that are due; returns whether more are awaited."""
         due = [call for mark, call in self._expected if covers(mark)]
         if due:
-            self._expected = [(mark, call) for mark, call in self._expected if not covers(mark)]
+            self._expected = tuple((mark, call) for mark, call in self._expected if not covers(mark))
             self.outbox.send(self.format.acks(due))
         return bool(self._expected)
 
@@ -142,6 +144,9 @@ class Connection:
         It ends when the connection has ended. Only one reader at a time.
         """
         return self.outbox.messages()
+
+    def _overrun(self) -> None:
+        self._hub.close_slow(self)
 
     def close(self) -> None:
         """The client is gone: gives up all subscriptions and what is due."""

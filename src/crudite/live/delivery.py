@@ -1,12 +1,13 @@
 """Delivery: a frame is encoded once for each audience, and its bytes are put into every outbox of it."""
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from crudite.live.frames import Format, Subscription
 from crudite.live.groups import Audience, Group, Member, Sent, Snapshot
 from crudite.live.limits import Metrics
-from crudite.live.outbox import Encoded, Outbox
+from crudite.live.outbox import Encoded, Outbox, hand_out
 
 _log = logging.getLogger("crudite.live")
 _CHUNK = 64 * 1024
@@ -18,45 +19,57 @@ def deliver(
     """Puts the frames that lead from one cursor to the next into the outboxes, and the commit behind them.
 
     Where the frames are of queries that are run again, `resumable` is the cursor of the exact lane, for formats that
-    know no other.
-
-    Only the last frame of an outbox may carry the commit, and which one that is shows at the end: so every
-    outbox holds back one frame until the next one comes or there is none. Returns the groups whose frames
-    could not be encoded; those are not delivered.
+    know no other. Returns the groups whose frames could not be encoded; those are not delivered.
     """
-    touched: list[Outbox] = []
+    due: list[Due] = []
     failed: list[Group] = []
     for sent in frames:
         try:
-            _hold_back(sent, before, after, resumable, touched, metrics)
+            due += [_encoded(sent, audience, before, after, resumable, metrics) for audience in _audiences(sent)]
         except Exception:
             _log.exception("a frame of group %s could not be encoded", sent.group.id)
             failed.append(sent.group)
-    for outbox in touched:
-        encoded, outbox.held = outbox.held, None
-        if encoded is not None:
-            outbox.put(encoded.closing)
-            outbox.touched = now
+    if len(due) == 1:
+        hand_out(due[0].encoded.closing, list(due[0].outboxes), now)  # a slow one leaves them at once
+    else:
+        _hand_out_all(due, now)
     return failed
 
 
-def _hold_back(
-    sent: Sent, before: str, after: str, resumable: str | None, touched: list[Outbox], metrics: Metrics
-) -> None:
-    for audience in _audiences(sent):
-        format = audience.format
-        span = (before, after) if resumable is None or format.has_lanes else (resumable, resumable)
-        since = before if resumable is None else ""
-        encoded = Encoded(sent.frame, format, audience.to, *span, since=since, is_alone=audience.is_alone)
-        metrics.frames += 1
-        metrics.frame_bytes += encoded.closing.size
-        metrics.deliveries += len(audience.outboxes)
-        for outbox in audience.outboxes:
+class Due(NamedTuple):
+    """A frame for one audience, and the outboxes of that."""
+
+    encoded: Encoded
+    outboxes: Mapping[Outbox, int]
+
+
+def _encoded(sent: Sent, audience: Audience, before: str, after: str, resumable: str | None, metrics: Metrics) -> Due:
+    format = audience.format
+    span = (before, after) if resumable is None or format.has_lanes else (resumable, resumable)
+    since = before if resumable is None else ""
+    encoded = Encoded(sent.frame, format, audience.to, *span, since=since, is_alone=audience.is_alone)
+    metrics.frames += 1
+    metrics.frame_bytes += encoded.closing.size
+    metrics.deliveries += len(audience.outboxes)
+    return Due(encoded, audience.outboxes)
+
+
+def _hand_out_all(due: Iterable[Due], now: float) -> None:
+    """Only the last frame of an outbox may carry the commit, and which one that is shows at the end: so every
+    outbox holds back one frame until the next one comes or there is none."""
+    touched: list[Outbox] = []
+    for encoded, outboxes in due:
+        for outbox in outboxes:
             if outbox.held is None:
                 touched.append(outbox)
             else:
                 outbox.add(outbox.held.opening)
             outbox.held = encoded
+    for outbox in touched:
+        last, outbox.held = outbox.held, None
+        if last is not None:
+            outbox.put(last.closing)
+            outbox.touched = now
 
 
 def _audiences(sent: Sent) -> Iterable[Audience]:

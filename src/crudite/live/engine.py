@@ -141,9 +141,8 @@ class Engine:
             wait = self.retry_in()
             headers = {"retry-after": str(ceil(wait / 1000))}
             raise Unavailable("The application is going away.", headers=headers, retry_in=wait)
-        outbox = Outbox(self.limits.outbox, lambda: self._close_slow(connection))
-        outbox.touched = asyncio.get_running_loop().time()
-        connection = Connection(self, format, outbox)
+        connection = Connection(self, format)
+        connection.outbox.touched = asyncio.get_running_loop().time()
         self._catching_up.watch(connection)
         self._connections.add(connection)
         self.metrics.live_connections += 1
@@ -288,6 +287,11 @@ class Engine:
             self.metrics.live_connections -= 1
             self.metrics.slow_closes += connection.ended == "slow"
 
+    def close_slow(self, connection: Connection) -> None:
+        """Gives up a connection that takes too little; not at once, since whoever overfills an outbox is in the middle
+        of a walk over groups and outboxes."""
+        asyncio.get_running_loop().call_soon(self.forget, connection, "slow")
+
     # Following the log.
 
     async def _follow_exactly(self) -> None:
@@ -419,10 +423,6 @@ class Engine:
             if connection.ended is None:
                 connection.send(connection.format.bye(self.retry_in()))
                 connection.outbox.end("away")
-
-    def _close_slow(self, connection: Connection) -> None:
-        # Not at once: whoever overfills an outbox is in the middle of a walk over groups and outboxes.
-        asyncio.get_running_loop().call_soon(self.forget, connection, "slow")
 
     async def _keep_sweeping(self) -> None:
         while True:

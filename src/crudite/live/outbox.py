@@ -21,7 +21,7 @@ the end are left out, and so are all that come; what else is put in waits. Once 
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Literal, Protocol, TypeAlias
 
@@ -110,7 +110,6 @@ class Outbox:
     __slots__ = (
         "_framing",
         "_given_up",
-        "_hand_over",
         "_is_cut",
         "_later",
         "_limit",
@@ -136,15 +135,14 @@ class Outbox:
         self._on_slow = on_slow
         self._on_over: Callable[[], None] = lambda: None
         self._given_up = False
-        self._parts: list[Part] = []
+        self._parts: list[Part] | tuple[Part, ...] = ()  # a list only while something waits, which it seldom does
         self._later: list[Part] | None = None  # what follows once the client has been caught up; None: it is up to date
         self._size = 0  # of the messages in both
         self._is_cut = False  # whether what was taken last may end in the middle of a tick
         self._sink: Sink | None = None
         self._framing: Framing
-        self._hand_over: Callable[[bytes], None]
         self._reader: asyncio.Future[None] | None = None
-        self._waiting: list[asyncio.Future[None]] = []
+        self._waiting: tuple[asyncio.Future[None], ...] = ()
 
     @property
     def size(self) -> int:
@@ -158,7 +156,7 @@ class Outbox:
             self.add(parcel)
             self._wake()
         elif self.ended is None:
-            self._hand_over(parcel.framed(self._framing))
+            sink.write(parcel.framed(self._framing))
 
     def add(self, parcel: Parcel) -> None:
         """Adds messages that more will follow in the same tick, so that all of them go as one."""
@@ -172,7 +170,7 @@ class Outbox:
             self._on_slow()
             return
         self._size += size
-        self._due.append(parcel)
+        self._append(parcel)
         if parcel.since is not None and parcel.closes and self._size > max(size, self._limit // 2):
             self._fall_behind()
 
@@ -193,7 +191,7 @@ class Outbox:
     def stream(self, messages: Iterator[bytes]) -> None:
         """Adds messages that are made when they are taken."""
         if self.ended is None:
-            self._due.append(messages)
+            self._append(messages)
             self._wake()
 
     @property
@@ -205,14 +203,15 @@ class Outbox:
         """These messages tell what was left out. They may be more than the limit: they are what a set has come to."""
         if self._later is not None:
             later, self._later = self._later, None
-            self._parts += (Parcel([message for message in messages if message], is_free=True), *later)
+            caught_up = Parcel([message for message in messages if message], is_free=True)
+            self._parts = [*self._parts, caught_up, *later]
             self._wake()
 
     def end(self, reason: EndReason) -> None:
         """Nothing more comes; what is there is still handed over."""
         if self.ended is None:
             self.ended = reason
-            self._parts += self._later or ()
+            self._parts = [*self._parts, *(self._later or ())]
             self._later = None
             self._tell_drained()
             self._wake()
@@ -220,7 +219,7 @@ class Outbox:
     def drop(self, reason: EndReason) -> None:
         """Nothing more comes, and what is there is given up."""
         self._given_up = True
-        self._parts, self._later, self._size = [], None, 0
+        self._parts, self._later, self._size = (), None, 0
         self.end(reason)
         self._wake()
 
@@ -242,7 +241,7 @@ class Outbox:
         """From now on everything goes to the sink. `on_over` is called once: the outbox has ended, and what was due
         has been written or given up."""
         self._sink, self._on_over = sink, on_over
-        self._framing, self._hand_over = sink.framing, sink.write  # looked up once, not for every frame
+        self._framing = sink.framing
         self._size = sum(self._weight(part) for part in self._parts if isinstance(part, Parcel))
         sink.writer = self
         self._wake()
@@ -267,7 +266,7 @@ class Outbox:
         while self._parts and sink.is_writable:
             piece = self._piece(self._framing)
             if piece:
-                self._hand_over(piece)
+                sink.write(piece)
         if self._parts:
             return
         if self._later is not None:
@@ -297,7 +296,7 @@ class Outbox:
             size += len(piece)
             self._size -= self._weight(part)
             self._is_cut = not part.closes
-        del self._parts[: len(pieces)]
+        self._parts = self._parts[len(pieces) :] or ()
         return b"".join(pieces)
 
     def _next(self, stream: Iterator[bytes]) -> bytes | None:
@@ -308,7 +307,7 @@ class Outbox:
             self.drop("closed")
             return None
         if message is None:
-            del self._parts[0]
+            self._parts = self._parts[1:] or ()
         return message
 
     # To a reader.
@@ -316,7 +315,7 @@ class Outbox:
     async def messages(self) -> AsyncIterator[Sequence[bytes]]:
         """Whatever is due, in order: every time all that has gathered. It ends after the outbox has ended."""
         while True:
-            parts, self._parts = self._parts, []
+            parts, self._parts = self._parts, ()
             self._size -= sum(self._weight(part) for part in parts if isinstance(part, Parcel))
             gathered: list[bytes] = []
             for part in parts:
@@ -353,9 +352,13 @@ class Outbox:
 
     # Falling behind.
 
-    @property
-    def _due(self) -> list[Part]:
-        return self._parts if self._later is None else self._later
+    def _append(self, part: Part) -> None:
+        if self._later is not None:
+            self._later.append(part)
+        elif isinstance(self._parts, list):
+            self._parts.append(part)
+        else:
+            self._parts = [part]
 
     def _weight(self, parcel: Parcel) -> int:
         if parcel.is_free:
@@ -379,7 +382,7 @@ class Outbox:
             left_out = left_out[1 + next(at for at, parcel in enumerate(left_out) if parcel.closes) :]
         if not left_out:
             return
-        del self._parts[-len(left_out) :]
+        self._parts = self._parts[: -len(left_out)] or ()
         self._size -= sum(map(self._weight, left_out))
         self._later = []
         self.catcher.fall_behind(next((parcel.since for parcel in left_out if parcel.since), ""))
@@ -401,11 +404,22 @@ class Outbox:
 
     async def _told_drained(self) -> None:
         waiting = asyncio.get_running_loop().create_future()
-        self._waiting.append(waiting)
+        self._waiting += (waiting,)
         await waiting
 
     def _tell_drained(self) -> None:
-        for waiting in self._waiting:
+        told, self._waiting = self._waiting, ()
+        for waiting in told:
             if not waiting.done():
                 waiting.set_result(None)
-        self._waiting.clear()
+
+
+def hand_out(parcel: Parcel, outboxes: Iterable[Outbox], now: float) -> None:
+    """Puts one parcel into many outboxes: `Outbox.put`, at half its price where the transport takes it at once."""
+    for outbox in outboxes:
+        sink = outbox._sink  # noqa: SLF001
+        if sink is None or outbox._parts or outbox._later is not None or not sink.is_writable:  # noqa: SLF001
+            outbox.put(parcel)
+        elif outbox.ended is None:
+            sink.write(parcel.framed(outbox._framing))  # noqa: SLF001
+        outbox.touched = now

@@ -19,6 +19,15 @@ from crudite.server.extension import EXTENSION, Writer
 
 Read: TypeAlias = Callable[[], Coroutine[Any, Any, None]]
 
+UVICORNS = (
+    "app", "app_state", "asgi_version", "client", "close_sent", "close_timeout", "close_timer", "config", "conn",
+    "connections", "curr_msg_data_type", "default_headers", "disconnected", "frames", "handshake_complete",
+    "handshake_initiated", "initial_response", "last_ping_rtt", "logger", "loop", "pending_ping_payload",
+    "ping_interval", "ping_sent_at", "ping_timeout", "ping_timer", "pong_timer", "queue", "read_paused", "request",
+    "response", "root_path", "scheme", "scope", "server", "tasks", "transport", "writable",
+)  # fmt: skip
+"""The names of all that uvicorn's class keeps of a connection."""
+
 _TEXT = 0x81  # the final frame of a text message: a message has one frame here
 
 
@@ -43,8 +52,9 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
 
     framing = staticmethod(text_frames)
 
-    # What every frame touches lies in the object itself: with ten thousand of them each dict is a cache miss.
-    __slots__ = ("_has_ended", "_is_reading", "_out", "_read", "is_writable", "writer")
+    # Everything lies in the object itself: with ten thousand connections each dict is a cache miss for every frame, and
+    # a kilobyte.
+    __slots__ = ("_has_ended", "_is_reading", "_out", "_read", "is_writable", "writer", *UVICORNS)
 
     def __init__(self, *given: Any, **named: Any) -> None:
         super().__init__(*given, **named)
@@ -53,7 +63,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         self.writer: Writer | None = None
         self._read: Read | None = None
         self._is_reading = False
-        self.queue = _Inbox(self._on_received)  # type: ignore[assignment]
+        self.queue = _Inbox(self)  # type: ignore[assignment]
         self.writable = _Gate()  # type: ignore[assignment]
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -86,7 +96,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
     def adopt(self, read: Read, /) -> None:
         """The connection outlives the application's call; `read` is run when something has come."""
         self._read = read
-        self._on_received()
+        self.on_received()
 
     @property
     def has_received(self) -> bool:
@@ -118,7 +128,8 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
             self.transport.resume_reading()
         self.close_timer = self.loop.call_later(self.close_timeout, self.transport.abort)
 
-    def _on_received(self) -> None:
+    def on_received(self) -> None:
+        """Something waits to be received: whoever reads it begins, if he does not read already."""
         if self._read is not None and self.has_received and not self._is_reading:
             self._is_reading = True
             self.create_task(self._read()).add_done_callback(self._on_read)
@@ -127,7 +138,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         self._is_reading = False
         if self.disconnected and not self.has_received:
             self._read = None  # nothing comes any more; and it knows the session, which knows this
-        self._on_received()
+        self.on_received()
 
     def _on_done(self, task: asyncio.Task[None]) -> None:
         self.tasks.discard(task)
@@ -139,7 +150,6 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         self.request.headers.clear()  # the parser keeps the request itself
         self.response.headers.clear()
         del self.request, self.response, self.scope
-        self.__dict__ = dict(self.__dict__)  # a dict keeps the room in which it grew; a copy does not
 
     def pause_writing(self) -> None:
         """The transport's write buffer is full."""
@@ -156,13 +166,13 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
 
 class _Inbox:
     """What came from the client until the application takes it; of `asyncio.Queue` only what uvicorn uses, in a tenth
-    of its memory. There is one reader; `on_put` is called when there is something for it."""
+    of its memory. There is one reader; its owner is told when there is something for it."""
 
-    __slots__ = ("_messages", "_on_put", "_reader")
+    __slots__ = ("_messages", "_owner", "_reader")
 
-    def __init__(self, on_put: Callable[[], None]) -> None:
+    def __init__(self, owner: WebSocketProtocol) -> None:
         self._messages: deque[Any] | None = None
-        self._on_put = on_put
+        self._owner = owner
         self._reader: asyncio.Future[None] | None = None
 
     def put_nowait(self, message: Any) -> None:
@@ -172,7 +182,7 @@ class _Inbox:
         self._messages.append(message)
         if self._reader is not None and not self._reader.done():
             self._reader.set_result(None)
-        self._on_put()
+        self._owner.on_received()
 
     def empty(self) -> bool:
         """Whether nothing waits."""

@@ -8,12 +8,14 @@ from pathlib import Path
 
 from hypothesis import example, given
 from hypothesis import strategies as st
+from uvicorn.config import Config
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from uvicorn.server import ServerState
 from websockets.frames import Frame, Opcode
 from websockets.protocol import Protocol
 from websockets.server import ServerProtocol
 
-from crudite.server.websocket import text_frames
+from crudite.server.websocket import WebSocketProtocol, text_frames
 
 LOOKED_AT = {
     WebSocketsSansIOProtocol: "0bbcec98938432f7",
@@ -37,6 +39,13 @@ def test_the_server_is_pinned_to_the_version_that_is_tested() -> None:
     project = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text("utf-8"))["project"]
     assert f"uvicorn[standard]=={version('uvicorn')}" in project["dependencies"]
     assert f"websockets=={version('websockets')}" in project["dependencies"]
+
+
+async def test_a_connection_keeps_nothing_in_a_dict_of_its_own() -> None:
+    config = Config(lambda: None)
+    config.load()
+    protocol = WebSocketProtocol(config, ServerState(), {})
+    assert vars(protocol) == {}
 
 
 @given(st.lists(st.binary(max_size=300), max_size=5))

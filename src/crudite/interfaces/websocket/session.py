@@ -13,7 +13,6 @@ import logging
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import msgspec
@@ -65,6 +64,7 @@ _WRITES = ("create", "replace", "update", "delete")
 _ORDERED = ("subscribe", "unsubscribe", "auth")
 _END_CODES = {"slow": 4408, "away": 1001, "closed": 1000}
 _CREDENTIALS = 4401
+_HANDSHAKE = ("sec-websocket-", "upgrade", "connection")  # how headers begin that say nothing of any call
 
 _format = RpcFormat()
 _log = logging.getLogger("crudite")
@@ -75,10 +75,11 @@ class Session:
 
     def __init__(self, host: Host, headers: Headers, scope: Scope) -> None:
         self._host = host
+        headers = {name: value for name, value in headers.items() if not name.startswith(_HANDSHAKE)}
         self._headers = headers
         self.credentials = credentials_of(headers, scope)
         self._connection = host.engine.connect(_format)
-        self._asked: dict[str, Any] = {}
+        self._asked: dict[str, bytes] = {}  # what each subscription is of, in JSON, which is small
         self._order = asyncio.Lock()
         self._writes = asyncio.Lock()
         self._room = asyncio.Semaphore(_SIDE_BY_SIDE)
@@ -100,7 +101,8 @@ class Session:
         self._held: tuple[AbstractContextManager[Any], ...] = (stay, place)
         if self._sink is not None:
             self._connection.outbox.attach(self._sink, self._end)
-            self._sink.adopt(partial(self._read_what_came, self._sink, receive))
+            self._receive = receive
+            self._sink.adopt(self._read_what_came)
             return
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -138,9 +140,10 @@ class Session:
         while not self._is_gone:
             await self._read_one(await receive(), tasks)
 
-    async def _read_what_came(self, sink: WebSocketSink, receive: Receive) -> None:
-        while sink.has_received:
-            await self._read_one(await receive(), sink)
+    async def _read_what_came(self) -> None:
+        assert self._sink is not None
+        while self._sink.has_received:
+            await self._read_one(await self._receive(), self._sink)
         if self._is_gone:
             self._leave()
 
@@ -305,6 +308,7 @@ class Session:
         cursor, key = params.get("cursor"), params.get("key")
         if not isinstance(cursor, str | None) or not isinstance(key, str | None):
             raise Malformed(faults=[Fault("bad_value", "cursor and key are texts.", pointer="/cursor")])
+        kept = msgspec.json.encode(asked)
         query, actor = await self._live(asked, request_id)
         if self._stay.is_over:
             raise Unauthorized("The credentials do not hold any longer.")
@@ -316,7 +320,7 @@ class Session:
             name, query, cursor=cursor, key=key,
             announce=lambda subscribed: message(result(number, subscribed_result(subscribed, path))),
         )  # fmt: skip
-        self._asked = {n: a for n, a in self._asked.items() if n in self._connection.members} | {name: asked}
+        self._asked = {n: a for n, a in self._asked.items() if n in self._connection.members} | {name: kept}
 
     async def _live(
         self, asked: Mapping[str, Any], request_id: str, actor: Actor = ANONYMOUS
@@ -349,14 +353,14 @@ class Session:
         self.credentials = shown
         self._stay.becomes(actor)
         public = {"id": actor.id, "roles": sorted(actor.roles)} if actor.is_known else None
+        await self._move(actor, request_id)  # first: once it is answered, nothing is told under the old rights
         self._send(result(number, f'{{"actor":{encode(public)}}}'))
-        await self._move(actor, request_id)
 
     async def _move(self, actor: Actor, request_id: str) -> None:
         """Moves every subscription to what this actor may see, where that is something else: all together, since each
         shows what the one before might see until it has moved."""
         before = {name: member.subscription.query for name, member in self._connection.members.items()}
-        asked = [(name, one) for name, one in self._asked.items() if name in before]
+        asked = [(name, msgspec.json.decode(one)) for name, one in self._asked.items() if name in before]
         await asyncio.gather(*(self._move_one(name, one, before[name], actor, request_id) for name, one in asked))
 
     async def _move_one(
