@@ -22,6 +22,7 @@ from benchmarks.swarm import Swarm
 FEW = 100
 EACH = 100  # subscriptions on one connection
 WARMING = 20
+WRITERS = 16
 WAIT_SECONDS = 60.0
 JOINING_SECONDS = 600.0
 MATCHING = re.compile(r"^crudite_live_match_seconds_total ([0-9.e+-]+)$", re.MULTILINE)
@@ -30,16 +31,19 @@ CHANGES = re.compile(r"^crudite_live_changes_total ([0-9.e+-]+)$", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Matching:
-    """Lone changes, each of which concerns one query, beside a number of other queries.
+    """Changes, each of which concerns one query, beside a number of other queries.
 
-    `seen_p50_ms` from sending the write until the one subscriber has it; `cpu_us` the server's CPU for the whole
-    of one change; `matching_us` what the server says that it spends on finding the query (nan where it does not).
+    Lone ones: `seen_p50_ms` from sending the write until the one subscriber has it; `cpu_us` the server's CPU for the
+    whole of one change; `alone_us` what the server says that it spends on finding the query and making its frame (nan
+    where it does not), with caches that have gone cold since the last one. `matching_us` is the same where writers do
+    not wait.
     """
 
     queries: int
     seen_p50_ms: float
     seen_p99_ms: float
     cpu_us: float
+    alone_us: float
     matching_us: float
     foreign: float
 
@@ -69,18 +73,20 @@ def of_owner(owner: int) -> dict[str, Any]:
 def matching(swarm: Swarm, server: Server, tally: Tally, queries: int, changes: int) -> Matching:
     swarm.open([writer := Writer()])
     lone(swarm, writer, tally, queries, WARMING)
-    spent, changed = told(server)
+    before = told(server)
     with Window(server.pid) as window:
         times = lone(swarm, writer, tally, queries, changes)
     swarm.close(writer)
-    spent_then, changed_then = told(server)
-    spending = spent_then - spent or math.nan
+    alone = told(server)
+    pour(swarm, tally, queries, changes * WRITERS)
+    poured = told(server)
     return Matching(
         queries=queries,
         seen_p50_ms=statistics.median(times),
         seen_p99_ms=quantile(times, 0.99),
         cpu_us=window.server / changes * 1e6,
-        matching_us=spending / (changed_then - changed) * 1e6,
+        alone_us=each(before, alone),
+        matching_us=each(alone, poured),
         foreign=window.foreign,
     )
 
@@ -97,6 +103,32 @@ def lone(swarm: Swarm, writer: Writer, tally: Tally, queries: int, changes: int)
     return times
 
 
+def pour(swarm: Swarm, tally: Tally, queries: int, changes: int) -> None:
+    """So many changes, spread over all queries, by writers that each write as soon as they are answered."""
+    numbers = iter(range(changes))
+    expected = tally.seen + changes
+
+    def again(writer: Writer) -> None:
+        number = next(numbers, None)
+        if number is not None:
+            writer.write(create({**body(number), "owner": number * 7919 % queries}))
+
+    writers = [Writer(again) for _ in range(WRITERS)]
+    swarm.open(writers)
+    for writer in writers:
+        again(writer)
+    arrive(swarm, tally, expected)
+    swarm.until(lambda: all(each.is_ready for each in writers), WAIT_SECONDS, lambda: "a write hangs.")
+    for writer in writers:
+        swarm.close(writer)
+
+
+def each(before: tuple[float, float], after: tuple[float, float]) -> float:
+    """Microseconds of matching for one change between two looks; nan where the server does not tell."""
+    spent, changed = (then - now for now, then in zip(before, after, strict=True))
+    return (spent or math.nan) / changed * 1e6
+
+
 def told(server: Server) -> tuple[float, float]:
     """Seconds of matching and changes so far, as the server's metrics tell; nan where they do not."""
     text = server.text("/metrics")
@@ -108,7 +140,6 @@ CONNECTIONS = 500
 OFFERED = 2_000.0  # creates a second
 DISTINCT, SHARED = 20, 100  # live queries of one connection
 ROOMS = 1_000  # that shared queries are about: CONNECTIONS * SHARED / ROOMS subscribers each
-WRITERS = 16
 SAMPLED = 8  # one connection in so many tells how late its events came
 UPDATED = re.compile(rb'"updated_at":"([^"]*)Z"')
 

@@ -109,7 +109,7 @@ def matchings(found: Sequence[Matching]) -> Iterator[Row]:
     what = f"a change beside {many.queries:,} distinct queries"
     yield at_most(f"{what}, time", f"beside {few.queries}", MATCHING_COST, many.seen_p50_ms / few.seen_p50_ms)
     yield at_most(f"{what}, CPU", f"beside {few.queries}", MATCHING_COST, many.cpu_us / few.cpu_us)
-    yield at_most(f"{what}, matching", "", MATCHING_US, many.matching_us, " µs")
+    yield at_most(f"{what}, matching under load", "", MATCHING_US, many.matching_us, " µs")
 
 
 def crowds(found: Sequence[Crowd]) -> Iterator[Row]:

@@ -147,12 +147,11 @@ def streams(found: Sequence[Stream]) -> str:
 
 
 def matchings(found: Sequence[Matching]) -> str:
-    lines = [["one change beside", "", "seen p50 ms", "p99", "CPU µs", "matching µs", "foreign"]]
+    lines = [["one change beside", "", "seen p50 ms", "p99", "CPU µs", "matching µs", "under load", "foreign"]]
     lines += [
         [
             f"{each.queries:,} queries", "", f"{each.seen_p50_ms:.2f}", f"{each.seen_p99_ms:.2f}",
-            f"{each.cpu_us:.0f}", f"{each.matching_us:.1f}" if each.matching_us == each.matching_us else "not told",
-            foreign(each.foreign),
+            f"{each.cpu_us:.0f}", f"{each.alone_us:.1f}", f"{each.matching_us:.1f}", foreign(each.foreign),
         ]
         for each in found
     ]  # fmt: skip
