@@ -5,8 +5,7 @@ The limits are wider because all clients of a benchmark come from one address, a
 
 from typing import Literal
 
-from crudite import App, Resource, allow
-from crudite.interfaces.base import Limits
+from crudite import App, Limits, LiveLimits, Resource, allow
 
 
 class Item(Resource, rules=allow.everyone):
@@ -18,4 +17,4 @@ class Item(Resource, rules=allow.everyone):
     owner: int
 
 
-app = App(Item, limits=Limits(connections=20_000, arrivals=20_000, subscriptions=200))
+app = App(Item, limits=Limits(connections=20_000, arrivals=20_000, live=LiveLimits(subscriptions=200)))

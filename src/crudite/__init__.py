@@ -26,7 +26,7 @@ from crudite.interfaces.openapi import OpenApi
 from crudite.interfaces.rest import Rest
 from crudite.interfaces.sse import Sse
 from crudite.interfaces.websocket import WebSocket
-from crudite.live import Retention
+from crudite.live import LiveLimits, Retention
 from crudite.messages import Actor, Credentials, Response
 from crudite.pipeline import Next
 from crudite.resources.declare import Record, Resource, after, around, before
@@ -57,6 +57,7 @@ __all__ = [
     "Insight",
     "Invalid",
     "Limits",
+    "LiveLimits",
     "Malformed",
     "Many",
     "Next",

@@ -27,7 +27,7 @@ from crudite.interfaces.rest import Rest
 from crudite.interfaces.rest.quick import QuickAnswers, QuickResource
 from crudite.interfaces.sse import Sse
 from crudite.interfaces.websocket import WebSocket
-from crudite.live import Engine, LiveLimits, Retention, keep_trimmed
+from crudite.live import Engine, Retention, keep_trimmed
 from crudite.messages import ANONYMOUS, Response
 from crudite.pipeline import Middleware, Pipeline, Step
 from crudite.query.tree import Filter, Given, leaves
@@ -245,10 +245,9 @@ class App:
         self.sealer = Sealer(self.store.secret)
         self._actions = Actions(self.definitions, self.store, self.sealer, self.clock)
         self._living = await stack.enter_async_context(AsyncExitStack())
-        limits = LiveLimits(subscriptions=self.limits.subscriptions)
-        self.engine = await self._living.enter_async_context(
-            Engine(self.store, self.definitions.catalog, secret=self.store.secret, limits=limits, clock=self.clock)
-        )
+        catalog, secret, limits = self.definitions.catalog, self.store.secret, self.limits.live
+        engine = Engine(self.store, catalog, secret=secret, limits=limits, clock=self.clock)
+        self.engine = await self._living.enter_async_context(engine)
         await self._living.enter_async_context(_running(keep_trimmed(self.store, self.retention)))
         for kind, make in self._provide.items():
             self._provided[kind] = await call(make)

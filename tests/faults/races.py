@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from crudite import App, Count, Field, Many, Parent, Record, Request, allow, me
+from crudite import App, Count, Field, Limits, LiveLimits, Many, Parent, Record, Request, allow, me
 from crudite.changes import Reset
 from crudite.stores import open_store
 from crudite.testing import Client, Socket, View
@@ -287,7 +287,10 @@ class Scene:
 async def running() -> AsyncIterator[tuple[Client, Steps]]:
     """The application without records, for one scene after the other, as nobody sees it."""
     steps = Steps()
-    app = App(Project, Member, Task, store=Faulty(open_store(MEMORY), steps), auth=by_name)
+    app = App(
+        Project, Member, Task, store=Faulty(open_store(MEMORY), steps), auth=by_name,
+        limits=Limits(live=LiveLimits(tick=0, rerun_tick=0)),  # there is a batch for every commit in any case
+    )  # fmt: skip
 
     @app.read("open")
     async def open_tasks(request: Request) -> Count:

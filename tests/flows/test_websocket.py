@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from crudite import App, Count, Limits, Record, Request, WebSocket, allow
+from crudite import App, Count, Limits, LiveLimits, Record, Request, WebSocket, allow
 from crudite.testing import Client, Refusal, Socket, View
 from crudite.testing.asgi import HOST, make_scope
 from tests.flows.worlds import MEMORY, by_name, client_for, titles
@@ -367,7 +367,7 @@ async def test_numbers_and_texts_come_back_as_they_were_called() -> None:
 
 
 async def test_a_connection_has_as_many_subscriptions_as_the_application_allows() -> None:
-    app = App(Todo, store=MEMORY, limits=Limits(subscriptions=1))
+    app = App(Todo, store=MEMORY, limits=Limits(live=LiveLimits(subscriptions=1)))
     async with Client(app) as client, client.websocket() as socket:
         await socket.call("subscribe", {"sub": "a", "resource": "todos"})
 

@@ -4,7 +4,7 @@ import random
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, MutableMapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import ceil
 from time import monotonic
 from typing import Any, Protocol, TypeAlias
@@ -12,7 +12,7 @@ from typing import Any, Protocol, TypeAlias
 from crudite.auth import Identification
 from crudite.clock import Clock
 from crudite.errors import TooManyRequests, Unavailable
-from crudite.live import Engine
+from crudite.live import Engine, LiveLimits
 from crudite.pipeline import Pipeline
 from crudite.query.tree import Filter
 from crudite.resources.definition import Definitions
@@ -167,16 +167,16 @@ class Interface(Protocol):
 class Limits:
     """What clients may ask for at once.
 
-    `body`: bytes of a request's body. `message`: bytes of a WebSocket message. `subscriptions`: of one
-    connection. `connections`: living ones (streams and WebSockets) from one address. `arrivals`: how many of
-    those begin within one second, from all addresses together.
+    `body`: bytes of a request's body. `message`: bytes of a WebSocket message. `connections`: living ones
+    (streams and WebSockets) from one address. `arrivals`: how many of those begin within one second, from all
+    addresses together. `live`: what the live engine allows, the number of a connection's subscriptions among it.
     """
 
     body: int = 1_000_000
     message: int = 1_000_000
-    subscriptions: int = 100
     connections: int = 2_000
     arrivals: int = 2_000
+    live: LiveLimits = field(default_factory=LiveLimits)
 
 
 class Admission:

@@ -8,9 +8,9 @@ from itertools import accumulate
 from math import inf
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LiveLimits:
-    """Bounds of one engine. Times are seconds, sizes bytes.
+    """What one live engine allows itself and its clients. Times are seconds, sizes bytes.
 
     - `tick`: the least time between two batches when changes come without a pause; a change after a pause is
       sent at once.

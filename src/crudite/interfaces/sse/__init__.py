@@ -119,8 +119,8 @@ class _Streams:
             if not isinstance(queries, dict) or not queries:
                 fault = Fault("bad_value", "queries takes a JSON object of name to subscription.", parameter="queries")
                 raise Malformed(faults=[fault])
-            if len(queries) > self._host.limits.subscriptions:
-                raise TooManyRequests(f"A stream has at most {self._host.limits.subscriptions} queries.")
+            if len(queries) > (most := self._host.limits.live.subscriptions):
+                raise TooManyRequests(f"A stream has at most {most} queries.")
             base = self._request("list", "", request_id, headers, scope)
             return [(name, live_query(self._host, base, asked)) for name, asked in queries.items()]
 
