@@ -4,6 +4,8 @@ Subscribing, unsubscribing and `auth` take effect in the order in which they wer
 each other; other calls run side by side, a bounded number at a time. All that is sent goes through one outbox,
 so that an answer stands where it belongs between the frames.
 
+When the server goes away, the calls that have been begun are answered between the `bye` and the close.
+
 Who is behind the connection can change: by `auth`, or because the application asks again. Either way every
 subscription is moved to what that actor may see, and no subscription is made meanwhile.
 """
@@ -85,6 +87,9 @@ class Session:
         self._room = asyncio.Semaphore(_SIDE_BY_SIDE)
         self._under_way = 0
         self._refused = 0
+        self._late: tuple[bytes, ...] = ()  # answers that come when the server has said goodbye
+        self._is_over = False  # whether the outbox is
+        self._idle: asyncio.Future[None] | None = None
         self._is_gone = False
         self._sink: WebSocketSink | None = sink_of(scope)
 
@@ -119,8 +124,21 @@ class Session:
             each.__exit__(None, None, None)
 
     def _end(self) -> None:
-        assert self._sink is not None
+        self._is_over = True
+        self._end_sink()
+
+    def _end_sink(self) -> None:
+        """Closes behind the last answer, once the outbox is over."""
+        if self._sink is None or not self._is_over or self._is_awaited:
+            return
+        if self._late:
+            self._sink.write(self._sink.framing(self._late))
         self._sink.end(self._end_code)
+
+    @property
+    def _is_awaited(self) -> bool:
+        """Whether calls are under way whose answers still come, though the outbox has ended."""
+        return self._connection.ended == "away" and self._under_way > 0
 
     @property
     def _end_code(self) -> int:
@@ -128,13 +146,20 @@ class Session:
 
     async def _send_all(self, send: Send) -> None:
         async for parts in self._connection.messages():
-            for part in parts:
-                if self._is_gone:
-                    return
-                text = part.text if isinstance(part, Text) else part.decode()
-                await send({"type": "websocket.send", "text": text})
+            await self._send_some(parts, send)
+        if self._is_awaited:
+            self._idle = asyncio.get_running_loop().create_future()
+            await self._idle
+        await self._send_some(self._late, send)
         if not self._is_gone:
             await send({"type": "websocket.close", "code": self._end_code})
+
+    async def _send_some(self, parts: Sequence[bytes], send: Send) -> None:
+        for part in parts:
+            if self._is_gone:
+                return
+            text = part.text if isinstance(part, Text) else part.decode()
+            await send({"type": "websocket.send", "text": text})
 
     async def _read(self, receive: Receive, tasks: Tasks) -> None:
         while not self._is_gone:
@@ -161,7 +186,7 @@ class Session:
                 finally:
                     self._done()
             self._refused = 1009
-            self._connection.outbox.end("closed")
+            self._end_if_idle()
 
     async def _take(self, data: bytes, tasks: Tasks) -> None:
         """Begins the work on one message: a call, or a batch of calls that are answered together."""
@@ -209,6 +234,10 @@ class Session:
     def _done(self) -> None:
         self._under_way -= 1
         self._end_if_idle()
+        if not self._under_way:
+            self._end_sink()
+            if self._idle is not None and not self._idle.done():
+                self._idle.set_result(None)
 
     def _end_if_idle(self) -> None:
         """A connection that is refused ends with the answers to what it has asked already."""
@@ -402,7 +431,10 @@ class Session:
         self._end_if_idle()
 
     def _send(self, text: str) -> None:
-        self._connection.send(message(text))
+        self._send_raw(message(text))
 
     def _send_raw(self, made: bytes) -> None:
-        self._connection.send(made)
+        if self._connection.ended == "away":
+            self._late += (made,)
+        else:
+            self._connection.send(made)
