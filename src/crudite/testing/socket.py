@@ -86,6 +86,7 @@ class Socket:
 
     async def subscribe(self, name: str, asked: Mapping[str, Any], view: View) -> dict[str, Any]:
         """Subscribes under a name, and keeps a view by what comes; the answer to `subscribe`."""
+        self._leave(name)
         self._views[name] = view
         resume = {"cursor": view.cursor, "key": view.key} if view.cursor is not None else {}
         given: dict[str, Any] = await self.call("subscribe", {"sub": name, **asked, **resume})
@@ -121,6 +122,8 @@ class Socket:
             self._answer(self._calls.pop(message["id"]), message)
 
     def _answer(self, waiting: "asyncio.Future[Any]", message: Mapping[str, Any]) -> None:
+        if waiting.done():  # nobody waits any more
+            return
         if "error" in message:
             waiting.set_exception(Refusal(message["error"]["data"]))
             return
@@ -173,11 +176,20 @@ class Socket:
         for lane, held in self._uncommitted.items():
             self._uncommitted[lane] = [(to, frame) for to, frame in held if to != name]
 
+    def _leave(self, name: str) -> None:
+        """An earlier subscription of that name is over."""
+        self._void(name)
+        self._part(name)
+
+    def _part(self, name: str) -> None:
+        """It belongs to no group any more."""
+        for names in self._groups.values():
+            names.discard(name)
+
     def _move(self, given: Mapping[str, Any]) -> None:
         """A subscription has other rights: it belongs to another group from now on, and to no other."""
         name = given["sub"]
-        for names in self._groups.values():
-            names.discard(name)
+        self._part(name)
         self._groups.setdefault(given["group"], set()).add(name)
         self._lanes[name] = given.get("lane", self._lanes.get(name, "exact"))
         view = self._views.get(name)
