@@ -7,14 +7,31 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from crudite import Actor, App, Count, Credentials, Field, Many, Parent, Query, Record, Request, allow, me
-from crudite.testing import Client
+from crudite import (
+    Actor,
+    App,
+    Count,
+    Credentials,
+    Field,
+    Limits,
+    LiveLimits,
+    Many,
+    Parent,
+    Query,
+    Record,
+    Request,
+    allow,
+    me,
+)
+from crudite.stores import open_store
+from crudite.testing import Client, Faulty
 from crudite.testing.socket import Socket
 from tests.flows.worlds import MEMORY, by_name
 
 ASKED: dict[str, dict[str, Any]] = {
     "all": {"resource": "notes"},
     "few": {"resource": "notes", "query": {"sort": ["-rank"], "limit": 2}},
+    "titles": {"resource": "notes", "query": {"fields": ["title"]}},
     "open": {"resource": "notes", "query": {"where": {"open": True}}},
     "teams": {"resource": "teams"},
     "count": {"read": "how-many"},
@@ -316,6 +333,41 @@ async def test_changes_that_come_while_it_is_moved_are_told_once() -> None:
         assert (await page.settled())["all"] == fresh
         added = [row["id"] for method, params in page.told() if method == "frame" for row in params.get("added", ())]
         assert added
+
+
+async def test_a_set_that_was_being_read_under_the_old_rights_is_not_told_any_more() -> None:
+    store = Faulty(open_store(MEMORY))
+    async with Client(make_app(store=store)) as client, client.websocket() as socket:
+        await fill(client)
+        page = await begin(client, socket, "ann:staff")
+        with store.gate("before read") as gate:
+            await page.subscribe("all")
+            await gate.reached()
+            await socket.call("auth", {"token": "bob"})
+        held = await page.settled()
+        assert sorted(held["all"]) == [2, 3]
+        [shown] = [params["records"] for method, params in page.told() if method == "snapshot"]
+        assert {row["id"]: row for row in shown} == held["all"]
+
+
+async def test_who_is_moved_after_a_reset_gets_the_whole_set() -> None:
+    store = Faulty(open_store(MEMORY))
+    limits = Limits(live=LiveLimits(events=2))
+    async with Client(make_app(store=store, limits=limits)) as client, client.websocket() as socket:
+        await fill(client)
+        page = await begin(client, socket, "ann", "titles")
+        with store.gate("after batch") as gate:
+            async with client.app.records.batch() as batch:
+                for number in range(3):
+                    batch.create(Note, title=f"more {number}", owner="ann")
+            await gate.reached()
+            moving = asyncio.ensure_future(socket.call("auth", {"token": "ann:staff"}))
+            for _ in range(50):  # as far as it comes, which is to where it waits for the batch
+                await asyncio.sleep(0)
+        await moving
+        held = (await page.settled())["titles"]
+        titles = {key: row["title"] for key, row in held.items()}
+        assert titles == {1: "hers", 2: "open", 3: "his", 4: "more 0", 5: "more 1", 6: "more 2"}
 
 
 TOKENS = st.sampled_from([None, "ann", "bob", "ann:staff", "bob:staff", "eve"])

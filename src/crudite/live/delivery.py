@@ -81,8 +81,8 @@ def _audiences(sent: Sent) -> Iterable[Audience]:
 
 def serve(group: Group, member: Member, snapshot: Snapshot, cursor: str, now: float) -> None:
     """Gives a member the whole set and its place among those who get the group's frames; nothing of it while its gate
-    is shut."""
-    if member.left:
+    is shut, and nothing at all where it does not wait for that any more."""
+    if not member.awaits(group):
         return
     if member.gate is not None and not member.gate.is_open:
         snapshot = Snapshot()

@@ -238,8 +238,8 @@ class Engine:
 
         def finish(outcome: Outcome) -> None:
             try:
-                if not member.left:
-                    self._go_on(member, query, group, gate, outcome, announce)
+                if not member.left:  # and if it was reset meanwhile, there is nothing that would differ
+                    self._go_on(member, query, group, gate, outcome if member.ready else Reset("rights"), announce)
             finally:
                 if not done.done():
                     done.set_result(None)

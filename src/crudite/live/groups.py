@@ -72,6 +72,10 @@ class Member:
         if is_admitted:
             self.group.admit(self)
 
+    def awaits(self, group: "Group") -> bool:
+        """Whether it still waits for its set in this group: it may have been moved to another one since it asked."""
+        return self.group is group and not self.ready and not self.left
+
     @property
     def is_alone(self) -> bool:
         """Whether its connection stands before another gate of the same group too. Then frames must name the

@@ -198,7 +198,7 @@ class Showing(Job):
         if not group.is_loaded:
             self._plans = (group.load_plan(),)
         else:
-            is_whole = any(not member.left for member in self.members)
+            is_whole = any(member.awaits(group) for member in self.members)
             wanted = group.keys if is_whole else list(dict.fromkeys(chain(*map(self._unread, self.resumptions))))
             self._plans = (group.rows_plan(wanted),) if wanted else ()
 
@@ -214,7 +214,7 @@ class Showing(Job):
             texts = group.texts(pages[0]) if pages else {}
         for resumption in self.resumptions:
             resumption.tell(partial(self._frame, resumption, texts))
-        joining = [member for member in self.members if not member.left]
+        joining = [member for member in self.members if member.awaits(group)]
         for member in [member for member in joining if not is_gate_known(member)]:
             joining.remove(member)
             self._show(group, member)

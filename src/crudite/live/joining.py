@@ -234,7 +234,7 @@ class Joining:
                         continue  # as the store shows the record, it can be read: once more, from after the change
                     now = asyncio.get_running_loop().time()
                     for member in self._joins.pop(group):
-                        self._metrics.snapshots += not member.left
+                        self._metrics.snapshots += member.awaits(group)
                         serve(group, member, snapshot, self._progress.cursor, now)
                     return
 
