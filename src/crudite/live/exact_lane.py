@@ -8,7 +8,6 @@ A `turn` is held meanwhile, and by whoever brings somebody in between two batche
 import asyncio
 import logging
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -41,7 +40,6 @@ class _Step:
     """What a batch does, as far as it has been found out."""
 
     span: Span
-    bulk: frozenset[str]  # the resources with too many changes to look at
     groups: dict[KeptGroup, Sequence[Change]] = field(default_factory=dict)
     drafts: dict[WindowGroup, tuple[Draft, Sequence[Page]]] = field(default_factory=dict)
     void: dict[Group | Member, ResetReason] = field(default_factory=dict)
@@ -93,19 +91,16 @@ class ExactLane:
 
     async def _lead_on(self, batch: Batch) -> None:
         if self._registry.is_empty and not self._dependencies and not self._feeds.groups:  # it concerns nobody
-            self._tail.add(batch.changes, batch.position)
+            self._keep(batch)
             self._publisher.publish([], {}, batch.position)
         else:
             self._publish(batch, await self._find(batch))
 
     async def _find(self, batch: Batch) -> _Step:
         started = time.perf_counter()
-        counts = Counter(change.schema.name for change in batch.changes)
-        bulk = frozenset(name for name, count in counts.items() if count > self._limits.bulk)
-        changes = [change for change in batch.changes if change.schema.name not in bulk] if bulk else batch.changes
-        step = _Step(Span(by_resource(net_effect(changes)), self._limits.rows), bulk)
+        step = _Step(Span(by_resource(net_effect(batch.changes)), self._limits.rows))
         span = step.span
-        for name in bulk:
+        for name in batch.bulk:
             span.lost.update(self._dependencies.of(name))
             step.void.update((group, "too_many") for group in self._registry.of(name))
         if self._dependencies:
@@ -190,17 +185,24 @@ class ExactLane:
         for group in step.void:
             if isinstance(group, WindowGroup):
                 group.forget()
-        for name in step.bulk:
+        for name in batch.bulk:
             self._feeds.spoil("too_many", name)
         self._feeds.add(by_resource(batch.changes), span)
         self._dependencies.apply(span)
-        self._tail.add(batch.changes, batch.position)
+        self._keep(batch)
         for member in self._publisher.publish([*frames, *switched], step.void, batch.position):
             self._start(member)
         for member in opened:
             if member.ready:
                 member.group.admit(member)
         self._measure_lag(batch.changes)
+
+    def _keep(self, batch: Batch) -> None:
+        """Whoever comes back is told from here; across a bulk, from the log."""
+        if batch.bulk:
+            self._tail.clear(batch.position)
+        else:
+            self._tail.add(batch.changes, batch.position)
 
     def _sent(self, group: KeptGroup, changes: Sequence[Change], step: _Step) -> Sent | None:
         try:

@@ -65,7 +65,7 @@ class Follower:
     async def _follow(self) -> None:
         if self._faults >= _STUCK:
             await self._give_up()
-        batches = self._store.follow(self._progress.position)
+        batches = self._store.follow(self._progress.position, self._limits.bulk)
         try:
             while True:
                 is_fenced = self._progress.ask()
@@ -81,7 +81,7 @@ class Follower:
                 self._pause, self._faults = self._limits.retry[0], 0
                 if self._is_over():
                     return
-                if batch.changes:
+                if batch.changes or batch.bulk:
                     await self._keep_pace(started)
         finally:
             close = getattr(batches, "aclose", None)

@@ -8,7 +8,6 @@ snapshot, or when the time comes that they name.
 import asyncio
 import logging
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -100,10 +99,8 @@ class RerunLane:
         """Works through one batch."""
         if batch.reset is not None:
             return self.start_over(batch.reset.reason, batch.position)
-        counts = Counter(change.schema.name for change in batch.changes)
-        bulk = {name for name, count in counts.items() if count > self._limits.bulk}
-        self._registry.soil(net_effect(change for change in batch.changes if change.schema.name not in bulk))
-        for name in bulk:
+        self._registry.soil(net_effect(batch.changes))
+        for name in batch.bulk:
             self._registry.soil_resource(name)
         runs = await self._read(batch)
         self._publish(self._apply(runs), batch.position)
@@ -131,7 +128,7 @@ class RerunLane:
         assert group.snapshot is not None
         now = asyncio.get_running_loop().time()
         for member in members:
-            self._metrics.snapshots += not member.left
+            self._metrics.snapshots += member.awaits(group)
             progress = self._progress if member.format.has_lanes else self._exact
             serve(group, member, group.snapshot, progress.cursor, now)
 

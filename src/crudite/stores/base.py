@@ -1,6 +1,6 @@
 """The store port: what one database must be able to do. `crudite.testing.contracts` gives it its meaning."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, runtime_checkable
@@ -9,6 +9,8 @@ from crudite.changes import Change, Commit, Mark, Position, Reset, Unit
 from crudite.query.plan import Plan, Selection
 from crudite.schema import Catalog
 from crudite.types import Key, Plain
+
+MOST_CHANGES = 20_000
 
 
 class Page(NamedTuple):
@@ -42,18 +44,27 @@ class Pages(NamedTuple):
     pages: tuple[Page, ...]
 
 
+class Stretch(NamedTuple):
+    """What lies between two positions: changes in order, and the names of resources of which there are too many."""
+
+    changes: Sequence[Change]
+    bulk: Collection[str] = frozenset()
+
+
 class Batch(Protocol):
     """Whole transactions from the change log, and the snapshot just after them.
 
     Their order keeps the order of the changes of each record, and what depends on each other; transactions that
     ran side by side may interleave.
 
-    It is valid until the next one is asked for. When `reset` is there, the log could not be followed: `changes`
-    is empty and everything held by subscribers is void.
+    It is valid until the next one is asked for. `bulk` are the names of resources of which there are more changes than
+    the follower looks at one by one: theirs are not among `changes`. When `reset` is there, the log could not be
+    followed: both are empty and everything held by subscribers is void.
     """
 
     position: Position
     changes: Sequence[Change]
+    bulk: Collection[str]
     reset: Reset | None
 
     async def fetch(self, plans: Sequence[Plan]) -> tuple[Page, ...]:
@@ -157,8 +168,11 @@ class Store(Protocol):
         """
         ...
 
-    def follow(self, since: Position) -> AsyncIterator[Batch]:
+    def follow(self, since: Position, most: int = MOST_CHANGES) -> AsyncIterator[Batch]:
         """Yields what is committed after a position, by whomever, as batches; waits when there is nothing new.
+
+        A resource with more than `most` changes in a batch is only named there, as `bulk`: reading them all would hold
+        up what is told of the others.
 
         A batch without changes may come (a wake-up, the idle tick that keeps positions fresh). Each batch's
         snapshot is taken after it was asked for, and a `wake` while one is worked on is not lost.

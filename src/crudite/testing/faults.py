@@ -24,7 +24,7 @@ from crudite.changes import Change, Commit, Position, Reset, Unit
 from crudite.errors import StoreError
 from crudite.query.plan import Plan, Selection
 from crudite.schema import Catalog
-from crudite.stores.base import Batch, Page, Pages, Row, Step, Store
+from crudite.stores.base import MOST_CHANGES, Batch, Page, Pages, Row, Step, Store
 from crudite.types import Key
 
 T = TypeVar("T")
@@ -151,9 +151,9 @@ class Faulty:
         """Writes; a fault `after write` hides from the writer that it is committed."""
         return await self._call("write", self.store.write, unit)
 
-    async def follow(self, since: Position) -> AsyncIterator[Batch]:
+    async def follow(self, since: Position, most: int = MOST_CHANGES) -> AsyncIterator[Batch]:
         """Follows; a fault ends the iterator, and whoever follows has to begin again."""
-        batches = self.store.follow(since)
+        batches = self.store.follow(since, most)
         try:
             while True:
                 await self._about_to_follow(call := Call("batch", (since,)))
@@ -237,6 +237,7 @@ class _FaultyBatch:
     def __init__(self, batch: Batch, call: Callable[..., Awaitable[Any]]) -> None:
         self.position = batch.position
         self.changes = batch.changes
+        self.bulk = batch.bulk
         self.reset = batch.reset
         self._batch = batch
         self._call = call

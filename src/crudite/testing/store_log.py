@@ -4,6 +4,7 @@ import asyncio
 from pathlib import Path
 
 from crudite.changes import Change, Reset
+from crudite.query.plan import Plan, everything
 from crudite.stores.base import Store
 from crudite.testing.samples import (
     AUTHOR,
@@ -117,6 +118,24 @@ class LogContract(OpensStores):
                 seen += (await next_batch(batches)).changes
             titles = [change.after["title"] for change in seen if change.after is not None]
             assert titles == ["0", *[title for n in range(1, 20) for title in (str(n), f"{n}b")]]
+            await batches.aclose()  # type: ignore[attr-defined]
+
+    async def test_a_resource_with_more_changes_than_a_follower_looks_at_is_only_named(self, tmp_path: Path) -> None:
+        async with self.opened(tmp_path) as store:
+            batches = store.follow((await store.read([])).position, 3)
+            await store.write(unit(*(create(BOOK, title=str(n)) for n in range(3)), create(AUTHOR, name="ann")))
+            batch = await next_batch(batches)
+            assert (len(batch.changes), batch.bulk) == (4, frozenset())
+
+            author = create(AUTHOR, name="bob")
+            await store.write(unit(create(BOOK, title="3"), author, *(create(BOOK, title=str(n)) for n in range(4, 7))))
+            batch = await next_batch(batches)
+            assert [c.after["name"] for c in batch.changes if c.after is not None] == ["bob"]
+            assert batch.bulk == {BOOK.name}
+            assert len((await batch.fetch([Plan(selection=everything(BOOK))]))[0].keys) == 7
+
+            await store.write(unit(create(BOOK, title="7")))
+            assert [len((await next_batch(batches)).changes), batch.reset] == [1, None]
             await batches.aclose()  # type: ignore[attr-defined]
 
     async def test_several_followers_and_stores_get_the_same_changes(self, tmp_path: Path) -> None:

@@ -2,8 +2,8 @@
 
 import asyncio
 import json
-from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -23,7 +23,7 @@ from crudite.query.resolve import Resolver
 from crudite.query.sql import identity_of
 from crudite.query.tree import EVERYTHING, Filter, Path
 from crudite.schema import Catalog, FieldSpec, FieldType, Link, Reference, ResourceSchema
-from crudite.stores.base import Page, Pages
+from crudite.stores.base import MOST_CHANGES, Page, Pages
 from crudite.types import Key, Plain, PlainRecord
 
 SECRET = b"sixteen bytes and some"
@@ -167,6 +167,7 @@ class MemoryBatch:
     tables: Tables
     store: "MemoryStore"
     reset: Reset | None = None
+    bulk: Collection[str] = frozenset()
 
     async def fetch(self, plans: Sequence[Plan]) -> tuple[Page, ...]:
         await self.store.turns()
@@ -259,7 +260,7 @@ class MemoryStore:
         await self.turns()
         return pages
 
-    async def follow(self, since: Place) -> AsyncIterator[MemoryBatch]:
+    async def follow(self, since: Place, most: int = MOST_CHANGES) -> AsyncIterator[MemoryBatch]:
         while True:
             if self.fail_follow:
                 self.fail_follow -= 1
@@ -272,7 +273,10 @@ class MemoryStore:
             await self.turns()
             position, reset, self.pending_reset = self.position, self.pending_reset, None
             changes = [] if reset else self.changes_made[since.count : position.count]
-            batch = MemoryBatch(position, changes, self.tables, self, reset)
+            counts = Counter(change.schema.name for change in changes)
+            bulk = frozenset(name for name, count in counts.items() if count > most)
+            single = [change for change in changes if change.schema.name not in bulk]
+            batch = MemoryBatch(position, single, self.tables, self, reset, bulk)
             since = position
             await self.during_batch()
             yield batch

@@ -4,18 +4,17 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 
-from crudite.changes import Change, Position, Reset
+from crudite.changes import Position, Reset
 from crudite.errors import StoreError
 from crudite.query.plan import Plan
 from crudite.schema import Catalog
-from crudite.stores.base import Page
+from crudite.stores.base import Page, Stretch
 from crudite.stores.postgresql.connections import FOLLOW, Address, Connection, connect
 from crudite.stores.postgresql.errors import DRIVER, translated
 from crudite.stores.postgresql.install import stay_home
-from crudite.stores.postgresql.log import PostgresqlPosition, check, read_changes, read_head
+from crudite.stores.postgresql.log import PostgresqlPosition, check, read_head, read_some
 from crudite.stores.postgresql.reads import read_pages
 
-MOST_CHANGES = 100_000
 SNAPSHOT = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 
 
@@ -28,13 +27,12 @@ class PostgresqlBatch:
     def __init__(
         self,
         position: PostgresqlPosition,
-        changes: Sequence[Change],
-        reset: Reset | None,
+        found: Stretch | Reset,
         follower: "Follower",
     ) -> None:
         self.position: Position = position
-        self.changes = changes
-        self.reset = reset
+        self.reset = found if isinstance(found, Reset) else None
+        self.changes, self.bulk = Stretch(()) if isinstance(found, Reset) else found
         self._follower = follower
 
     async def fetch(self, plans: Sequence[Plan]) -> tuple[Page, ...]:
@@ -43,9 +41,11 @@ class PostgresqlBatch:
 
 
 class Follower:
-    """One follower's connection, the snapshot on it, and the batches that are made from it."""
+    """One follower's connection, the snapshot on it, and the batches that are made from it. It looks at `most` changes
+    of a resource in one batch."""
 
-    def __init__(self, address: Address, catalog: Callable[[], Catalog]) -> None:
+    def __init__(self, address: Address, catalog: Callable[[], Catalog], most: int) -> None:
+        self._most = most
         self._address = address
         self._catalog = catalog
         self._connection: Connection = None
@@ -62,13 +62,10 @@ class Follower:
         async with self._connected() as connection:
             await connection.execute(SNAPSHOT)
             head = await read_head(connection)
-            found: Sequence[Change] | Reset | None = await check(connection, since, head)
+            found: Stretch | Reset | None = await check(connection, since, head)
             if found is None:
-                catalog = self._catalog()
-                found = await read_changes(connection, catalog, since, head.position, MOST_CHANGES)
-            reset = found if isinstance(found, Reset) else None
-            changes = () if isinstance(found, Reset) else found
-            self._holder = PostgresqlBatch(head.position, changes, reset, self)
+                found = await read_some(connection, self._catalog(), since, head.position, self._most)
+            self._holder = PostgresqlBatch(head.position, found, self)
             return self._holder
 
     async def fetch(self, batch: PostgresqlBatch, plans: Sequence[Plan]) -> tuple[Page, ...]:

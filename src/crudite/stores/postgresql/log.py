@@ -17,6 +17,7 @@ from typing import Any
 
 from crudite.changes import Change, ChangeKind, Mark, Reset
 from crudite.schema import Catalog, FieldType
+from crudite.stores.base import Stretch
 from crudite.stores.postgresql.connections import Connection
 from crudite.types import Key
 
@@ -30,11 +31,14 @@ WHERE l.ended IS NULL"""
 _SALT = 'SELECT salt FROM "_changes" WHERE tx = $1::text::xid8 AND seq = $2'
 _ENDED = 'SELECT ended FROM "_logs" WHERE id = $1 AND ended IS NOT NULL'
 # the two halves overlap nowhere: what was running then has an id below the last one
-_ROWS = """SELECT * FROM (
+_BETWEEN = """FROM (
 SELECT seq, tx, tbl, pk, before, after FROM "_changes" WHERE tx > $1::text::xid8
 UNION ALL
 SELECT seq, tx, tbl, pk, before, after FROM "_changes" WHERE tx = ANY($2::text[]::xid8[])
-) AS c WHERE tx <= $3::text::xid8 AND tx <> ALL($4::text[]::xid8[]) ORDER BY seq LIMIT $5"""
+) AS c WHERE tx <= $3::text::xid8 AND tx <> ALL($4::text[]::xid8[])"""
+_ROWS = f"SELECT * {_BETWEEN} ORDER BY seq LIMIT $5"
+_ROWS_BUT = f"SELECT * {_BETWEEN} AND tbl <> ALL($5::text[]) ORDER BY seq"
+_LARGE_ONES = f"SELECT tbl {_BETWEEN} GROUP BY tbl HAVING count(*) > $5"
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,10 +135,29 @@ async def read_changes(
     """The changes between two positions of one log, both checked before; `too_many` when there are more."""
     if since == until:
         return ()
-    bound = str(since.tx), _texts(since.running), str(until.tx), _texts(until.running), limit + 1
-    found = await connection.fetch(_ROWS, *bound)
-    if len(found) > limit:
-        return Reset("too_many")
+    found = await connection.fetch(_ROWS, *_bounds(since, until), limit + 1)
+    return Reset("too_many") if len(found) > limit else _changes(catalog, found)
+
+
+async def read_some(
+    connection: Connection, catalog: Catalog, since: PostgresqlPosition, until: PostgresqlPosition, most: int
+) -> Stretch:
+    """The same without a limit, but of resources with more than `most` changes only the names."""
+    found = await read_changes(connection, catalog, since, until, most)
+    if not isinstance(found, Reset):
+        return Stretch(found)
+    bounds = _bounds(since, until)
+    large = [row[0] for row in await connection.fetch(_LARGE_ONES, *bounds, most)]
+    rows = await connection.fetch(_ROWS_BUT, *bounds, large)
+    schemas = [catalog.by_table[table] for table in large if table in catalog.by_table]
+    return Stretch(_changes(catalog, rows), frozenset(schema.name for schema in schemas))
+
+
+def _bounds(since: PostgresqlPosition, until: PostgresqlPosition) -> tuple[str, list[str], str, list[str]]:
+    return str(since.tx), _texts(since.running), str(until.tx), _texts(until.running)
+
+
+def _changes(catalog: Catalog, found: Sequence[Any]) -> list[Change]:
     return [change for row in found if (change := _change(catalog, row)) is not None]
 
 

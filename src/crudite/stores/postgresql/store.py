@@ -9,7 +9,7 @@ from crudite.changes import Change, Commit, Position, Reset, Unit
 from crudite.errors import StoreError, StoreLocked
 from crudite.query.plan import Plan, Selection
 from crudite.schema import Catalog
-from crudite.stores.base import Batch, Page, Pages, Row, Step
+from crudite.stores.base import MOST_CHANGES, Batch, Page, Pages, Row, Step
 from crudite.stores.postgresql import install, log, migration
 from crudite.stores.postgresql.connections import (
     MIGRATE,
@@ -117,10 +117,10 @@ class PostgresqlStore:
             return commit
         raise StoreLocked(f"{self._address.shown}: other transactions stand in the way again and again")
 
-    async def follow(self, since: Position) -> AsyncIterator[Batch]:
+    async def follow(self, since: Position, most: int = MOST_CHANGES) -> AsyncIterator[Batch]:
         """Yields what is committed after a position, by whomever; after `wake` a batch in any case."""
         position, signal = _own(since), _Signal()
-        follower = Follower(self._address, lambda: self._catalog)
+        follower = Follower(self._address, lambda: self._catalog, most)
         self._signals.add(signal)
         try:
             while self._pool is not None:
@@ -129,7 +129,7 @@ class PostgresqlStore:
                 if wanted or await follower.has_moved(position):
                     batch = await follower.next(position)
                     position = _own(batch.position)
-                    if batch.changes or batch.reset is not None or wanted:
+                    if batch.changes or batch.bulk or batch.reset is not None or wanted:
                         yield batch
                     await follower.release()
                 else:

@@ -4,20 +4,19 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import ParamSpec, TypeVar
 
-from crudite.changes import Change, Position, Reset
+from crudite.changes import Position, Reset
 from crudite.errors import StoreError
 from crudite.query.plan import Plan
 from crudite.schema import Catalog
-from crudite.stores.base import Page
+from crudite.stores.base import Page, Stretch
 from crudite.stores.sqlite.connections import READ_SECONDS, Deadline, Execute, File, connect_reader
 from crudite.stores.sqlite.errors import translated
-from crudite.stores.sqlite.log import Head, SqlitePosition, check, read_changes, read_head
+from crudite.stores.sqlite.log import Head, SqlitePosition, check, read_head, read_some
 from crudite.stores.sqlite.reads import ReaderThreads, read_page
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-MOST_CHANGES = 100_000
 _MOST_INLINE = 300
 _MOST_PLANS_INLINE = 4
 
@@ -28,12 +27,10 @@ class SqliteBatch:
     The snapshot is let go when the next batch is asked for, or when nobody has read in it for 5 seconds.
     """
 
-    def __init__(
-        self, position: SqlitePosition, changes: Sequence[Change], reset: Reset | None, snapshot: "_Snapshot"
-    ) -> None:
+    def __init__(self, position: SqlitePosition, found: Stretch | Reset, snapshot: "_Snapshot") -> None:
         self.position: Position = position
-        self.changes = changes
-        self.reset = reset
+        self.reset = found if isinstance(found, Reset) else None
+        self.changes, self.bulk = Stretch(()) if isinstance(found, Reset) else found
         self._snapshot = snapshot
 
     async def fetch(self, plans: Sequence[Plan]) -> tuple[Page, ...]:
@@ -93,11 +90,13 @@ class _Snapshot:
             finally:
                 self._renew()
 
-    async def changes(self, catalog: Catalog, since: SqlitePosition, until: SqlitePosition) -> Sequence[Change] | Reset:
+    async def changes(
+        self, catalog: Catalog, since: SqlitePosition, until: SqlitePosition, most: int
+    ) -> Stretch | Reset:
         """The changes between two positions in the snapshot; many of them are read on a thread."""
         if until.seq - since.seq <= _MOST_INLINE:
-            return read_changes(self.execute, catalog, since, until, MOST_CHANGES)
-        return await self._elsewhere(read_changes, self.execute, catalog, since, until, MOST_CHANGES)
+            return read_some(self.execute, catalog, since, until, most)
+        return await self._elsewhere(read_some, self.execute, catalog, since, until, most)
 
     async def close(self) -> None:
         """Lets go of the file, when nobody reads any more."""
@@ -131,7 +130,8 @@ class _Snapshot:
 
 
 class Follower:
-    """Makes one follower's batches; `verify` is asked when the schema is not the one that was verified."""
+    """Makes one follower's batches; `verify` is asked when the schema is not the one that was verified. It looks at
+    `most` changes of a resource in one batch."""
 
     def __init__(
         self,
@@ -142,7 +142,9 @@ class Follower:
         is_cheap: Callable[[Plan], bool],
         verified: Callable[[], int],
         verify: Callable[[], Awaitable[object]],
+        most: int,
     ) -> None:
+        self._most = most
         self._snapshot = _Snapshot(path, file, threads, is_cheap)
         self._path = path
         self._catalog = catalog
@@ -159,12 +161,10 @@ class Follower:
                 head = self._snapshot.begin()
             outcome = check(self._snapshot.execute, since, head)
             if outcome is None:
-                found = await self._snapshot.changes(self._catalog(), since, head.position)
+                found = await self._snapshot.changes(self._catalog(), since, head.position, self._most)
             else:
                 found = outcome
-        reset = found if isinstance(found, Reset) else None
-        changes = () if isinstance(found, Reset) else found
-        batch = SqliteBatch(head.position, changes, reset, self._snapshot)
+        batch = SqliteBatch(head.position, found, self._snapshot)
         self._snapshot.hold(batch)
         return batch
 

@@ -9,6 +9,7 @@ import apsw
 
 from crudite.changes import Change, ChangeKind, Mark, Reset
 from crudite.schema import Catalog
+from crudite.stores.base import Stretch
 from crudite.stores.sqlite.connections import Execute, rows
 from crudite.stores.sqlite.dialect import SqliteDialect
 
@@ -23,9 +24,10 @@ _HEAD = f"""SELECT l.id, h.seq, c.salt, l.trim_seq, l.trim_salt FROM _logs AS l
 JOIN (SELECT {LAST} AS seq) AS h LEFT JOIN _changes AS c ON c.seq = h.seq
 WHERE l.ended IS NULL ORDER BY l.number DESC LIMIT 1"""
 _ROW = "SELECT salt FROM _changes WHERE seq = ?"
-_ROWS = "SELECT seq, tbl, pk, before, after FROM _changes WHERE seq > ? AND seq <= ? ORDER BY seq"
+_ROWS = "SELECT seq, tbl, pk, before, after FROM _changes WHERE {} seq > ? AND seq <= ? ORDER BY seq"
+_COUNTS = "SELECT tbl, count(*) FROM _changes WHERE seq > ? AND seq <= ? GROUP BY tbl"
 _ROWS_AS_BYTES = """SELECT seq, tbl, CASE typeof(pk) WHEN 'text' THEN CAST(pk AS BLOB) ELSE pk END,
-CAST(before AS BLOB), CAST(after AS BLOB) FROM _changes WHERE seq > ? AND seq <= ? ORDER BY seq"""
+CAST(before AS BLOB), CAST(after AS BLOB) FROM _changes WHERE {} seq > ? AND seq <= ? ORDER BY seq"""
 _ENDED = "SELECT ended FROM _logs WHERE id = ?"
 
 
@@ -105,13 +107,41 @@ def read_changes(
         return ()
     if expected > limit:
         return Reset("too_many")
-    try:
-        found = execute(_ROWS, (since.seq, until.seq)).fetchall()
-    except UnicodeDecodeError:
-        rows = execute(_ROWS_AS_BYTES, (since.seq, until.seq)).fetchall()
-        found = [tuple(map(_escaped, row)) for row in rows]
+    found = _rows(execute, "", (since.seq, until.seq))
     if len(found) != expected:  # numbers are never left out: somebody took rows away
         return Reset("gap")
+    return _changes(catalog, found)
+
+
+def read_some(
+    execute: Execute, catalog: Catalog, since: SqlitePosition, until: SqlitePosition, most: int
+) -> Stretch | Reset:
+    """The same without a limit, but of resources with more than `most` changes only the names."""
+    expected = until.seq - since.seq
+    if expected <= most:
+        found = read_changes(execute, catalog, since, until, most)
+        return found if isinstance(found, Reset) else Stretch(found)
+    counts = dict(execute(_COUNTS, (since.seq, until.seq)).fetchall())
+    if sum(counts.values()) != expected:
+        return Reset("gap")
+    large = [table for table, count in counts.items() if count > most]
+    marks = ", ".join("?" * len(large))
+    rows = _rows(execute, f"tbl NOT IN ({marks}) AND", (*large, since.seq, until.seq))
+    schemas = [catalog.by_table[table] for table in large if table in catalog.by_table]
+    return Stretch(_changes(catalog, rows), frozenset(schema.name for schema in schemas))
+
+
+def _rows(execute: Execute, further: str, parameters: Sequence[Any]) -> list[tuple[Any, ...]]:
+    """The rows of the log between two numbers, as bytes where text is not UTF-8."""
+    try:
+        found: list[tuple[Any, ...]] = execute(_ROWS.format(further), parameters).fetchall()
+        return found
+    except UnicodeDecodeError:
+        rows = execute(_ROWS_AS_BYTES.format(further), parameters).fetchall()
+        return [tuple(map(_escaped, row)) for row in rows]
+
+
+def _changes(catalog: Catalog, found: Sequence[tuple[Any, ...]]) -> list[Change]:
     return [change for row in _chained(found) if (change := _change(catalog, row)) is not None]
 
 

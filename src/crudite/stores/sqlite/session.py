@@ -113,8 +113,8 @@ class Session:
         """Whether another file lies at the path, or none."""
         return self._file != identity(self.path)
 
-    def follower(self) -> Follower:
-        """A new follower of the log."""
+    def follower(self, most: int) -> Follower:
+        """A new follower of the log, that looks at so many changes of a resource in one batch."""
         return Follower(
             self.path,
             self._file,
@@ -123,6 +123,7 @@ class Session:
             self.inline.is_cheap,
             lambda: self.verified,
             lambda: self.writer.run(self._verify_alone),
+            most,
         )
 
     async def migrate(self, catalog: Catalog, lose: bool) -> list[Step]:

@@ -14,7 +14,7 @@ from crudite.changes import Change, Commit, Position, Reset, Unit
 from crudite.errors import StoreError
 from crudite.query.plan import Plan, Selection
 from crudite.schema import Catalog
-from crudite.stores.base import Batch, Glance, Page, Pages, Row, Step
+from crudite.stores.base import MOST_CHANGES, Batch, Glance, Page, Pages, Row, Step
 from crudite.stores.sqlite import log, migration
 from crudite.stores.sqlite.connections import Execute, Replaced, Synchronous, identity
 from crudite.stores.sqlite.dangling import Dangling, find_dangling
@@ -142,7 +142,7 @@ class SqliteStore:
         """Commits a unit as `write` does, and calls `settle` with what came of it."""
         self._open_session().writer.submit(unit, settle)
 
-    async def follow(self, since: Position) -> AsyncIterator[Batch]:
+    async def follow(self, since: Position, most: int = MOST_CHANGES) -> AsyncIterator[Batch]:
         """Yields what is committed after a position, by whomever; after `wake` a batch in any case."""
         position, signal = _own(since), _Signal()
         session: Session | None = None
@@ -156,10 +156,10 @@ class SqliteStore:
                 if current is not None and current is not session and not current.is_replaced():
                     if follower is not None:
                         await follower.close()
-                    session, follower = current, current.follower()
+                    session, follower = current, current.follower(most)
                 if follower is not None and session is not None and session is self._session:
                     batch = await follower.next(position)
-                    is_news = batch.changes or batch.reset is not None or wanted
+                    is_news = batch.changes or batch.bulk or batch.reset is not None or wanted
                     if is_news and not session.is_replaced():  # else it is about a file that is left behind
                         position = _own(batch.position)
                         yield batch
