@@ -1,9 +1,11 @@
 """Rights that change on a living WebSocket: what differs is told in one frame, and nothing else is."""
 
 import asyncio
+import json
 from collections.abc import Mapping
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -368,6 +370,36 @@ async def test_who_is_moved_after_a_reset_gets_the_whole_set() -> None:
         held = (await page.settled())["titles"]
         titles = {key: row["title"] for key, row in held.items()}
         assert titles == {1: "hers", 2: "open", 3: "his", 4: "more 0", 5: "more 1", 6: "more 2"}
+
+
+@pytest.mark.parametrize("names", [("teams",), ("teams", "all")])
+async def test_all_queries_of_a_stream_are_void_before_one_of_them_begins_again(names: tuple[str, ...]) -> None:
+    roles = {"ann": frozenset({"staff"})}
+
+    def authenticate(credentials: Credentials) -> Actor | None:
+        return Actor(id="ann", roles=roles["ann"]) if credentials.token else None
+
+    store = Faulty(open_store(MEMORY))
+    queries = {"queries": json.dumps({name: ASKED[name] for name in names})}
+    async with Client(make_app(store=store, auth=authenticate)) as client:
+        await fill(client)
+        async with client.acting("t").stream("/subscribe", params=queries) as stream:
+            for _ in names:
+                await stream.until("ready")
+            roles["ann"] = frozenset()
+            with store.gate("after batch") as gate:
+                await client.app.records.create(Note, title="hidden", owner="bob")
+                await gate.reached()
+                revoking = asyncio.ensure_future(client.app.revoke(account="ann"))
+                for _ in range(50):  # as far as it comes, which is to where a set of keys is to be loaded
+                    await asyncio.sleep(0)
+            await revoking
+            events = [event for _ in names for event in await stream.until("ready")]
+            kinds = [(event.kind, event.data["query"]) for event in events]
+            assert kinds[: len(names)] == [("reset", name) for name in names]
+            assert "hidden" not in [event.data["record"]["title"] for event in events if event.kind == "added"]
+            await client.app.records.create(Member, team=2, user="ann")
+            assert [event.data["record"]["title"] for event in await stream.until("added")] == ["blue"]
 
 
 TOKENS = st.sampled_from([None, "ann", "bob", "ann:staff", "bob:staff", "eve"])

@@ -149,22 +149,24 @@ class _Streams:
                     await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
                     if scope["method"] == "HEAD":
                         return await send({"type": "http.response.body", "body": b""})
-                    await self._serve(connection, sink_of(scope), receive, send)
+                    await self._serve(stream, connection, sink_of(scope), receive, send)
             finally:
                 connection.close()
 
-    async def _serve(self, connection: Connection, sink: Sink | None, receive: Receive, send: Send) -> None:
+    async def _serve(
+        self, stream: "_Stream", connection: Connection, sink: Sink | None, receive: Receive, send: Send
+    ) -> None:
         if sink is not None:
             connection.outbox.attach(sink)
             async for _ in connection.outbox.turns():
-                if not connection.members:  # each has ended with a problem: nothing more can come
+                if stream.is_over:
                     connection.outbox.end("closed")
         else:
             async with asyncio.TaskGroup() as tasks:
                 watching = tasks.create_task(_until_gone(receive, connection))
                 async for parts in connection.messages():
                     await send({"type": "http.response.body", "body": b"".join(parts), "more_body": True})
-                    if not connection.members:
+                    if stream.is_over:
                         break
                 watching.cancel()
         await send({"type": "http.response.body", "body": b""})
@@ -189,6 +191,11 @@ class _Stream:
         self._connection: Connection | None = None
         self._problem: Unauthorized | None = None
         self._order = asyncio.Lock()  # rights do not change while it opens
+
+    @property
+    def is_over(self) -> bool:
+        """Whether each of its queries has ended with a problem, so that nothing more can come."""
+        return self._connection is not None and not self._connection.members and not self._order.locked()
 
     async def open(self, request_id: str, resume: str | None) -> Connection:
         """Subscribes to every query. Raises the problem of the first that is refused."""
@@ -253,14 +260,18 @@ class _Stream:
         format = Waiting(Spelling(proof_of(self._keys), self._named), frozenset(found), NOWHERE)
         format.connection = connection
         connection.speak(format)
-        for name, one in found.items():
-            member = connection.members.get(name)
+        ended = {name: connection.members[name].subscription for name in found if name in connection.members}
+        for name, to in ended.items():  # all of them before any begins: what is held stands at one position
             connection.unsubscribe(name)
-            if isinstance(one, LiveQuery):
-                await connection.subscribe(name, one, cursor="0")  # without a key: a reset, and its reason is rights
-            elif member is not None:
-                to = member.subscription
-                connection.send(format.reset(to, "rights"), format.problem(to, one))
+            connection.send(format.reset(to, "rights"))
+            self._host.engine.metrics.resets["rights"] += 1
+            if isinstance(problem := found[name], Problem):
+                connection.send(format.problem(to, problem))
+        for name in ended:
+            if isinstance(query := found[name], LiveQuery):
+                await connection.subscribe(name, query)
+        if not connection.members:
+            connection.outbox.end("closed")
 
     def warn(self, seconds: int) -> None:
         """Nothing: a stream cannot show other credentials, its client comes back with them."""
