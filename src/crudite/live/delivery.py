@@ -7,7 +7,8 @@ from typing import NamedTuple
 from crudite.live.frames import Format, Subscription
 from crudite.live.groups import Audience, Group, Member, Sent, Snapshot
 from crudite.live.limits import Metrics
-from crudite.live.outbox import Encoded, Outbox, hand_out
+from crudite.live.outbox import Outbox, hand_out
+from crudite.live.parcels import Encoded
 
 _log = logging.getLogger("crudite.live")
 _CHUNK = 64 * 1024

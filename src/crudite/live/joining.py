@@ -37,7 +37,7 @@ from crudite.live.groups import Group, Member, Snapshot
 from crudite.live.jobs import Missed, Outcome, Resumption
 from crudite.live.limits import LiveLimits, Metrics
 from crudite.live.net import net_effect
-from crudite.live.outbox import Parcel
+from crudite.live.parcels import Parcel
 from crudite.live.progress import Progress
 from crudite.live.serving import Serving
 from crudite.live.tail import Tail

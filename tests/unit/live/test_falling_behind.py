@@ -1,6 +1,7 @@
 """An outbox whose client takes too little leaves out frames, from between two ticks on, and nothing else."""
 
-from crudite.live.outbox import Outbox, Parcel
+from crudite.live.outbox import Outbox
+from crudite.live.parcels import Parcel
 from tests.unit.live.test_outbox import Wire, never
 
 

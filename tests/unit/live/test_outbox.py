@@ -5,7 +5,8 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from crudite.live.outbox import Outbox, Parcel
+from crudite.live.outbox import Outbox
+from crudite.live.parcels import Parcel
 from crudite.server.extension import Writer
 
 
