@@ -15,9 +15,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from crudite.query.dialect import Dialect
 from crudite.query.match import compile_mask
 from crudite.query.plan import Mask, Plan, Selection, SortKey
-from crudite.query.sql import Dialect, Statement, condition, count, quote, record_json, select
+from crudite.query.sql import Statement, condition, count, quote, record_json, select
 from crudite.query.tree import EVERYTHING, And, Filter
 from crudite.schema import ResourceSchema
 from crudite.stores.postgresql.ddl import column_type

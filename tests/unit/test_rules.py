@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from crudite.messages import ANONYMOUS, Actor
 from crudite.query import tree
+from crudite.query.identity import identity_of
 from crudite.query.parse import where
 from crudite.query.simplify import simplify
-from crudite.query.sql import identity_of
 from crudite.query.tree import EVERYTHING, NOTHING, And, Filter, Not, Or, leaves
 from crudite.rules import allow, bind_clock, clocks_in, fold, me, now, today, values_used
 from tests.unit.query.shop import MEMBERSHIP, PROJECT, TASK, Tables, resolve

@@ -13,8 +13,8 @@ from crudite.live.keysets import Conditions, KeySet, Use, resting
 from crudite.live.matching import MatchIndex, Place, place
 from crudite.live.span import Fetch, Span, Spot
 from crudite.live.tiers import own_part
+from crudite.query.identity import identity_of
 from crudite.query.plan import Mask, Plan, Selection
-from crudite.query.sql import identity_of
 from crudite.query.tree import Filter, Test
 from crudite.schema import FieldSpec, ResourceSchema
 from crudite.stores.base import Page

@@ -13,7 +13,7 @@ from crudite.live.matching import Equality, Inside, Interval, Nowhere, Place, pl
 from crudite.live.rerun import RerunGroup
 from crudite.live.tiers import Tier, TierName, membership, others, own_part, tier_of
 from crudite.messages import LiveQuery
-from crudite.query.sql import identity_of
+from crudite.query.identity import identity_of
 
 IndexKind: TypeAlias = Literal["equality", "keys", "range", "never", "none"]
 

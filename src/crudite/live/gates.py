@@ -14,10 +14,10 @@ from crudite.live.groups import Member
 from crudite.live.keysets import Conditions, Use, term
 from crudite.live.matching import conjunction
 from crudite.messages import LiveQuery
+from crudite.query.identity import identity_of
 from crudite.query.match import reads_others
 from crudite.query.plan import Selection
 from crudite.query.resolve import join
-from crudite.query.sql import identity_of
 from crudite.query.tree import And, Filter, Or, Test
 from crudite.types import PlainRecord
 

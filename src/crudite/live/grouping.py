@@ -12,8 +12,8 @@ from crudite.live.keysets import Conditions
 from crudite.live.registry import AnyGroup, Registry
 from crudite.live.tiers import membership, others, tier_of
 from crudite.messages import LiveQuery
+from crudite.query.identity import identity_of
 from crudite.query.plan import Mask
-from crudite.query.sql import identity_of
 
 
 class Grouping:

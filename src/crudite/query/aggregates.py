@@ -13,7 +13,8 @@ from crudite.query.dialect import Dialect
 from crudite.query.faults import Complain, shown
 from crudite.query.paths import Many, Paths
 from crudite.query.plan import MOST_GROUPS, Aggregate, Function, Measure, Selection
-from crudite.query.sql import Shape, SqlWriter, Statement, compiled, encode, quote, shape_of
+from crudite.query.shapes import Shape, shape_of
+from crudite.query.sql import SqlWriter, Statement, compiled, encode, quote
 from crudite.query.tree import Path
 from crudite.schema import SAFE_INTEGER, FieldType, Kind, ResourceSchema
 from crudite.types import Plain

@@ -1,23 +1,18 @@
 """From plans and filters to SQL text: one compiler for all dialects, one text for each shape.
 
-A shape is what is left of a query without its constants. `shape_of` splits a filter into both in one walk;
-the compiler numbers its parameters in the order of that same walk, so that a text that was compiled once
-serves every query of its shape with nothing but new constants.
+The compiler numbers its parameters in the order in which `query.shapes` finds the constants, so that a text that was
+compiled once serves every query of its shape with nothing but new constants.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 from crudite.query.dialect import Dialect
-from crudite.query.plan import INCLUDED, MOST_INCLUDED, Include, Mask, Plan, Selection, SortKey
-from crudite.query.tree import And, Exists, Filter, Hop, Judged, Or, Path, Search, Test
+from crudite.query.plan import INCLUDED, MOST_INCLUDED, Include, Plan, Selection, SortKey
+from crudite.query.shapes import WORDS, Constant, Shape, basis_of, mask_shape_of, shape_of
+from crudite.query.tree import And, Exists, Filter, Hop, Or, Path, Search, Test
 from crudite.schema import FieldSpec, FieldType, Link, ResourceSchema
 from crudite.types import Plain
-
-Constant: TypeAlias = tuple[FieldType, Plain]
-"""A constant of a query and the type by which a store encodes it; a list has the type of its elements."""
-
-Shape: TypeAlias = tuple[Any, ...]
 
 
 class Statement(NamedTuple):
@@ -85,7 +80,7 @@ def count(selection: Selection, dialect: Dialect) -> Statement:
 def condition(filter: Filter, dialect: Dialect, alias: str = "t", first: int = 1) -> Statement:
     """A bound filter as an SQL condition on the table called `alias`, parameters numbered from `first`."""
     shape, constants = shape_of(filter)
-    mark = (dialect.name, _basis(filter), "condition", alias, first, shape)
+    mark = (dialect.name, basis_of(filter), "condition", alias, first, shape)
     text = compiled(mark, lambda: SqlWriter(dialect, first).filter(filter, alias))
     return Statement(text, encode(constants, dialect))
 
@@ -99,80 +94,13 @@ def masked_json(selection: Selection, dialect: Dialect, alias: str = "t", first:
     """The SQL expression for the JSON text of what a selection's mask shows of a record."""
     writer = SqlWriter(dialect, first)
     text = writer.mask(selection, alias)
-    return Statement(text, encode(_mask_shape(selection.mask)[1], dialect))
+    return Statement(text, encode(mask_shape_of(selection.mask)[1], dialect))
 
 
 def encode(constants: Sequence[Constant], dialect: Dialect) -> tuple[Any, ...]:
     """The constants as the driver takes them."""
     store = dialect.store
     return tuple([store(type, value) for type, value in constants])
-
-
-def shape_of(filter: Filter) -> tuple[Shape, list[Constant]]:
-    """A bound filter split into its shape, which can be hashed, and its constants in parameter order."""
-    constants: list[Constant] = []
-    return _shape(filter, constants), constants
-
-
-def identity_of(filter: Filter) -> str:
-    """A text that is equal for two resolved filters of one resource only if they mean the same records.
-
-    The order of terms and of the values of a list does not count; symbols count by name.
-    """
-    match filter:
-        case Test(path, operator, value, negated):
-            if isinstance(value, tuple):
-                value = tuple(sorted(value))
-            elif value.__class__ is float:
-                value = value + 0.0  # -0.0 is 0.0
-            return repr((path.names, operator, filter.compared.kind, value, negated))
-        case And(terms) | Or(terms):
-            word = "and" if isinstance(filter, And) else "or"
-            return f"{word}({','.join(sorted({identity_of(term) for term in terms}))})"
-        case Exists(hops, link, _, inner, negated):
-            way = tuple(hop.field.name for hop in hops)
-            return f"exists({(way, link.name, negated)!r},{identity_of(inner)})"
-        case Judged(judge, negated):
-            return f"judged({id(judge)},{negated})"  # as long as the filter is there, so is its judge
-        case Search(_, words):
-            return repr(("search", words))
-    raise TypeError(f"expected a resolved filter, got {filter!r}")
-
-
-def _shape(filter: Filter, constants: list[Constant]) -> Shape:
-    match filter:
-        case Test(path, operator, value, negated):
-            if operator not in ("isnull", "exists"):
-                constants.append((path.type.item or path.kept, value))
-            return ("test", path.names, operator, negated)
-        case And(terms):
-            return ("and", *[_shape(term, constants) for term in terms])
-        case Or(terms):
-            return ("or", *[_shape(term, constants) for term in terms])
-        case Exists(hops, link, _, inner, negated):
-            names = tuple(hop.field.name for hop in hops)
-            return ("exists", names, link.name, negated, _shape(inner, constants))
-        case Search(_, words):
-            constants.append((_WORDS, words))
-            return ("search",)
-    raise TypeError(f"expected a resolved filter, got {filter!r}")
-
-
-def _mask_shape(mask: Mask) -> tuple[Shape, list[Constant]]:
-    constants: list[Constant] = []
-    return _shown_shape(mask, constants), constants
-
-
-def _shown_shape(mask: Mask, constants: list[Constant]) -> Shape:
-    if not mask.sometimes and not mask.includes:
-        return mask.always
-    sometimes = tuple([(name, _shape(filter, constants)) for name, filter in mask.sometimes])
-    return mask.always, sometimes, *[_include_shape(include, constants) for include in mask.includes]
-
-
-def _include_shape(include: Include, constants: list[Constant]) -> Shape:
-    guard, filter = _shape(include.guard, constants), _shape(include.selection.filter, constants)
-    return include.name, guard, filter, _shown_shape(include.selection.mask, constants)
 
 
 def _members(schema: ResourceSchema, names: Sequence[str], alias: str, dialect: Dialect) -> list[tuple[str, str]]:
@@ -190,7 +118,7 @@ class _Parts(NamedTuple):
 
 def _parts(selection: Selection, dialect: Dialect) -> _Parts:
     filter_shape, constants = shape_of(selection.filter)
-    mask_shape, mask_constants = _mask_shape(selection.mask)
+    mask_shape, mask_constants = mask_shape_of(selection.mask)
     return _Parts((filter_shape, mask_shape), encode([*constants, *mask_constants], dialect), {})
 
 
@@ -292,19 +220,7 @@ def _may_be_null(path: Path) -> bool:
     return path.field.nullable or bool(path.hops) or bool(path.inside)
 
 
-def _basis(filter: Filter) -> Any:
-    """What the names in a filter's shape stand for, so that equal names of two applications do not meet."""
-    match filter:
-        case And(terms) | Or(terms):
-            return tuple([_basis(term) for term in terms])
-        case Test(path):
-            return (path.field, path.type.kind, *[hop.target for hop in path.hops])
-        case Exists(hops, link, target):
-            return (link, target, *[hop.target for hop in hops], _basis(filter.filter))
-    raise TypeError(f"expected a resolved filter, got {filter!r}")
-
-
-_COUNT, _WORDS = FieldType("integer"), FieldType("text")
+_COUNT = FieldType("integer")
 
 
 class SqlWriter:
@@ -334,7 +250,7 @@ class SqlWriter:
             case Exists():
                 return self._exists(filter, alias)
             case Search(schema):
-                return self.dialect.search(schema, alias, self.parameter(_WORDS))
+                return self.dialect.search(schema, alias, self.parameter(WORDS))
         raise TypeError(f"expected a resolved filter, got {filter!r}")
 
     def mask(self, selection: Selection, alias: str) -> str:
@@ -445,6 +361,6 @@ _COMPARISONS = {"eq": "=", "lt": "<", "lte": "<=", "gt": ">", "gte": ">="}
 
 
 __all__ = [
-    "Constant", "Dialect", "Shape", "SqlWriter", "Statement", "compiled", "condition", "count", "encode", "identity_of",
-    "masked_json", "quote", "record_json", "select", "shape_of",
+    "SqlWriter", "Statement", "compiled", "condition", "count", "encode", "lookup", "masked_json", "quote",
+    "record_json", "select",
 ]  # fmt: skip

@@ -12,11 +12,11 @@ from crudite.changes import Position
 from crudite.errors import Fault, Forbidden, Malformed, NotFound, TooLarge, Unauthorized
 from crudite.messages import ActionName, Actor, Found, Listed, LiveQuery
 from crudite.query.aggregates import WrittenMeasure, aggregate_json, aggregate_text
+from crudite.query.identity import identity_of_query, identity_of_sort
 from crudite.query.match import others_read, reads_others
 from crudite.query.parse import EMPTY, WrittenQuery
 from crudite.query.plan import MOST_GROUPS, Mask, Plan, Selection, SortKey
 from crudite.query.resolve import Resolver, join
-from crudite.query.sql import identity_of
 from crudite.query.tree import EVERYTHING, NOTHING, And, Exists, Filter, Or, Path, Symbol, Test, is_judged
 from crudite.resources.access import ActorAccess, Rulebook, Rules, at, clocks_of
 from crudite.resources.definition import Definition
@@ -118,7 +118,7 @@ class Reading:
         )  # fmt: skip
         resolver.check()
         has_etag = not trusted and self._has_etag(selection)
-        return Asked(plan, self._identity(selection, sort) if has_etag else None, not clocks_of(selection))
+        return Asked(plan, identity_of_query(selection, sort) if has_etag else None, not clocks_of(selection))
 
     def etag(self, asked: Asked, position: Position) -> str:
         """The entity tag of a list that has an identity, read at a position."""
@@ -185,7 +185,7 @@ class Reading:
             **({} if is_value else places),
         )  # fmt: skip
         asked = f"{query.limit} {places} {counts} {aggregate and aggregate_text(aggregate)}"
-        identity = f"{self._identity(selection, sort)} {asked}"
+        identity = f"{identity_of_query(selection, sort)} {asked}"
         return self._live_at(plan, identity, is_value, self._rulebook.clock())
 
     def _live_at(self, plan: Plan, identity: str, counts: bool, moment: datetime) -> LiveQuery:
@@ -327,13 +327,7 @@ class Reading:
         return self._sealer.seal(msgspec.msgpack.encode((digest, backwards, values)))
 
     def _page_digest(self, selection: Selection, sort: Sequence[SortKey]) -> str:
-        return self._sealer.digest(f"{selection.schema.name} {_sort_text(sort)}")[:12]
-
-    def _identity(self, selection: Selection, sort: Sequence[SortKey]) -> str:
-        shown: str | None = selection.memo.get("identity")
-        if shown is None:
-            shown = selection.memo["identity"] = _shown_text(selection)
-        return f"{shown} {_sort_text(sort)}"
+        return self._sealer.digest(f"{selection.schema.name} {identity_of_sort(sort)}")[:12]
 
     def _has_etag(self, selection: Selection) -> bool:
         """Whether the log's head tells that a list is unchanged: every table it reads is logged, no clock runs, no
@@ -400,20 +394,6 @@ def _unlogged_on_the_way(selection: Selection, sort: Sequence[SortKey]) -> Seque
     read = {hop.target for key in sort for hop in key.path.hops}
     read.update(*(others_read(filter) for _, filter in selection.filters()))
     return sorted(schema.name for schema in read if not schema.logged)
-
-
-def _shown_text(selection: Selection) -> str:
-    """A text that is equal for two selections only if they show the same of the same records."""
-    schema, mask = selection.schema, selection.mask
-    shown = (mask.always, [(name, identity_of(filter)) for name, filter in mask.sometimes])
-    text = f"{schema.name} {schema.fingerprint} {identity_of(selection.filter)} {shown!r}"
-    for one in mask.includes:
-        text += f" {one.name} {identity_of(one.guard)} ({_shown_text(one.selection)})"
-    return text
-
-
-def _sort_text(sort: Sequence[SortKey]) -> str:
-    return ",".join(("-" if key.descending else "") + ".".join(key.path.names) for key in sort)
 
 
 def _not_by(key: SortKey) -> Fault:

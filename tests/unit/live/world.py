@@ -16,11 +16,11 @@ from crudite.changes import Change, Mark, Reset, ResetReason
 from crudite.errors import Problem
 from crudite.live import Connection, Engine, Format, Frame, LaneName, LiveLimits, Subscribed, Subscription
 from crudite.messages import LiveQuery
+from crudite.query.identity import identity_of
 from crudite.query.match import compile_mask, compile_matcher, compile_order, compile_sort
 from crudite.query.parse import where
 from crudite.query.plan import Mask, Plan, Selection
 from crudite.query.resolve import Resolver
-from crudite.query.sql import identity_of
 from crudite.query.tree import EVERYTHING, Filter, Path
 from crudite.schema import Catalog, FieldSpec, FieldType, Link, Reference, ResourceSchema
 from crudite.stores.base import MOST_CHANGES, Page, Pages

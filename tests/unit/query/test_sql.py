@@ -9,10 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crudite.query import sql
+from crudite.query.identity import identity_of
 from crudite.query.match import compile_matcher
 from crudite.query.parse import parse_filter, where
 from crudite.query.plan import Mask, Plan, Selection
-from crudite.query.sql import condition, identity_of, quote, record_json, select, shape_of
+from crudite.query.shapes import shape_of
+from crudite.query.sql import condition, quote, record_json, select
 from crudite.query.tree import And, Condition, Filter, Hop, Or, Path
 from crudite.query.tree import Test as Comparison
 from crudite.rules import me, now
