@@ -6,7 +6,7 @@ from typing import Any
 
 from crudite.changes import Reset
 from crudite.errors import StoreError
-from crudite.live.outbox import Parcel
+from crudite.live.parcels import Parcel
 from tests.unit.live.test_catching_up import COUNT, FIRST, TODO, flood, go_on, halted
 from tests.unit.live.world import Client, World, announced, query, task, where
 
