@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from crudite import App, Many, Parent, Record, Ref, allow, me
-from crudite.testing import Client, View
+from crudite.stores import open_store
+from crudite.testing import Client, Faulty, View
 from crudite.testing.socket import Socket
 from tests.flows.worlds import MEMORY, by_name
 
@@ -191,3 +192,22 @@ async def test_two_queries_of_a_connection_are_never_before_different_gates_of_o
             batch.create(Item, id=3, shop=1)
         await views["bob"].until(lambda rows: len(rows) == 3)
         await views["ann"].until(lambda rows: rows == [])
+
+
+async def test_a_set_is_right_also_where_its_keys_went_and_came_back_in_the_batch_in_which_it_was_read() -> None:
+    store = Faulty(open_store(MEMORY))
+    async with Client(App(Project, Member, Task, store=store, auth=by_name)) as client:
+        await made(client)
+        async with client.acting("ann").websocket() as socket:
+            await asked(socket, "early", {"fields": ["title"]})
+            view, records = View(5.0), client.app.records
+            with store.gate("before batch") as batch:
+                await records.update(Task, 5, title="t0")
+                await batch.reached()
+                await records.delete(Member, 1)
+                with store.gate("after read") as read:
+                    await socket.subscribe("late", {"resource": "tasks"}, view)
+                    await read.reached()
+                    await records.create(Member, id=4, project=1, user="ann")
+            await view.ready()
+            assert titles(view) == ["t0", "t1", "t2", "t3", "t4", "t6"]

@@ -187,7 +187,7 @@ class ExactLane:
                 group.forget()
         for name in batch.bulk:
             self._feeds.spoil("too_many", name)
-        self._feeds.add(by_resource(batch.changes), span)
+        self._feeds.add(by_resource(batch.changes))
         self._dependencies.apply(span)
         self._keep(batch)
         for member in self._publisher.publish([*frames, *switched], step.void, batch.position):

@@ -8,12 +8,11 @@ from crudite.changes import Change, ResetReason
 from crudite.live.exact import KeptGroup
 from crudite.live.gates import Gate
 from crudite.live.keysets import resting
-from crudite.live.span import Span
 
 
 class Feed:
     """All that may concern a group and a gate before it, batch after batch: changes of its own resource and of those
-    that their key sets are made of, and the records that the sets' flips reached. `void`: it is not all of them."""
+    that their key sets are made of. `void`: it is not all of them."""
 
     def __init__(self, group: KeptGroup, gate: Gate | None, limit: int) -> None:
         self.group = group
@@ -23,13 +22,11 @@ class Feed:
         self._limit = limit
         self._gathered: list[Sequence[Change]] = []
 
-    def add(self, changes: Mapping[str, Sequence[Change]], span: Span) -> None:
-        """What the next batch brings: its changes by resource, and the span that they make."""
+    def add(self, changes: Mapping[str, Sequence[Change]]) -> None:
+        """What the next batch brings: its changes by resource."""
         for name in self.resources:
             if name in changes:
                 self._add(changes[name])
-        if any(use.keys in span.flips for use in self.group.uses):
-            self._add(span.reached(self.group.schema, self.group.uses))
 
     @property
     def changes(self) -> Iterable[Change]:
@@ -66,15 +63,12 @@ class Feeds:
         """The groups that somebody catches up with."""
         return {feed.group for feed in self._feeds}
 
-    def add(self, changes: Mapping[str, Sequence[Change]], span: Span) -> None:
+    def add(self, changes: Mapping[str, Sequence[Change]]) -> None:
         """Gives a batch to all of them."""
         if not self._feeds:  # a set that was once large is slow to walk, even when it is empty
             return
         for feed in self._feeds:
-            if span.is_lost_for(feed.group.schema, feed.group.uses):
-                feed.void = feed.void or "too_many"
-            else:
-                feed.add(changes, span)
+            feed.add(changes)
 
     def spoil(self, reason: ResetReason, resource: str | None = None) -> None:
         """What is gathered (of one resource) is void: the log was not followed there."""

@@ -1,7 +1,7 @@
 """The jobs that are done at the position of a batch: what each needs to read there, and what it does with it.
 
 `Resumption` tells a client what it missed, `Showing` what a window shows, and `Move` leads a subscription from one
-query to another.
+query to another; `Reading` is for whoever waits for one page.
 """
 
 import asyncio
@@ -172,6 +172,27 @@ class Resumption(Job):
             return self._group.frame(concerned)
         reached = [change for change in concerned if change.before_json == change.after_json]
         return self._group.restated([*self.single(), *reached])
+
+
+class Reading(Job):
+    """A page that somebody waits for: what `take` returns of it, at the position of a batch, is what is `done`."""
+
+    def __init__(self, plan: Plan, take: Callable[[Page], bool]) -> None:
+        self.done: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._plan = plan
+        self._take = take
+
+    @property
+    def plans(self) -> Sequence[Plan]:
+        return (self._plan,)
+
+    def take(self, pages: Sequence[Page]) -> None:
+        if not self.done.done():
+            self.done.set_result(self._take(pages[0]))
+
+    def fail(self, problem: Problem) -> None:
+        if not self.done.done():
+            self.done.set_exception(problem)
 
 
 class Showing(Job):

@@ -11,7 +11,9 @@ there is one order of steps that ensures it:
        from then on frames
 
 Some of the gathered changes may be in the snapshot already. That does no harm: all of them are applied, in order,
-and the last image of a record is the same from either side. Steps 4 and 5 are done between two batches. A resume
+and the last image of a record is the same from either side. But where a set of keys has moved meanwhile, it may have
+been otherwise in the middle of a batch, and the snapshot with it: then the set is read once more, at the position of a
+batch itself (`serving`). Steps 4 and 5 are done between two batches. A resume
 has the same form, with the log's changes since the cursor in the place of the snapshot; where other records decide
 too, or a window is resumed, it ends as a job of a batch (`serving`). Whatever is gathered is void when the log
 could not be followed; then it starts again.
@@ -34,7 +36,7 @@ from crudite.live.exact import ExactGroup, KeptGroup
 from crudite.live.feeds import Feed, Feeds
 from crudite.live.gates import Gate, is_gate_known
 from crudite.live.groups import Group, Member, Snapshot
-from crudite.live.jobs import Missed, Outcome, Resumption
+from crudite.live.jobs import Missed, Outcome, Reading, Resumption
 from crudite.live.limits import LiveLimits, Metrics
 from crudite.live.net import net_effect
 from crudite.live.parcels import Parcel
@@ -217,26 +219,49 @@ class Joining:
 
     async def _serve(self, group: KeptGroup) -> None:
         """Reads the set and gives it to all who wait for it then."""
+        is_shaken = False
         while True:
             gates = [member.gate for member in self._joins[group] if isinstance(member.gate, Gate)]
             await self._dependencies.ready((*group.uses, *chain.from_iterable(gate.uses for gate in gates)))
+            if is_shaken and await self._serve_at_a_batch(group):
+                return None
             with ExitStack() as stack:
                 position, page, feed = await self._read(group, stack)
                 if not self._progress.stands_at(position.token):
                     await self._progress.fence()
                 async with self._turn:
-                    is_known = all(use.keys.is_loaded for use in group.uses)
-                    if feed.void is not None or not is_known or not all(map(is_gate_known, self._joins[group])):
+                    if feed.void is not None or not self._is_known(group):
                         continue
                     try:
-                        snapshot = Snapshot(_advanced(group, page, feed.changes))
+                        is_shaken = self._dependencies.are_touched(group.rests_on, feed.changes)
+                        if not is_shaken:
+                            return self._show(group, _advanced(group, page, feed.changes))
                     except Undecodable:
                         continue  # as the store shows the record, it can be read: once more, from after the change
-                    now = asyncio.get_running_loop().time()
-                    for member in self._joins.pop(group):
-                        self._metrics.snapshots += member.awaits(group)
-                        serve(group, member, snapshot, self._progress.cursor, now)
-                    return
+
+    async def _serve_at_a_batch(self, group: KeptGroup) -> bool:
+        """The same, read at the engine's own position. Returns whether that could be done."""
+
+        def take(page: Page) -> bool:
+            if page.more or not self._is_known(group):
+                return False
+            self._show(group, page.records)
+            return True
+
+        reading = Reading(bounded(group.query.plan, self._limits.records), take)
+        self._serving.add(reading)
+        return await reading.done
+
+    def _is_known(self, group: KeptGroup) -> bool:
+        """Whether the sets are loaded by which the group's records, and those who wait for them, are judged."""
+        return all(use.keys.is_loaded for use in group.uses) and all(map(is_gate_known, self._joins[group]))
+
+    def _show(self, group: KeptGroup, records: Sequence[str]) -> None:
+        """Gives the set as it is at the engine's position to all who wait for it."""
+        snapshot, now = Snapshot(records), asyncio.get_running_loop().time()
+        for member in self._joins.pop(group):
+            self._metrics.snapshots += member.awaits(group)
+            serve(group, member, snapshot, self._progress.cursor, now)
 
     async def _read(self, group: KeptGroup, stack: ExitStack) -> tuple[Position, Page, Feed]:
         """The group's page and its position, however long the store needs, and a feed that gathers from before."""
