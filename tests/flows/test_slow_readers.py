@@ -38,5 +38,6 @@ async def test_it_is_told_in_the_end_what_it_was_not_told_step_by_step(kind: Kin
         for task in living:
             task.cancel()
     assert (slow.resets, app.engine.metrics.slow_closes, app.engine.metrics.resets.total()) == (0, 0, 0)
+    assert app.engine.metrics.catch_ups > 0
     assert app.engine.limits.outbox // 4 < most <= app.engine.limits.outbox
     assert slow.taken < TIMES * SIZE

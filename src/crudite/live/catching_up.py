@@ -176,6 +176,7 @@ class _CatchUp(Job):
                 void.append(member)
         messages += self._frames([(member, frame) for member, frame in kept if frame is not None], bool(kept))
         outbox.catch_up(messages)
+        how.metrics.catch_ups += 1
         outbox.touched = asyncio.get_running_loop().time()
         for member, _ in kept:
             member.group.seat(member)

@@ -93,7 +93,8 @@ class Metrics:
     `deliveries` is how often one was put into an outbox, `delivery_seconds` the time for encoding and putting.
 
     `refills`: windows that had to be filled up from the store; `reruns`: queries that were run again,
-    `rerun_seconds` the time that their reads took. `log_lag_seconds` is the time from the newest change's
+    `rerun_seconds` the time that their reads took. `catch_ups`: slow clients that were told in one go what they had
+    not been told step by step. `log_lag_seconds` is the time from the newest change's
     `updated_at` to its frames being in the outboxes, `lag` all of them.
     """
 
@@ -115,6 +116,7 @@ class Metrics:
     refills: int = 0
     reruns: int = 0
     rerun_seconds: float = 0.0
+    catch_ups: int = 0
     slow_closes: int = 0
     failures: int = 0
     log_lag_seconds: float = 0.0

@@ -41,6 +41,7 @@ LIVE = (
     Figure("refills", "crudite_live_refills_total", "counter", "Windows read again from the store."),
     Figure("reruns", "crudite_live_reruns_total", "counter", "Live queries run again."),
     Figure("rerun_seconds", "crudite_live_rerun_seconds_total", "counter", "Time for running live queries again."),
+    Figure("catch_ups", "crudite_live_catch_ups_total", "counter", "Slow connections told in one go what they missed."),
     Figure("slow_closes", "crudite_live_slow_closes_total", "counter", "Connections closed for reading too slowly."),
     Figure("failures", "crudite_live_failures_total", "counter", "Times that following the change log failed."),
     Figure("log_lag_seconds", "crudite_live_newest_lag_seconds", "gauge",
