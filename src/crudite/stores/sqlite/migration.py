@@ -7,6 +7,7 @@ anew when its table is.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from hashlib import blake2b
 
 import apsw
 import msgspec
@@ -24,10 +25,11 @@ from crudite.stores.steps import OldField, cannot_become, needs_default, old_nam
 
 
 class OldTable(msgspec.Struct, frozen=True):
-    """A table as it was made."""
+    """A table as it was made, and a digest of the triggers that were."""
 
     resource: str
     fields: dict[str, OldField]
+    triggers: str = ""
 
 
 def describe(catalog: Catalog) -> str:
@@ -38,7 +40,13 @@ def describe(catalog: Catalog) -> str:
 
 def _describe(schema: ResourceSchema) -> OldTable:
     fields = {field.name: OldField.of(field) for field in schema.fields.values()}
-    return OldTable(schema.name, fields)
+    texts = msgspec.json.encode(sorted(install.wanted_triggers([schema]).values()))
+    return OldTable(schema.name, fields, blake2b(texts, digest_size=8).hexdigest())
+
+
+def is_of(connection: apsw.Connection, catalog: Catalog) -> bool:
+    """Whether it was this catalog that the file was brought to last, and not that of another version."""
+    return _saved(connection) == describe(catalog)
 
 
 def plan(connection: apsw.Connection, catalog: Catalog) -> list[Step]:
@@ -74,7 +82,7 @@ def migrate(connection: apsw.Connection, catalog: Catalog, *, lose: bool) -> lis
         install.create_system_tables(connection)
         steps = plan(connection, catalog)
         refuse([step for step in steps if step.is_blocked or (step.loses and not lose)])
-        if steps or describe(catalog) != _saved(connection) or not install.triggers_agree(connection, catalog):
+        if steps or not is_of(connection, catalog) or not install.triggers_agree(connection, catalog):
             take(connection, catalog, steps)
         connection.execute("COMMIT")
         return steps

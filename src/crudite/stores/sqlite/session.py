@@ -169,8 +169,11 @@ class Session:
             logger.error("%s: the file that was there lacks what was written last: %s", self.path, error)
 
     def _verify(self, connection: apsw.Connection) -> None:
-        """Puts our triggers back when somebody has changed them; what he did meanwhile is in no log."""
-        if not install.triggers_agree(connection, self.catalog):
+        """Puts our triggers back when somebody has changed them; what he did meanwhile is in no log. Those of another
+        version of the application stay, since two versions would take them from each other for ever."""
+        if not migration.is_of(connection, self.catalog):
+            logger.warning("%s: another version of the application has changed the schema", self.path)
+        elif not install.triggers_agree(connection, self.catalog):
             logger.warning("%s: the change log's triggers were changed by another program; they are back", self.path)
             unwatched = install.unwatched(connection, self.catalog)
             install.install_triggers(connection, self.catalog)
