@@ -7,6 +7,7 @@ from typing import Any
 from crudite.errors import NotFound
 from crudite.interfaces.base import Host
 from crudite.resources.definition import Definition, Definitions
+from crudite.resources.keys import no_record
 from crudite.types import Key
 
 
@@ -15,7 +16,7 @@ def key_in(text: str, definition: Definition) -> Key:
     try:
         key: Key = definition.schema.key_field.type.parse(text)
     except ValueError:
-        raise NotFound(f"There is no {definition.name} with the key {text!r}.") from None
+        raise no_record(definition, text) from None
     return key
 
 

@@ -12,7 +12,9 @@ from crudite.resources.access import Rulebook
 from crudite.resources.around import hooks_around, perform_around, write_around
 from crudite.resources.creating import PlainCreate, plain_create
 from crudite.resources.definition import Definition, Definitions
-from crudite.resources.reading import Reading, plain_key
+from crudite.resources.keys import plain_key
+from crudite.resources.live_queries import LiveQueries
+from crudite.resources.reading import Reading
 from crudite.resources.records import Intent
 from crudite.resources.request import Request
 from crudite.resources.writing import Writing
@@ -27,7 +29,8 @@ class Actions:
     def __init__(self, definitions: Definitions, store: Store, sealer: Sealer, clock: Clock) -> None:
         self.definitions = definitions
         self._rulebook = Rulebook(definitions, clock)
-        self.reading = Reading(definitions.catalog, self._rulebook, store, sealer)
+        self.reading = Reading(self._rulebook, store, sealer)
+        self.live_queries = LiveQueries(self._rulebook, sealer)
         self.writing = Writing(self._rulebook, store)
 
     def plain_create(self, definition: Definition) -> PlainCreate | None:
@@ -57,7 +60,7 @@ class Actions:
 
     async def _read(self, request: Request, trusted: bool) -> Response:
         if request.is_live:
-            return Live(self.reading.live(request))
+            return Live(self.live_queries.of(request))
         if request.action == "list":
             return await self.reading.list(request, trusted=trusted)
         if request.keys is not None:

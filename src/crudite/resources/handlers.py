@@ -11,11 +11,11 @@ from pydantic_core import PydanticUndefined, to_jsonable_python
 from crudite.errors import DeclarationError, Fault, Invalid, Malformed
 from crudite.messages import Answered, Listed, Live, Response
 from crudite.resources.actions import Actions
+from crudite.resources.asking import Asks
 from crudite.resources.declare import Record
 from crudite.resources.definition import Definition
 from crudite.resources.hooks import call
 from crudite.resources.query import Count, Groups, Query, Value
-from crudite.resources.reading import Asks
 from crudite.resources.request import Request
 
 HandlerKind: TypeAlias = Literal["read", "create", "update", "delete"]
@@ -107,7 +107,7 @@ async def _of_query(result: "Query[Any] | Count | Value | Groups", request: Requ
     )  # fmt: skip
     asks = _asks(result)
     if request.is_live:
-        return Live(actions.reading.live(asked, counts=isinstance(result, Count), asks=asks, trusted=True))
+        return Live(actions.live_queries.of(asked, counts=isinstance(result, Count), asks=asks, trusted=True))
     if isinstance(result, Count):
         return Answered(await actions.reading.count(asked))
     if asks is not None:

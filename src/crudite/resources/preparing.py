@@ -22,11 +22,12 @@ from crudite.query.plan import Mask, Need, Selection, everything
 from crudite.query.resolve import join
 from crudite.query.tree import EVERYTHING, NOTHING, Filter, Path, Test, is_judged
 from crudite.resources.access import Rulebook, Rules
+from crudite.resources.asking import refusal
 from crudite.resources.definition import Definition
 from crudite.resources.hooks import Hook, run_hook
 from crudite.resources.incoming import created, given
+from crudite.resources.keys import no_record
 from crudite.resources.passwords import hash_passwords
-from crudite.resources.reading import refusal
 from crudite.resources.refusals import changed
 from crudite.resources.request import Request
 from crudite.stores.base import Store
@@ -252,7 +253,7 @@ def whole(definition: Definition) -> Selection:
 
 def not_found(request: Request) -> NotFound:
     """The problem for a record that is not there, or not for this actor."""
-    return NotFound(f"There is no {cast(Definition, request.definition).name} with the key {request.key!r}.")
+    return no_record(cast(Definition, request.definition), request.key)
 
 
 def _left_before(rule: Filter, old: PlainRecord | None) -> Filter:

@@ -6,12 +6,12 @@ from crudite.errors import (
     Fault,
     Forbidden,
     Invalid,
-    NotFound,
     NotUnique,
     PreconditionFailed,
     Problem,
 )
 from crudite.resources.definition import Definition
+from crudite.resources.keys import no_record
 from crudite.resources.request import Request
 
 
@@ -20,7 +20,7 @@ def explain(refused: Refused, definition: Definition, request: Request) -> Probl
     fields = refused.fields
     match refused.kind:
         case "missing":
-            return NotFound(f"There is no {definition.name} with the key {request.key!r}.")
+            return no_record(definition, request.key)
         case "version":
             return changed()
         case "where":

@@ -19,8 +19,8 @@ from crudite.resources.access import Rulebook
 from crudite.resources.definition import Definition
 from crudite.resources.hooks import run_hook
 from crudite.resources.incoming import MAX_MANY, is_many
+from crudite.resources.keys import plain_key
 from crudite.resources.preparing import Prepared, Preparing, not_found
-from crudite.resources.reading import plain_key
 from crudite.resources.records import Intent
 from crudite.resources.refusals import explain
 from crudite.resources.request import Request

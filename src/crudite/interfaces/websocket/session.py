@@ -55,7 +55,7 @@ from crudite.interfaces.websocket.format import (
 from crudite.interfaces.websocket.rights import connection_problem, expiring, nothing_of, rights
 from crudite.messages import ANONYMOUS, Actor, Credentials, Live, LiveQuery, Written
 from crudite.query.parse import parse_json
-from crudite.resources.reading import plain_key
+from crudite.resources.keys import plain_key
 from crudite.resources.request import Request
 from crudite.server.extension import Tasks, WebSocketSink, sink_of
 from crudite.types import Plain
