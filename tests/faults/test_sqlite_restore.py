@@ -137,7 +137,7 @@ async def test_what_the_store_begins_before_it_has_noticed_leaves_the_older_copy
     batches = store.follow(place)  # would open the file that is there
     first = asyncio.ensure_future(next_batch(batches))
     with pytest.raises(Replaced):
-        store._open_session().follower()
+        store._open_session().follower(1_000)
     await store._open_session()._copy()
     with pytest.raises(StoreError, match="another file"):
         await add(store, "lost", 1)
