@@ -14,12 +14,13 @@ same database. A test's name is the promise.
 """
 
 from crudite.testing.store_log import LogContract
+from crudite.testing.store_reading import ReadingContract
 from crudite.testing.store_records import RecordContract
 from crudite.testing.store_schema import SchemaContract
 from crudite.testing.store_search import SearchContract
 
 
-class StoreContract(RecordContract, LogContract, SchemaContract, SearchContract):
+class StoreContract(RecordContract, ReadingContract, LogContract, SchemaContract, SearchContract):
     """All promises of the store port. Needs pytest, anyio's pytest plugin and hypothesis."""
 
 

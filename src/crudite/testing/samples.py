@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import msgspec
+
 from crudite.changes import Commit, Unit, Write
 from crudite.query.plan import Mask, Plan, Selection, SortKey, everything
 from crudite.query.tree import EVERYTHING, Filter, Path, Test
@@ -128,3 +130,10 @@ def unit(*writes: Write, **more: Any) -> Unit:
 def key_of(commit: Commit, index: int = 0) -> Key:
     """The key of one of a commit's records."""
     return commit.stored[index].key
+
+
+def plain(json: str | None) -> dict[str, Any]:
+    """A record from its JSON text."""
+    assert json is not None
+    record: dict[str, Any] = msgspec.json.decode(json)
+    return record
