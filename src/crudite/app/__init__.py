@@ -1,26 +1,26 @@
-"""The application: the one place where the parts are made and joined, and the ASGI entry (ASGI 3.0)."""
+"""The application: the one place where the parts are made and joined."""
 
 import asyncio
 import logging
 import os
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self, TypeAlias, TypeVar, overload
-from urllib.parse import quote, unquote
+from urllib.parse import quote
 
+from crudite.app.entrance import find_endpoint, refuse, serve_lifespan
 from crudite.auth import Authenticate, Identification
 from crudite.clock import Clock
-from crudite.errors import DeclarationError, MethodNotAllowed, NotFound, Problem
+from crudite.errors import DeclarationError, Problem
 from crudite.ids import new_request_id
-from crudite.interfaces.base import Admission, Endpoint, Interface, Limits, Receive, Router, Scope, Send
+from crudite.interfaces.base import Admission, Interface, Limits, Receive, Router, Scope, Send
 from crudite.interfaces.browser import Browser
 from crudite.interfaces.files import Files
 from crudite.interfaces.hosts import Hosts
-from crudite.interfaces.http import read_headers, send_problem, send_response
 from crudite.interfaces.insight import Insight
 from crudite.interfaces.openapi import OpenApi
 from crudite.interfaces.rest import Rest
@@ -259,20 +259,18 @@ class App:
     # requests
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """The ASGI entry."""
+        """The ASGI entrance."""
         if scope["type"] == "lifespan":
-            return await self._serve_lifespan(receive, send)
+            return await serve_lifespan(receive, send, self.start, self.stop)
         if self._running is None:
             _log.info("started by the first request: the server that mounts this application sends no lifespan")
             await self.start()
-        endpoint, parameters, problem = self._route(scope)
-        if endpoint is not None:
-            await endpoint(scope, receive, send, parameters)
-        elif scope["type"] == "websocket":
-            await receive()
-            await send({"type": "websocket.close", "code": 1008})
-        else:
-            await self._no_endpoint(scope, send, problem)
+        assert self._router is not None
+        found = find_endpoint(scope, self._router, self._own_hosts)
+        if isinstance(found, Problem):
+            return await refuse(scope, receive, send, found, self._files)
+        endpoint, parameters = found
+        await endpoint(scope, receive, send, parameters)
 
     @property
     def quick(self) -> Quick | None:
@@ -307,49 +305,6 @@ class App:
         if request.action == "call":
             return await perform_handler(self.handlers[request.name], request, self._actions, self._provided)
         return await self._actions.perform(request)
-
-    def _route(self, scope: Scope) -> tuple[Endpoint | None, tuple[str, ...], Problem | None]:
-        headers = read_headers(scope)
-        refused = self._own_hosts.refuse(scope, headers)
-        if refused is not None:
-            return None, (), refused
-        assert self._router is not None
-        segments, kind = _segments(scope), scope["type"]
-        method = "WEBSOCKET" if kind == "websocket" else "GET" if scope["method"] == "HEAD" else scope["method"]
-        found = self._router.find(segments, method)
-        if found is not None:
-            endpoints, parameters = found
-            if method == "GET" and "STREAM" in endpoints and _accepts_stream(headers):
-                return endpoints["STREAM"], parameters, None
-            return endpoints[method], parameters, None
-        others = self._router.find(segments)
-        if others is None or kind == "websocket":
-            return None, (), NotFound("There is nothing at this address.")
-        return None, (), _not_allowed(others[0], scope["method"])
-
-    async def _no_endpoint(self, scope: Scope, send: Send, problem: Problem | None) -> None:
-        if isinstance(problem, NotFound) and scope["method"] in ("GET", "HEAD"):
-            for prefix, files in self._files:
-                if await files.serve(prefix, _path(scope).strip("/"), scope, send):
-                    return None
-        if isinstance(problem, MethodNotAllowed) and scope["method"] == "OPTIONS":
-            headers = [(name.encode(), value.encode()) for name, value in problem.headers.items()]
-            return await send_response(send, 204, headers)
-        request_id = read_headers(scope).get("x-request-id", "")[:64] or new_request_id()
-        problem = problem or NotFound("There is nothing at this address.")
-        await send_problem(scope, send, problem, request_id)
-
-    async def _serve_lifespan(self, receive: Receive, send: Send) -> None:
-        await receive()
-        try:
-            await self.start()
-        except Exception as error:
-            await send({"type": "lifespan.startup.failed", "message": str(error)})
-            return
-        await send({"type": "lifespan.startup.complete"})
-        await receive()
-        await self.stop()
-        await send({"type": "lifespan.shutdown.complete"})
 
     # joining
 
@@ -427,34 +382,6 @@ def _about_actors(rule: Filter) -> Filter:
 
 def _set(names: str | Sequence[str]) -> frozenset[str]:
     return frozenset((names,) if isinstance(names, str) else names)
-
-
-def _path(scope: Scope) -> str:
-    """The path below where the application is mounted."""
-    path: str = scope["path"]
-    root: str = scope.get("root_path", "").rstrip("/")
-    return path[len(root) :] if root and (path == root or path.startswith(f"{root}/")) else path
-
-
-def _segments(scope: Scope) -> list[str]:
-    """The segments of that path, decoded one by one, so that a slash may be inside one."""
-    raw: bytes | None = scope.get("raw_path")
-    if raw is None or b"%2" not in raw:
-        return [segment for segment in _path(scope).split("/") if segment]
-    path = raw.partition(b"?")[0].decode("latin-1")
-    above = len([segment for segment in scope.get("root_path", "").split("/") if segment])
-    segments = [unquote(segment) for segment in path.split("/") if segment]
-    return segments[above:] if _path(scope) != scope["path"] else segments
-
-
-def _accepts_stream(headers: Mapping[str, str]) -> bool:
-    return "text/event-stream" in headers.get("accept", "")
-
-
-def _not_allowed(endpoints: Any, method: str) -> MethodNotAllowed:
-    methods = [name for name in endpoints if name not in ("WEBSOCKET", "STREAM")]
-    allowed = sorted({*methods, "OPTIONS", *(("HEAD",) if "GET" in methods else ())})
-    return MethodNotAllowed(f"{method} is not done here.", allowed=allowed)
 
 
 __all__ = ["App", "default_interfaces"]
