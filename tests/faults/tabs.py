@@ -110,6 +110,7 @@ class SocketTab(Tab):
                 self.resumed += message["result"]["resumed"]
             case "reset":
                 self.rows, self.is_ready = {}, False
+                self._held.clear()
                 self.resets += 1
             case "snapshot":
                 self.rows |= {row["id"]: row for row in params["records"]}
