@@ -9,7 +9,7 @@ from crudite.schema import NO_DEFAULT, FieldSpec, ResourceSchema
 from crudite.stores.base import Step
 from crudite.stores.postgresql import install
 from crudite.stores.postgresql.connections import Connection
-from crudite.stores.postgresql.conversion import Conversion, convert
+from crudite.stores.postgresql.conversion import convert
 from crudite.stores.postgresql.ddl import (
     Column,
     column_type,
@@ -20,7 +20,14 @@ from crudite.stores.postgresql.ddl import (
     stored_default,
     unique_groups,
 )
-from crudite.stores.steps import OldField, cannot_become, needs_default, old_name
+from crudite.stores.steps import (
+    OldField,
+    cannot_become,
+    count_repeated,
+    needs_default,
+    occurs_repeatedly,
+    old_name,
+)
 
 
 class OldTable(msgspec.Struct, frozen=True):
@@ -154,7 +161,7 @@ class Alteration:
             self._done.append(f"rename {name} to {field.name}")
         value = column
         conversion = convert(column, old.type, field.type)
-        misfits = await self._count(_misfits(column, conversion))
+        misfits = await self._count(conversion.misfits(column))
         if old != OldField.of(field):
             self._done.append(f"make {field.name} {field.type.described}")
             value = f"CASE WHEN {conversion.fits} THEN {conversion.value} END"
@@ -181,13 +188,9 @@ class Alteration:
             values = [self._values.get(name, "NULL") for name in group]
             if "NULL" in values:
                 continue
-            there = " AND ".join(f"({value}) IS NOT NULL" for value in values)
-            together = ", ".join(f"({value})" for value in values)
-            text = f"SELECT 1 FROM {quote(self._source)} WHERE {there} GROUP BY {together}"
-            text = f"SELECT count(*) FROM ({text} HAVING count(*) > 1) AS d"
-            count = await self._connection.fetchval(text)
+            count: int = await self._connection.fetchval(count_repeated(self._source, values))
             if count:
-                found.append(f"{count} values of {', '.join(group)} occur more than once")
+                found.append(occurs_repeatedly(group, count))
         return found
 
     async def _count(self, condition: str) -> int:
@@ -198,7 +201,3 @@ class Alteration:
     def _lose(self, count: int, what: str) -> None:
         if count:
             self._loses.append(f"{count} {what}")
-
-
-def _misfits(column: str, conversion: Conversion) -> str:
-    return f"({column} IS NOT NULL AND ({conversion.fits}) IS NOT TRUE)"

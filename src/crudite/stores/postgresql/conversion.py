@@ -1,18 +1,9 @@
 """How a stored value of one type becomes one of another, and which values cannot, as SQL."""
 
-from collections.abc import Callable
-from typing import NamedTuple
-
 from crudite.schema import FieldType, Kind
 from crudite.stores.postgresql.ddl import check, column_type
 from crudite.stores.postgresql.dialect import plain_text
-
-
-class Conversion(NamedTuple):
-    """The converted value, and the condition on which a value (not NULL) can be converted without a loss."""
-
-    value: str
-    fits: str
+from crudite.stores.steps import Conversion, ConversionRule
 
 
 def convert(column: str, old: FieldType, new: FieldType) -> Conversion:
@@ -30,9 +21,6 @@ def convert(column: str, old: FieldType, new: FieldType) -> Conversion:
     # nested, because the parts of an AND are tried in any order, and the second one may be an error
     condition = f"CASE WHEN {fits} THEN {check(f'({value})', new) or 'TRUE'} ELSE FALSE END"
     return Conversion(f"({value})::{column_type(new)}", condition)
-
-
-Rule = Callable[[str, FieldType, FieldType], tuple[str, str]]
 
 
 def _same(column: str, old: FieldType, new: FieldType) -> tuple[str, str]:
@@ -68,7 +56,7 @@ def _text_to_integer(column: str, old: FieldType, new: FieldType) -> tuple[str, 
     return f"{column}::bigint", f"{column} ~ '^(0|-?[1-9][0-9]{{0,17}})$'"
 
 
-def _read(form: str) -> Rule:
+def _read(form: str) -> ConversionRule:
     def rule(column: str, old: FieldType, new: FieldType) -> tuple[str, str]:
         kind = column_type(new)
         value = f"{column}::{kind}"
@@ -93,7 +81,7 @@ def _to_json(column: str, old: FieldType, new: FieldType) -> tuple[str, str]:
     return f"to_jsonb({column if keeps else plain_text(column, old)})", "TRUE"
 
 
-_RULES: dict[tuple[Kind, Kind], Rule] = {
+_RULES: dict[tuple[Kind, Kind], ConversionRule] = {
     ("integer", "bigint"): _same,
     ("bigint", "integer"): _same,
     ("boolean", "integer"): _boolean_to_integer,

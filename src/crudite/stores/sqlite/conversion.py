@@ -1,20 +1,11 @@
 """How a stored value of one type becomes one of another, and which values cannot, as SQL."""
 
-from collections.abc import Callable
-from typing import NamedTuple
-
 from crudite.schema import FieldType, Kind
 from crudite.stores.sqlite.ddl import check
 from crudite.stores.sqlite.dialect import SqliteDialect
+from crudite.stores.steps import Conversion, ConversionRule
 
 _dialect = SqliteDialect()
-
-
-class Conversion(NamedTuple):
-    """The converted value, and the condition on which a value (not NULL) can be converted without a loss."""
-
-    value: str
-    fits: str
 
 
 def convert(column: str, old: FieldType, new: FieldType) -> Conversion:
@@ -28,9 +19,6 @@ def convert(column: str, old: FieldType, new: FieldType) -> Conversion:
         return Conversion("NULL", "FALSE")
     value, fits = rule(column, old, new)
     return Conversion(value, f"({fits}) AND ({check(f'({value})', new) or 'TRUE'})")
-
-
-Rule = Callable[[str, FieldType, FieldType], tuple[str, str]]
 
 
 def _same(column: str, old: FieldType, new: FieldType) -> tuple[str, str]:
@@ -92,7 +80,7 @@ def _to_json(column: str, old: FieldType, new: FieldType) -> tuple[str, str]:
     return f"json_quote({value})", "TRUE"
 
 
-_RULES: dict[tuple[Kind, Kind], Rule] = {
+_RULES: dict[tuple[Kind, Kind], ConversionRule] = {
     ("integer", "bigint"): _same,
     ("bigint", "integer"): _same,
     ("boolean", "integer"): _same,

@@ -18,10 +18,18 @@ from crudite.schema import NO_DEFAULT, Catalog, FieldSpec, ResourceSchema
 from crudite.stores.base import Step
 from crudite.stores.sqlite import install
 from crudite.stores.sqlite.connections import pragma, rows
-from crudite.stores.sqlite.conversion import Conversion, convert
+from crudite.stores.sqlite.conversion import convert
 from crudite.stores.sqlite.ddl import create_indexes, create_table, is_numbered, literal, stored_default
 from crudite.stores.sqlite.search import create_search, is_of_search
-from crudite.stores.steps import OldField, cannot_become, needs_default, old_name, refuse
+from crudite.stores.steps import (
+    OldField,
+    cannot_become,
+    count_repeated,
+    needs_default,
+    occurs_repeatedly,
+    old_name,
+    refuse,
+)
 
 
 class OldTable(msgspec.Struct, frozen=True):
@@ -281,7 +289,7 @@ class _Table:
         if changes:
             self._done.append(f"make {field.name} {field.type.described}")
         value = conversion.value
-        misfits = self._count(_misfits(column, conversion))
+        misfits = self._count(conversion.misfits(column))
         if changes:
             value = f"CASE WHEN {conversion.fits} THEN {conversion.value} END"
             self._lose(misfits, f"values of {name}")
@@ -300,12 +308,9 @@ class _Table:
         groups = [(f.name,) for f in self._schema.fields.values() if f.unique and f.name != self._schema.key]
         for group in dict.fromkeys([*groups, *self._schema.unique]):
             values = [self._values.get(name, "NULL") for name in group]
-            there = " AND ".join(f"({value}) IS NOT NULL" for value in values)
-            together = ", ".join(f"({value})" for value in values)
-            text = f"SELECT 1 FROM {quote(self._source)} WHERE {there} GROUP BY {together}"
-            count = _number(self._connection, f"SELECT count(*) FROM ({text} HAVING count(*) > 1)")
+            count = _number(self._connection, count_repeated(self._source, values))
             if count:
-                yield f"{count} values of {', '.join(group)} occur more than once"
+                yield occurs_repeatedly(group, count)
 
     def _count(self, condition: str) -> int:
         return _number(self._connection, f"SELECT count(*) FROM {quote(self._source)} WHERE {condition}")
@@ -313,10 +318,6 @@ class _Table:
     def _lose(self, count: int, what: str) -> None:
         if count:
             self._loses.append(f"{count} {what}")
-
-
-def _misfits(column: str, conversion: Conversion) -> str:
-    return f"({column} IS NOT NULL AND ({conversion.fits}) IS NOT TRUE)"
 
 
 def _is_ours(index: str, table: str) -> bool:
