@@ -60,8 +60,7 @@ def _list(place: ResourcePlace) -> Operation:
         ),
         "parameters": [*path_parameters(place), *list_parameters(definition), *shared("if-none-match", "min-cursor")],
         "responses": {
-            "200": answer("A page of records.", _many_shown(definition), ("ETag", "Link", "X-Total-Count")),
-            "304": answer("The list is what the entity tag stands for."),
+            **_page(definition),
             **problems(400, 406, 409, 422, 503, *_parents(place)),
         },
     }
@@ -84,8 +83,7 @@ def _query(place: ResourcePlace) -> Operation:
         "parameters": [*path_parameters(place), *shared("cursor", "if-none-match", "min-cursor")],
         "requestBody": body,
         "responses": {
-            "200": answer("A page of records.", _many_shown(definition), ("ETag", "Link", "X-Total-Count")),
-            "304": answer("The list is what the entity tag stands for."),
+            **_page(definition),
             **problems(400, 406, 409, 413, 415, 422, 503, *_parents(place)),
         },
     }
@@ -256,8 +254,13 @@ def _one_shown(definition: Definition) -> Schema:
     return {"anyOf": [reference(definition.name), reference(f"{definition.name}Part")]}
 
 
-def _many_shown(definition: Definition) -> Schema:
-    return {"type": "array", "items": _one_shown(definition)}
+def _page(definition: Definition) -> dict[str, Any]:
+    """The answers with a list, however it was asked for."""
+    records = {"type": "array", "items": _one_shown(definition)}
+    return {
+        "200": answer("A page of records.", records, ("ETag", "Link", "X-Total-Count")),
+        "304": answer("The list is what the entity tag stands for."),
+    }
 
 
 def _one(definition: Definition) -> str:
