@@ -13,7 +13,8 @@ So a connection whose subscriptions do not all have their sets, or one of which 
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from itertools import islice
 
@@ -42,8 +43,7 @@ from crudite.stores.base import Page
 class CatchingUp:
     """What is needed to bring connections up to date.
 
-    `progress` is that of the exact lane, `start` brings a member to its set, `end` ends a group. `moving` counts the
-    subscriptions of an outbox that are being moved to another query.
+    `progress` is that of the exact lane, `start` brings a member to its set, `end` ends a group.
     """
 
     def __init__(
@@ -57,13 +57,27 @@ class CatchingUp:
         self.metrics = metrics
         self.start = start
         self.end = end
-        self.moving: Counter[Outbox] = Counter()
+        self._keeping_up: Counter[Outbox] = Counter()
         self._tail = tail
         self._cursors = cursors
 
     def watch(self, connection: Connection) -> None:
         """The connection may be left behind from now on."""
         connection.outbox.catcher = Laggard(self, connection)
+
+    @contextmanager
+    def keeping_up(self, outbox: Outbox) -> Iterator[None]:
+        """Within it, as while a subscription is being moved, a connection is never left behind: it is told every step,
+        or closed."""
+        self._keeping_up += Counter((outbox,))
+        try:
+            yield
+        finally:
+            self._keeping_up -= Counter((outbox,))  # what comes to nothing is dropped
+
+    def may_leave(self, connection: Connection) -> bool:
+        """Whether a connection may be left behind."""
+        return not self._keeping_up[connection.outbox] and all(member.ready for member in connection.members.values())
 
     def since(self, cursor: str) -> Sequence[Change] | Reset:
         """The changes from a cursor to the exact lane's position, or why they cannot be told."""
@@ -87,10 +101,7 @@ class Laggard:
 
     def can_catch_up(self) -> bool:
         """Whether every subscription has its set, and none is being moved."""
-        connection = self._connection
-        return not self._others.moving[connection.outbox] and all(
-            member.ready for member in connection.members.values()
-        )
+        return self._others.may_leave(self._connection)
 
     def fall_behind(self, since: str) -> None:
         """No subscription gets anything from now on."""

@@ -1,6 +1,7 @@
 """A connection: one client's subscriptions and the one outbox that serves them all."""
 
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Protocol
 
 from crudite.changes import Mark
@@ -32,6 +33,8 @@ class Hub(Protocol):
     ) -> Subscribed: ...
 
     async def move(self, member: Member, query: LiveQuery, announce: Announce | None) -> None: ...
+
+    def keeping_up(self, connection: "Connection") -> AbstractContextManager[None]: ...
 
     def leave(self, member: Member) -> None: ...
 
@@ -103,6 +106,11 @@ class Connection:
         member = self.members.get(name)
         if member is not None:
             await self._hub.move(member, query, announce)
+
+    def keeping_up(self) -> AbstractContextManager[None]:
+        """For work that must not wait for the client: within it, it is told every step or, if it takes too little, the
+        connection is closed as slow; so is one that waits to be caught up already. It may resume."""
+        return self._hub.keeping_up(self)
 
     def speak(self, format: Format) -> None:
         """Speaks in another format from now on, all its subscriptions included."""

@@ -8,8 +8,8 @@ groups, outboxes and cursors of a lane stand at one position.
 import asyncio
 import logging
 import random
-from collections import Counter
-from collections.abc import Callable, Collection, Coroutine, Iterable
+from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from functools import partial
 from math import ceil
@@ -249,15 +249,22 @@ class Engine:
         holders: list[Group | Gate] = [group] if gate is None else [group, gate]
         for holder in holders:
             holder.awaited += 1  # it must not go while it waits for its member
-        self._catching_up.moving += Counter((member.outbox,))
         try:
-            self._serving.add(Move(member.subscription.query, query, group, self.limits, finish))
-            await done
+            with self._catching_up.keeping_up(member.outbox):
+                self._serving.add(Move(member.subscription.query, query, group, self.limits, finish))
+                await done
         finally:
-            self._catching_up.moving -= Counter((member.outbox,))  # what comes to nothing is dropped
             for holder in holders:
                 holder.awaited -= 1
             self._discard_empty(group, gate)
+
+    @contextmanager
+    def keeping_up(self, connection: Connection) -> Iterator[None]:
+        """Within it a connection is told every step, or closed; so is one that is behind already."""
+        if connection.outbox.is_behind:
+            self.forget(connection, "slow")
+        with self._catching_up.keeping_up(connection.outbox):
+            yield
 
     def leave(self, member: Member) -> None:
         """Ends one subscription."""

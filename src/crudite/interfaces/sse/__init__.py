@@ -210,7 +210,8 @@ class _Stream:
             format = Waiting(spelling, frozenset(self._keys), cursor if is_same and resume else NOWHERE)
             self._connection = format.connection = connection = self._host.engine.connect(format)
             try:
-                await self._begin(connection, queries, resume)
+                with connection.keeping_up():  # nobody reads it yet
+                    await self._begin(connection, queries, resume)
             except BaseException:
                 connection.close()
                 raise
@@ -243,7 +244,8 @@ class _Stream:
             if keys == {name: self._keys[name] for name in found}:
                 return
             self._keys = keys
-            await self._begin_again(self._connection, found)
+            with self._connection.keeping_up():  # whoever has asked for it does not wait for the client
+                await self._begin_again(self._connection, found)
 
     async def _found(self, connection: Connection, actor: Actor) -> Mapping[str, LiveQuery | Problem]:
         found: dict[str, LiveQuery | Problem] = {}

@@ -411,11 +411,13 @@ class Session:
     # what happens to its credentials (auth.Guest)
 
     async def reconsider(self, actor: Actor, credentials: Credentials) -> None:
-        """Moves every subscription to what the actor who shows these credentials may see."""
-        async with self._order:
-            if self.credentials is credentials:
-                self._stay.becomes(actor)
-                await self._move(actor, new_request_id())
+        """Moves every subscription to what the actor who shows these credentials may see. Whoever has asked for it does
+        not wait for a client that takes nothing."""
+        with self._connection.keeping_up():
+            async with self._order:
+                if self.credentials is credentials:
+                    self._stay.becomes(actor)
+                    await self._move(actor, new_request_id())
 
     def warn(self, seconds: int) -> None:
         """Tells the client to show other credentials, within so many seconds."""

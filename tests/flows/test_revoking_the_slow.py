@@ -1,0 +1,46 @@
+"""Whoever takes a right away does not wait for a client that takes nothing."""
+
+import asyncio
+from typing import Literal
+
+import pytest
+
+from crudite import Actor, App, Credentials, Limits, LiveLimits, Record, allow, me
+from crudite.testing import Client, Line
+from tests.flows.worlds import MEMORY
+
+OUTBOX = 4_000
+
+
+class Note(Record[int], rules={"read": allow.role("staff") | allow.where(owner=me.id), "write": allow.everyone}):
+    owner: str = ""
+    title: str = ""
+
+
+@pytest.mark.parametrize("over", ["websocket", "sse"])
+async def test_a_revocation_does_not_wait_for_a_client_that_is_behind(over: Literal["websocket", "sse"]) -> None:
+    roles = {"ann": frozenset({"staff"})}
+
+    def authenticate(credentials: Credentials) -> Actor | None:
+        return Actor(id="ann", roles=roles["ann"]) if credentials.token else None
+
+    app = App(Note, store=MEMORY, auth=authenticate, limits=Limits(live=LiveLimits(outbox=OUTBOX, tick=0)))
+    line = Line()
+    async with Client(app) as client, asyncio.timeout(10):
+        await app.records.create(Note, id=1, owner="bob")
+        await app.records.create(Note, id=2, owner="ann")
+        async with client.acting("t").live("notes", over=over, line=line) as view:
+            await view.ready()
+            [connection] = app.engine.connections
+            line.hold()
+            while not connection.outbox.is_behind:
+                await app.records.update(Note, 1, title=f"{connection.outbox.size:0600}")
+
+            roles["ann"] = frozenset()
+            await app.revoke(account="ann")
+            assert connection.ended == "slow"  # it could be told what differs only after all that it has not taken
+            assert not app.engine.connections
+            line.cut()
+        async with client.acting("t").live("notes", over=over, resume=view) as again:
+            await again.ready()
+            assert [note["id"] for note in again.records] == [2]
