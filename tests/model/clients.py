@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from crudite.testing import Line
 from crudite.testing.asgi import Exchange, make_scope
-from tests.model.oracle import Asked, Row
+from tests.model.oracle import Asked, Row, Who
 
 _META = ("version", "created_at", "updated_at")
 
@@ -21,7 +21,7 @@ class Held:
 
     name: str
     asked: Asked
-    actor: str
+    who: Who
     records: dict[str, Row] = field(default_factory=dict)
     value: Any = None
     order: list[str] | None = None
@@ -70,8 +70,17 @@ class Held:
 
     def copy(self) -> "Shown":
         """What it holds now."""
-        rows = {key: {n: v for n, v in row.items() if n not in _META} for key, row in self.records.items()}
-        return Shown(self, rows, self.value, self.order)
+        rows = {key: _plain(row) for key, row in self.records.items()}
+        return Shown(self, self.who, rows, self.value, self.order)
+
+
+def _plain(value: Any) -> Any:
+    """A record without what no model knows, and so whatever is included in it."""
+    if isinstance(value, list):
+        return [_plain(one) for one in value]
+    if isinstance(value, dict):
+        return {name: _plain(one) for name, one in value.items() if name not in _META}
+    return value
 
 
 @dataclass(frozen=True)
@@ -79,6 +88,7 @@ class Shown:
     """What a subscription held at one moment, without the fields that no model knows."""
 
     held: Held
+    who: Who
     records: dict[str, Row]
     value: Any
     order: list[str] | None
@@ -98,21 +108,28 @@ class Violation(AssertionError):
 
 Report = Callable[[list[Held]], None]
 """Called with subscriptions of one connection that now stand at one position."""
+Identify = Callable[[str | None], Who]
+"""Who shows a token."""
+REFUSED = "wrong"
+"""A token that is nobody's."""
+FLEETING = "~"
+"""How a token ends that expires."""
 
 
 class Client:
     """Somebody with one connection at a time."""
 
-    def __init__(self, app: Any, number: int, report: Report) -> None:
+    def __init__(self, app: Any, number: int, report: Report, identify: Identify) -> None:
         self.app = app
         self.number = number
-        self.actor = "ann"
+        self.token: str | None = "ann"
         self.subs: dict[str, Held] = {}
         self.line = Line()
         self.exchange: Exchange | None = None
         self.failure: BaseException | None = None
         self.told = asyncio.Event()
         self._report = report
+        self._identify = identify
         self._reading: asyncio.Task[None] | None = None
         self._made = 0
 
@@ -120,6 +137,11 @@ class Client:
     def name(self) -> str:
         """What it is called in reports."""
         return f"{'socket' if isinstance(self, SocketClient) else 'stream'}{self.number}"
+
+    @property
+    def who(self) -> Who:
+        """Who shows its token now."""
+        return self._identify(self.token)
 
     @property
     def is_connected(self) -> bool:
@@ -178,31 +200,60 @@ class Client:
         finally:
             self.told.set()
 
+    def judge(self, who: Who) -> None:
+        """All that is told has been judged by the rights of this one."""
+        for sub in self.subs.values():
+            sub.who = who
+
+    def lose(self, sub: Held) -> None:
+        """A subscription is over."""
+        sub.is_over = True
+        self.subs.pop(sub.name, None)
+
     def _take(self, message: Any) -> None:
         raise NotImplementedError
+
+    def _ended(self, sub: Held, problem: Row) -> None:
+        """A problem ends a subscription: the application stops, or it may not be asked for any more."""
+        if problem["status"] == 503:
+            raise ConnectionResetError
+        if not (problem["status"] == 401 and sub.asked.is_refused(sub.who)):
+            raise Violation(f"{sub.name} of {sub.who} ended: {problem}")
+        self.lose(sub)
+
+    def _expired(self, problem: Row, *shown: str | None) -> None:
+        """A problem ends the connection: its credentials hold no longer."""
+        if problem["status"] != 401 or not any((token or "").endswith(FLEETING) for token in (self.token, *shown)):
+            raise Violation(f"{self.name} was closed: {problem}")
 
     def _new_name(self) -> str:
         self._made += 1
         return f"{self.name}q{self._made}"
 
     def _scope(self, kind: str, url: str, **headers: str) -> Row:
-        return dict(make_scope(kind, "GET", url, None, {"authorization": f"Bearer {self.actor}", **headers}, ""))
+        shown = {"authorization": f"Bearer {self.token}"} if self.token is not None else {}
+        return dict(make_scope(kind, "GET", url, None, {**shown, **headers}, ""))
 
 
 class SocketClient(Client):
     """A client of the WebSocket interface."""
 
-    def __init__(self, app: Any, number: int, report: Report) -> None:
-        super().__init__(app, number, report)
+    def __init__(self, app: Any, number: int, report: Report, identify: Identify) -> None:
+        super().__init__(app, number, report, identify)
         self._calls = 0
+        self._shown: list[str | None] = []  # tokens of which it is not known yet whether they are good
         self._answers: dict[int, Callable[[Row], None]] = {}
         self._uncommitted: dict[str, list[tuple[Held, Row]]] = {}
         self.acked: dict[int, list[Shown]] = {}
 
-    async def open(self, actor: str, queries: list[Asked]) -> None:
-        """Begins anew, as somebody, with some queries."""
+    @property
+    def is_at_rest(self) -> bool:
+        return super().is_at_rest and not (self.is_connected and self._answers)
+
+    async def open(self, token: str, queries: list[Asked]) -> None:
+        """Begins anew, with a token and some queries."""
         await self.leave()
-        self.actor, self.subs = actor, {}
+        self.token, self.subs = token, {}
         await self._dial()
         for asked in queries:
             self.subscribe(asked)
@@ -213,8 +264,6 @@ class SocketClient(Client):
         held, self.subs = self.subs, {}
         await self._dial()
         for sub in held.values():
-            if sub.is_over:
-                continue
             resuming = {"cursor": sub.cursor, "key": sub.key} if sub.is_whole else {}
             if not sub.is_whole:
                 sub.clear()
@@ -223,14 +272,41 @@ class SocketClient(Client):
     def subscribe(self, asked: Asked) -> None:
         """One more query."""
         if self.exchange is not None:
-            self._subscribe(Held(self._new_name(), asked, self.actor), {})
+            self._subscribe(Held(self._new_name(), asked, self.who), {})
 
     def unsubscribe(self, index: int) -> None:
         """One query less."""
         if self.exchange is not None and self.subs:
             name = sorted(self.subs)[index % len(self.subs)]
-            self.subs.pop(name).is_over = True
+            self.lose(self.subs[name])
             self._call("unsubscribe", {"sub": name}, lambda _: None)
+
+    @property
+    def _coming(self) -> Who:
+        """Who it is once the server has judged the first of what it has shown."""
+        return self._identify(next((token for token in self._shown if token != REFUSED), self.token))
+
+    @property
+    def may_write(self) -> bool:
+        """Whether it is the staff's, and would be answered at once."""
+        return self.who.is_staff and not self._shown and not self.line.is_held
+
+    def authenticate(self, token: str | None) -> None:
+        """Shows another token: with the answer to that, all that it has is what the new one may see."""
+        if self.exchange is None:
+            return
+
+        def answered(message: Row) -> None:
+            self._shown.pop(0)
+            if token == REFUSED and message.get("error", {}).get("code") == 401:
+                return
+            if token == REFUSED or "error" in message:
+                raise Violation(f"{self.name} shows {token!r}: {message}")
+            self.token = token
+            self.judge(self.who)
+
+        self._shown.append(token)
+        self._call("auth", {"token": token}, answered)
 
     def write(self, method: str, params: Row) -> "tuple[int, asyncio.Future[Row]]":
         """Makes a writing call: its number, which comes in `acked` with what is then held, and its answer."""
@@ -244,7 +320,7 @@ class SocketClient(Client):
         return number, answer
 
     async def _dial(self) -> None:
-        self._uncommitted, self._answers = {}, {}
+        self._uncommitted, self._answers, self._shown = {}, {}, []
         await self._connect(self._scope("websocket", "/ws"), {"type": "websocket.connect"})
 
     def _subscribe(self, sub: Held, resuming: Row) -> None:
@@ -253,12 +329,12 @@ class SocketClient(Client):
         sub.is_ready = False
 
         def answered(message: Row) -> None:
-            if "error" in message and message["error"]["code"] == 503:
-                raise ConnectionResetError  # the same
+            sub.who = self.who  # whatever was shown before has been judged by now
             if "error" in message:
-                raise Violation(f"{sub.name} was refused: {message['error']}")
+                return self._ended(sub, message["error"]["data"])
             result = message["result"]
             sub.group, sub.key, sub.lane = result["group"], result["key"], result.get("lane", "exact")
+            sub.is_whole &= result["resumed"]  # what is held does not go with the key
 
         self._call("subscribe", {"sub": sub.name, **sub.asked.json, **resuming}, answered)
 
@@ -297,10 +373,23 @@ class SocketClient(Client):
                 self._report([sub])
             case "reset" if sub is not None:
                 sub.clear()
-                for lane, held in self._uncommitted.items():
-                    self._uncommitted[lane] = [(to, frame) for to, frame in held if to is not sub]
+                for lane, waiting in self._uncommitted.items():
+                    self._uncommitted[lane] = [(to, frame) for to, frame in waiting if to is not sub]
+            case "rights" if sub is not None:
+                self._moved(sub, params)
             case "problem" if sub is not None:
-                raise Violation(f"{sub.name} ended: {params}")
+                sub.who = self._coming
+                self._ended(sub, params["problem"])
+            case "problem" if "sub" not in params:
+                self._expired(params["problem"], *self._shown)
+
+    def _moved(self, sub: Held, params: Row) -> None:
+        """What is held of it becomes, with the next commit or `ready`, what others may see."""
+        sub.group, sub.key, sub.lane = params["group"], params["key"], params["lane"]
+        sub.who = self._coming
+        sub.is_whole = False
+        if params["sort"]:
+            sub.order = None
 
     def _hold(self, frame: Row) -> None:
         """Keeps a frame for those that it is meant for now, until the commit of their lane."""
@@ -317,24 +406,24 @@ class SocketClient(Client):
                 raise Violation(f"{sub.name}: applying {frame} twice is not as once")
         ready = [sub for sub in self.subs.values() if sub.is_ready and sub.lane == lane]
         for sub in ready:
-            sub.cursor = cursor
+            sub.is_whole, sub.cursor = True, cursor
         self._report(ready)
 
 
 class StreamClient(Client):
     """A client of server-sent events, with all its queries on one stream."""
 
-    def __init__(self, app: Any, number: int, report: Report) -> None:
-        super().__init__(app, number, report)
+    def __init__(self, app: Any, number: int, report: Report, identify: Identify) -> None:
+        super().__init__(app, number, report, identify)
         self._left = b""
         self.last_id = ""
 
-    async def open(self, actor: str, queries: list[Asked]) -> None:
-        """Begins anew, as somebody, with some queries."""
+    async def open(self, token: str, queries: list[Asked]) -> None:
+        """Begins anew, with a token and some queries."""
         await self.leave()
-        self.actor, self.subs, self.last_id = actor, {}, ""
+        self.token, self.subs, self.last_id = token, {}, ""
         for asked in queries:
-            held = Held(self._new_name(), asked, actor)
+            held = Held(self._new_name(), asked, self.who)
             self.subs[held.name] = held
         await self._dial()
 
@@ -345,6 +434,7 @@ class StreamClient(Client):
 
     async def _dial(self) -> None:
         self._left = b""
+        self.judge(self.who)
         for sub in self.subs.values():
             sub.is_ready = False
         queries = quote(json.dumps({sub.name: sub.asked.json for sub in self.subs.values()}))
@@ -368,15 +458,21 @@ class StreamClient(Client):
         data = json.loads(parts["data"]) if "data" in parts else None
         self.last_id = parts.get("id", self.last_id)
         kind = parts.get("event", "")
-        if data is not None:
+        if data is None:
+            return
+        if "query" not in data:
+            self._expired(data["problem"])
+        else:
             sub = self.subs[data["query"]]
             match kind:
                 case "ready":
                     sub.is_ready = True
                 case "reset":
                     sub.clear()
+                    if data["reason"] == "rights":
+                        sub.who, sub.lane = self.who, "unknown"
                 case "problem":
-                    raise Violation(f"{sub.name} ended: {data}")
+                    self._ended(sub, data["problem"])
                 case "added":
                     sub.apply(kind, data["record"])
                 case _:

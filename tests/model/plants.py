@@ -5,11 +5,13 @@ from typing import Any, TypeAlias
 
 from msgspec.structs import replace
 
-from crudite.live import joining, keysets, publisher, rerun, window
+from crudite.auth import Living, Stay
+from crudite.interfaces.websocket.session import Session
+from crudite.live import catching_up, joining, keysets, publisher, rerun, rerun_lane, window
 from crudite.live.differences import Differences
 from crudite.live.exact import ExactGroup
 from crudite.live.feeds import Feed
-from crudite.live.groups import Sent
+from crudite.live.groups import Member, Sent
 
 Patch: TypeAlias = Callable[[Any, str, Any], None]
 """`pytest.MonkeyPatch.setattr`."""
@@ -112,6 +114,51 @@ def a_snapshot_is_not_brought_forward(patch: Patch) -> None:
     patch(joining, "_advanced", lambda group, page, changes: page.records)
 
 
+async def _nothing(*_: Any, **__: Any) -> None:
+    """It does not happen."""
+
+
+def who_shows_another_token_keeps_the_old_rights(patch: Patch) -> None:
+    patch(Session, "_move", _nothing)
+
+
+def other_roles_of_an_account_change_nothing(patch: Patch) -> None:
+    patch(Living, "revoke", _nothing)
+
+
+def what_has_expired_goes_on(patch: Patch) -> None:
+    patch(Stay, "end", lambda self, problem: None)
+
+
+def a_set_that_is_waited_for_comes_after_a_move_too(patch: Patch) -> None:
+    patch(Member, "awaits", lambda self, group: not self.left)
+
+
+def what_an_outbox_left_out_is_forgotten(patch: Patch) -> None:
+    patch(catching_up.Resumption, "tell", lambda self, frame: self._finish(joining.Missed(self._cursor, None)))
+
+
+def what_is_too_many_is_not_told_at_all(patch: Patch) -> None:
+    patch(publisher.Publisher, "_void", lambda self, whose, reason: [])
+
+
+def what_is_included_is_not_watched(patch: Patch) -> None:
+    patch(rerun, "others", lambda query: frozenset())
+
+
+def what_a_record_of_the_same_resource_decides_is_forgotten(patch: Patch) -> None:
+    flips = keysets.KeySet.flips
+
+    def forgetful(self: keysets.KeySet, delta: Any, *, back: bool) -> Any:
+        return frozenset() if self.schema.name == "Task" else flips(self, delta, back=back)
+
+    patch(keysets.KeySet, "flips", forgetful)
+
+
+def it_never_gets_later(patch: Patch) -> None:
+    patch(rerun_lane.RerunLane, "_set_alarm", lambda self, run, boundaries: None)
+
+
 PLANTS = (
     removals_are_not_told,
     changes_while_a_snapshot_is_read_are_lost,
@@ -126,4 +173,13 @@ PLANTS = (
     the_last_of_several_frames_is_dropped,
     a_query_that_must_be_run_again_is_not,
     a_snapshot_is_not_brought_forward,
+    who_shows_another_token_keeps_the_old_rights,
+    other_roles_of_an_account_change_nothing,
+    what_has_expired_goes_on,
+    a_set_that_is_waited_for_comes_after_a_move_too,
+    what_an_outbox_left_out_is_forgotten,
+    what_is_too_many_is_not_told_at_all,
+    what_is_included_is_not_watched,
+    what_a_record_of_the_same_resource_decides_is_forgotten,
+    it_never_gets_later,
 )

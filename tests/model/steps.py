@@ -3,16 +3,19 @@
 from random import Random
 from typing import Any, TypeAlias
 
-from tests.model.oracle import Asked
+from tests.model.clients import FLEETING, REFUSED
+from tests.model.oracle import Asked, at
 
 Step: TypeAlias = tuple[Any, ...]
 Op: TypeAlias = tuple[Any, ...]
 
-ACTORS = ("ann", "bob", "staff", "ann")
+TOKENS = ("ann", "bob", "staff", "ann" + FLEETING)
 CLIENTS = 6
 _TEAMS = ("t1", "t2", "t3")
 _TASKS = tuple(f"k{n:02}" for n in range(1, 31))  # more than a window keeps in mind
+_PARENTS = _TASKS[:3]
 _MEMBERS = tuple(f"m{n}" for n in range(1, 7))
+_FIELDS = ("team", "parent", "owner", "status", "points", "title", "note", "due")
 _USERS = ("ann", "bob", "cid")
 
 
@@ -27,8 +30,8 @@ def _step(random: Random) -> Step:
     client = random.randrange(CLIENTS)
     kind = random.choices(
         ("write", "turns", "settle", "open", "subscribe", "unsubscribe", "cut", "resume", "hold", "release", "restart",
-         "trim", "fault"),
-        (60, 12, 3, 3, 6, 3, 6, 8, 2, 4, 0.5, 0.7, 0.3),
+         "trim", "fault", "auth", "roles", "advance"),
+        (60, 12, 3, 3, 6, 3, 6, 8, 2, 4, 0.5, 0.7, 0.3, 6, 1, 2),
     )[0]  # fmt: skip
     match kind:
         case "write":
@@ -43,6 +46,12 @@ def _step(random: Random) -> Step:
             return "unsubscribe", client, random.randrange(4)
         case "cut":
             return "cut", client, random.choice(("now", "messages", "events", "bytes")), random.randrange(1, 400)
+        case "advance":
+            return "advance", random.choice((1, 5, 20, 60))
+        case "auth":
+            return "auth", client, random.choice((*TOKENS, "staff", None, REFUSED))
+        case "roles":
+            return "roles", random.choice(("ann", "bob")), *_write(random)[1:]
         case "fault":
             return "fault", random.choice(("before read", "after batch", "before fetch"))
         case "resume" | "hold" | "release":
@@ -61,10 +70,10 @@ def _write(random: Random) -> Step:
 def _op(random: Random) -> Op:
     resource = random.choices(("tasks", "teams", "members"), (6, 2, 2))[0]
     if resource == "tasks":
-        key = random.choice(_TASKS)
+        key = random.choice(_PARENTS if random.random() < 0.3 else _TASKS)
         if random.random() < 0.1:
             return "remove", resource, key
-        names = random.sample(("team", "owner", "status", "points", "title", "note"), random.choice((1, 1, 2, 6)))
+        names = random.sample(_FIELDS, random.choice((1, 1, 2, len(_FIELDS))))
         return "put", resource, key, {name: _value(random, name) for name in names}
     if resource == "teams":
         key = random.choice(_TEAMS)
@@ -82,6 +91,10 @@ def _value(random: Random, name: str) -> Any:
     match name:
         case "team":
             return random.choice((*_TEAMS, None))
+        case "due":
+            return random.choice((None, at(random.randrange(0, 300))))
+        case "parent":
+            return random.choice((*_PARENTS, None))
         case "owner":
             return random.choice(_USERS)
         case "status":
@@ -94,23 +107,30 @@ def _value(random: Random, name: str) -> Any:
 
 
 def _connection(random: Random) -> tuple[str, list[Asked]]:
-    return random.choice(ACTORS), [_asked(random) for _ in range(random.choice((1, 2, 3)))]
+    return random.choice(TOKENS), [_asked(random) for _ in range(random.choice((1, 2, 3)))]
 
 
 def _asked(random: Random) -> Asked:
-    kind = random.choices(("tasks", "window", "teams", "members", "handler"), (6, 4, 1, 1, 1))[0]
+    kind = random.choices(("tasks", "window", "teams", "members", "handler"), (6, 4, 1, 1, 2))[0]
     match kind:
         case "handler":
-            return Asked("tasks", read=random.choice(("todo-count", "top")))
+            return Asked("tasks", read=random.choice(("todo-count", "top", "overdue")))
         case "teams":
-            return Asked("teams", where=("open", True) if random.random() < 0.3 else None)
+            is_open = ("open", True) if random.random() < 0.3 else None
+            return Asked("teams", is_open, include=_rarely(random, ("members",)))
         case "members":
-            return Asked("members", where=("user", random.choice(_USERS)) if random.random() < 0.3 else None)
+            user = ("user", random.choice(_USERS)) if random.random() < 0.3 else None
+            return Asked("members", user, include=_rarely(random, ("team",)))
     where = _condition(random, 2) if random.random() < 0.8 else None
     sort = tuple(random.sample(("points", "-points", "title", "-title", "status", "owner"), random.choice((0, 1, 2))))
     limit = random.choice((1, 2, 3)) if kind == "window" else None
     fields = None if random.random() < 0.6 else tuple(random.sample(("team", "status", "points", "title"), 2))
-    return Asked("tasks", where, _sorted_once(sort), limit, fields)
+    include = _rarely(random, random.choice((("team",), ("team.members",))), 0.1)
+    return Asked("tasks", where, _sorted_once(sort), limit, fields, include)
+
+
+def _rarely(random: Random, include: tuple[str, ...], chance: float = 0.3) -> tuple[str, ...]:
+    return include if random.random() < chance else ()
 
 
 def _sorted_once(sort: tuple[str, ...]) -> tuple[str, ...]:
@@ -125,7 +145,7 @@ def _condition(random: Random, depth: int) -> Any:
         return kind, *(_condition(random, depth - 1) for _ in range(count))
     kind = random.choice(
         ("status", "status", "owner", "team", "points>", "points<=", "points", "title has", "note", "team is open",
-         "team has")
+         "team has", "parent's")
     )  # fmt: skip
     match kind:
         case "points":
@@ -136,6 +156,9 @@ def _condition(random: Random, depth: int) -> Any:
             return kind, random.random() < 0.5
         case "team has":
             return kind, random.choice(_USERS)
+        case "parent's":
+            name = random.choice(("owner", "status"))
+            return kind, (name, _value(random, name))
         case "title has" | "note":
             return kind, random.choice(("a", "b"))
         case "team":

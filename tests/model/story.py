@@ -4,22 +4,22 @@ import asyncio
 import tempfile
 from collections.abc import Sequence
 from contextlib import closing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import apsw
 
-from crudite import Problem
-from crudite.app import App
+from crudite import LiveLimits, Problem
 from crudite.stores import open_store
 from crudite.testing import Client as Rest
 from crudite.testing import Faulty
-from tests.model.clients import Client, Held, Shown, SocketClient, StreamClient, Violation
-from tests.model.oracle import Asked, State
+from tests.model.clients import FLEETING, Client, Held, Shown, SocketClient, StreamClient, Violation
+from tests.model.oracle import Asked, State, Who, at
 from tests.model.steps import CLIENTS, Op, Step
-from tests.model.world import CLASSES, make_app
+from tests.model.world import CLASSES, World, random_limits
 
 
 @dataclass(frozen=True)
@@ -32,22 +32,25 @@ class Observation:
 class Story:
     """A world in which steps are taken. `counts` says how often what was checked."""
 
-    def __init__(self, app: App, store: Faulty, path: Path, seed: int, patience: float = 20.0) -> None:
-        self.app = app
+    def __init__(self, world: World, store: Faulty, path: Path, seed: int, patience: float = 20.0) -> None:
+        self._world = world
+        self.app = app = world.app
         self._patience = patience
         self._store = store
         self.rest = Rest(app, token="staff")
-        self.states = [State()]
+        self.states = [State(now=at(0))]
+        self._minutes = 0
         self.counts = {"writes": 0, "refused": 0, "positions": 0, "sets": 0, "settled": 0}
         self._path = path
         self._random = Random(seed)
         self._observed: list[Observation] = []
         self._writing = {"rest": self._write_rest, "batch": self._write_batch, "foreign": self._write_foreign}
         self._first: dict[Held, int] = {}
-        self._lanes: dict[tuple[Asked, str], str] = {}
-        self._answers: dict[tuple[Asked, str, int], Any] = {}
+        self._lanes: dict[tuple[Asked, Who], str] = {}
+        self._answers: dict[tuple[Asked, Who, int], Any] = {}
         self.clients: list[SocketClient | StreamClient] = [
-            (StreamClient if number % 3 == 2 else SocketClient)(app, number, self._observe) for number in range(CLIENTS)
+            (StreamClient if number % 3 == 2 else SocketClient)(app, number, self._observe, world.identify)
+            for number in range(CLIENTS)
         ]
 
     async def take(self, step: Step) -> None:
@@ -64,15 +67,20 @@ class Story:
             case ("write", via, ops):
                 await self._write(via, ops)
             case ("turns", count):
-                for _ in range(count):
-                    await asyncio.sleep(0)
-            case ("open", number, actor, queries):
+                await _turns(count)
+            case ("open", number, token, queries):
                 client = self.clients[number]
-                await client.open(actor, queries)
-                if isinstance(client, StreamClient):
-                    for sub in client.subs.values():
-                        sub.lane = await self._lane(sub.asked, actor)
+                await client.open(token, queries)
+                await self._learn_lanes(client)
                 self._forget()
+            case ("auth", number, token):
+                client = self.clients[number]
+                if isinstance(client, SocketClient) and client.is_connected:
+                    client.authenticate(token)
+            case ("advance", minutes):
+                await self._advance(minutes)
+            case ("roles", name, via, ops):
+                await self._change_roles(name, via, ops)
             case ("subscribe", number, asked):
                 client = self.clients[number]
                 if isinstance(client, SocketClient) and client.is_connected:
@@ -109,6 +117,57 @@ class Story:
             client.line.release()
             await client.leave()
 
+    # time and rights
+
+    async def _advance(self, minutes: int) -> None:
+        """It gets later: what time it is belongs to a state, so that everything is told before. Tokens may expire."""
+        await self._rest()
+        fleeting = [c for c in self.clients if c.is_connected and (c.token or "").endswith(FLEETING)]
+        hour = self._minutes // 60
+        self._minutes += minutes
+        self.states.append(replace(self.states[-1], now=at(self._minutes)))
+        self._world.clock.advance(timedelta(minutes=minutes))
+        await self._rest()
+        await _turns(50)
+        for client in self.clients:
+            if client.is_connected and client.is_at_rest:
+                self._expect_last(client)
+        if self._minutes // 60 > hour:
+            for client in fleeting:
+                if client.is_connected:
+                    raise Violation(f"{client.name} holds a connection with credentials that have expired")
+
+    async def _rest(self) -> None:
+        """Everybody who is connected has everything."""
+        for client in self.clients:
+            client.line.release()
+            await client.until(lambda client=client: client.is_at_rest, self._patience)  # type: ignore[misc]
+        await self.app.settled()
+        for client in self.clients:
+            if client.exchange is not None and client.is_connected:
+                await client.exchange.consumed()
+        self._check()
+
+    async def _change_roles(self, name: str, via: str, ops: Sequence[Op]) -> None:
+        """Somebody joins the staff, or leaves it, and something is written while his connections are told."""
+        await self._rest()
+        self._world.staff ^= {name}
+        revoking = asyncio.ensure_future(self.app.revoke(account=name))
+        try:
+            await self._write(via, ops)
+        finally:
+            await revoking
+        await self._rest()
+        for client in self.clients:
+            client.judge(client.who)
+            await self._learn_lanes(client)
+
+    async def _learn_lanes(self, client: Client) -> None:
+        """Finds out what an event stream does not say."""
+        if isinstance(client, StreamClient):
+            for sub in client.subs.values():
+                sub.lane = await self._lane(sub.asked, client)
+
     # writing
 
     async def _write(self, via: str, ops: Sequence[Op]) -> None:
@@ -126,6 +185,8 @@ class Story:
             values = dict(op[3])
             if values.get("team", "") not in (*state.teams, "", None):
                 values["team"] = next(iter(sorted(state.teams)), None)
+            if values.get("parent") not in state.tasks:
+                values |= {"parent": None} if "parent" in values else {}
             if resource == "members" and values["team"] is None:
                 continue
             made.append(("update" if is_there else "create", resource, key, values))
@@ -171,8 +232,7 @@ class Story:
     async def _write_socket(self, made: Sequence[Any], covered: list[Shown]) -> bool:
         """Over a connection that has queries of its own; what it holds when its `acks` come is put into `covered`."""
         [(action, resource, key, values)] = made
-        writers = [c for c in self.clients if isinstance(c, SocketClient) and c.is_connected and c.actor == "staff"]
-        writers = [c for c in writers if not c.line.is_held]
+        writers = [c for c in self.clients if isinstance(c, SocketClient) and c.is_connected and c.may_write]
         if not writers:
             return await self._write_rest(made)
         params = {"data": {"id": key, **values}} if action == "create" else {"key": key, "data": values}
@@ -228,32 +288,32 @@ class Story:
         self.counts["sets"] += len(shown)
         first = max(self._first.get(one.held, 0) for one in shown)
         for index in range(first, len(self.states)):
-            if all(one.equals(self._answer(one.held, index)) for one in shown):
+            if all(one.equals(self._answer(one, index)) for one in shown):
                 for one in shown:
                     self._first[one.held] = index
                 return
         for one in shown:
             alone = range(self._first.get(one.held, 0), len(self.states))
-            if not any(one.equals(self._answer(one.held, index)) for index in alone):
+            if not any(one.equals(self._answer(one, index)) for index in alone):
                 raise Violation(self._told(one, "holds what is the answer in no state"))
         lines = [self._told(one, "") for one in shown]
         raise Violation("queries of one connection are at different states:\n" + "\n".join(lines))
 
-    def _answer(self, held: Held, index: int) -> Any:
-        question = (held.asked, held.actor, index)
+    def _answer(self, one: Shown, index: int) -> Any:
+        question = (one.held.asked, one.who, index)
         if question not in self._answers:
             if len(self._answers) > 5_000:
                 self._answers.clear()
-            self._answers[question] = held.asked.answer(self.states[index], held.actor)
+            self._answers[question] = one.held.asked.answer(self.states[index], one.who)
         return self._answers[question]
 
     def _told(self, one: Shown, what: str) -> str:
         held = one.held
         first, last = self._first.get(held, 0), len(self.states) - 1
         shown = one.value if held.asked.is_value else sorted(one.records.values(), key=lambda row: row["id"])
-        then, now = self._answer(held, first), self._answer(held, last)
+        then, now = self._answer(one, first), self._answer(one, last)
         return (
-            f"{held.name} of {held.actor} {what}: {held.asked}\n  holds {shown!r} {one.order or ''}\n"
+            f"{held.name} of {one.who} {what}: {held.asked}\n  holds {shown!r} {one.order or ''}\n"
             f"  then  {then!r} (state {first})\n  now   {now!r} (state {last})"
         )
 
@@ -271,32 +331,29 @@ class Story:
         self._check()
         self.counts["settled"] += 1
         for client in self.clients:
-            for sub in client.subs.values():
-                one = sub.copy()
-                self._first[sub] = len(self.states) - 1
-                if not one.equals(self._answer(sub, len(self.states) - 1)):
-                    raise Violation(self._told(one, "has not come to the last state"))
+            self._expect_last(client)
         self._store.heal()
         await self._compare_with_rest()
 
+    def _expect_last(self, client: Client) -> None:
+        for sub in client.subs.values():
+            one = sub.copy()
+            self._first[sub] = len(self.states) - 1
+            if not one.equals(self._answer(one, len(self.states) - 1)):
+                raise Violation(self._told(one, "has not come to the last state"))
+
     async def _is_quiet(self) -> bool:
         for client in self.clients:
-            client.line.release()
             if client.subs and not client.is_connected:
                 await client.resume()
-        for client in self.clients:
-            await client.until(lambda client=client: client.is_at_rest, self._patience)  # type: ignore[misc]
-        await self.app.settled()
-        for client in self.clients:
-            if client.exchange is not None and client.is_connected:
-                await client.exchange.consumed()
-        self._check()
+        await self._rest()
+        await _turns(50)  # whoever was given up as slow ends now
         return all(client.is_at_rest for client in self.clients)
 
     async def _compare_with_rest(self) -> None:
         client = self._random.choice(self.clients)
         for sub in client.subs.values():
-            rest = self.rest.acting(sub.actor)
+            rest = self.rest.acting(client.token)
             asked = sub.asked.json
             if "read" in asked:
                 answer = (await rest.get(f"/{asked['read']}")).json
@@ -305,7 +362,7 @@ class Story:
             held = sub.value if sub.asked.is_value else {row["id"]: row for row in sub.records.values()}
             expected = answer if sub.asked.is_value else {row["id"]: row for row in answer}
             if held != expected:
-                raise Violation(f"{sub.name} of {sub.actor}: {sub.asked}\n  holds {held!r}\n  REST  {answer!r}")
+                raise Violation(f"{sub.name} of {sub.who}: {sub.asked}\n  holds {held!r}\n  REST  {answer!r}")
 
     def _cut(self, client: Client, how: str, count: int) -> None:
         if not client.is_connected:
@@ -317,17 +374,25 @@ class Story:
         else:
             client.line.cut_after(messages=count % 12 + 1)
 
-    async def _lane(self, asked: Asked, actor: str) -> str:
-        """The lane of a query, which only a WebSocket tells."""
-        if (asked, actor) not in self._lanes:
-            async with self.rest.acting(actor).websocket() as socket:
+    async def _lane(self, asked: Asked, client: Client) -> str:
+        """The lane of a query, which only a WebSocket tells; it can change where sets of keys may be too large."""
+        if self._world.limits.keys < LiveLimits().keys:
+            return "unknown"
+        if (asked, client.who) not in self._lanes:
+            async with self.rest.acting(client.token).websocket() as socket:
                 answer = await socket.call("subscribe", {"sub": "lane", **asked.json})
-            self._lanes[asked, actor] = answer["lane"]
-        return self._lanes[asked, actor]
+            self._lanes[asked, client.who] = answer["lane"]
+        return self._lanes[asked, client.who]
 
     def _forget(self) -> None:
         living = {sub for one in self.clients for sub in one.subs.values()}
         self._first = {sub: index for sub, index in self._first.items() if sub in living}
+
+
+async def _turns(count: int) -> None:
+    """So many turns of the event loop."""
+    for _ in range(count):
+        await asyncio.sleep(0)
 
 
 def _is_done(status: int, text: str) -> bool:
@@ -358,15 +423,14 @@ async def tell(steps: Sequence[Step], seed: int, patience: float = 20.0) -> dict
     random = Random(seed)
 
     async def stumble(step: str, call: Any) -> None:
-        for _ in range(random.choice((0, 0, 0, 1, 2, 5))):
-            await asyncio.sleep(0)
+        await _turns(random.choice((0, 0, 0, 1, 2, 5)))
 
     with tempfile.TemporaryDirectory(prefix="crudite-model-") as place:
         path = Path(place) / "model.db"
         store = Faulty(open_store(f"sqlite:///{path}?synchronous=OFF"), stumble)
-        app = make_app(store)
-        async with app:
-            story = Story(app, store, path, seed, patience)
+        world = World(store, random_limits(random) if random.random() < 0.5 else LiveLimits())
+        async with world.app:
+            story = Story(world, store, path, seed, patience)
             try:
                 for step in steps:
                     await story.take(step)

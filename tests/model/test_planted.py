@@ -13,7 +13,7 @@ from tests.model.shrink import shrink
 from tests.model.steps import Step, story
 from tests.model.story import tell
 
-_STORIES = 40
+_STORIES = 60
 _LENGTH = 80
 
 
