@@ -93,8 +93,18 @@ class Exchange:
         return message
 
     async def consumed(self) -> None:
-        """Returns when every message so far has been taken, and the next one is being waited for."""
-        await self._outbox.join()
+        """Returns when every message so far has been taken, and the next one is being waited for; or when nothing more
+        is to be taken."""
+        if not self._is_over:
+            await self._outbox.join()
+
+    def finish(self) -> None:
+        """Nothing more is to be taken: its last message has come."""
+        self._is_over = True
+        self._put_down()
+        while not self._outbox.empty():
+            self._outbox.get_nowait()
+            self._outbox.task_done()
 
     def _lose(self) -> None:
         self.send({"type": f"{self._kind}.disconnect", "code": 1006})
@@ -140,6 +150,7 @@ async def parts_of(exchange: Exchange) -> AsyncIterator[bytes]:
     while (message := await exchange.take()) is not None:
         yield message.get("body", b"")
         if not message.get("more_body", False):
+            exchange.finish()
             return
 
 

@@ -105,6 +105,7 @@ class Socket:
                     return
                 self._take(msgspec.json.decode(message.get("text") or message["bytes"]))
         finally:
+            self.exchange.finish()
             self._closed.set()
             for waiting in self._calls.values():
                 waiting.cancel()
