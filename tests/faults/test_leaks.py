@@ -6,29 +6,41 @@ from contextlib import AsyncExitStack
 from typing import Any, TypeAlias
 
 import msgspec
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crudite import Field, Record, Ref, allow, me
+from crudite import App, Authenticate, Field, Record, Ref, Request, allow, me
 from crudite.testing import Client, View
+from crudite.testing.socket import Socket
 from tests.flows.test_rules_agree import ACTORS, combined, folder_atoms, rules, steps
-from tests.flows.worlds import by_name, client_for
+from tests.flows.worlds import MEMORY, by_name
 
 Row: TypeAlias = dict[str, Any]
 Step: TypeAlias = tuple[str, Any, Any]
 Transaction: TypeAlias = Sequence[Step]
 
 PATIENCE = 10.0
-QUERIES: Mapping[str, Mapping[str, Any]] = {
-    "": {},
-    "kind[gt]=0": {"where": {"kind": {"gt": 0}}},
-    "folder.open=true": {"where": {"folder.open": True}},
-    "secret[gt]=1": {"where": {"secret": {"gt": 1}}},
-    "sort=-kind&limit=2": {"sort": ["-kind"], "limit": 2},
-    "fields=id,kind": {"fields": ["id", "kind"]},
-    "fields=id,secret": {"fields": ["id", "secret"]},
+RECORDS: Mapping[str, Any] = {
+    "/papers?": {},
+    "/papers?kind[gt]=0": {"where": {"kind": {"gt": 0}}},
+    "/papers?folder.open=true": {"where": {"folder.open": True}},
+    "/papers?secret[gt]=1": {"where": {"secret": {"gt": 1}}},
+    "/papers?sort=-kind&limit=2": {"sort": ["-kind"], "limit": 2},
+    "/papers?fields=id,kind": {"fields": ["id", "kind"]},
+    "/papers?fields=id,secret": {"fields": ["id", "secret"]},
 }
 """Queries, each as it is written in a URL and in JSON."""
+MADE: Mapping[str, Any] = {
+    "/papers?": {},
+    "/papers?include=folder": {"include": ["folder"]},
+    "/papers?include=folder&fields=id&kind=0": {"include": ["folder"], "fields": ["id"], "where": {"kind": 0}},
+    "/count": None,
+    "/kinds": None,
+    "/secrets": None,
+    "/owners": None,
+}
+"""Queries of records with others in them, and figures: handlers whose answers are made of what the asker may read."""
 
 hidden = st.tuples(st.just("doc"), st.integers(1, 3), st.fixed_dictionaries({"secret": st.integers(0, 3)}))
 stories = st.lists(st.lists(st.one_of(steps, hidden), min_size=1, max_size=4), min_size=3, max_size=8)
@@ -41,20 +53,29 @@ everything = {
 
 
 class Listener:
-    """What one actor is told about one query on one connection, since it was last asked."""
+    """What one actor is told about one query or figure on one connection, since it was last asked."""
 
-    def __init__(self, client: Client, query: str, view: View) -> None:
+    def __init__(self, client: Client, url: str, view: View) -> None:
         self.client = client
-        self.query = query
+        self.url = url
         self.view = view
         self._told = 0
 
-    async def rows(self) -> list[Row]:
+    @property
+    def is_of_records(self) -> bool:
+        """Whether what it hears of are records."""
+        return self.url.startswith("/papers")
+
+    @property
+    def held(self) -> Any:
+        """What it holds."""
+        return self.view.records if self.is_of_records else self.view.value
+
+    async def shown(self) -> Any:
         """What a request shows."""
-        answer = await self.client.get(f"/papers?{self.query}")
+        answer = await self.client.get(self.url)
         assert answer.status == 200, answer
-        rows: list[Row] = answer.json
-        return rows
+        return answer.json
 
     def news(self) -> list[tuple[str, Any]]:
         """The events since the last call."""
@@ -68,23 +89,26 @@ class World:
     def __init__(self, nobody: Client, folder: type[Any], paper: type[Any]) -> None:
         self.nobody = nobody
         self.listeners: list[Listener] = []
+        self.sockets: list[Socket] = []
+        self.groups: dict[str, str] = {}  # of the last socket, by the name of the subscription
         self._folder = folder
         self._paper = paper
-        self._sockets: list[Any] = []
 
-    async def listen(self, stack: AsyncExitStack, actors: Sequence[str | None]) -> None:
+    async def listen(self, stack: AsyncExitStack, actors: Sequence[str | None], queries: Mapping[str, Any]) -> None:
         """Everybody subscribes, to all queries on one WebSocket and to each on a stream of its own."""
         for actor in actors:
             client = self.nobody.acting(actor)
-            asked = {url: query for url, query in QUERIES.items() if (await client.get(f"/papers?{url}")).status == 200}
+            asked = {url: query for url, query in queries.items() if (await client.get(url)).status == 200}
             if not asked:
                 continue
             socket = await stack.enter_async_context(client.websocket())
-            self._sockets.append(socket)
+            self.sockets.append(socket)
             for url, query in asked.items():
                 over_socket = View(PATIENCE)
-                await socket.subscribe(url or "all", {"resource": "papers", "query": query}, over_socket)
-                streamed = await stack.enter_async_context(client.live("papers", over="sse", **query))
+                live = {"read": url[1:]} if query is None else {"resource": "papers", "query": query}
+                self.groups[url] = (await socket.subscribe(url, live, over_socket))["group"]
+                name = url[1:] if query is None else "papers"
+                streamed = await stack.enter_async_context(client.live(name, over="sse", **query or {}))
                 self.listeners += [Listener(client, url, over_socket), Listener(client, url, streamed)]
         for listener in self.listeners:
             await listener.view.ready()
@@ -105,13 +129,19 @@ class World:
                 elif key in there:
                     batch.delete(self._paper, key)
                     there.discard(key)
+        await self.settled()
+
+    async def settled(self) -> None:
+        """Returns when everybody has heard of everything."""
         for client in {listener.client for listener in self.listeners}:
             await client.settled()
-        for socket in self._sockets:
+        for socket in self.sockets:
             await socket.exchange.consumed()
 
 
-async def world(stack: AsyncExitStack, rule: Any, field_rule: Any, folder_rule: Any) -> World:
+async def world(
+    stack: AsyncExitStack, rule: Any, field_rule: Any, folder_rule: Any, auth: Authenticate = by_name
+) -> World:
     """A new application under these rules."""
 
     class Folder(Record[str], rules={"read": folder_rule}):
@@ -125,7 +155,14 @@ async def world(stack: AsyncExitStack, rule: Any, field_rule: Any, folder_rule: 
         secret: int = Field(default=0, read=field_rule)
         folder: Ref[Folder] | None = None
 
-    here = World(await stack.enter_async_context(client_for(Folder, Paper, auth=by_name)), Folder, Paper)
+    figures = {
+        "count": Paper.where().count(), "kinds": Paper.where().sum("kind"), "secrets": Paper.where().sum("secret"),
+        "owners": Paper.where().group("owner").count(),
+    }  # fmt: skip
+    app = App(Folder, Paper, store=MEMORY, auth=auth)
+    for name, figure in figures.items():
+        app.read(name)(answering(figure))
+    here = World(await stack.enter_async_context(Client(app)), Folder, Paper)
     for key in ("f1", "f2"):
         await here.nobody.app.records.create(Folder, id=key)
     for number, owner in enumerate(("ann", "bob", "eve"), start=1):
@@ -134,11 +171,30 @@ async def world(stack: AsyncExitStack, rule: Any, field_rule: Any, folder_rule: 
     return here
 
 
-def check(events: Sequence[tuple[str, Any]], before: Sequence[Row], after: Sequence[Row]) -> None:
+def answering(figure: Any) -> Any:
+    """A handler that answers with a figure."""
+
+    async def handler(request: Request) -> Any:
+        return figure
+
+    return handler
+
+
+def check(listener: Listener, before: Any, after: Any) -> None:
     """Between two states of a query, events may tell nothing but what differs."""
-    old, new = ({row["id"]: row for row in rows} for rows in (before, after))
-    if list(before) == list(after):
+    events = listener.news()
+    if before == after:
         assert events == []
+    elif listener.is_of_records:
+        check_records(events, before, after)
+    else:
+        assert [(kind, data["value"]) for kind, data in events] == [("value", after)]
+    assert listener.held == after
+
+
+def check_records(events: Sequence[tuple[str, Any]], before: Sequence[Row], after: Sequence[Row]) -> None:
+    """The same for records."""
+    old, new = ({row["id"]: row for row in rows} for rows in (before, after))
     for kind, data in events:
         match kind:
             case "added":
@@ -157,21 +213,20 @@ def check(events: Sequence[tuple[str, Any]], before: Sequence[Row], after: Seque
                 assert data["keys"] == [row["id"] for row in after]
 
 
+@pytest.mark.parametrize("queries", [RECORDS, MADE], ids=["records", "included and made"])
 @settings(max_examples=25)
 @given(**everything)
 async def test_no_event_tells_anything_but_what_a_request_shows_differently(
-    reads: Any, field_rule: Any, folder_rule: Any, story: list[Transaction]
+    queries: Mapping[str, Any], reads: Any, field_rule: Any, folder_rule: Any, story: list[Transaction]
 ) -> None:
     async with AsyncExitStack() as stack:
         here = await world(stack, reads, field_rule, folder_rule)
-        await here.listen(stack, ACTORS)
+        await here.listen(stack, ACTORS, queries)
         for transaction in story:
-            before = [await listener.rows() for listener in here.listeners]
+            before = [await listener.shown() for listener in here.listeners]
             await here.commit(transaction)
-            for listener, rows in zip(here.listeners, before, strict=True):
-                after = await listener.rows()
-                check(listener.news(), rows, after)
-                assert listener.view.records == after
+            for listener, state in zip(here.listeners, before, strict=True):
+                check(listener, state, await listener.shown())
 
 
 def shown(news: Sequence[tuple[str, Any]]) -> str:
@@ -198,27 +253,29 @@ def without_hidden(transaction: Transaction, seen: set[Any], seen_secrets: set[A
     return left
 
 
+@pytest.mark.parametrize("queries", [RECORDS, MADE], ids=["records", "included and made"])
 @settings(max_examples=25)
 @given(actor=st.sampled_from(ACTORS), **everything)
 async def test_two_worlds_that_differ_in_what_somebody_may_not_see_tell_him_the_same(
-    actor: str | None, reads: Any, field_rule: Any, folder_rule: Any, story: list[Transaction]
-) -> None:
+    queries: Mapping[str, Any], actor: str | None, reads: Any, field_rule: Any, folder_rule: Any,
+    story: list[Transaction],
+) -> None:  # fmt: skip
     seen: set[Any] = set()
     seen_secrets: set[Any] = set()
     told: list[list[str]] = []
     async with AsyncExitStack() as stack:
         here = await world(stack, reads, field_rule, folder_rule)
-        await here.listen(stack, [actor])
+        await here.listen(stack, [actor], queries)
         for transaction in [[], *story]:
             if transaction:
                 await here.commit(transaction)
                 told.append([shown(listener.news()) for listener in here.listeners])
-            rows = await here.listeners[0].rows() if here.listeners else []
+            rows = await here.listeners[0].shown() if here.listeners else []
             seen |= {row["id"] for row in rows}
             seen_secrets |= {row["id"] for row in rows if "secret" in row}
     async with AsyncExitStack() as stack:
         there = await world(stack, reads, field_rule, folder_rule)
-        await there.listen(stack, [actor])
+        await there.listen(stack, [actor], queries)
         for number, transaction in enumerate(story):
             await there.commit(without_hidden(transaction, seen, seen_secrets))
             assert [shown(listener.news()) for listener in there.listeners] == told[number]
