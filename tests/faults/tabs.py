@@ -5,10 +5,11 @@ import base64
 import contextlib
 import os
 import re
+import resource
 import struct
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import msgspec
 
 Rows = dict[Any, dict[str, Any]]
 _PATIENCE = 60.0
+_OTHER_FILES = 500
 _EVENT_LINE = re.compile(rb"^(event|id|data): (.*)\n$")
 
 
@@ -178,6 +180,19 @@ class StreamTab(Tab):
             case "ready":
                 self.is_ready = True
                 self.resumed += is_resuming
+
+
+@contextlib.contextmanager
+def room_for(clients: int) -> Iterator[None]:
+    """So many connections may be open here, and in every server that is started in the block: systems begin with a
+    limit of a few hundred files."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < clients + _OTHER_FILES:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (clients + _OTHER_FILES, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 @contextlib.asynccontextmanager

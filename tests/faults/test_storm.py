@@ -3,11 +3,12 @@ run for any of them."""
 
 import asyncio
 import re
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import httpx2
 
-from tests.faults.tabs import SocketTab, StreamTab, Tab, served
+from tests.faults.tabs import SocketTab, StreamTab, Tab, room_for, served
 
 CLIENTS = 2_000
 
@@ -39,7 +40,8 @@ async def test_all_resume_after_a_kill_and_no_snapshot_is_read(tmp_path: Path) -
     tabs = [kind() for kind in (SocketTab, StreamTab) * (CLIENTS // 2)]
     new: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
-    async with asyncio.TaskGroup() as tasks:
+    async with AsyncExitStack() as stack, asyncio.TaskGroup() as tasks:
+        stack.enter_context(room_for(CLIENTS))
         async with served(tmp_path) as (process, port):
             living = [tasks.create_task(move(tab, port, new)) for tab in tabs]
             for tab in tabs:
