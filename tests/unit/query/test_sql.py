@@ -15,7 +15,7 @@ from crudite.query.parse import parse_filter, where
 from crudite.query.plan import Mask, Plan, Selection
 from crudite.query.shapes import shape_of
 from crudite.query.sql import condition, quote, record_json, select
-from crudite.query.tree import And, Condition, Filter, Hop, Or, Path
+from crudite.query.tree import And, Condition, Filter, Hop, Not, Or, Path
 from crudite.query.tree import Test as Comparison
 from crudite.rules import me, now
 from crudite.schema import FieldSpec, FieldType, ResourceSchema
@@ -41,6 +41,12 @@ def test_the_length_of_a_list_is_not_part_of_the_shape() -> None:
 def test_whether_a_constant_is_null_is_part_of_the_shape() -> None:
     assert text(asked(count=None)) != text(asked(count=1))
     assert "?" not in text(asked(count=None))
+
+
+def test_whether_a_condition_is_negated_is_part_of_the_shape() -> None:
+    assert text(resolve(Not(where(title__contains="a")))) != text(asked(title__contains="a"))
+    assert text(resolve(Not(where(project__name="a")))) != text(asked(project__name="a"))
+    assert text(resolve(Not(where(project__members__role="a")))) != text(asked(project__members__role="a"))
 
 
 @given(st.data())
