@@ -7,10 +7,11 @@ a connection does when it hears of it is its interface's own affair (`Guest`).
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from math import ceil
-from typing import Protocol, Self, TypeAlias
+from typing import Any, Protocol, Self, TypeAlias
 
 from crudite.clock import Alarm, Clock
 from crudite.errors import Unauthorized
@@ -47,7 +48,8 @@ class Identification:
         """The actor who shows these credentials. Raises Unauthorized when they are bad, or have expired."""
         if self._authenticate is None:
             return ANONYMOUS
-        found = await call(self._authenticate, credentials)
+        with self.living.waited_for():
+            found = await call(self._authenticate, credentials)
         if found is None:
             return ANONYMOUS
         if not isinstance(found, Actor):
@@ -148,6 +150,20 @@ class Living:
         self._identify = identify
         self._clock = clock
         self._stays: set[Stay] = set()
+        self._waited_for: set[asyncio.Task[Any] | None] = set()
+
+    @contextmanager
+    def waited_for(self) -> Iterator[None]:
+        """Living connections may wait for what is done in the block, which therefore must not wait for them."""
+        task = asyncio.current_task()
+        if task in self._waited_for:
+            yield
+            return
+        self._waited_for.add(task)
+        try:
+            yield
+        finally:
+            self._waited_for.discard(task)
 
     def joined(self, guest: Guest) -> Stay:
         """Watches a connection for as long as the block of what is returned lasts. Enter it before anything is asked
@@ -158,8 +174,11 @@ class Living:
         """Asks `authenticate` again about every connection of an account or of a session.
 
         A connection whose credentials are refused by now, or are nobody's or somebody else's, is closed; one whose
-        actor has other rights is moved to those. Returns when that is done.
+        actor has other rights is moved to those. Returns when that is done. Raises RuntimeError where that would be
+        never, since a connection waits for whoever calls it.
         """
+        if asyncio.current_task() in self._waited_for:
+            raise RuntimeError("auth, and a handler that a live query reads, cannot wait for a revocation")
         concerned = [stay for stay in self._stays if _concerns(stay.actor, account, session)]
         await asyncio.gather(*(self._ask(stay) for stay in concerned))
 

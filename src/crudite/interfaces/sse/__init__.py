@@ -286,7 +286,8 @@ class _Stream:
             self._connection.outbox.end("closed")
 
     async def _live(self, request: Request) -> LiveQuery:
-        response = await self._host.pipeline(request)
+        with self._host.identify.living.waited_for():
+            response = await self._host.pipeline(request)
         assert isinstance(response, Live)
         self.stay.becomes(request.actor)
         return response.query

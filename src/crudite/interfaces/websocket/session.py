@@ -356,7 +356,8 @@ class Session:
     ) -> tuple[LiveQuery, Actor]:
         """What an actor sees of what was asked for, by default whoever shows the connection's credentials."""
         request = live_query(self._host, self._base(request_id, actor), asked)
-        response = await self._host.pipeline(request)
+        with self._host.identify.living.waited_for():
+            response = await self._host.pipeline(request)
         assert isinstance(response, Live)
         return response.query, request.actor
 
