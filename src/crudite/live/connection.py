@@ -138,6 +138,11 @@ class Connection:
         if len(self._expected) > self._hub.limits.expected:
             self._hub.forget(self, "slow")
 
+    @property
+    def awaited(self) -> tuple[Mark, ...]:
+        """The commits of which nothing has been acknowledged yet."""
+        return tuple(mark for mark, _ in self._expected)
+
     def acknowledge(self, covers: Callable[[Mark], bool]) -> bool:
         """Sends the acks that are due; returns whether more are awaited."""
         due = [call for mark, call in self._expected if covers(mark)]

@@ -177,7 +177,7 @@ class Engine:
     async def reached(self, mark: Mark) -> bool:
         """Comes past a commit in both lanes; False when there is no such commit: a snapshot that is younger than an
         acknowledged one always holds it."""
-        for progress in (self._exact, self._rerun) if self._rerun_lane.is_followed else (self._exact,):
+        for progress in self._followed:
             if not progress.covers(mark):
                 await progress.fence()
         return self._exact.covers(mark)
@@ -304,14 +304,16 @@ class Engine:
     async def _follow_exactly(self) -> None:
         async def work(batch: Batch) -> None:
             await self._exact_lane.work(batch)
-            self._acknowledge(everything=batch.reset is not None)
+            self._acknowledge()
+            if batch.reset is not None:
+                self._spawn(self._acknowledge_all())
 
         async def give_up() -> None:
             _log.error("the log cannot be worked through from %r; starting over", self._exact.position)
             position = (await self._store.read(())).position
             async with self._exact_lane.turn:
                 self._exact_lane.start_over("gap", position)
-            self._acknowledge(everything=True)
+            self._spawn(self._acknowledge_all())
 
         await Follower(
             self._store, self._exact, self.limits, self.metrics, work, lambda: self._serving.is_wanted, give_up,
@@ -335,14 +337,19 @@ class Engine:
                 self.limits.rerun_tick, lambda: not self._rerun_lane.is_followed,
             ).run()  # fmt: skip
 
-    def _acknowledge(self, *, everything: bool = False) -> None:
-        """Tells authors that what they wrote has been told; `everything`, when new snapshots will show it."""
-        if everything:
-            for connection in self._expecting:
-                connection.acknowledge(lambda _: True)
-            self._expecting = set()
-        elif self._expecting:
+    def _acknowledge(self) -> None:
+        """Tells authors that what they wrote has been told."""
+        if self._expecting:
             self._expecting = {one for one in self._expecting if one.acknowledge(partial(self.covers, one))}
+
+    async def _acknowledge_all(self) -> None:
+        """The same for all that is awaited now, after a reset: it may be of a log that is no more, which no position
+        covers; but whatever is told behind a fence is younger."""
+        awaited = [(connection, connection.awaited) for connection in self._expecting]
+        for progress in self._followed:
+            await progress.fence()
+        for connection, marks in awaited:
+            connection.acknowledge(marks.__contains__)
 
     # Subscriptions.
 
@@ -419,6 +426,11 @@ class Engine:
     def _discard_empty(self, group: Group, gate: Barrier | None) -> None:
         if self._grouping.discard_empty(group, gate) and isinstance(group, RerunGroup):
             self._rerun_lane.forget(group)
+
+    @property
+    def _followed(self) -> tuple[Progress, ...]:
+        """The lanes that go on."""
+        return (self._exact, self._rerun) if self._rerun_lane.is_followed else (self._exact,)
 
     def _progress_of(self, lane: LaneName) -> Progress:
         return self._exact if lane == "exact" else self._rerun
