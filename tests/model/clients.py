@@ -124,6 +124,7 @@ class Client:
         self.number = number
         self.token: str | None = "ann"
         self.subs: dict[str, Held] = {}
+        self.too_large: list[Shown] = []  # subscriptions that were ended since they hold too much
         self.line = Line()
         self.exchange: Exchange | None = None
         self.failure: BaseException | None = None
@@ -214,10 +215,12 @@ class Client:
         raise NotImplementedError
 
     def _ended(self, sub: Held, problem: Row) -> None:
-        """A problem ends a subscription: the application stops, or it may not be asked for any more."""
+        """A problem ends a subscription: the application stops, it may not be asked for any more, or is too large."""
         if problem["status"] == 503:
             raise ConnectionResetError
-        if not (problem["status"] == 401 and sub.asked.is_refused(sub.who)):
+        if problem["status"] == 413:
+            self.too_large.append(sub.copy())
+        elif not (problem["status"] == 401 and sub.asked.is_refused(sub.who)):
             raise Violation(f"{sub.name} of {sub.who} ended: {problem}")
         self.lose(sub)
 
@@ -378,7 +381,8 @@ class SocketClient(Client):
             case "rights" if sub is not None:
                 self._moved(sub, params)
             case "problem" if sub is not None:
-                sub.who = self._coming
+                if params["problem"]["status"] == 401:
+                    sub.who = self._coming
                 self._ended(sub, params["problem"])
             case "problem" if "sub" not in params:
                 self._expired(params["problem"], *self._shown)
@@ -423,7 +427,7 @@ class StreamClient(Client):
         await self.leave()
         self.token, self.subs, self.last_id = token, {}, ""
         for asked in queries:
-            held = Held(self._new_name(), asked, self.who)
+            held = Held(self._new_name(), asked, self.who, lane="unknown")  # it is not told
             self.subs[held.name] = held
         await self._dial()
 

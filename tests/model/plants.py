@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from crudite.auth import Living, Stay
 from crudite.interfaces.websocket.session import Session
-from crudite.live import catching_up, joining, keysets, publisher, rerun, rerun_lane, window
+from crudite.live import jobs, joining, keysets, publisher, rerun, rerun_lane, window
 from crudite.live.differences import Differences
 from crudite.live.exact import ExactGroup
 from crudite.live.feeds import Feed
@@ -135,7 +135,7 @@ def a_set_that_is_waited_for_comes_after_a_move_too(patch: Patch) -> None:
 
 
 def what_an_outbox_left_out_is_forgotten(patch: Patch) -> None:
-    patch(catching_up.Resumption, "tell", lambda self, frame: self._finish(joining.Missed(self._cursor, None)))
+    patch(jobs.Resumption, "tell", lambda self, frame: self._finish(jobs.Missed(self._cursor, None)))
 
 
 def what_is_too_many_is_not_told_at_all(patch: Patch) -> None:

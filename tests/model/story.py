@@ -165,7 +165,7 @@ class Story:
     async def _learn_lanes(self, client: Client) -> None:
         """Finds out what an event stream does not say."""
         if isinstance(client, StreamClient):
-            for sub in client.subs.values():
+            for sub in list(client.subs.values()):
                 sub.lane = await self._lane(sub.asked, client)
 
     # writing
@@ -276,6 +276,9 @@ class Story:
         for observation in observed:
             self._place(observation)
         for client in self.clients:
+            for one in client.too_large:
+                self._expect_large(one)
+            client.too_large.clear()
             if client.failure is not None:
                 raise Violation(f"client {client.number}: {client.failure!r}") from client.failure
 
@@ -298,6 +301,12 @@ class Story:
                 raise Violation(self._told(one, "holds what is the answer in no state"))
         lines = [self._told(one, "") for one in shown]
         raise Violation("queries of one connection are at different states:\n" + "\n".join(lines))
+
+    def _expect_large(self, one: Shown) -> None:
+        most, first = self._world.limits.records, self._first.get(one.held, 0)
+        answers = [] if one.held.asked.is_value else [self._answer(one, at) for at in range(first, len(self.states))]
+        if max(map(len, answers), default=0) <= most:
+            raise Violation(self._told(one, f"never holds more than {most}, and was ended for it"))
 
     def _answer(self, one: Shown, index: int) -> Any:
         question = (one.held.asked, one.who, index)
@@ -352,7 +361,7 @@ class Story:
 
     async def _compare_with_rest(self) -> None:
         client = self._random.choice(self.clients)
-        for sub in client.subs.values():
+        for sub in list(client.subs.values()):
             rest = self.rest.acting(client.token)
             asked = sub.asked.json
             if "read" in asked:

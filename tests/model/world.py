@@ -123,7 +123,7 @@ def random_limits(random: Random) -> LiveLimits:
     """Limits of which some are so small that they are passed again and again."""
     small: dict[str, Sequence[int]] = {
         "outbox": (1_500, 4_000, 16_000), "events": (1, 3, 8), "missed": (2, 10), "keys": (1, 2, 4), "rows": (1, 4),
-        "bulk": (1, 4), "tail": (1, 3_000), "snapshot_reads": (1,),
+        "bulk": (1, 4), "tail": (1, 3_000), "snapshot_reads": (1,), "records": (12, 20),
     }  # fmt: skip
     drawn: dict[str, Any] = {name: random.choice(values) for name, values in small.items() if random.random() < 0.4}
     return LiveLimits(**drawn)
