@@ -146,6 +146,8 @@ class SocketViewer(Viewer, WebSocket):
             case None if "result" in message:
                 result = message["result"]
                 view = self.named(result)
+                if not result["resumed"]:
+                    view.void()
                 view.group, view.key = result["group"], result["key"]
                 self.notes.resumed += result["resumed"]
             case "ping" | "bye":

@@ -169,10 +169,10 @@ class App:
         those of one session (an `Actor.session`). Call it when a session has ended, or the rights have changed.
 
         A connection whose credentials are refused by now, or are nobody's or somebody else's, is told so and closed.
-        One whose actor has other rights is moved to what he may see. Returns when all in this process are. It must
-        not be called from `auth` itself, or from a handler that a live query reads, which it would wait for.
+        One whose actor has other rights is moved to what he may see. Returns when all in this process are.
 
-        Raises TypeError unless one of the two is given.
+        Raises TypeError unless one of the two is given, RuntimeError from `auth` itself and from a handler that a live
+        query reads, which it would wait for.
         """
         if (account is None) == (session is None):
             raise TypeError("revoke() takes an account or a session")
