@@ -12,6 +12,7 @@ from crudite.live.parcels import Encoded
 
 _log = logging.getLogger("crudite.live")
 _CHUNK = 64 * 1024
+_MOST_SETS = 2  # that may wait for one client, for each of its subscriptions and one more
 
 
 def deliver(
@@ -91,7 +92,7 @@ def serve(group: Group, member: Member, snapshot: Snapshot, cursor: str, now: fl
     if to.query.counts:
         outbox.send(format.value(to, snapshot.value))
     else:
-        outbox.stream(_parts(format, to, snapshot.records))
+        outbox.stream(_parts(format, to, snapshot.records), _MOST_SETS * (len(member.home) + 1))
     outbox.send(format.ready(to, cursor))
     outbox.touched = now
     group.seat(member)

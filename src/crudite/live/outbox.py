@@ -6,8 +6,8 @@ the turn. Either way the order is the one in which things were put in.
 
 It holds two kinds of parts: messages, which count against the limit while they wait, and streams (a snapshot,
 made into messages only when they are taken), which do not: they share their records with the group, and a set
-larger than the limit must still be able to arrive. For the same reason one message, of whatever size, may
-always wait.
+larger than the limit must still be able to arrive; only their number is bounded. For the same reason one message, of
+whatever size, may always wait.
 
 A client that takes less than happens is not told every step. When more than half of the limit waits, the frames at
 the end are left out, and so are all that come; what else is put in waits. Once all before them has been taken, the
@@ -134,11 +134,18 @@ class Outbox:
         self.add(Parcel(due))
         self._stir()
 
-    def stream(self, messages: Iterator[bytes]) -> None:
-        """Adds messages that are made when they are taken."""
-        if self.ended is None:
-            self._append(messages)
-            self._wake()
+    def stream(self, messages: Iterator[bytes], most: int) -> None:
+        """Adds messages that are made when they are taken. Each such part holds a whole set: where `most` of them wait
+        already, the client takes too little, and all is given up as `slow`."""
+        if self.ended is not None:
+            return
+        waiting = sum(not isinstance(part, Parcel) for part in (*self._parts, *(self._later or ())))
+        if waiting >= most:
+            self.drop("slow")
+            self._on_slow()
+            return
+        self._append(messages)
+        self._wake()
 
     @property
     def is_behind(self) -> bool:

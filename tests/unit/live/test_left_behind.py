@@ -139,3 +139,13 @@ async def test_other_rights_take_effect_only_when_everything_has_been_told() -> 
         await client.until(lambda: sorted(client.subs["s0"].records) == [5])
         kinds = client.kinds()
         assert kinds.index("subscribed") > kinds.index("commit")
+
+
+async def test_who_takes_no_set_is_not_given_one_after_the_other() -> None:
+    async with halted(TODO, events=5) as (here, client):
+        for _ in range(6):
+            for status in ("todo", "done"):
+                here.store.put(*(task(number, "many", status=status) for number in range(20, 40)))
+                await here.settled()
+        assert client.connection.ended == "slow"
+        assert len(here.engine.connections) == 0

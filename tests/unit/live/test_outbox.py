@@ -40,7 +40,7 @@ async def test_a_stream_is_made_while_the_reader_takes_it() -> None:
 
     outbox = Outbox(11, never)
     outbox.send(b"before")
-    outbox.stream(parts())
+    outbox.stream(parts(), 9)
     outbox.send(b"after")
     outbox.end("away")
     messages = outbox.messages()
@@ -48,6 +48,16 @@ async def test_a_stream_is_made_while_the_reader_takes_it() -> None:
     assert made == [0]
     assert [list(rest) async for rest in messages] == [[b"part 1"], [b"part 2"], [b"after"]]
     assert outbox.ended == "away"
+
+
+async def test_so_many_sets_may_wait_and_no_more() -> None:
+    told: list[str] = []
+    outbox = Outbox(10, lambda: told.append("slow"))
+    for _ in range(3):
+        outbox.stream(iter([b"a whole set"]), 3)
+    assert outbox.ended is None
+    outbox.stream(iter([b"a whole set"]), 3)
+    assert (outbox.ended, told) == ("slow", ["slow"])
 
 
 async def test_over_the_limit_everything_is_given_up_as_slow() -> None:
@@ -72,7 +82,7 @@ async def test_what_the_reader_has_taken_counts_no_more() -> None:
 
 async def test_a_dropped_outbox_ends_in_the_middle_of_a_stream() -> None:
     outbox = Outbox(10, never)
-    outbox.stream(iter([b"one", b"two"]))
+    outbox.stream(iter([b"one", b"two"]), 9)
     messages = outbox.messages()
     assert list(await anext(messages)) == [b"one"]
     outbox.drop("closed")
@@ -155,7 +165,7 @@ async def test_with_a_sink_messages_are_written_at_once_and_framed_once_for_all(
 async def test_what_was_there_before_the_sink_goes_first() -> None:
     outbox, wire = Outbox(100, never), Wire(100)
     outbox.send(b"early")
-    outbox.stream(iter([b"s1", b"s2"]))
+    outbox.stream(iter([b"s1", b"s2"]), 9)
     outbox.attach(wire)
     outbox.put(Parcel([b"late"]))
     assert wire.written == [b"early-", b"s1-", b"s2-", b"late-"]
@@ -176,7 +186,7 @@ async def test_what_a_full_transport_does_not_take_waits_in_order_and_goes_on_wi
     outbox.attach(wire)
     outbox.put(Parcel([b"one"]))
     outbox.put(Parcel([b"two"]))
-    outbox.stream(iter([b"s1", b"s2"]))
+    outbox.stream(iter([b"s1", b"s2"]), 9)
     outbox.put(Parcel([b"end"]))
     assert (wire.written, outbox.size) == ([b"one-"], 8)
     wire.take(1)
@@ -197,7 +207,7 @@ async def test_a_stream_is_made_as_far_as_the_transport_takes_it_and_counts_not_
 
     outbox, wire = Outbox(10, never), Wire(60)
     outbox.attach(wire)
-    outbox.stream(parts())
+    outbox.stream(parts(), 9)
     assert (made, [len(each) for each in wire.written]) == ([0, 1], [51, 51])
     wire.take(102)
     assert made == [0, 1, 2]
@@ -248,7 +258,7 @@ async def test_a_set_that_cannot_be_encoded_ends_its_own_outbox_only(caplog: pyt
     told: list[str] = []
     outbox, wire = Outbox(100, never), Wire(100)
     outbox.attach(wire, lambda: told.append("over"))
-    outbox.stream(parts())
+    outbox.stream(parts(), 9)
     assert (outbox.ended, told, wire.written) == ("closed", ["over"], [b"good-"])
     assert "a record that is none" in caplog.text
 
