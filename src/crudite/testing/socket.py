@@ -132,6 +132,8 @@ class Socket:
         if isinstance(result, dict) and "group" in result:
             view = self._views.get(result["sub"])
             if view is not None:
+                if not result["resumed"]:  # what it held does not go with this key
+                    view.void()
                 view.key, view.resumed = result["key"], result["resumed"]
                 view.expect(result["sort"])
             self._groups.setdefault(result["group"], set()).add(result["sub"])

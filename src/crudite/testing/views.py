@@ -28,7 +28,8 @@ class View:
 
     `records` in order, or `value` of a live number; `events` are all that was told, in order, as
     `(kind, data)`; `resumed` says whether the view went on from an earlier one without a new snapshot. A view
-    that has been left keeps what it held, and another one can go on from there.
+    that has been left keeps what it held, and another one can go on from there; without a `cursor`, as between a
+    reset and the set that follows, there is nothing to go on from, and the other one begins anew.
     """
 
     def __init__(self, timeout: float, resume: "View | None" = None) -> None:
@@ -36,7 +37,7 @@ class View:
         self.cursor: str | None = None
         self.key: str | None = None
         self.events: list[tuple[str, Any]] = []
-        self.resumed = resume is not None
+        self.resumed = False
         self._held: dict[Any, Row] = {}
         self._sort: Sequence[Mapping[str, Any]] = ()
         self._order: Sequence[Any] | None = None
@@ -44,7 +45,8 @@ class View:
         self._is_ready = False
         self._failure: BaseException | None = None
         self._told = asyncio.Event()
-        if resume is not None:
+        if resume is not None and resume.cursor is not None:
+            self.resumed = True
             self.value, self.cursor, self.key = resume.value, resume.cursor, resume.key
             self._held, self._sort, self._order = resume.held()
 
@@ -122,10 +124,15 @@ class View:
                 self._sort = data.get("sort", self._sort)
                 self._is_ready = True
             case "reset":
-                self._held, self._order, self._is_ready, self.resumed = {}, None, False, False
+                self.void()
             case "problem":
                 self._failure = Refusal(data["problem"])
         self._told.set()
+
+    def void(self) -> None:
+        """What it holds is void, and so is its cursor: it has none until it is ready again."""
+        self._held, self._order, self._is_ready = {}, None, False
+        self.cursor, self.resumed = None, False
 
     def expect(self, sort: Sequence[Mapping[str, Any]]) -> None:
         """The server has said how the records are sorted."""

@@ -45,9 +45,11 @@ class Server:
             await self._told.join()
             await socket.exchange.consumed()
 
-    async def subscribe(self, socket: Socket, name: str, group: str = "g", lane: str = "exact") -> View:
-        """Answers a subscription, and says no more of it."""
-        view = View(PATIENCE)
+    async def subscribe(
+        self, socket: Socket, name: str, group: str = "g", lane: str = "exact", resume: View | None = None
+    ) -> View:
+        """Answers a subscription, never as resumed, and says no more of it."""
+        view = View(PATIENCE, resume)
         asking = asyncio.create_task(socket.subscribe(name, {"resource": "todos"}, view))
         async with asyncio.timeout(PATIENCE):
             call = await self.calls.get()
@@ -92,12 +94,12 @@ async def test_frames_between_a_reset_and_ready_are_not_meant_for_the_subscripti
                 socket, snapshot(name, record(1, "a"), record(2, "b")), tell("ready", sub=name, cursor="1")
             )
         await server.told(socket, frame("g", 1, "voided"), tell("reset", sub="reset", reason="gap"))
-        assert (reset.records, reset.cursor) == ([], "1")
+        assert (reset.records, reset.cursor) == ([], None)
 
         await server.told(socket, frame("g", 2, "early"), tell("commit", cursor="2"))
         assert other.records == [record(1, "voided"), record(2, "early")]
         await server.told(socket, snapshot("reset", record(1, "new")), tell("frame", group="g", removed=[1], order=[]))
-        assert (reset.records, reset.cursor) == ([record(1, "new")], "1")  # no commit before `ready` is its own
+        assert (reset.records, reset.cursor) == ([record(1, "new")], None)  # no commit before `ready` is its own
 
         await server.told(socket, tell("ready", sub="reset", cursor="3"), tell("commit", cursor="4"))
         assert (reset.records, reset.cursor) == ([record(1, "new")], "4")
@@ -127,6 +129,24 @@ async def test_what_a_subscription_missed_is_for_it_alone_and_comes_before_it_is
         missed = tell("frame", sub="s", added=[record(7, "missed")])
         await server.told(socket, [missed, tell("commit", cursor="2"), tell("ready", sub="s", cursor="2")])
         assert (resumed.records, resumed.cursor, other.records) == ([record(7, "missed")], "2", [])
+
+
+async def test_what_was_held_is_void_from_the_answer_on_that_it_cannot_be_resumed() -> None:
+    async with connected() as (server, socket):
+        left = await server.subscribe(socket, "s")
+        await server.told(socket, snapshot("s", record(1, "a")), tell("ready", sub="s", cursor="1"))
+        view = await server.subscribe(socket, "s", resume=left)
+        assert (view.records, view.cursor, view.resumed) == ([], None, False)
+        assert (left.records, left.cursor) == ([record(1, "a")], "1")
+
+
+async def test_a_view_that_has_no_cursor_hands_nothing_on() -> None:
+    async with connected() as (server, socket):
+        left = await server.subscribe(socket, "s")
+        await server.told(socket, snapshot("s", record(1, "a")), tell("ready", sub="s", cursor="1"))
+        await server.told(socket, tell("rights", sub="s", group="h", key="other", sort=BY_ID))
+        view = View(PATIENCE, left)
+        assert (view.records, view.cursor, view.resumed) == ([], None, False)
 
 
 async def test_an_answer_that_comes_too_late_for_its_call_harms_nobody() -> None:
