@@ -22,7 +22,7 @@ from crudite.live.groups import Group, Member, Sent
 from crudite.live.limits import LiveLimits, Metrics
 from crudite.live.net import by_resource, net_effect
 from crudite.live.publisher import Publisher
-from crudite.live.registry import Registry
+from crudite.live.registry import Registry, why_lost
 from crudite.live.serving import Serving
 from crudite.live.span import Span
 from crudite.live.tail import Tail
@@ -106,7 +106,7 @@ class ExactLane:
         if self._dependencies:
             await self._dependencies.settle(span, batch.fetch)
         found, lost = await self._registry.concerned(span)
-        step.void.update((group, "undecodable") for group in lost if group not in step.void)
+        step.void.update((group, reason) for group, reason in lost.items() if group not in step.void)
         for group, own in found.items():
             await span.fetch_rows(span.wanted(group.schema, group.uses), batch.fetch)
             if span.is_lost_for(group.schema, group.uses):
@@ -124,9 +124,11 @@ class ExactLane:
         """Reads the sets behind the gates that open or shut."""
         users = {user for keys in (*step.span.flips, *step.span.lost) for user in keys.users if isinstance(user, Gate)}
         gates: list[Gate] = []
+        lost = why_lost(step.span)
         for gate in users:
-            if any(use.keys in step.span.lost for use in gate.uses):
-                step.void.update((member, "too_many") for member in gate.members if member.ready)
+            reason = next((lost[use.keys] for use in gate.uses if use.keys in lost), None)
+            if reason is not None:
+                step.void.update((member, reason) for member in gate.members if member.ready)
                 continue
             with step.span.active():
                 if gate.was_open != gate.is_open and any(member.ready for member in gate.members):

@@ -2,15 +2,15 @@
 
 import asyncio
 import logging
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Mapping
 from itertools import count
 from typing import TypeAlias, TypeGuard, TypeVar
 
-from crudite.changes import Change
+from crudite.changes import Change, ResetReason, Undecodable
 from crudite.errors import TooManyRequests
 from crudite.live.dependencies import Dependencies
 from crudite.live.exact import ExactGroup, KeptGroup
-from crudite.live.keysets import Conditions
+from crudite.live.keysets import Conditions, KeySet, resting
 from crudite.live.limits import LiveLimits, Metrics
 from crudite.live.matching import MatchIndex
 from crudite.live.rerun import RerunGroup
@@ -107,14 +107,15 @@ class Registry:
                 self._watchers[other].discard(group)
         self._count(at is None, -1)
 
-    async def concerned(self, span: Span) -> tuple[dict[KeptGroup, list[Change]], set[KeptGroup]]:
+    async def concerned(self, span: Span) -> tuple[dict[KeptGroup, list[Change]], dict[KeptGroup, ResetReason]]:
         """The groups that a span may concern, each with the changes that its index found for it; and those of which
-        that cannot be told: an image of their resource, or a set that they rest on, could not be understood.
+        that cannot be told, each with the reason: an image of their resource could not be understood, or what happened
+        to a set that they rest on is not known.
 
         A long span is looked through in slices, so that it does not hold up the event loop.
         """
         found: dict[KeptGroup, list[Change]] = {}
-        lost: set[KeptGroup] = set()
+        lost: dict[KeptGroup, ResetReason] = {}
         for changes in span.changes.values():
             for number, change in enumerate(changes, 1):
                 if not number % _SLICE:
@@ -123,7 +124,7 @@ class Registry:
                     candidates = self._candidates(self._exact, change)
                 except Exception:
                     _log.exception("%r could not be matched", change)
-                    lost.update(self.of(change.schema.name))
+                    lost.update(dict.fromkeys(self.of(change.schema.name), "undecodable"))
                     continue
                 for group in candidates:
                     found.setdefault(group, []).append(change)
@@ -131,8 +132,10 @@ class Registry:
             for user in keys.users:
                 if isinstance(user, KeptGroup):
                     found.setdefault(user, [])
-        for keys in span.lost:
-            lost.update(user for user in keys.users if isinstance(user, KeptGroup))
+        for keys, reason in why_lost(span).items():
+            for user in keys.users:
+                if isinstance(user, KeptGroup):
+                    lost.setdefault(user, reason)
         return found, lost
 
     def soil(self, changes: Iterable[Change]) -> None:
@@ -168,6 +171,22 @@ class Registry:
     def _count(self, is_catch_all: bool, by: int) -> None:
         self._metrics.live_groups += by
         self._metrics.catch_all_groups += by if is_catch_all else 0
+
+
+def why_lost(span: Span) -> Mapping[KeySet, ResetReason]:
+    """Why a span cannot tell of the sets that it has lost: an image of a record that they, or those that they rest on,
+    are made of cannot be read, or too much has changed."""
+    made_of = {keys: {one.schema.name for one in (keys, *resting(keys.uses))} for keys in span.lost}
+    broken = {name for name in set().union(*made_of.values()) if any(map(_is_undecodable, span.changes.get(name, ())))}
+    return {keys: "too_many" if names.isdisjoint(broken) else "undecodable" for keys, names in made_of.items()}
+
+
+def _is_undecodable(change: Change) -> bool:
+    try:
+        _ = change.before, change.after
+    except Undecodable:
+        return True
+    return False
 
 
 def _is_of(group: AnyGroup, resource: str) -> TypeGuard[KeptGroup]:
