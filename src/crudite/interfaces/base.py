@@ -13,6 +13,7 @@ from crudite.auth import Identification
 from crudite.clock import Clock
 from crudite.errors import TooManyRequests, Unavailable
 from crudite.live import Engine, LiveLimits
+from crudite.live.bounds import SOME, check
 from crudite.pipeline import Pipeline
 from crudite.query.tree import Filter
 from crudite.resources.definition import Definitions
@@ -170,6 +171,7 @@ class Limits:
     `body`: bytes of a request's body. `message`: bytes of a WebSocket message. `connections`: living ones
     (streams and WebSockets) from one address. `arrivals`: how many of those begin within one second, from all
     addresses together. `live`: what the live engine allows, the number of a connection's subscriptions among it.
+    All are positive; raises ValueError that names every other.
     """
 
     body: int = 1_000_000
@@ -177,6 +179,9 @@ class Limits:
     connections: int = 2_000
     arrivals: int = 2_000
     live: LiveLimits = field(default_factory=LiveLimits)
+
+    def __post_init__(self) -> None:
+        check(self, dict.fromkeys(("body", "message", "connections", "arrivals"), SOME))
 
 
 class Admission:

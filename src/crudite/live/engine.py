@@ -107,6 +107,7 @@ class Engine:
         self._spawn(self._follow_exactly())
         self._spawn(self._run_again())
         self._spawn(self._keep_sweeping())
+        self._following = frozenset(self._tasks)
         return self
 
     async def __aexit__(
@@ -167,11 +168,18 @@ class Engine:
         return 500 + random.randrange(1000 + 2 * len(self._connections))  # noqa: S311 (it spreads load)
 
     async def settled(self) -> None:
-        """Returns when everything that was committed before the call has been handed to every connection."""
-        await self._exact.fence()
-        if self._rerun_lane.is_followed:
-            await self._rerun.fence()
-        for connection in list(self._connections):
+        """Returns when everything that was committed before the call has been handed to every connection; where a
+        subscription waits for its set then, or begins again for what was committed, the set has been, too."""
+        connections = list(self._connections)
+        waiting = [member for connection in connections for member in connection.members.values()]
+        await self._fence()
+        for connection in connections:  # after that nobody is behind with what was committed before
+            await connection.outbox.drained()
+        while waiting := [member for member in waiting if _is_due(member)]:
+            await self._fence()  # windows are shown at a batch; other sets are read beside
+            if beside := self._tasks - self._following:
+                await asyncio.wait(beside, return_when=asyncio.FIRST_COMPLETED)
+        for connection in connections:
             await connection.outbox.drained()
 
     async def reached(self, mark: Mark) -> bool:
@@ -351,6 +359,12 @@ class Engine:
         for connection, marks in awaited:
             connection.acknowledge(marks.__contains__)
 
+    async def _fence(self) -> None:
+        """Comes past everything that was committed before the call, in the lanes that go on."""
+        await self._exact.fence()
+        if self._rerun_lane.is_followed:
+            await self._rerun.fence()
+
     # Subscriptions.
 
     async def _group_for(self, outbox: Outbox, query: LiveQuery) -> tuple[AnyGroup, Gate | None]:
@@ -452,3 +466,9 @@ class Engine:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _is_due(member: Member) -> bool:
+    """Whether a member is to get its set from the engine, which waits for nothing that its client does."""
+    outbox = member.outbox
+    return not (member.ready or member.left or outbox.is_behind or outbox.ended is not None)

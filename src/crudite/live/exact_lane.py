@@ -126,9 +126,9 @@ class ExactLane:
         gates: list[Gate] = []
         lost = why_lost(step.span)
         for gate in users:
-            reason = next((lost[use.keys] for use in gate.uses if use.keys in lost), None)
+            reason: ResetReason | None = next((lost[use.keys] for use in gate.uses if use.keys in lost), None)
             if reason is not None:
-                step.void.update((member, reason) for member in gate.members if member.ready)
+                step.void.update(dict.fromkeys((member for member in gate.members if member.ready), reason))
                 continue
             with step.span.active():
                 if gate.was_open != gate.is_open and any(member.ready for member in gate.members):

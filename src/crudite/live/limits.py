@@ -7,10 +7,20 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 from math import inf
 
+from crudite.live.bounds import MAYBE_NO_SECONDS, MAYBE_NONE, PAUSES, SECONDS, SOME, check
+
+_BOUNDS = {
+    "tick": MAYBE_NO_SECONDS, "rerun_tick": MAYBE_NO_SECONDS, "outbox": SOME, "subscriptions": SOME, "records": SOME,
+    "events": SOME, "missed": MAYBE_NONE, "keys": SOME, "rows": SOME, "bulk": SOME, "tail": MAYBE_NONE,
+    "catch_all": MAYBE_NONE, "snapshot_reads": SOME, "expected": SOME, "refresh": SECONDS, "sweep": SECONDS,
+    "retry": PAUSES,
+}  # fmt: skip
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LiveLimits:
-    """What one live engine allows itself and its clients. Times are seconds, sizes bytes.
+    """What one live engine allows itself and its clients. Times are seconds, sizes bytes. All are positive; `tick`,
+    `rerun_tick`, `missed`, `tail` and `catch_all` may be 0, which is none. Raises ValueError that names every other.
 
     - `tick`: the least time between two batches when changes come without a pause; a change after a pause is
       sent at once.
@@ -51,6 +61,9 @@ class LiveLimits:
     refresh: float = 60.0
     sweep: float = 5.0
     retry: tuple[float, float] = (0.05, 5.0)
+
+    def __post_init__(self) -> None:
+        check(self, _BOUNDS)
 
 
 class Histogram:
