@@ -206,8 +206,8 @@ class Admission:
         self._counted_at = clock()
 
     def admit(self, scope: Scope) -> AbstractContextManager[None]:
-        """What holds one connection's place. Raises TooManyRequests when its address has no more of them,
-        Unavailable with a time to come back at when too many begin at once."""
+        """One connection's place, which is taken at once and given back when it is left. Raises TooManyRequests when
+        its address has no more of them, Unavailable with a time to come back at when too many begin at once."""
         client = scope.get("client")
         address = str(client[0]) if client else ""
         if self._addresses[address] >= self._limits.connections:
@@ -232,7 +232,7 @@ class Admission:
 
 
 class _Place:
-    """One connection's place."""
+    """One connection's place, taken from the first: while it opens, too, it is one of so many."""
 
     __slots__ = ("_address", "_addresses", "_kind", "_living")
 
@@ -241,10 +241,11 @@ class _Place:
         self._addresses = addresses
         self._kind = kind
         self._address = address
+        addresses[address] += 1
+        living[kind] += 1
 
     def __enter__(self) -> None:
-        self._addresses[self._address] += 1
-        self._living[self._kind] += 1
+        """Nothing: it is taken."""
 
     def __exit__(self, *_: object) -> None:
         self._living[self._kind] -= 1

@@ -192,12 +192,15 @@ class Outbox:
 
     def attach(self, sink: Sink, on_over: Callable[[], None] = lambda: None) -> None:
         """From now on everything goes to the sink. `on_over` is called once: the outbox has ended, and what was due
-        has been written or given up."""
+        has been written or given up; at once when the connection is lost already."""
         self._sink, self._on_over = sink, on_over
         self._framing = sink.framing
         self._size = sum(self._weight(part) for part in self._parts if isinstance(part, Parcel))
         sink.writer = self
-        self._wake()
+        if sink.is_lost:
+            self.lose()
+        else:
+            self._wake()
 
     async def turns(self) -> AsyncIterator[None]:
         """Comes at once, and whenever something was put in for this connection alone, not for many as frames are; it

@@ -31,10 +31,14 @@ class Sink(Protocol):
 
     `is_writable`: the transport's write buffer is below its high-water mark. Writing beyond it is no error, but
     piles up; `writer.resume()` tells when it is below its low-water mark again.
+
+    `is_lost`: nothing that is written arrives any more. `writer.lose()` tells when that begins, also while what was
+    received before is still being worked on; whoever becomes the writer afterwards is told by nobody.
     """
 
     framing: Framing
     is_writable: bool
+    is_lost: bool
     writer: Writer | None
 
     def write(self, framed: bytes, /) -> None:
@@ -49,7 +53,8 @@ class Tasks(Protocol):
 
 
 class WebSocketSink(Sink, Tasks, Protocol):
-    """The sink of a WebSocket. Its client's leaving comes by `receive`, so that `lose` is never called."""
+    """The sink of a WebSocket. Its client's leaving comes twice: at once by `lose`, since who receives may be waiting
+    for the client, and by `receive`, behind what the client sent before."""
 
     @property
     def has_received(self) -> bool:

@@ -202,19 +202,20 @@ class HttpProtocol(HttpToolsProtocol):
         """The client is gone."""
         super().connection_lost(exc)
         if self._sink is not None:
-            self._sink.end()
+            self._sink.lose()
 
 
 class BodySink:
     """Where the body of one answer may be written past uvicorn (`server.extension.Sink`)."""
 
-    __slots__ = ("_flow", "_transport", "writer")
+    __slots__ = ("_flow", "_transport", "is_lost", "writer")
 
     framing = staticmethod(chunked)
 
     def __init__(self, transport: asyncio.Transport, flow: FlowControl) -> None:
         self._transport: asyncio.Transport | None = transport
         self._flow = flow
+        self.is_lost = False
         self.writer: Writer | None = None
 
     @property
@@ -228,11 +229,15 @@ class BodySink:
             self._transport.write(framed)
 
     def end(self) -> None:
-        """Takes no more: the body is over, or its connection."""
-        is_lost = self._transport is not None and self._transport.is_closing()
-        self._transport = None
-        writer, self.writer = self.writer, None
-        if is_lost and writer is not None:
+        """Takes no more: the body is over."""
+        self._transport = self.writer = None
+
+    def lose(self) -> None:
+        """Takes no more: the client is gone."""
+        self.is_lost = True
+        writer = self.writer
+        self.end()
+        if writer is not None:
             writer.lose()
 
 

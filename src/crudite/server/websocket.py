@@ -54,11 +54,11 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
 
     # Everything lies in the object itself: with ten thousand connections each dict is a cache miss for every frame, and
     # a kilobyte.
-    __slots__ = ("_has_ended", "_is_reading", "_out", "_read", "is_writable", "writer", *UVICORNS)
+    __slots__ = ("_is_reading", "_out", "_read", "is_lost", "is_writable", "writer", *UVICORNS)
 
     def __init__(self, *given: Any, **named: Any) -> None:
         super().__init__(*given, **named)
-        self._has_ended = False
+        self.is_lost = False
         self.is_writable = True
         self.writer: Writer | None = None
         self._read: Read | None = None
@@ -112,21 +112,27 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
 
     def write(self, framed: bytes, /) -> None:
         """Hands framed messages to the transport; nothing once either side has closed."""
-        if not self._has_ended and not self._out.is_closing():
+        if not self.is_lost and not self._out.is_closing():
             self._out.write(framed)
 
     def end(self, code: int, /) -> None:
         """Closes the WebSocket. A client that does not take what is left, or does not answer, is cut off in time."""
-        if self.close_sent or self.transport.is_closing():
+        if self.is_lost or self.close_sent or self.transport.is_closing():
             return
         self.queue.put_nowait({"type": "websocket.disconnect", "code": code})
         self.conn.send_close(code)
         self.transport.write(b"".join(self.conn.data_to_send()))
-        self.close_sent = self._has_ended = True
+        self.close_sent = True
         if self.read_paused:
             self.read_paused = False
             self.transport.resume_reading()
         self.close_timer = self.loop.call_later(self.close_timeout, self.transport.abort)
+
+    def on_disconnect(self) -> None:
+        """Nothing that is written arrives any more: whoever writes hears it now, not behind all that was received."""
+        self.is_lost = True
+        if self.writer is not None:
+            self.writer.lose()
 
     def on_received(self) -> None:
         """Something waits to be received: whoever reads it begins, if he does not read already."""
@@ -182,6 +188,8 @@ class _Inbox:
         self._messages.append(message)
         if self._reader is not None and not self._reader.done():
             self._reader.set_result(None)
+        if message["type"] == "websocket.disconnect":
+            self._owner.on_disconnect()
         self._owner.on_received()
 
     def empty(self) -> bool:

@@ -128,6 +128,7 @@ class Wire:
     def __init__(self, room: int) -> None:
         self.written: list[bytes] = []
         self.room = room
+        self.is_lost = False
         self.writer: Writer | None = None
 
     @property
@@ -248,6 +249,16 @@ async def test_a_lost_connection_ends_its_outbox_and_gives_up_what_waits() -> No
     assert wire.writer is not None
     wire.writer.lose()
     assert (outbox.ended, told, outbox.size) == ("closed", ["over"], 0)
+
+
+async def test_a_sink_whose_client_is_gone_already_ends_the_outbox_at_once() -> None:
+    told: list[str] = []
+    outbox, wire = Outbox(100, never), Wire(1)
+    outbox.send(b"for nobody")
+    wire.is_lost = True
+    outbox.attach(wire, lambda: told.append("over"))
+    assert (outbox.ended, told, outbox.size, wire.written, wire.writer) == ("closed", ["over"], 0, [], None)
+    assert [turn async for turn in outbox.turns()] == []
 
 
 async def test_a_set_that_cannot_be_encoded_ends_its_own_outbox_only(caplog: pytest.LogCaptureFixture) -> None:

@@ -7,6 +7,7 @@ cursor and a key that proves at a resume that the same is asked for with the sam
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 from crudite.auth import Stay
@@ -136,16 +137,16 @@ class _Streams:
         headers = read_headers(scope)
         request_id = headers.get("x-request-id", "")[:64] or new_request_id()
         stream = _Stream(self._host, credentials_of(headers, scope), lambda id: make(id, headers), named)
-        with self._host.identify.living.joined(stream) as stream.stay:
+        with self._host.identify.living.joined(stream) as stream.stay, ExitStack() as held:
             try:
-                admitted = self._host.admission.admit(scope)  # first of all: a crowd is to cost little
+                held.enter_context(self._host.admission.admit(scope))  # first of all: a crowd is to cost little
                 if names_mark(scope):
                     await pass_mark(self._host, scope)
                 connection = await stream.open(request_id, _resume_id(scope, headers))
             except Problem as problem:
                 return await send_problem(scope, send, problem, request_id)
             try:
-                with admitted, suppress_gone():
+                with suppress_gone():
                     await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
                     if scope["method"] == "HEAD":
                         return await send({"type": "http.response.body", "body": b""})

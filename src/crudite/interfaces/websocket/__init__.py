@@ -1,6 +1,7 @@
 """WebSocket: calls and live queries as JSON-RPC 2.0 over one connection."""
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 
 from crudite.errors import TooManyRequests, Unavailable
 from crudite.interfaces.base import Host, Receive, Router, Scope, Send
@@ -37,20 +38,23 @@ class WebSocket:
         origin = headers.get("origin")
         if origin is not None and origin not in self._origins and not is_same_host(origin, headers):
             return await _refuse(send, chosen, 1008, "this origin may not connect")
-        try:
-            admitted = host.admission.admit(scope)
-            session = Session(host, headers, scope)
-        except (Unavailable, TooManyRequests) as problem:
-            retry_in = problem.extra.get("retry_in")
-            hint = RpcFormat().bye(retry_in) if retry_in is not None else b""
-            return await _refuse(send, chosen, 1013, "try again later", hint)
-        with suppress_gone():
+        with ExitStack() as held:
             try:
-                await send({"type": "websocket.accept", "subprotocol": chosen})
-            except BaseException:
-                session.abandon()
-                raise
-            await session.run(admitted, receive, send)
+                place = host.admission.admit(scope)
+                held.enter_context(place)
+                session = Session(host, headers, scope)
+            except (Unavailable, TooManyRequests) as problem:
+                retry_in = problem.extra.get("retry_in")
+                hint = RpcFormat().bye(retry_in) if retry_in is not None else b""
+                return await _refuse(send, chosen, 1013, "try again later", hint)
+            with suppress_gone():
+                try:
+                    await send({"type": "websocket.accept", "subprotocol": chosen})
+                except BaseException:
+                    session.abandon()
+                    raise
+                held.pop_all()  # the session gives it back
+                await session.run(place, receive, send)
 
 
 async def _refuse(send: Send, chosen: str | None, code: int, reason: str, hint: bytes = b"") -> None:

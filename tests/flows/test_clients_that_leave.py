@@ -1,0 +1,146 @@
+"""Clients that leave at odd moments: while they open, or while a call of theirs waits until they have caught up. They
+are forgotten, on our own runner and on a plain server."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx2
+import pytest
+
+from crudite import Actor, App, Credentials, Limits, LiveLimits, Query, Record, Request, allow
+from crudite.testing import Client
+from tests.flows.test_runner import BOTH, Raw, frame, handshake, until_true
+from tests.flows.test_trickling_readers import Trickle
+from tests.flows.worlds import MEMORY
+from tests.services.runner import Kind, running
+
+CLOSE = b"\x03\xe8"  # 1000, as a close frame has it (RFC 6455, section 5.5.1)
+
+
+@pytest.fixture(scope="module", params=[True, False], ids=["uvloop", "asyncio"])
+def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
+    """Both loops: their transports are of different makes."""
+    return "asyncio", {"use_uvloop": request.param}
+
+
+class Todo(Record[int], rules=allow.everyone):
+    title: str = ""
+
+
+class Door:
+    """Asks who somebody is, and answers only while it is open. So many have `knocked`."""
+
+    def __init__(self) -> None:
+        self.is_open = asyncio.Event()
+        self.knocked = 0
+
+    async def ask(self, credentials: Credentials) -> Actor | None:
+        self.knocked += 1
+        await self.is_open.wait()
+        return None
+
+
+def is_empty(app: App) -> bool:
+    """Whether nothing is left of anybody."""
+    counts = app.engine.metrics.live_connections, app.engine.metrics.live_subs, app.admission.living.total()
+    return counts == (0, 0, 0)
+
+
+@pytest.mark.parametrize("kind", BOTH)
+async def test_one_that_leaves_while_its_stream_opens_is_forgotten(kind: Kind) -> None:
+    door = Door()
+    async with App(Todo, store=MEMORY, auth=door.ask) as app, running(app, kind) as port:
+        leaving = await Raw.to(port, b"GET /todos/subscribe HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n")
+        await until_true(lambda: door.knocked == 1)
+        assert app.admission.living.total() == 1
+        leaving.close()
+        async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
+            for _ in range(3):  # each answer comes a turn of the server's loop later, which sees what came before
+                await client.get("/nowhere")
+        door.is_open.set()
+        await until_true(lambda: is_empty(app))
+
+
+async def until_behind(app: App) -> None:
+    """Writes until the one client there is has fallen behind."""
+    written = 0
+    async with asyncio.timeout(30):
+        while not any(connection.outbox.is_behind for connection in app.engine.connections):
+            written += 1
+            await app.records.update(Todo, 1, title=f"{written} " + "x" * 80_000)
+            await app.engine._exact.fence()
+
+
+@asynccontextmanager
+async def one_that_waits(kind: Kind) -> AsyncIterator[tuple[App, Trickle]]:
+    """A WebSocket that takes nothing any more, has fallen behind, and has asked for one more live query."""
+    asked = asyncio.Event()
+    app = App(Todo, store=MEMORY, limits=Limits(live=LiveLimits(outbox=200_000)))
+
+    @app.read("mine")
+    async def mine(request: Request) -> Query[Todo]:
+        asked.set()
+        return Todo.where(title="mine")
+
+    async with app, running(app, kind) as port:
+        await app.records.create(Todo, id=1)
+        client = Trickle(port)
+        try:
+            client.write(handshake(port))
+            await client.sip(4_096)
+            client.write(
+                frame(b'{"jsonrpc":"2.0","id":1,"method":"subscribe","params":{"sub":"a","resource":"todos"}}')
+            )
+            await until_true(lambda: app.engine.metrics.live_subs == 1)
+            await until_behind(app)
+            client.write(frame(b'{"jsonrpc":"2.0","id":2,"method":"subscribe","params":{"sub":"b","read":"mine"}}'))
+            async with asyncio.timeout(30):
+                await asked.wait()
+            yield app, client
+        finally:
+            client.close()
+
+
+def hang_up(client: Trickle) -> None:
+    client.close()
+
+
+def say_goodbye(client: Trickle) -> None:
+    client.write(frame(CLOSE, 0x8))
+
+
+@pytest.mark.parametrize("kind", BOTH)
+@pytest.mark.parametrize("leave", [hang_up, say_goodbye])
+async def test_one_that_leaves_while_a_call_waits_until_it_has_caught_up_is_forgotten(
+    kind: Kind, leave: Callable[[Trickle], None]
+) -> None:
+    async with one_that_waits(kind) as (app, client):
+        assert any(connection.outbox.is_behind for connection in app.engine.connections)
+        leave(client)
+        await until_true(lambda: is_empty(app))
+
+
+async def test_streams_that_open_have_places_of_their_address_and_give_them_back() -> None:
+    door = Door()
+    async with Client(App(Todo, store=MEMORY, auth=door.ask, limits=Limits(connections=3))) as client:
+
+        async def come_and_go() -> None:
+            async with client.stream("/todos/subscribe"):
+                pass
+
+        living = client.app.admission.living
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(3):
+                tasks.create_task(come_and_go())
+            await until_true(lambda: door.knocked == 3)
+            assert (await client.get("/todos/subscribe")).status == 429
+            assert living == {"http": 3}
+            door.is_open.set()
+        assert living.total() == 0
+        async with client.stream("/todos/subscribe"), client.websocket():
+            assert living == {"http": 1, "websocket": 1}
+            assert (await client.get("/todos/subscribe?nothing=1")).status == 400
+            assert living.total() == 2
+        assert living.total() == 0
