@@ -23,6 +23,8 @@ Authenticate: TypeAlias = Callable[[Credentials], Actor | Awaitable[Actor | None
 
 WARNING = timedelta(seconds=60)
 """How long before its credentials expire a living connection is told so."""
+FAREWELL = timedelta(seconds=10)
+"""How long a connection whose credentials hold no longer may take for its last words, and for answers under way."""
 _INVALID = {"www-authenticate": 'Bearer error="invalid_token"'}  # RFC 6750, section 3.1
 
 _log = logging.getLogger("crudite")
@@ -67,9 +69,10 @@ class Guest(Protocol):
         """What it shows at the moment."""
         ...
 
-    async def reconsider(self, actor: Actor, credentials: Credentials) -> None:
+    async def reconsider(self, actor: Actor, credentials: Credentials, question: int) -> None:
         """These credentials were asked about again, and this is whose they are: what is kept live for the
-        connection is moved to what this actor may see. Does nothing if it shows others by now."""
+        connection is moved to what this actor may see, or whoever the answer to a later question was. Does nothing if
+        it shows others by now."""
         ...
 
     def warn(self, seconds: int) -> None:
@@ -77,7 +80,12 @@ class Guest(Protocol):
         ...
 
     def end(self, problem: Unauthorized) -> None:
-        """Its credentials do not hold any longer: tells the client why and closes, at once."""
+        """Its credentials do not hold any longer: tells the client why and closes. Nothing of what is kept live goes
+        out from now on, not even what waits for the client already, and nothing more becomes live."""
+        ...
+
+    def cut(self) -> None:
+        """It has been ended for a while (`FAREWELL`), and is not to take any longer."""
         ...
 
 
@@ -86,15 +94,20 @@ class Stay:
 
     `actor` is None before its first request has been answered, and while other credentials are looked at. It lasts
     as long as its block, or until the credentials hold no longer.
+
+    Whoever asks `authenticate` numbers the question (`asks`), before: answers may come in another order than that
+    of their questions, and the newest question decides.
     """
 
-    __slots__ = ("_alarm", "_clock", "_expires", "_stays", "actor", "guest")
+    __slots__ = ("_alarm", "_answered", "_asked", "_clock", "_expires", "_stays", "actor", "guest")
 
     def __init__(self, guest: Guest, stays: "set[Stay]", clock: Clock) -> None:
         self.guest = guest
         self.actor: Actor | None = None
         self._stays = stays
         self._clock = clock
+        self._asked = 0
+        self._answered = 0  # the newest question of which the answer is known
         self._expires: datetime | None = None
         self._alarm: Alarm | None = None
 
@@ -115,20 +128,34 @@ class Stay:
         """Whether that is somebody else than it was so far."""
         return self.actor is not None and self.actor.id != actor.id
 
-    def becomes(self, actor: Actor) -> None:
-        """It is this actor from now on, for as long as the credentials hold."""
+    def asks(self) -> int:
+        """The number of a question that is about to be asked."""
+        self._asked += 1
+        return self._asked
+
+    def is_answered_since(self, question: int) -> bool:
+        """Whether a later question has been answered already."""
+        return self._answered > question
+
+    def becomes(self, actor: Actor, question: int) -> Actor:
+        """It is this actor from now on, for as long as the credentials hold: so the question was answered. Changes
+        nothing if a later one has been answered already. Returns who it is."""
+        if self.actor is not None and self.is_answered_since(question):
+            return self.actor
+        self._answered = question
         self.actor = actor
-        if actor.expires == self._expires or self.is_over:
-            return
-        self._rest()
-        self._expires = actor.expires
-        if actor.expires is not None:
-            self._alarm = self._clock.at(actor.expires - WARNING, self._warn)
+        if actor.expires != self._expires and not self.is_over:
+            self._rest()
+            self._expires = actor.expires
+            if actor.expires is not None:
+                self._alarm = self._clock.at(actor.expires - WARNING, self._warn)
+        return actor
 
     def end(self, problem: Unauthorized) -> None:
         """Its credentials hold no longer."""
         if not self.is_over:
             self.__exit__()
+            self._alarm = self._clock.at(self._clock() + FAREWELL, self.guest.cut)  # until its block ends
             self.guest.end(problem)
 
     def _warn(self) -> None:
@@ -185,19 +212,19 @@ class Living:
     async def _ask(self, stay: Stay) -> None:
         guest, asked = stay.guest, None
         while not stay.is_over and guest.credentials is not asked:  # it may show others while it is asked about
-            asked = guest.credentials
+            asked, question = guest.credentials, stay.asks()
             try:
                 actor = await self._identify(asked)
                 if stay.is_other(actor):
                     raise Unauthorized("The credentials have been revoked.", headers=_INVALID)
-                await guest.reconsider(actor, asked)
+                await guest.reconsider(actor, asked, question)
             except Exception as error:
                 if guest.credentials is not asked:
                     continue
-                if stay.actor is not None:
+                if stay.actor is not None and not stay.is_answered_since(question):
                     stay.end(_refusal(error))
-                else:  # it never was anybody, so that it has nothing to lose but what it is asking for
-                    await guest.reconsider(ANONYMOUS, asked)
+                else:  # it never was anybody, so that it has nothing to lose but what it is asking for; or is by now
+                    await guest.reconsider(ANONYMOUS, asked, question)
 
 
 def _expired() -> Unauthorized:

@@ -1,5 +1,6 @@
 """A connection: one client's subscriptions and the one outbox that serves them all."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
@@ -50,13 +51,15 @@ class Hub(Protocol):
 class Connection:
     """One client. All its subscriptions go through the same positions, and share its cursor.
 
-    `ended` tells, when `messages` has come to its end, why: `closed` by its owner, `slow`, or `away`.
+    `ended` tells, when `messages` has come to its end, why: `closed` by its owner, `slow`, or `away`. While it
+    `is_winding_up` nothing is live on it any more, and nothing becomes so.
     """
 
     def __init__(self, hub: Hub, format: Format) -> None:
         self.format = format
         self.outbox = Outbox(hub.limits.outbox, self._overrun)
         self.members: dict[str, Member] = {}
+        self.is_winding_up = False
         self.pinged = 0.0  # when it last got a sign of life, by the loop's clock
         self._hub = hub
         self._expected: tuple[tuple[Mark, Plain], ...] = ()  # no lists: ten thousand connections wait for nothing
@@ -83,7 +86,7 @@ class Connection:
         it is put into the outbox before anything else of this subscription.
 
         Raises Conflict when the name is taken or the query's records are in no log, TooManyRequests beyond
-        the limit of subscriptions.
+        the limit of subscriptions, Unavailable when the connection ends meanwhile.
         """
         if name in self.members or name in self._coming:
             raise Conflict(f"This connection has a subscription {name!r} already.")
@@ -160,6 +163,14 @@ class Connection:
 
     def _overrun(self) -> None:
         self._hub.close_slow(self)
+
+    def wind_up(self) -> None:
+        """Ends all subscriptions, and those under way. What has been sent in this turn of the loop still goes to a
+        client that takes it at once; then all is given up that waits."""
+        self.is_winding_up = True
+        for name in list(self.members):
+            self.unsubscribe(name)
+        asyncio.get_running_loop().call_soon(self.close)
 
     def close(self) -> None:
         """The client is gone: gives up all subscriptions and what is due."""

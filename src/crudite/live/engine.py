@@ -213,7 +213,7 @@ class Engine:
     ) -> Subscribed:
         """Adds a subscription to a connection, see `Connection.subscribe`."""
         group, gate = await self._group_for(connection.outbox, query)
-        if connection.ended is not None or not self._is_open:
+        if connection.ended is not None or connection.is_winding_up or not self._is_open:
             self._discard_empty(group, gate)
             raise Unavailable("The connection is closed.")
         member = self._member(connection, name, query, group, gate)

@@ -7,7 +7,7 @@ cursor and a key that proves at a resume that the same is asked for with the sam
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any
 
 from crudite.auth import Stay
@@ -38,6 +38,7 @@ from crudite.resources.request import Nesting, Request
 from crudite.server.extension import Sink, sink_of
 
 _RESUMING = ("cursor", "last_event_id")
+_LAST_TRY = 1.0  # seconds for the last words of a stream that has had its time
 _HEADERS = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-store"),
@@ -150,7 +151,9 @@ class _Streams:
                     await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
                     if scope["method"] == "HEAD":
                         return await send({"type": "http.response.body", "body": b""})
-                    await self._serve(stream, connection, sink_of(scope), receive, send)
+                    with suppress(TimeoutError):  # a client that does not even take why it ended
+                        async with asyncio.timeout(None) as stream.patience:
+                            await self._serve(stream, connection, sink_of(scope), receive, send)
             finally:
                 connection.close()
 
@@ -170,7 +173,7 @@ class _Streams:
                     if stream.is_over:
                         break
                 watching.cancel()
-        await send({"type": "http.response.body", "body": b""})
+        await send({"type": "http.response.body", "body": stream.last_words})
 
 
 class _Stream:
@@ -180,6 +183,7 @@ class _Stream:
     """
 
     stay: Stay
+    patience: asyncio.Timeout | None = None
 
     def __init__(
         self, host: Host, credentials: Credentials, make: Callable[[str], Sequence[tuple[str, Request]]], named: bool
@@ -201,7 +205,11 @@ class _Stream:
     async def open(self, request_id: str, resume: str | None) -> Connection:
         """Subscribes to every query. Raises the problem of the first that is refused."""
         async with self._order:
-            queries = [(name, await self._live(request)) for name, request in self._make(request_id)]
+            question = self.stay.asks()  # one is asked for each query: whatever is asked after the first counts more
+            queries: list[tuple[str, LiveQuery]] = []
+            for name, request in self._make(request_id):
+                queries.append((name, await self._live(request)))
+                self.stay.becomes(request.actor, question)
             self._keys = {name: self._host.engine.key(query) for name, query in queries}
             if self._problem is not None:
                 raise self._problem
@@ -213,8 +221,12 @@ class _Stream:
             try:
                 with connection.keeping_up():  # nobody reads it yet
                     await self._begin(connection, queries, resume)
-            except BaseException:
+                if self._problem is not None:
+                    raise self._problem
+            except BaseException as error:
                 connection.close()
+                if isinstance(error, Problem) and self._problem is not None:
+                    raise self._problem from None  # which is why it was refused
                 raise
             return connection
 
@@ -231,7 +243,7 @@ class _Stream:
             key = self._keys[name] if is_same else other
             await connection.subscribe(name, query, cursor=cursor if resume is not None else None, key=key)
 
-    async def reconsider(self, actor: Actor, credentials: Credentials) -> None:
+    async def reconsider(self, actor: Actor, credentials: Credentials, question: int) -> None:
         """Where the actor sees something else by now, every query begins again, with a reset.
 
         What differs cannot be told alone: whoever is cut off in the middle of that could not resume.
@@ -239,8 +251,7 @@ class _Stream:
         async with self._order:
             if self._connection is None:
                 return
-            self.stay.becomes(actor)
-            found = await self._found(self._connection, actor)
+            found = await self._found(self._connection, self.stay.becomes(actor, question))
             keys = {name: self._host.engine.key(one) for name, one in found.items() if isinstance(one, LiveQuery)}
             if keys == {name: self._keys[name] for name in found}:
                 return
@@ -280,17 +291,27 @@ class _Stream:
         """Nothing: a stream cannot show other credentials, its client comes back with them."""
 
     def end(self, problem: Unauthorized) -> None:
-        """Tells the client why, and ends the stream: it may come back and resume."""
+        """Tells the client why, and ends the stream: it may come back and resume. What waits is given up."""
         self._problem = problem
         if self._connection is not None:
-            self._connection.send(f"event: problem\ndata: {encode({'problem': problem.as_json()})}\n\n".encode())
-            self._connection.outbox.end("closed")
+            self._connection.close()
+
+    @property
+    def last_words(self) -> bytes:
+        """Why the stream has ended, if it is for its credentials."""
+        if self._problem is None:
+            return b""
+        return f"event: problem\ndata: {encode({'problem': self._problem.as_json()})}\n\n".encode()
+
+    def cut(self) -> None:
+        """The client is not waited for any longer."""
+        if self.patience is not None:
+            self.patience.reschedule(asyncio.get_running_loop().time() + _LAST_TRY)
 
     async def _live(self, request: Request) -> LiveQuery:
         with self._host.identify.living.waited_for():
             response = await self._host.pipeline(request)
         assert isinstance(response, Live)
-        self.stay.becomes(request.actor)
         return response.query
 
 

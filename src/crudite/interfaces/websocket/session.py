@@ -7,7 +7,11 @@ so that an answer stands where it belongs between the frames.
 When the server goes away, the calls that have been begun are answered between the `bye` and the close.
 
 Who is behind the connection can change: by `auth`, or because the application asks again. Either way every
-subscription is moved to what that actor may see, and no subscription is made meanwhile.
+subscription is moved to what that actor may see, and no subscription is made meanwhile. Answers of the application
+are taken in the order of the questions, which are numbered for that.
+
+When the credentials hold no longer, all that waits in the outbox is given up. The client is told why, past it, gets the
+answers to the calls under way, for a while, and is closed.
 """
 
 import asyncio
@@ -53,6 +57,7 @@ from crudite.interfaces.websocket.format import (
     subscription_problem,
 )
 from crudite.interfaces.websocket.rights import connection_problem, expiring, nothing_of, rights
+from crudite.live import Subscribed
 from crudite.messages import ANONYMOUS, Actor, Credentials, Live, LiveQuery, Written
 from crudite.query.parse import parse_json
 from crudite.resources.keys import plain_key
@@ -87,7 +92,8 @@ class Session:
         self._room = asyncio.Semaphore(_SIDE_BY_SIDE)
         self._under_way = 0
         self._refused = 0
-        self._late: tuple[bytes, ...] = ()  # answers that come when the server has said goodbye
+        self._late: tuple[bytes, ...] = ()  # what is said when the outbox takes nothing any more
+        self._is_cut = False  # whether nothing is waited for any more
         self._is_over = False  # whether the outbox is
         self._idle: asyncio.Future[None] | None = None
         self._is_gone = False
@@ -101,6 +107,7 @@ class Session:
         """Serves the connection until either side ends it, and gives its place back. Where there is a sink it returns
         at once, and the connection goes on without it."""
         stay = self._host.identify.living.joined(self)
+        place.__enter__()
         self._stay = stay.__enter__()
         self._held: tuple[AbstractContextManager[Any], ...] = (stay, place)
         if self._sink is not None:
@@ -110,10 +117,9 @@ class Session:
             return
         try:
             async with asyncio.TaskGroup() as tasks:
-                sides = tasks.create_task(self._read(receive, tasks)), tasks.create_task(self._send_all(send))
-                await asyncio.wait(sides, return_when=asyncio.FIRST_COMPLETED)
-                for side in sides:  # what is sent to a client that has left may wait for ever
-                    side.cancel()
+                reading = tasks.create_task(self._read(receive, tasks))
+                await self._send_all(send)
+                reading.cancel()
         finally:
             self._leave()
 
@@ -129,16 +135,23 @@ class Session:
 
     def _end_sink(self) -> None:
         """Closes behind the last answer, once the outbox is over."""
-        if self._sink is None or not self._is_over or self._is_awaited:
+        if self._sink is None or not self._is_over:
             return
-        if self._late:
-            self._sink.write(self._sink.framing(self._late))
-        self._sink.end(self._end_code)
+        late, self._late = self._late, ()
+        if late:
+            self._sink.write(self._sink.framing(late))
+        if not self._is_awaited:
+            self._sink.end(self._end_code)
 
     @property
     def _is_awaited(self) -> bool:
         """Whether calls are under way whose answers still come, though the outbox has ended."""
-        return self._connection.ended == "away" and self._under_way > 0
+        return self._speaks_late and self._under_way > 0 and not self._is_cut
+
+    @property
+    def _speaks_late(self) -> bool:
+        """Whether answers go past the outbox."""
+        return self._connection.ended == "away" or self._refused == _CREDENTIALS
 
     @property
     def _end_code(self) -> int:
@@ -147,29 +160,30 @@ class Session:
     async def _send_all(self, send: Send) -> None:
         async for parts in self._connection.messages():
             await self._send_some(parts, send)
-        if self._is_awaited:
-            self._idle = asyncio.get_running_loop().create_future()
-            await self._idle
-        await self._send_some(self._late, send)
+        while self._late or self._is_awaited:
+            late, self._late = self._late, ()
+            for part in late:
+                await self._send_one(part, send)
+            if not self._late and self._is_awaited:
+                self._idle = asyncio.get_running_loop().create_future()
+                await self._idle
         if not self._is_gone:
             await send({"type": "websocket.close", "code": self._end_code})
 
     async def _send_some(self, parts: Sequence[bytes], send: Send) -> None:
         for part in parts:
-            if self._is_gone:
-                return
+            if self._refused == _CREDENTIALS and self._connection.ended is not None:
+                return  # what has been taken waits no less than what is in the outbox
+            await self._send_one(part, send)
+
+    async def _send_one(self, part: bytes, send: Send) -> None:
+        if not self._is_gone:
             text = part.text if isinstance(part, Text) else part.decode()
             await send({"type": "websocket.send", "text": text})
 
     async def _read(self, receive: Receive, tasks: Tasks) -> None:
-        """Reads one message ahead of those that are begun: a call may wait until the client has caught up, and it is to
-        be heard when that has left instead."""
-        beginning: asyncio.Task[None] | None = None
-        while (received := await receive())["type"] != "websocket.disconnect":
-            if beginning is not None:
-                await beginning
-            beginning = tasks.create_task(self._read_one(received, tasks))
-        self._lose()
+        while not self._is_gone:
+            await self._read_one(await receive(), tasks)
 
     async def _read_what_came(self) -> None:
         assert self._sink is not None
@@ -180,8 +194,9 @@ class Session:
 
     async def _read_one(self, received: Mapping[str, Any], tasks: Tasks) -> None:
         if received["type"] == "websocket.disconnect":
-            self._lose()
-        elif self._connection.ended in (None, "closed") and not self._refused:  # what came before it left is begun, too
+            self._is_gone = True
+            self._connection.close()
+        elif self._connection.ended is None and not self._refused:
             raw = received.get("text")
             data = raw.encode() if raw is not None else received.get("bytes") or b""
             if len(data) <= self._host.limits.message:
@@ -192,10 +207,6 @@ class Session:
                     self._done()
             self._refused = 1009
             self._end_if_idle()
-
-    def _lose(self) -> None:
-        self._is_gone = True
-        self._connection.close()
 
     async def _take(self, data: bytes, tasks: Tasks) -> None:
         """Begins the work on one message: a call, or a batch of calls that are answered together."""
@@ -244,9 +255,13 @@ class Session:
         self._under_way -= 1
         self._end_if_idle()
         if not self._under_way:
-            self._end_sink()
-            if self._idle is not None and not self._idle.done():
-                self._idle.set_result(None)
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """There is something to say past the outbox, or nothing to wait for any more."""
+        self._end_sink()
+        if self._idle is not None and not self._idle.done():
+            self._idle.set_result(None)
 
     def _end_if_idle(self) -> None:
         """A connection that is refused ends with the answers to what it has asked already."""
@@ -289,9 +304,10 @@ class Session:
         request = self._request(call, request_id)
         if request.action != "call" and "min_cursor" in call.params:
             await self._pass_mark(msgspec.json.decode(call.params["min_cursor"]))
+        question = self._stay.asks()
         response = await self._host.pipeline(request)
         if self._stay.actor is None and not self._order.locked():
-            self._stay.becomes(request.actor)
+            self._stay.becomes(request.actor, question)
         return result(number, result_json(response)), response.mark if isinstance(response, Written) else None
 
     async def _pass_mark(self, mark: Any) -> None:
@@ -347,18 +363,33 @@ class Session:
         if not isinstance(cursor, str | None) or not isinstance(key, str | None):
             raise Malformed(faults=[Fault("bad_value", "cursor and key are texts.", pointer="/cursor")])
         kept = msgspec.json.encode(asked)
+        question = self._stay.asks()
         query, actor = await self._live(asked, request_id)
-        if self._stay.is_over:
-            raise Unauthorized("The credentials do not hold any longer.")
+        self._check_stay()
         if self._stay.is_other(actor):
             await self._move(actor, request_id)
-        self._stay.becomes(actor)
+        self._stay.becomes(actor, question)
         path = query.plan.selection.schema.path
-        await self._connection.subscribe(
-            name, query, cursor=cursor, key=key,
-            announce=lambda subscribed: message(result(number, subscribed_result(subscribed, path))),
-        )  # fmt: skip
+        is_answered = False
+
+        def announce(subscribed: Subscribed) -> bytes:
+            nonlocal is_answered
+            is_answered = not self._stay.is_over
+            return message(result(number, subscribed_result(subscribed, path))) if is_answered else b""
+
+        try:
+            await self._connection.subscribe(name, query, cursor=cursor, key=key, announce=announce)
+        except Problem:
+            self._check_stay()
+            raise
+        if not is_answered:
+            self._check_stay()
         self._asked = {n: a for n, a in self._asked.items() if n in self._connection.members} | {name: kept}
+
+    def _check_stay(self) -> None:
+        """Raises Unauthorized when the credentials came to their end while something was awaited."""
+        if self._stay.is_over:
+            raise Unauthorized("The credentials do not hold any longer.")
 
     async def _live(
         self, asked: Mapping[str, Any], request_id: str, actor: Actor = ANONYMOUS
@@ -382,15 +413,17 @@ class Session:
             raise Malformed(faults=[Fault("bad_value", "token is a text or null.", pointer="/token")])
         shown = replace(self.credentials, token=token)
         before, self._stay.actor = self._stay.actor, None
+        question = self._stay.asks()
         try:
             actor = await self._host.identify(shown)
+            self._check_stay()
             if token is not None and not actor.is_known:
                 raise Unauthorized("The token is not valid.")
         except BaseException:
             self._stay.actor = before
             raise
         self.credentials = shown
-        self._stay.becomes(actor)
+        self._stay.becomes(actor, question)
         public = {"id": actor.id, "roles": sorted(actor.roles)} if actor.is_known else None
         await self._move(actor, request_id)  # first: once it is answered, nothing is told under the old rights
         self._send(result(number, f'{{"actor":{encode(public)}}}'))
@@ -414,20 +447,20 @@ class Session:
             await self._connection.move(name, query, announce=lambda subscribed: rights(subscribed.subscription))
         except Problem as problem:
             refusal = problem
-        if refusal is not None:
+        if refusal is not None and name in self._connection.members:
             self._connection.unsubscribe(name)
             self._send_raw(subscription_problem(name, refusal))
 
     # what happens to its credentials (auth.Guest)
 
-    async def reconsider(self, actor: Actor, credentials: Credentials) -> None:
-        """Moves every subscription to what the actor who shows these credentials may see. Whoever has asked for it does
-        not wait for a client that takes nothing."""
+    async def reconsider(self, actor: Actor, credentials: Credentials, question: int) -> None:
+        """Moves every subscription to what the actor who shows these credentials may see, or whoever it was found to be
+        since: that may have been for one subscription only. Whoever has asked for it does not wait for a client that
+        takes nothing."""
         with self._connection.keeping_up():
             async with self._order:
                 if self.credentials is credentials:
-                    self._stay.becomes(actor)
-                    await self._move(actor, new_request_id())
+                    await self._move(self._stay.becomes(actor, question), new_request_id())
 
     def warn(self, seconds: int) -> None:
         """Tells the client to show other credentials, within so many seconds."""
@@ -435,18 +468,23 @@ class Session:
 
     def end(self, problem: Unauthorized) -> None:
         """Tells the client why the connection is closed, and closes it: it may come back and resume. Nothing is kept
-        live from now on, and no call is begun, but those under way (this may come of one) are answered."""
-        for name in list(self._connection.members):
-            self._connection.unsubscribe(name)
-        self._send_raw(connection_problem(problem))
+        live from now on, what waits is given up, and no call is begun; but those under way (this may come of one) are
+        answered."""
         self._refused = _CREDENTIALS
-        self._end_if_idle()
+        self._send_raw(connection_problem(problem))
+        self._connection.wind_up()
+
+    def cut(self) -> None:
+        """Closes, whatever is under way."""
+        self._is_cut = True
+        self._go_on()
 
     def _send(self, text: str) -> None:
         self._send_raw(message(text))
 
     def _send_raw(self, made: bytes) -> None:
-        if self._connection.ended == "away":
+        if self._speaks_late:
             self._late += (made,)
+            self._go_on()
         else:
             self._connection.send(made)
