@@ -107,7 +107,6 @@ class Session:
         """Serves the connection until either side ends it, and gives its place back. Where there is a sink it returns
         at once, and the connection goes on without it."""
         stay = self._host.identify.living.joined(self)
-        place.__enter__()
         self._stay = stay.__enter__()
         self._held: tuple[AbstractContextManager[Any], ...] = (stay, place)
         if self._sink is not None:
@@ -117,9 +116,10 @@ class Session:
             return
         try:
             async with asyncio.TaskGroup() as tasks:
-                reading = tasks.create_task(self._read(receive, tasks))
-                await self._send_all(send)
-                reading.cancel()
+                sides = tasks.create_task(self._read(receive, tasks)), tasks.create_task(self._send_all(send))
+                await asyncio.wait(sides, return_when=asyncio.FIRST_COMPLETED)
+                for side in sides:  # what is sent to a client that has left may wait for ever
+                    side.cancel()
         finally:
             self._leave()
 
@@ -182,8 +182,14 @@ class Session:
             await send({"type": "websocket.send", "text": text})
 
     async def _read(self, receive: Receive, tasks: Tasks) -> None:
-        while not self._is_gone:
-            await self._read_one(await receive(), tasks)
+        """Reads one message ahead of those that are begun: a call may wait until the client has caught up, and it is to
+        be heard when that has left instead."""
+        beginning: asyncio.Task[None] | None = None
+        while (received := await receive())["type"] != "websocket.disconnect":
+            if beginning is not None:
+                await beginning
+            beginning = tasks.create_task(self._read_one(received, tasks))
+        self._lose()
 
     async def _read_what_came(self) -> None:
         assert self._sink is not None
@@ -194,9 +200,8 @@ class Session:
 
     async def _read_one(self, received: Mapping[str, Any], tasks: Tasks) -> None:
         if received["type"] == "websocket.disconnect":
-            self._is_gone = True
-            self._connection.close()
-        elif self._connection.ended is None and not self._refused:
+            self._lose()
+        elif self._connection.ended in (None, "closed") and not self._refused:  # what came before it left is begun, too
             raw = received.get("text")
             data = raw.encode() if raw is not None else received.get("bytes") or b""
             if len(data) <= self._host.limits.message:
@@ -207,6 +212,10 @@ class Session:
                     self._done()
             self._refused = 1009
             self._end_if_idle()
+
+    def _lose(self) -> None:
+        self._is_gone = True
+        self._connection.close()
 
     async def _take(self, data: bytes, tasks: Tasks) -> None:
         """Begins the work on one message: a call, or a batch of calls that are answered together."""
