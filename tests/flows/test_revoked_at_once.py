@@ -10,6 +10,7 @@ from typing import Any, Literal
 import pytest
 
 from crudite import Actor, App, Credentials, Many, Parent, Record, Ref, Request, Unauthorized, allow, me
+from crudite.auth import FAREWELL
 from crudite.stores import open_store
 from crudite.testing import Client, Clock, Refusal, View
 from crudite.testing.faults import Faulty
@@ -74,7 +75,7 @@ class World:
 
         @self.app.read("wait")
         async def wait(request: Request) -> str:
-            await self.go_on.wait()
+            await asyncio.wait_for(self.go_on.wait(), 10)
             return "done"
 
     @asynccontextmanager
@@ -289,3 +290,18 @@ async def test_what_waits_for_a_slow_client_is_given_up(kind: Kind, over: str) -
         assert b'"ready"' not in got
         assert b"event: ready" not in got
         assert got.count(b"x" * SIZE) < RECORDS // 2
+
+
+WAIT = {"jsonrpc": "2.0", "id": 0, "method": "wait", "params": {}}
+
+
+@pytest.mark.parametrize("over", ["websocket", "sse"])
+async def test_neither_a_client_that_takes_nothing_nor_a_call_is_waited_for_longer_than_a_while(over: str) -> None:
+    calls = [WAIT, SUBSCRIBE] if over == "websocket" else []
+    async with one_that_takes_nothing("ours", STREAM if over == "sse" else handshake(0), *calls) as (app, signed, _):
+        await signed.end(app, "revoked")
+        await until_true(lambda: not app.engine.connections)
+        signed.clock.advance(FAREWELL - timedelta(seconds=1))
+        assert app.admission.living.total() == 1
+        signed.clock.advance(timedelta(seconds=1))
+        await until_true(lambda: not app.admission.living.total())
