@@ -11,7 +11,7 @@ import pytest
 
 from crudite import Actor, App, Credentials, Limits, LiveLimits, Query, Record, Request, allow
 from crudite.testing import Client
-from tests.flows.test_runner import BOTH, Raw, frame, handshake, until_true
+from tests.flows.test_runner import BOTH, Raw, frame, handshake, until_true, websocket
 from tests.flows.test_trickling_readers import Trickle
 from tests.flows.worlds import MEMORY
 from tests.services.runner import Kind, running
@@ -120,6 +120,37 @@ async def test_one_that_leaves_while_a_call_waits_until_it_has_caught_up_is_forg
         assert any(connection.outbox.is_behind for connection in app.engine.connections)
         leave(client)
         await until_true(lambda: is_empty(app))
+
+
+@pytest.mark.parametrize("sign", ["close", "no pong"])
+async def test_a_client_that_is_over_and_takes_nothing_is_cut_off_in_time(sign: str) -> None:
+    async with one_that_waits("ours") as (app, client):
+        (connection,) = app.engine.connections
+        protocol: Any = connection.outbox._sink
+        protocol.close_timeout = 0.01
+        if sign == "close":
+            say_goodbye(client)
+        else:
+            protocol.keepalive_timeout()  # what its timer calls, twenty seconds later
+        await until_true(lambda: protocol.disconnected)
+        await until_true(lambda: is_empty(app))
+
+
+@pytest.mark.parametrize("kind", BOTH)
+async def test_what_a_websocket_has_asked_for_before_it_leaves_is_done(kind: Kind) -> None:
+    async with App(Todo, store=MEMORY) as app, running(app, kind) as port:
+        leaving = await websocket(port)
+        calls = [
+            frame(b'{"jsonrpc":"2.0","method":"todos.create","params":{"data":{"title":"%d"}}}' % n) for n in range(3)
+        ]
+        leaving.writer.write(b"".join(calls) + frame(CLOSE, 0x8))
+        await until_true(lambda: is_empty(app))
+        leaving.close()
+        titles: list[str] = []
+        async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30) as client, asyncio.timeout(30):
+            while len(titles) < 3:
+                titles = [todo["title"] for todo in (await client.get("/todos")).json()]
+        assert titles == ["0", "1", "2"]
 
 
 async def test_streams_that_open_have_places_of_their_address_and_give_them_back() -> None:

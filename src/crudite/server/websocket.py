@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 
 from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.frames import Frame
 from websockets.http11 import Request
 
 from crudite.server.extension import EXTENSION, Writer
@@ -127,6 +128,21 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
             self.read_paused = False
             self.transport.resume_reading()
         self.close_timer = self.loop.call_later(self.close_timeout, self.transport.abort)
+
+    def handle_close(self, event: Frame) -> None:
+        """The client closes."""
+        super().handle_close(event)
+        self._cut_off_in_time()
+
+    def keepalive_timeout(self) -> None:
+        """The client has not answered a ping in time."""
+        super().keepalive_timeout()
+        self._cut_off_in_time()
+
+    def _cut_off_in_time(self) -> None:
+        """A transport that is closing waits for a client that takes nothing; ours does not for ever."""
+        if self.transport.is_closing() and self.close_timer is None:
+            self.close_timer = self.loop.call_later(self.close_timeout, self.transport.abort)
 
     def on_disconnect(self) -> None:
         """Nothing that is written arrives any more: whoever writes hears it now, not behind all that was received."""
