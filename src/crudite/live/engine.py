@@ -185,9 +185,10 @@ class Engine:
     async def reached(self, mark: Mark) -> bool:
         """Comes past a commit in both lanes; False when there is no such commit: a snapshot that is younger than an
         acknowledged one always holds it."""
-        for progress in self._followed:
-            if not progress.covers(mark):
-                await progress.fence()
+        if not self._exact.covers(mark):
+            await self._exact.fence()
+        if self._rerun_lane.is_followed and not self._rerun.covers(mark):  # it may have ended meanwhile
+            await self._rerun.fence()
         return self._exact.covers(mark)
 
     def explain(self, query: LiveQuery) -> Explanation:
@@ -354,8 +355,7 @@ class Engine:
         """The same for all that is awaited now, after a reset: it may be of a log that is no more, which no position
         covers; but whatever is told behind a fence is younger."""
         awaited = [(connection, connection.awaited) for connection in self._expecting]
-        for progress in self._followed:
-            await progress.fence()
+        await self._fence()
         for connection, marks in awaited:
             connection.acknowledge(marks.__contains__)
 
@@ -440,11 +440,6 @@ class Engine:
     def _discard_empty(self, group: Group, gate: Barrier | None) -> None:
         if self._grouping.discard_empty(group, gate) and isinstance(group, RerunGroup):
             self._rerun_lane.forget(group)
-
-    @property
-    def _followed(self) -> tuple[Progress, ...]:
-        """The lanes that go on."""
-        return (self._exact, self._rerun) if self._rerun_lane.is_followed else (self._exact,)
 
     def _progress_of(self, lane: LaneName) -> Progress:
         return self._exact if lane == "exact" else self._rerun
