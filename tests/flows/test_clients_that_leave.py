@@ -1,5 +1,5 @@
 """Clients that leave at odd moments: while they open, or while a call of theirs waits until they have caught up. They
-are forgotten, on our own runner and on a plain server."""
+are forgotten, on our own runner and on a plain server. So are those that speak no WebSocket."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -151,6 +151,16 @@ async def test_what_a_websocket_has_asked_for_before_it_leaves_is_done(kind: Kin
             while len(titles) < 3:
                 titles = [todo["title"] for todo in (await client.get("/todos")).json()]
         assert titles == ["0", "1", "2"]
+
+
+async def test_a_text_that_is_none_closes_with_1007_and_is_nothing_to_report(caplog: pytest.LogCaptureFixture) -> None:
+    async with App(Todo, store=MEMORY) as app, running(app, "ours") as port:
+        nonsense = await websocket(port)
+        nonsense.writer.write(frame(b"\xff"))
+        await nonsense.until(b"\x88\x02\x03\xef")  # 1007 (RFC 6455, section 7.4.1)
+        await until_true(lambda: is_empty(app))
+        nonsense.close()
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []
 
 
 async def test_streams_that_open_have_places_of_their_address_and_give_them_back() -> None:

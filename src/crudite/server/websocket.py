@@ -40,6 +40,14 @@ def text_frames(messages: Sequence[bytes]) -> bytes:
     return b"".join(framed)
 
 
+def _is_text(parts: Sequence[bytes]) -> bool:
+    try:
+        b"".join(parts).decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
 def _head(size: int) -> bytes:
     if size < 126:
         return bytes((_TEXT, size))
@@ -129,9 +137,24 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
             self.transport.resume_reading()
         self.close_timer = self.loop.call_later(self.close_timeout, self.transport.abort)
 
+    def send_receive_event_to_app(self) -> None:
+        """A whole message has come. A text that is none closes with 1007 (RFC 6455, section 8.1), which is no error of
+        ours to report."""
+        if self.curr_msg_data_type == "text" and not self.close_sent and not _is_text(self.frames):
+            self.frames = []
+            self.conn.send_close(1007)
+            self.handle_parser_exception()
+        else:
+            super().send_receive_event_to_app()
+
     def handle_close(self, event: Frame) -> None:
         """The client closes."""
         super().handle_close(event)
+        self._cut_off_in_time()
+
+    def handle_parser_exception(self) -> None:
+        """What the client sent is no WebSocket."""
+        super().handle_parser_exception()
         self._cut_off_in_time()
 
     def keepalive_timeout(self) -> None:
