@@ -64,6 +64,23 @@ async def test_creates_that_are_refused_or_stand_between_other_writes_change_not
     await store.close()
 
 
+async def test_of_many_creates_alike_only_those_that_cannot_be_made_are_refused(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "group.db")
+    await store.open(LIBRARY)
+    start, before = (await store.read([])).position, await states(store, LIBRARY)
+    taken = uuid7()
+    keys = [taken if number in (7, 40) else uuid7() for number in range(MANY)]
+    outcomes = await asyncio.gather(
+        *(store.write(unit(create(AUTHOR, key, name=f"author {n}"))) for n, key in enumerate(keys)),
+        return_exceptions=True,
+    )
+    refused = [(n, one.kind) for n, one in enumerate(outcomes) if isinstance(one, Refused)]
+    assert refused == [(40, "unique")]
+    assert names_of(outcomes) == [f"author {number}" for number in range(MANY) if number != 40]
+    await log_must_replay(store, LIBRARY, start, before)
+    await store.close()
+
+
 async def test_a_trigger_of_somebody_else_s_that_writes_too_mixes_nothing_up(tmp_path: Path) -> None:
     path = tmp_path / "group.db"
     store = SqliteStore(path)
