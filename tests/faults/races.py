@@ -261,8 +261,13 @@ class Scene:
         await view.socket.call("unsubscribe", {"sub": view.name})
         view.tell("ready", {})
 
+    async def told(self) -> None:
+        """Returns when all that is committed is in the outboxes of those who have their sets, whoever stands still."""
+        async with asyncio.timeout(PATIENCE):
+            await self.app.engine.fence()
+
     async def settled(self) -> None:
-        """Returns when all that is committed is in the outboxes."""
+        """Returns when everybody has his set, and all that is committed."""
         async with asyncio.timeout(PATIENCE):
             await self.app.engine.settled()
 

@@ -163,7 +163,7 @@ async def test_a_write_between_any_two_steps_arrives_exactly_once(query: str, op
 
                 async def writes_and_tells(here: Scene, write: Write = write) -> None:
                     await here.write(write)
-                    await here.settled()
+                    await here.told()
 
                 await run.steps_taken((step, writes))
                 if not is_followers(step):

@@ -172,15 +172,22 @@ class Engine:
         subscription waits for its set then, or begins again for what was committed, the set has been, too."""
         connections = list(self._connections)
         waiting = [member for connection in connections for member in connection.members.values()]
-        await self._fence()
+        await self.fence()
         for connection in connections:  # after that nobody is behind with what was committed before
             await connection.outbox.drained()
         while waiting := [member for member in waiting if _is_due(member)]:
-            await self._fence()  # windows are shown at a batch; other sets are read beside
+            await self.fence()  # windows are shown at a batch; other sets are read beside
             if beside := self._tasks - self._following:
                 await asyncio.wait(beside, return_when=asyncio.FIRST_COMPLETED)
         for connection in connections:
             await connection.outbox.drained()
+
+    async def fence(self) -> None:
+        """Returns when everything that was committed before the call has been put into the outboxes of those who have
+        their sets."""
+        await self._exact.fence()
+        if self._rerun_lane.is_followed:
+            await self._rerun.fence()
 
     async def reached(self, mark: Mark) -> bool:
         """Comes past a commit in both lanes; False when there is no such commit: a snapshot that is younger than an
@@ -355,15 +362,9 @@ class Engine:
         """The same for all that is awaited now, after a reset: it may be of a log that is no more, which no position
         covers; but whatever is told behind a fence is younger."""
         awaited = [(connection, connection.awaited) for connection in self._expecting]
-        await self._fence()
+        await self.fence()
         for connection, marks in awaited:
             connection.acknowledge(marks.__contains__)
-
-    async def _fence(self) -> None:
-        """Comes past everything that was committed before the call, in the lanes that go on."""
-        await self._exact.fence()
-        if self._rerun_lane.is_followed:
-            await self._rerun.fence()
 
     # Subscriptions.
 
