@@ -45,7 +45,7 @@ async def test_a_follower_that_is_stopped_while_it_reads_many_changes_stops(
     await store.open(LIBRARY)
     start = (await store.read([])).position
     await store.write(unit(*[create(AUTHOR, name=str(n)) for n in range(3000)]))
-    reading = LongRead(monkeypatch, "read_changes")
+    reading = LongRead(monkeypatch, "read_some")
     batches = store.follow(start)
     task = asyncio.create_task(next_batch(batches))
     await reading.has_begun()
