@@ -95,7 +95,11 @@ class Server:
 
     def said(self) -> str:
         """The end of what the process wrote."""
-        return self.database.with_suffix(".log").read_text(encoding="utf-8", errors="replace")[-2000:]
+        return self.log()[-2000:]
+
+    def log(self) -> str:
+        """All that it wrote."""
+        return self.database.with_suffix(".log").read_text(encoding="utf-8", errors="replace")
 
 
 @contextmanager

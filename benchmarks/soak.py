@@ -7,6 +7,7 @@ become later. What cannot be: an answer of 500, a connection that ends for no re
 
 import json
 import random
+import re
 import statistics
 import time
 from collections.abc import Callable
@@ -35,6 +36,7 @@ EQUAL_SECONDS = 30.0  # within which all must be equal once nobody writes
 CACHES_MB = 240.0  # what SQLite's page caches may take, once; memory is to be flat after that
 FLAT, FLAT_CHECKS = 1.15, 24  # how much larger memory may be than half a life ago, when the life had so many checks
 LATER, LATER_SECONDS = 2.0, 0.1  # how much later events may be in the last third than in the first
+STATE = re.compile(r"crudite_(connections|live_(queue|connections|catch_ups|slow_closes|resets|failures|batches))")
 SMALL_BUFFER = 4_096  # of the readers that become slow
 LARGE = 8_000  # characters of some notes
 
@@ -349,16 +351,21 @@ class Soak:
         deadline, self.is_checking = time.monotonic() + EQUAL_SECONDS, True
         while found := unequal():
             if time.monotonic() > deadline:
-                return [f"{len(found)} views are not what REST answers: {found[0]}"]
+                return [f"{len(found)} views are not what REST answers: {found[0]}; the server: {self.state()}"]
             rested = time.monotonic() + 0.1
             while time.monotonic() < rested:
                 self.act(time.monotonic())
                 self.swarm.turn(0.02)
         self.is_checking = False
         self.checks.append(self.seen())
-        return (
-            [] if "Traceback" not in self.server.said() else [f"the server's log has a traceback: {self.server.said()}"]
-        )
+        log = self.server.log()
+        at = log.find("Traceback")
+        return [] if at < 0 else [f"the server's log has a traceback: {log[max(0, at - 500) : at + 5_000]}"]
+
+    def state(self) -> str:
+        """What the server tells of its connections, and what it has written last."""
+        figures = [line for line in self.server.text("/metrics").splitlines() if STATE.match(line)]
+        return f"{', '.join(figures)}; {self.server.said()}"
 
     def seen(self) -> Check:
         lags = sorted(self.notes.lags) or [0.0]
