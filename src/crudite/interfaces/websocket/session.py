@@ -26,7 +26,6 @@ import msgspec
 from crudite.changes import Mark
 from crudite.errors import Fault, Malformed, Problem, Unauthorized, Unexpected
 from crudite.ids import new_request_id
-from crudite.interfaces.addresses import find_resource
 from crudite.interfaces.base import Host, Receive, Scope, Send
 from crudite.interfaces.events import encode
 from crudite.interfaces.http import Headers, credentials_of
@@ -39,13 +38,10 @@ from crudite.interfaces.websocket.calls import (
     Answer,
     Call,
     UnknownMethod,
-    check_params,
     checked,
     decode_calls,
     parse_call,
-    plain,
     result_json,
-    version_of,
 )
 from crudite.interfaces.websocket.format import (
     RpcFormat,
@@ -56,18 +52,16 @@ from crudite.interfaces.websocket.format import (
     subscribed_result,
     subscription_problem,
 )
+from crudite.interfaces.websocket.requests import WRITES, request_for
 from crudite.interfaces.websocket.rights import connection_problem, expiring, nothing_of, rights
 from crudite.live import Subscribed
 from crudite.messages import ANONYMOUS, Actor, Credentials, Live, LiveQuery, Written
-from crudite.query.parse import parse_json
-from crudite.resources.keys import plain_key
 from crudite.resources.request import Request
 from crudite.server.extension import Tasks, WebSocketSink, sink_of
 from crudite.types import Plain
 
 _SIDE_BY_SIDE = 16
 _MOST_IN_BATCH = 100
-_WRITES = ("create", "replace", "update", "delete")
 _ORDERED = ("subscribe", "unsubscribe", "auth")
 _END_CODES = {"slow": 4408, "away": 1001, "closed": 1000}
 _CREDENTIALS = 4401
@@ -241,7 +235,7 @@ class Session:
             if answer is not None:
                 self._send(answer.text)
             return
-        lock = self._writes if call.method.rpartition(".")[2] in _WRITES else None
+        lock = self._writes if call.method.rpartition(".")[2] in WRITES else None
         await self._room.acquire()
         self._under_way += 1
         tasks.create_task(self._answer_aside(call, lock))
@@ -310,7 +304,7 @@ class Session:
             async with self._order:
                 await self._pass_mark(params.get("min_cursor"))
                 return await self._perform_ordered(call.method, params, number, request_id), None
-        request = self._request(call, request_id)
+        request = request_for(self._host, call, self._base(request_id))
         if request.action != "call" and "min_cursor" in call.params:
             await self._pass_mark(msgspec.json.decode(call.params["min_cursor"]))
         question = self._stay.asks()
@@ -330,32 +324,6 @@ class Session:
             return self._unsubscribe(params, number)
         await (self._subscribe if method == "subscribe" else self._auth)(params, number, request_id)
         return None  # it has been answered already, so that nothing of what follows from it came before
-
-    def _request(self, call: Call, request_id: str) -> Request:
-        path, _, action = call.method.rpartition(".")
-        if path:
-            return self._record_request(path, action, call.params, request_id)
-        if call.method not in self._host.handlers:
-            raise UnknownMethod(f"There is no method {call.method[:100]!r}.")
-        request = self._base(request_id)
-        request.action, request.name, request.args = "call", call.method, plain(call.params)
-        return request
-
-    def _record_request(self, path: str, action: str, raw: Mapping[str, msgspec.Raw], request_id: str) -> Request:
-        if action not in ("list", "read", *_WRITES):
-            raise UnknownMethod(f"There is no method {path[:100]}.{action[:100]}.")
-        params = {name: value for name, value in raw.items() if name != "data"}
-        given = plain(params)
-        check_params(action, raw)
-        definition = find_resource(self._host, path)
-        request = self._base(request_id)
-        request.action, request.name, request.definition = action, definition.path, definition  # type: ignore[assignment]
-        request.query = parse_json(given.get("query") or {}, "/query")
-        request.data = raw.get("data")
-        if action not in ("list", "create"):
-            request.key = plain_key(definition, given.get("key"))
-        request.expect = version_of(given.get("version"))
-        return request
 
     def _base(self, request_id: str, actor: Actor = ANONYMOUS) -> Request:
         return Request(

@@ -1,0 +1,41 @@
+"""From a call to the request for it."""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from crudite.interfaces.addresses import find_resource
+from crudite.interfaces.base import Host
+from crudite.interfaces.websocket.calls import Call, UnknownMethod, check_params, plain, version_of
+from crudite.query.parse import parse_json
+from crudite.resources.keys import plain_key
+from crudite.resources.request import Request
+
+WRITES = ("create", "replace", "update", "delete")
+
+
+def request_for(host: Host, call: Call, base: Request) -> Request:
+    """The request for `todos.update` and the like, or for a handler; who asks is in `base`, of which it is made. Raises
+    UnknownMethod, NotFound for a resource or a key that cannot be, Malformed for parameters."""
+    path, _, action = call.method.rpartition(".")
+    if path:
+        return _of_records(host, path, action, call.params, base)
+    if call.method not in host.handlers:
+        raise UnknownMethod(f"There is no method {call.method[:100]!r}.")
+    base.action, base.name, base.args = "call", call.method, plain(call.params)
+    return base
+
+
+def _of_records(host: Host, path: str, action: str, raw: Mapping[str, msgspec.Raw], base: Request) -> Request:
+    if action not in ("list", "read", *WRITES):
+        raise UnknownMethod(f"There is no method {path[:100]}.{action[:100]}.")
+    given = plain({name: value for name, value in raw.items() if name != "data"})
+    check_params(action, raw)
+    definition = find_resource(host, path)
+    base.action, base.name, base.definition = action, definition.path, definition  # type: ignore[assignment]
+    base.query = parse_json(given.get("query") or {}, "/query")
+    base.data = raw.get("data")
+    if action not in ("list", "create"):
+        base.key = plain_key(definition, given.get("key"))
+    base.expect = version_of(given.get("version"))
+    return base
