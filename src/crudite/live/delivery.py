@@ -70,8 +70,7 @@ def _hand_out_all(due: Iterable[Due], now: float) -> None:
     for outbox in touched:
         last, outbox.held = outbox.held, None
         if last is not None:
-            outbox.put(last.closing)
-            outbox.touched = now
+            hand_out(last.closing, (outbox,), now)
 
 
 def _audiences(sent: Sent) -> Iterable[Audience]:

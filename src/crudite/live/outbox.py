@@ -176,6 +176,11 @@ class Outbox:
         self.end(reason)
         self._wake()
 
+    def fail(self) -> None:
+        """It could not be written to, in the middle of a walk over many: only this one is to end, and behind that."""
+        _log.exception("what is due could not be handed over")
+        asyncio.get_running_loop().call_soon(self.drop, "closed")
+
     async def drained(self) -> None:
         """Returns when all that was due has been handed over (by a reader that waits for more, or to the
         transport), or the outbox has ended."""
@@ -374,8 +379,11 @@ def hand_out(parcel: Parcel, outboxes: Iterable[Outbox], now: float) -> None:
     """Puts one parcel into many outboxes: `Outbox.put`, at half its price where the transport takes it at once."""
     for outbox in outboxes:
         sink = outbox._sink  # noqa: SLF001
-        if sink is None or outbox._parts or outbox._later is not None or not sink.is_writable:  # noqa: SLF001
-            outbox.put(parcel)
-        elif outbox.ended is None:
-            sink.write(parcel.framed(outbox._framing))  # noqa: SLF001
+        try:
+            if sink is None or outbox._parts or outbox._later is not None or not sink.is_writable:  # noqa: SLF001
+                outbox.put(parcel)
+            elif outbox.ended is None:
+                sink.write(parcel.framed(outbox._framing))  # noqa: SLF001
+        except Exception:
+            outbox.fail()
         outbox.touched = now

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from crudite.live.outbox import Outbox
+from crudite.live.outbox import Outbox, hand_out
 from crudite.live.parcels import Parcel
 from crudite.server.extension import Writer
 
@@ -323,3 +323,21 @@ async def test_turns_come_with_what_is_for_this_connection_alone_and_end_with_th
     await asyncio.wait_for(turn, 5)
     outbox.end("away")
     assert [turn async for turn in turns] == []
+
+
+class BrokenWire(Wire):
+    """A sink that cannot be written to."""
+
+    def write(self, framed: bytes, /) -> None:
+        raise RuntimeError("the handler is closed")
+
+
+async def test_one_that_cannot_be_written_to_ends_alone() -> None:
+    broken, whole = Outbox(100, never), Outbox(100, never)
+    wire = Wire(100)
+    broken.attach(BrokenWire(100))
+    whole.attach(wire)
+    hand_out(Parcel([b"frame"], since="c1"), [broken, whole], 1.0)
+    await asyncio.sleep(0)
+    assert (broken.ended, whole.ended) == ("closed", None)
+    assert wire.written == [dashed([b"frame"])]
