@@ -1,11 +1,12 @@
 """What every test shares: real services, hypothesis profiles, and a loud word about what could not run."""
 
 import os
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.services import MISSING
+from tests.services import MISSING, VERSIONS
 
 pytest_plugins = ["tests.services.browser", "tests.services.node", "tests.services.postgresql"]
 
@@ -22,8 +23,23 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A process of a parallel run hands over what it has started."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["versions"] = VERSIONS
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Gather what the processes of a parallel run have started."""
+    VERSIONS.update(getattr(node, "workeroutput", {}).get("versions", {}))
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say at the very end which tests did not run because this machine lacks something."""
+    """Say at the very end which servers ran, and which tests did not because this machine lacks something."""
+    if VERSIONS:
+        versions = (f"{name} {version}" for name, version in sorted(VERSIONS.items()))
+        terminalreporter.line(f"Ran with {', '.join(versions)}")
     absent: dict[str, int] = {}
     for report in terminalreporter.stats.get("skipped", []):
         reason = str(report.longrepr[2]).removeprefix("Skipped: ")

@@ -1,11 +1,11 @@
-"""A real browser: one Chromium for the whole run, a fresh page for each test."""
+"""A real browser: one Chromium for each process of the run, a fresh page for each test."""
 
 from collections.abc import AsyncIterator
 
 import pytest
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 
-from tests.services import BIN, missing
+from tests.services import BIN, missing, started
 
 # No sandbox, because containers and root cannot have one; the rest keeps the browser from calling home.
 ARGUMENTS = [
@@ -29,9 +29,10 @@ def chromium() -> str:
 
 @pytest.fixture(scope="session")
 async def browser(chromium: str) -> AsyncIterator[Browser]:
-    """A running browser without pages, from playwright's asyncio interface; shared by the whole run."""
+    """A running browser without pages, from playwright's asyncio interface; shared by all tests of a process."""
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
+        started("Chromium", browser.version)
         yield browser
         await browser.close()
 

@@ -19,7 +19,7 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
-from tests.services import missing
+from tests.services import missing, started
 
 SETTINGS = {
     "listen_addresses": "127.0.0.1",
@@ -38,8 +38,8 @@ class Installation:
     bin: Path
     account: str | None
 
-    def run(self, name: str, *arguments: str | Path) -> None:
-        """Run one of PostgreSQL's programs to its end; its output is shown when it fails."""
+    def run(self, name: str, *arguments: str | Path) -> str:
+        """Run one of PostgreSQL's programs to its end, and what it said; it is shown when it fails."""
         # Output goes to a file: the server inherits it, and a pipe would stay open for as long as it lives.
         with tempfile.TemporaryFile("w+") as output:
             result = subprocess.run(
@@ -53,9 +53,11 @@ class Installation:
                 group=pwd.getpwnam(self.account).pw_gid if self.account else None,
                 extra_groups=[] if self.account else None,
             )
+            output.seek(0)
+            said = output.read()
             if result.returncode:
-                output.seek(0)
-                raise RuntimeError(f"{name} ended with {result.returncode}:\n{output.read()}")
+                raise RuntimeError(f"{name} ended with {result.returncode}:\n{said}")
+            return said
 
 
 def install(folder: Path) -> Installation:
@@ -97,6 +99,7 @@ def postgresql() -> Iterator[str]:
         options = " ".join(f"-c {key}={value}" for key, value in SETTINGS.items())
         options += f" -p {port} -k {folder}"
         server.run("pg_ctl", "-D", data, "-w", "-l", data / "log", "-o", options, "start")
+        started("PostgreSQL", server.run("postgres", "--version").split()[-1])
         try:
             yield f"postgresql://postgres@127.0.0.1:{port}/postgres"
         finally:
