@@ -17,7 +17,7 @@ from crudite.errors import StoreError, StoreLocked, StoreOutdated, StoreTooNew
 from crudite.query.plan import Need
 from crudite.stores.base import Store
 from crudite.stores.postgresql import PostgresqlStore
-from crudite.stores.postgresql.store import _Signal
+from crudite.stores.postgresql.store import _Wakeup
 from crudite.testing.contracts import StoreContract
 from crudite.testing.samples import (
     AUTHOR,
@@ -378,7 +378,7 @@ async def test_a_follower_goes_on_after_its_connection_was_ended(postgresql_data
 
 @pytest.mark.parametrize("ticks", range(4))
 async def test_who_is_woken_and_cancelled_at_the_same_time_is_cancelled(ticks: int) -> None:
-    signal = _Signal()
+    signal = _Wakeup()
     waiting = asyncio.ensure_future(signal.wait_for(60))
     await asyncio.sleep(0)
     signal.set()

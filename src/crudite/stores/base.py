@@ -44,11 +44,20 @@ class Pages(NamedTuple):
     pages: tuple[Page, ...]
 
 
+class Signal(NamedTuple):
+    """A word to every process of the application, which stands in the log between the changes."""
+
+    topic: str
+    payload: str
+
+
 class Stretch(NamedTuple):
-    """What lies between two positions: changes in order, and the names of resources of which there are too many."""
+    """What lies between two positions: changes in order, the names of resources of which there are too many, and the
+    signals."""
 
     changes: Sequence[Change]
     bulk: Collection[str] = frozenset()
+    signals: Sequence[Signal] = ()
 
 
 class Batch(Protocol):
@@ -58,13 +67,15 @@ class Batch(Protocol):
     ran side by side may interleave.
 
     It is valid until the next one is asked for. `bulk` are the names of resources of which there are more changes than
-    the follower looks at one by one: theirs are not among `changes`. When `reset` is there, the log could not be
-    followed: both are empty and everything held by subscribers is void.
+    the follower looks at one by one: theirs are not among `changes`. `signals` are what processes have told each other
+    on the way. When `reset` is there, the log could not be followed: all of these are empty, everything held by
+    subscribers is void, and signals may have been missed.
     """
 
     position: Position
     changes: Sequence[Change]
     bulk: Collection[str]
+    signals: Sequence[Signal]
     reset: Reset | None
 
     async def fetch(self, plans: Sequence[Plan]) -> tuple[Page, ...]:
@@ -183,6 +194,16 @@ class Store(Protocol):
         """Makes followers look now: somebody has heard of a change, or wants a batch for its snapshot."""
         ...
 
+    async def signal(self, signal: Signal) -> None:
+        """Writes a signal into the log, durably: every follower, this process's own included, meets it in order with
+        the changes, and one that has missed it gets a reset."""
+        ...
+
+    def on_commit(self, tell: Callable[[], None]) -> None:
+        """From now on `tell` is called on the event loop when this process has committed something, once for all that
+        went together. There is one who is told: the last that asked."""
+        ...
+
     async def changes(self, since: Position, until: Position, limit: int) -> Sequence[Change] | Reset:
         """The changes after `since` and not after `until`, in order; a Reset `too_many` beyond `limit`."""
         ...
@@ -210,6 +231,6 @@ class Store(Protocol):
 
 
 __all__ = [
-    "Batch", "Change", "Commit", "Glance", "Mark", "Page", "Pages", "Plan", "Reset", "Row", "Step", "Store",
+    "Batch", "Change", "Commit", "Glance", "Mark", "Page", "Pages", "Plan", "Reset", "Row", "Signal", "Step", "Store",
     "SupportsGlance", "SupportsSubmit", "Unit",
 ]  # fmt: skip

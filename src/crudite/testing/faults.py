@@ -24,12 +24,12 @@ from crudite.changes import Change, Commit, Position, Reset, Unit
 from crudite.errors import StoreError
 from crudite.query.plan import Plan, Selection
 from crudite.schema import Catalog
-from crudite.stores.base import MOST_CHANGES, Batch, Page, Pages, Row, Step, Store
+from crudite.stores.base import MOST_CHANGES, Batch, Page, Pages, Row, Signal, Step, Store
 from crudite.types import Key
 
 T = TypeVar("T")
 
-METHODS = ("lookup", "page", "read", "write", "batch", "fetch", "changes", "locate", "trim")
+METHODS = ("lookup", "page", "read", "write", "batch", "fetch", "changes", "locate", "trim", "signal")
 """The calls of the port that have steps."""
 
 STEPS = tuple(f"{when} {method}" for method in METHODS for when in ("before", "after"))
@@ -172,6 +172,14 @@ class Faulty:
             self._missed |= self._late
             self.store.wake()
 
+    async def signal(self, signal: Signal) -> None:
+        """Writes a signal."""
+        await self._call("signal", self.store.signal, signal)
+
+    def on_commit(self, tell: Callable[[], None]) -> None:
+        """Asks the other store to tell."""
+        self.store.on_commit(tell)
+
     async def changes(self, since: Position, until: Position, limit: int) -> Sequence[Change] | Reset:
         """Reads the log."""
         return await self._call("changes", self.store.changes, since, until, limit)
@@ -238,6 +246,7 @@ class _FaultyBatch:
         self.position = batch.position
         self.changes = batch.changes
         self.bulk = batch.bulk
+        self.signals = batch.signals
         self.reset = batch.reset
         self._batch = batch
         self._call = call

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from crudite.changes import Change, Reset
 from crudite.query.plan import Plan, everything
-from crudite.stores.base import Store
+from crudite.stores.base import Signal, Store
 from crudite.testing.samples import (
     AUTHOR,
     BOOK,
@@ -137,6 +137,59 @@ class LogContract(OpensStores):
             await store.write(unit(create(BOOK, title="7")))
             assert [len((await next_batch(batches)).changes), batch.reset] == [1, None]
             await batches.aclose()  # type: ignore[attr-defined]
+
+    async def test_a_signal_reaches_every_follower_between_the_changes(self, tmp_path: Path) -> None:
+        async with self.opened(tmp_path) as one, self.opened(tmp_path) as other:
+            start = (await one.read([])).position
+            followers = [one.follow(start), other.follow(start)]
+            first, last = Signal("revoke", '{"account": "ann"}'), Signal("revoke", "")
+            await one.write(unit(create(BOOK, title="a")))
+            await one.signal(first)
+            await other.signal(last)
+            await one.write(unit(create(BOOK, title="b")))
+            for batches in followers:
+                told: list[Signal] = []
+                titles: list[str] = []
+                while len(titles) < 2:
+                    batch = await next_batch(batches)
+                    told += batch.signals
+                    titles += [c.after["title"] for c in batch.changes if c.after is not None]
+                assert (told, titles) == ([first, last], ["a", "b"])
+                await batches.aclose()  # type: ignore[attr-defined]
+
+    async def test_a_signal_is_news_and_no_change(self, tmp_path: Path) -> None:
+        async with self.opened(tmp_path) as store:
+            start = (await store.read([])).position
+            batches = store.follow(start)
+            await store.signal(Signal("one", "2"))
+            batch = await next_batch(batches)
+            assert (batch.signals, batch.changes) == ([Signal("one", "2")], [])
+            assert await store.changes(start, batch.position, 10) == []
+            await batches.aclose()  # type: ignore[attr-defined]
+
+    async def test_signals_are_told_one_by_one_however_many_they_are(self, tmp_path: Path) -> None:
+        async with self.opened(tmp_path) as store:
+            start = (await store.read([])).position
+            for number in range(4):
+                await store.signal(Signal("count", str(number)))
+            batches = store.follow(start, 2)
+            batch = await next_batch(batches)
+            assert [signal.payload for signal in batch.signals] == ["0", "1", "2", "3"]
+            assert not batch.bulk
+            await batches.aclose()  # type: ignore[attr-defined]
+
+    async def test_a_commit_of_this_process_is_told_to_the_last_who_asked(self, tmp_path: Path) -> None:
+        async with self.opened(tmp_path) as store, self.opened(tmp_path) as other:
+            told: list[str] = []
+            store.on_commit(lambda: told.append("nobody any more"))
+            store.on_commit(lambda: told.append("here"))
+            other.on_commit(lambda: told.append("there"))
+            await store.write(unit(create(BOOK, title="a")))
+            assert told == ["here"]
+            await other.signal(Signal("one", ""))
+            assert told == ["here", "there"]
+            await asyncio.gather(*(store.write(unit(create(BOOK, title=str(n)))) for n in range(20)))
+            assert 3 <= len(told) <= 22
 
     async def test_several_followers_and_stores_get_the_same_changes(self, tmp_path: Path) -> None:
         async with self.opened(tmp_path) as one, self.opened(tmp_path) as other:

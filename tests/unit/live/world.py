@@ -23,7 +23,7 @@ from crudite.query.plan import Mask, Plan, Selection
 from crudite.query.resolve import Resolver
 from crudite.query.tree import EVERYTHING, Filter, Path
 from crudite.schema import Catalog, FieldSpec, FieldType, Link, Reference, ResourceSchema
-from crudite.stores.base import MOST_CHANGES, Page, Pages
+from crudite.stores.base import MOST_CHANGES, Page, Pages, Signal
 from crudite.types import Key, Plain, PlainRecord
 
 SECRET = b"sixteen bytes and some"
@@ -168,6 +168,7 @@ class MemoryBatch:
     store: "MemoryStore"
     reset: Reset | None = None
     bulk: Collection[str] = frozenset()
+    signals: Sequence[Signal] = ()
 
     async def fetch(self, plans: Sequence[Plan]) -> tuple[Page, ...]:
         await self.store.turns()

@@ -17,7 +17,7 @@ from typing import Any
 
 from crudite.changes import Change, ChangeKind, Mark, Reset
 from crudite.schema import Catalog, FieldType
-from crudite.stores.base import Stretch
+from crudite.stores.base import Signal, Stretch
 from crudite.stores.postgresql.connections import Connection
 from crudite.types import Key
 
@@ -29,6 +29,9 @@ pg_current_snapshot()::text FROM "_logs" AS l LEFT JOIN
 (SELECT tx, seq, salt FROM "_changes" ORDER BY tx DESC, seq DESC LIMIT 1) AS c ON TRUE
 WHERE l.ended IS NULL"""
 _SALT = 'SELECT salt FROM "_changes" WHERE tx = $1::text::xid8 AND seq = $2'
+_SIGNAL = 'INSERT INTO "_changes" (tbl, pk, after) VALUES ($1, $2, $3)'
+SIGNALS = "_signals"
+"""What stands for a table in the rows of the log that are signals: their topic is the key, their payload the image."""
 _ENDED = 'SELECT ended FROM "_logs" WHERE id = $1 AND ended IS NOT NULL'
 # the two halves overlap nowhere: what was running then has an id below the last one
 _BETWEEN = """FROM (
@@ -133,24 +136,38 @@ async def read_changes(
     limit: int,
 ) -> Sequence[Change] | Reset:
     """The changes between two positions of one log, both checked before; `too_many` when there are more."""
-    if since == until:
-        return ()
-    found = await connection.fetch(_ROWS, *_bounds(since, until), limit + 1)
-    return Reset("too_many") if len(found) > limit else _changes(catalog, found)
+    found = await _read(connection, since, until, limit)
+    return found if isinstance(found, Reset) else _changes(catalog, found)
 
 
 async def read_some(
     connection: Connection, catalog: Catalog, since: PostgresqlPosition, until: PostgresqlPosition, most: int
 ) -> Stretch:
     """The same without a limit, but of resources with more than `most` changes only the names."""
-    found = await read_changes(connection, catalog, since, until, most)
+    found = await _read(connection, since, until, most)
     if not isinstance(found, Reset):
-        return Stretch(found)
+        return Stretch(_changes(catalog, found), signals=_signals(found))
     bounds = _bounds(since, until)
-    large = [row[0] for row in await connection.fetch(_LARGE_ONES, *bounds, most)]
+    large = [row[0] for row in await connection.fetch(_LARGE_ONES, *bounds, most) if row[0] != SIGNALS]
     rows = await connection.fetch(_ROWS_BUT, *bounds, large)
     schemas = [catalog.by_table[table] for table in large if table in catalog.by_table]
-    return Stretch(_changes(catalog, rows), frozenset(schema.name for schema in schemas))
+    return Stretch(_changes(catalog, rows), frozenset(schema.name for schema in schemas), _signals(rows))
+
+
+async def add_signal(connection: Connection, signal: Signal) -> None:
+    """Writes a signal into the log, in a transaction of its own."""
+    await connection.execute(_SIGNAL, SIGNALS, *signal)
+
+
+async def _read(
+    connection: Connection, since: PostgresqlPosition, until: PostgresqlPosition, limit: int
+) -> Sequence[Any] | Reset:
+    found: Sequence[Any] = await connection.fetch(_ROWS, *_bounds(since, until), limit + 1) if since != until else ()
+    return Reset("too_many") if len(found) > limit else found
+
+
+def _signals(rows: Sequence[Any]) -> list[Signal]:
+    return [Signal(row["pk"], row["after"]) for row in rows if row["tbl"] == SIGNALS]
 
 
 def _bounds(since: PostgresqlPosition, until: PostgresqlPosition) -> tuple[str, list[str], str, list[str]]:

@@ -1,7 +1,7 @@
 """The PostgreSQL store: the port's promises, kept by joining a pool of connections and the followers' own."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
@@ -9,7 +9,7 @@ from crudite.changes import Change, Commit, Position, Reset, Unit
 from crudite.errors import StoreError, StoreLocked
 from crudite.query.plan import Plan, Selection
 from crudite.schema import Catalog
-from crudite.stores.base import MOST_CHANGES, Batch, Page, Pages, Row, Step
+from crudite.stores.base import MOST_CHANGES, Batch, Page, Pages, Row, Signal, Step
 from crudite.stores.postgresql import install, log, migration
 from crudite.stores.postgresql.connections import (
     MIGRATE,
@@ -31,7 +31,7 @@ _SECONDS_BETWEEN_LOOKS = 0.025
 _MOST_TRIES = 5
 
 
-class _Signal(asyncio.Event):
+class _Wakeup(asyncio.Event):
     """Makes one follower look; `is_wanted` when a batch is wanted even without changes."""
 
     is_wanted = False
@@ -60,7 +60,8 @@ class PostgresqlStore:
         self._catalog = Catalog({})
         self._pool: Any = None
         self._secret = b""
-        self._signals: set[_Signal] = set()
+        self._wakeups: set[_Wakeup] = set()
+        self._tell: Callable[[], None] = lambda: None
 
     async def open(self, catalog: Catalog, *, migrate: bool = True) -> None:
         """Connects, and brings the schema to the catalog's: by all the steps that it takes, or by none."""
@@ -113,36 +114,46 @@ class PostgresqlStore:
                     commit = await _write(connection, unit)
             except _Passing:
                 continue
-            self._stir()
+            self._has_committed()
             return commit
         raise StoreLocked(f"{self._address.shown}: other transactions stand in the way again and again")
 
     async def follow(self, since: Position, most: int = MOST_CHANGES) -> AsyncIterator[Batch]:
         """Yields what is committed after a position, by whomever; after `wake` a batch in any case."""
-        position, signal = _own(since), _Signal()
+        position, wakeup = _own(since), _Wakeup()
         follower = Follower(self._address, lambda: self._catalog, most)
-        self._signals.add(signal)
+        self._wakeups.add(wakeup)
         try:
             while self._pool is not None:
-                wanted, signal.is_wanted = signal.is_wanted, False
-                signal.clear()
+                wanted, wakeup.is_wanted = wakeup.is_wanted, False
+                wakeup.clear()
                 if wanted or await follower.has_moved(position):
                     batch = await follower.next(position)
                     position = _own(batch.position)
-                    if batch.changes or batch.bulk or batch.reset is not None or wanted:
+                    if batch.is_news or wanted:
                         yield batch
                     await follower.release()
                 else:
-                    await signal.wait_for(_SECONDS_BETWEEN_LOOKS)
+                    await wakeup.wait_for(_SECONDS_BETWEEN_LOOKS)
         finally:
-            self._signals.discard(signal)
+            self._wakeups.discard(wakeup)
             await follower.close()
 
     def wake(self) -> None:
         """Makes followers look now, and give a batch even when there is nothing new."""
-        for signal in self._signals:
-            signal.is_wanted = True
+        for wakeup in self._wakeups:
+            wakeup.is_wanted = True
         self._stir()
+
+    async def signal(self, signal: Signal) -> None:
+        """Writes a signal into the log, durably."""
+        async with self._connection() as connection:
+            await log.add_signal(connection, signal)
+        self._has_committed()
+
+    def on_commit(self, tell: Callable[[], None]) -> None:
+        """`tell` is called when this process has committed something."""
+        self._tell = tell
 
     async def changes(self, since: Position, until: Position, limit: int) -> Sequence[Change] | Reset:
         """The changes after `since` and not after `until`; a Reset when the log does not lead there."""
@@ -203,9 +214,13 @@ class PostgresqlStore:
             raise StoreError(f"{self._address.shown}: the store is not open")
         return self._pool
 
+    def _has_committed(self) -> None:
+        self._stir()
+        self._tell()
+
     def _stir(self) -> None:
-        for signal in self._signals:
-            signal.set()
+        for wakeup in self._wakeups:
+            wakeup.set()
 
 
 class _Passing(Exception):

@@ -30,8 +30,13 @@ class SqliteBatch:
     def __init__(self, position: SqlitePosition, found: Stretch | Reset, snapshot: "_Snapshot") -> None:
         self.position: Position = position
         self.reset = found if isinstance(found, Reset) else None
-        self.changes, self.bulk = Stretch(()) if isinstance(found, Reset) else found
+        self.changes, self.bulk, self.signals = Stretch(()) if isinstance(found, Reset) else found
         self._snapshot = snapshot
+
+    @property
+    def is_news(self) -> bool:
+        """Whether anything has happened."""
+        return bool(self.changes or self.bulk or self.signals) or self.reset is not None
 
     async def fetch(self, plans: Sequence[Plan]) -> tuple[Page, ...]:
         """Reads exactly at the batch's position. Raises StoreError when its snapshot has been let go."""

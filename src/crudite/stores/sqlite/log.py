@@ -9,7 +9,7 @@ import apsw
 
 from crudite.changes import Change, ChangeKind, Mark, Reset
 from crudite.schema import Catalog
-from crudite.stores.base import Stretch
+from crudite.stores.base import Signal, Stretch
 from crudite.stores.sqlite.connections import Execute, rows
 from crudite.stores.sqlite.dialect import SqliteDialect
 
@@ -25,6 +25,8 @@ JOIN (SELECT {LAST} AS seq) AS h LEFT JOIN _changes AS c ON c.seq = h.seq
 WHERE l.ended IS NULL ORDER BY l.number DESC LIMIT 1"""
 _ROW = "SELECT salt FROM _changes WHERE seq = ?"
 _ROWS = "SELECT seq, tbl, pk, before, after FROM _changes WHERE {} seq > ? AND seq <= ? ORDER BY seq"
+SIGNALS = "_signals"
+"""What stands for a table in the rows of the log that are signals: their topic is the key, their payload the image."""
 _COUNTS = "SELECT tbl, count(*) FROM _changes WHERE seq > ? AND seq <= ? GROUP BY tbl"
 _ROWS_AS_BYTES = """SELECT seq, tbl, CASE typeof(pk) WHEN 'text' THEN CAST(pk AS BLOB) ELSE pk END,
 CAST(before AS BLOB), CAST(after AS BLOB) FROM _changes WHERE {} seq > ? AND seq <= ? ORDER BY seq"""
@@ -74,6 +76,12 @@ def read_position(execute: Execute) -> SqlitePosition:
     return read_head(execute).position
 
 
+def add_signal(connection: apsw.Connection, signal: Signal) -> None:
+    """Writes a signal into the log, in a transaction of its own."""
+    text = "INSERT INTO _changes (tbl, pk, after) VALUES (?, ?, ?)"  # one statement is one transaction
+    connection.execute(text, (SIGNALS, *signal))
+
+
 def locate(execute: Execute, token: bytes) -> SqlitePosition | Reset:
     """The position of a token, if the log still leads on from there."""
     if len(token) != _TOKEN.size:
@@ -107,10 +115,8 @@ def read_changes(
         return ()
     if expected > limit:
         return Reset("too_many")
-    found = _rows(execute, "", (since.seq, until.seq))
-    if len(found) != expected:  # numbers are never left out: somebody took rows away
-        return Reset("gap")
-    return _changes(catalog, found)
+    found = _stretch(execute, catalog, since, until)
+    return found if isinstance(found, Reset) else found.changes
 
 
 def read_some(
@@ -119,16 +125,26 @@ def read_some(
     """The same without a limit, but of resources with more than `most` changes only the names."""
     expected = until.seq - since.seq
     if expected <= most:
-        found = read_changes(execute, catalog, since, until, most)
-        return found if isinstance(found, Reset) else Stretch(found)
+        return _stretch(execute, catalog, since, until) if expected > 0 else Stretch(())
     counts = dict(execute(_COUNTS, (since.seq, until.seq)).fetchall())
     if sum(counts.values()) != expected:
         return Reset("gap")
-    large = [table for table, count in counts.items() if count > most]
+    large = [table for table, count in counts.items() if count > most and table != SIGNALS]
     marks = ", ".join("?" * len(large))
     rows = _rows(execute, f"tbl NOT IN ({marks}) AND", (*large, since.seq, until.seq))
     schemas = [catalog.by_table[table] for table in large if table in catalog.by_table]
-    return Stretch(_changes(catalog, rows), frozenset(schema.name for schema in schemas))
+    return Stretch(_changes(catalog, rows), frozenset(schema.name for schema in schemas), _signals(rows))
+
+
+def _stretch(execute: Execute, catalog: Catalog, since: SqlitePosition, until: SqlitePosition) -> Stretch | Reset:
+    rows = _rows(execute, "", (since.seq, until.seq))
+    if len(rows) != until.seq - since.seq:  # numbers are never left out: somebody took rows away
+        return Reset("gap")
+    return Stretch(_changes(catalog, rows), signals=_signals(rows))
+
+
+def _signals(rows: Sequence[tuple[Any, ...]]) -> list[Signal]:
+    return [Signal(topic, payload) for _, table, topic, _, payload in rows if table == SIGNALS]
 
 
 def _rows(execute: Execute, further: str, parameters: Sequence[Any]) -> list[tuple[Any, ...]]:

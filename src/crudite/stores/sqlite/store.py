@@ -14,7 +14,7 @@ from crudite.changes import Change, Commit, Position, Reset, Unit
 from crudite.errors import StoreError
 from crudite.query.plan import Plan, Selection
 from crudite.schema import Catalog
-from crudite.stores.base import MOST_CHANGES, Batch, Glance, Page, Pages, Row, Step
+from crudite.stores.base import MOST_CHANGES, Batch, Glance, Page, Pages, Row, Signal, Step
 from crudite.stores.sqlite import log, migration
 from crudite.stores.sqlite.connections import Execute, Replaced, Synchronous, identity
 from crudite.stores.sqlite.dangling import Dangling, find_dangling
@@ -32,7 +32,7 @@ _SECONDS_BETWEEN_LOOKS = 0.025
 _LOOKS_BETWEEN_STATS = 20
 
 
-class _Signal(asyncio.Event):
+class _Wakeup(asyncio.Event):
     """Makes one follower look; `is_wanted` when a batch is wanted even without changes."""
 
     is_wanted = False
@@ -62,7 +62,8 @@ class SqliteStore:
         self._session: Session | None = None
         self._trouble = StoreError(f"{self.path}: the store is not open")
         self._watch: asyncio.Task[None] | None = None
-        self._signals: set[_Signal] = set()
+        self._wakeups: set[_Wakeup] = set()
+        self._tell: Callable[[], None] = lambda: None
 
     async def open(self, catalog: Catalog, *, migrate: bool = True) -> None:
         """Connects, and brings the schema to the catalog's: by all the steps that it takes, or by none."""
@@ -144,14 +145,14 @@ class SqliteStore:
 
     async def follow(self, since: Position, most: int = MOST_CHANGES) -> AsyncIterator[Batch]:
         """Yields what is committed after a position, by whomever; after `wake` a batch in any case."""
-        position, signal = _own(since), _Signal()
+        position, wakeup = _own(since), _Wakeup()
         session: Session | None = None
         follower: Follower | None = None
-        self._signals.add(signal)
+        self._wakeups.add(wakeup)
         try:
             while self._watch is not None:
-                wanted, signal.is_wanted = signal.is_wanted, False
-                signal.clear()
+                wanted, wakeup.is_wanted = wakeup.is_wanted, False
+                wakeup.clear()
                 current = self._session
                 if current is not None and current is not session and not current.is_replaced():
                     if follower is not None:
@@ -159,22 +160,30 @@ class SqliteStore:
                     session, follower = current, current.follower(most)
                 if follower is not None and session is not None and session is self._session:
                     batch = await follower.next(position)
-                    is_news = batch.changes or batch.bulk or batch.reset is not None or wanted
-                    if is_news and not session.is_replaced():  # else it is about a file that is left behind
-                        position = _own(batch.position)
+                    if (wanted or batch.is_news) and not session.is_replaced():  # else the file is left behind
+                        position, wanted = _own(batch.position), False
                         yield batch
                     follower.release()
-                await signal.wait()
+                wakeup.is_wanted |= wanted  # whoever wants a batch gets it from the file that comes next
+                await wakeup.wait()
         finally:
-            self._signals.discard(signal)
+            self._wakeups.discard(wakeup)
             if follower is not None:
                 await follower.close()
 
     def wake(self) -> None:
         """Makes followers look now, and give a batch even when there is nothing new."""
-        for signal in self._signals:
-            signal.is_wanted = True
+        for wakeup in self._wakeups:
+            wakeup.is_wanted = True
         self._stir()
+
+    async def signal(self, signal: Signal) -> None:
+        """Writes a signal into the log, durably."""
+        await self._open_session().writer.run(lambda connection: log.add_signal(connection, signal))
+
+    def on_commit(self, tell: Callable[[], None]) -> None:
+        """`tell` is called when this process has committed something."""
+        self._tell = tell
 
     async def changes(self, since: Position, until: Position, limit: int) -> Sequence[Change] | Reset:
         """The changes after `since` and not after `until`; a Reset when the log does not lead there."""
@@ -234,14 +243,18 @@ class SqliteStore:
             if file is None:
                 raise Replaced(self.path)
             with translated(self.path):
-                return Session(self.path, file, connection, self._catalog, self._threads, self._stir)
+                return Session(self.path, file, connection, self._catalog, self._threads, self._has_committed)
         except BaseException:
             connection.close(True)
             raise
 
+    def _has_committed(self) -> None:
+        self._stir()
+        self._tell()
+
     def _stir(self) -> None:
-        for signal in self._signals:
-            signal.set()
+        for wakeup in self._wakeups:
+            wakeup.set()
 
     async def _keep_watch(self) -> None:
         """Looks for commits of other programs, and for another file at the path."""
