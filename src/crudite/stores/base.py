@@ -185,13 +185,17 @@ class Store(Protocol):
         A resource with more than `most` changes in a batch is only named there, as `bulk`: reading them all would hold
         up what is told of the others.
 
-        A batch without changes may come (a wake-up, the idle tick that keeps positions fresh). Each batch's
+        A batch without changes may come (`wake`, the idle tick that keeps positions fresh). Each batch's
         snapshot is taken after it was asked for, and a `wake` while one is worked on is not lost.
         """
         ...
 
     def wake(self) -> None:
-        """Makes followers look now: somebody has heard of a change, or wants a batch for its snapshot."""
+        """Makes followers give a batch now: somebody wants its snapshot."""
+        ...
+
+    def look(self) -> None:
+        """Makes followers look now: somebody has heard of a change, such as from another process."""
         ...
 
     async def signal(self, signal: Signal) -> None:

@@ -172,6 +172,10 @@ class Faulty:
             self._missed |= self._late
             self.store.wake()
 
+    def look(self) -> None:
+        """Makes followers look."""
+        self.store.look()
+
     async def signal(self, signal: Signal) -> None:
         """Writes a signal."""
         await self._call("signal", self.store.signal, signal)

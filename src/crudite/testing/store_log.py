@@ -226,6 +226,20 @@ class LogContract(OpensStores):
             assert batch.position.token == await place_of(store)
             await batches.aclose()  # type: ignore[attr-defined]
 
+    async def test_a_look_brings_a_batch_only_when_there_is_something_new(self, tmp_path: Path) -> None:
+        async with self.opened(tmp_path) as store, self.opened(tmp_path) as other:
+            batches = store.follow((await store.read([])).position)
+            coming = asyncio.ensure_future(next_batch(batches))
+            for _ in range(20):
+                store.look()
+                await asyncio.sleep(0)
+                await store.read([])  # the database's answer takes longer than a turn of the loop, where it is a server
+            assert not coming.done()
+            await other.write(unit(create(BOOK, title="a")))
+            store.look()
+            assert [c.after["title"] for c in (await coming).changes if c.after is not None] == ["a"]
+            await batches.aclose()  # type: ignore[attr-defined]
+
     async def test_a_follower_ends_when_the_store_is_closed(self, tmp_path: Path) -> None:
         async with self.opened(tmp_path) as store:
             batches = store.follow((await store.read([])).position)

@@ -86,7 +86,7 @@ class PostgresqlStore:
     async def close(self) -> None:
         """Finishes what has been accepted, then lets go of the server. Those who follow come to an end."""
         pool, self._pool = self._pool, None
-        self._stir()
+        self.look()
         if pool is not None:
             await pool.close()
 
@@ -143,7 +143,12 @@ class PostgresqlStore:
         """Makes followers look now, and give a batch even when there is nothing new."""
         for wakeup in self._wakeups:
             wakeup.is_wanted = True
-        self._stir()
+        self.look()
+
+    def look(self) -> None:
+        """Makes followers look now."""
+        for wakeup in self._wakeups:
+            wakeup.set()
 
     async def signal(self, signal: Signal) -> None:
         """Writes a signal into the log, durably."""
@@ -189,7 +194,7 @@ class PostgresqlStore:
         self._catalog = catalog
         if self._pool is not None:
             await self._pool.expire_connections()  # their prepared statements know the old columns
-            self._stir()
+            self.look()
         return steps
 
     @asynccontextmanager
@@ -215,12 +220,8 @@ class PostgresqlStore:
         return self._pool
 
     def _has_committed(self) -> None:
-        self._stir()
+        self.look()
         self._tell()
-
-    def _stir(self) -> None:
-        for wakeup in self._wakeups:
-            wakeup.set()
 
 
 class _Passing(Exception):

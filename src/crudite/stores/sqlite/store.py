@@ -89,7 +89,7 @@ class SqliteStore:
             self._watch = None
         session, self._session = self._session, None
         self._trouble = StoreError(f"{self.path}: the store is closed")
-        self._stir()
+        self.look()
         if session is not None:
             await session.close()
         if self._temporary is not None:
@@ -175,7 +175,12 @@ class SqliteStore:
         """Makes followers look now, and give a batch even when there is nothing new."""
         for wakeup in self._wakeups:
             wakeup.is_wanted = True
-        self._stir()
+        self.look()
+
+    def look(self) -> None:
+        """Makes followers look now."""
+        for wakeup in self._wakeups:
+            wakeup.set()
 
     async def signal(self, signal: Signal) -> None:
         """Writes a signal into the log, durably."""
@@ -216,7 +221,7 @@ class SqliteStore:
             return await asyncio.to_thread(migrate_file, self.path, catalog, self._synchronous, lose=lose)
         steps = await self._open_session().migrate(catalog, lose)
         self._catalog = catalog
-        self._stir()
+        self.look()
         return steps
 
     async def dangling(self) -> Sequence[Dangling]:
@@ -249,12 +254,8 @@ class SqliteStore:
             raise
 
     def _has_committed(self) -> None:
-        self._stir()
+        self.look()
         self._tell()
-
-    def _stir(self) -> None:
-        for wakeup in self._wakeups:
-            wakeup.set()
 
     async def _keep_watch(self) -> None:
         """Looks for commits of other programs, and for another file at the path."""
@@ -271,7 +272,7 @@ class SqliteStore:
                 elif session.writer.is_cut_off or (idle_look and session.is_replaced()):
                     await self._reopen()
                 elif session.has_changed():
-                    self._stir()
+                    self.look()
             except (StoreError, apsw.Error, OSError) as error:
                 self._complain(error)
 
@@ -284,7 +285,7 @@ class SqliteStore:
         if identity(self.path) is not None:
             self._session = await self._connect(migrate=True, replaced=True)
             logger.warning("%s: the file that is there now is open", self.path)
-            self._stir()
+            self.look()
 
     def _complain(self, error: Exception) -> None:
         trouble = error if isinstance(error, StoreError) else StoreError(f"{self.path}: {error}")
