@@ -1,17 +1,12 @@
-"""One WebSocket connection: reads calls, answers them, and sends what the live engine has for it.
+"""One WebSocket connection: reads calls, begins them and answers them.
 
 Subscribing, unsubscribing and `auth` take effect in the order in which they were sent, and so do writes among
-each other; other calls run side by side, a bounded number at a time. All that is sent goes through one outbox,
-so that an answer stands where it belongs between the frames.
-
-When the server goes away, the calls that have been begun are answered between the `bye` and the close.
+each other; other calls run side by side, a bounded number at a time. Answers go through the same outbox as
+what the live engine has for the client, so that each stands where it belongs between the frames.
 
 Who is behind the connection can change: by `auth`, or because the application asks again. Either way every
 subscription is moved to what that actor may see, and no subscription is made meanwhile. Answers of the application
-are taken in the order of the questions, which are numbered for that.
-
-When the credentials hold no longer, all that waits in the outbox is given up. The client is told why, past it, gets the
-answers to the calls under way, for a while, and is closed.
+are taken in the order of the questions, which are numbered for that. How it ends is a subject of its own (`farewell`).
 """
 
 import asyncio
@@ -43,9 +38,9 @@ from crudite.interfaces.websocket.calls import (
     parse_call,
     result_json,
 )
+from crudite.interfaces.websocket.farewell import Farewell
 from crudite.interfaces.websocket.format import (
     RpcFormat,
-    Text,
     error,
     message,
     result,
@@ -63,8 +58,7 @@ from crudite.types import Plain
 _SIDE_BY_SIDE = 16
 _MOST_IN_BATCH = 100
 _ORDERED = ("subscribe", "unsubscribe", "auth")
-_END_CODES = {"slow": 4408, "away": 1001, "closed": 1000}
-_CREDENTIALS = 4401
+_TOO_LARGE = 1009
 _HANDSHAKE = ("sec-websocket-", "upgrade", "connection")  # how headers begin that say nothing of any call
 
 _format = RpcFormat()
@@ -73,6 +67,22 @@ _log = logging.getLogger("crudite")
 
 class Session:
     """Serves one connection from its handshake to its end."""
+
+    __slots__ = (
+        "_asked",
+        "_connection",
+        "_farewell",
+        "_headers",
+        "_host",
+        "_order",
+        "_place",
+        "_receive",
+        "_room",
+        "_sink",
+        "_stay",
+        "_writes",
+        "credentials",
+    )
 
     def __init__(self, host: Host, headers: Headers, scope: Scope) -> None:
         self._host = host
@@ -84,14 +94,8 @@ class Session:
         self._order = asyncio.Lock()
         self._writes = asyncio.Lock()
         self._room = asyncio.Semaphore(_SIDE_BY_SIDE)
-        self._under_way = 0
-        self._refused = 0
-        self._late: tuple[bytes, ...] = ()  # what is said when the outbox takes nothing any more
-        self._is_cut = False  # whether nothing is waited for any more
-        self._is_over = False  # whether the outbox is
-        self._idle: asyncio.Future[None] | None = None
-        self._is_gone = False
         self._sink: WebSocketSink | None = sink_of(scope)
+        self._farewell = Farewell(self._connection, self._sink)
 
     def abandon(self) -> None:
         """The client went away before the connection was accepted."""
@@ -100,17 +104,16 @@ class Session:
     async def run(self, place: AbstractContextManager[None], receive: Receive, send: Send) -> None:
         """Serves the connection until either side ends it, and gives its place back. Where there is a sink it returns
         at once, and the connection goes on without it."""
-        stay = self._host.identify.living.joined(self)
-        self._stay = stay.__enter__()
-        self._held: tuple[AbstractContextManager[Any], ...] = (stay, place)
+        self._stay = self._host.identify.living.joined(self).__enter__()
+        self._place: AbstractContextManager[None] | None = place
         if self._sink is not None:
-            self._connection.outbox.attach(self._sink, self._end)
+            self._connection.outbox.attach(self._sink, self._farewell.over)
             self._receive = receive
             self._sink.adopt(self._read_what_came)
             return
         try:
             async with asyncio.TaskGroup() as tasks:
-                sides = tasks.create_task(self._read(receive, tasks)), tasks.create_task(self._send_all(send))
+                sides = tasks.create_task(self._read(receive, tasks)), tasks.create_task(self._farewell.send_all(send))
                 await asyncio.wait(sides, return_when=asyncio.FIRST_COMPLETED)
                 for side in sides:  # what is sent to a client that has left may wait for ever
                     side.cancel()
@@ -119,61 +122,10 @@ class Session:
 
     def _leave(self) -> None:
         self._connection.close()
-        held, self._held = self._held, ()
-        for each in held:
-            each.__exit__(None, None, None)
-
-    def _end(self) -> None:
-        self._is_over = True
-        self._end_sink()
-
-    def _end_sink(self) -> None:
-        """Closes behind the last answer, once the outbox is over."""
-        if self._sink is None or not self._is_over:
-            return
-        late, self._late = self._late, ()
-        if late:
-            self._sink.write(self._sink.framing(late))
-        if not self._is_awaited:
-            self._sink.end(self._end_code)
-
-    @property
-    def _is_awaited(self) -> bool:
-        """Whether calls are under way whose answers still come, though the outbox has ended."""
-        return self._speaks_late and self._under_way > 0 and not self._is_cut
-
-    @property
-    def _speaks_late(self) -> bool:
-        """Whether answers go past the outbox."""
-        return self._connection.ended == "away" or self._refused == _CREDENTIALS
-
-    @property
-    def _end_code(self) -> int:
-        return self._refused or _END_CODES[self._connection.ended or "closed"]
-
-    async def _send_all(self, send: Send) -> None:
-        async for parts in self._connection.messages():
-            await self._send_some(parts, send)
-        while self._late or self._is_awaited:
-            late, self._late = self._late, ()
-            for part in late:
-                await self._send_one(part, send)
-            if not self._late and self._is_awaited:
-                self._idle = asyncio.get_running_loop().create_future()
-                await self._idle
-        if not self._is_gone:
-            await send({"type": "websocket.close", "code": self._end_code})
-
-    async def _send_some(self, parts: Sequence[bytes], send: Send) -> None:
-        for part in parts:
-            if self._refused == _CREDENTIALS and self._connection.ended is not None:
-                return  # what has been taken waits no less than what is in the outbox
-            await self._send_one(part, send)
-
-    async def _send_one(self, part: bytes, send: Send) -> None:
-        if not self._is_gone:
-            text = part.text if isinstance(part, Text) else part.decode()
-            await send({"type": "websocket.send", "text": text})
+        place, self._place = self._place, None
+        if place is not None:
+            self._stay.__exit__()
+            place.__exit__(None, None, None)
 
     async def _read(self, receive: Receive, tasks: Tasks) -> None:
         """Reads one message ahead of those that are begun: a call may wait until the client has caught up, and it is to
@@ -183,33 +135,28 @@ class Session:
             if beginning is not None:
                 await beginning
             beginning = tasks.create_task(self._read_one(received, tasks))
-        self._lose()
+        self._farewell.lose()
 
     async def _read_what_came(self) -> None:
         assert self._sink is not None
         while self._sink.has_received:
             await self._read_one(await self._receive(), self._sink)
-        if self._is_gone:
+        if self._farewell.is_gone:
             self._leave()
 
     async def _read_one(self, received: Mapping[str, Any], tasks: Tasks) -> None:
         if received["type"] == "websocket.disconnect":
-            self._lose()
-        elif self._connection.ended in (None, "closed") and not self._refused:  # what came before it left is begun, too
+            self._farewell.lose()
+        elif self._farewell.begins_calls:
             raw = received.get("text")
             data = raw.encode() if raw is not None else received.get("bytes") or b""
             if len(data) <= self._host.limits.message:
-                self._under_way += 1
+                self._farewell.begun()
                 try:
                     return await self._take(data, tasks)
                 finally:
-                    self._done()
-            self._refused = 1009
-            self._end_if_idle()
-
-    def _lose(self) -> None:
-        self._is_gone = True
-        self._connection.close()
+                    self._farewell.done()
+            self._farewell.refuse(_TOO_LARGE)
 
     async def _take(self, data: bytes, tasks: Tasks) -> None:
         """Begins the work on one message: a call, or a batch of calls that are answered together."""
@@ -237,7 +184,7 @@ class Session:
             return
         lock = self._writes if call.method.rpartition(".")[2] in WRITES else None
         await self._room.acquire()
-        self._under_way += 1
+        self._farewell.begun()
         tasks.create_task(self._answer_aside(call, lock))
 
     async def _answer_aside(self, call: Call, lock: asyncio.Lock | None) -> None:
@@ -252,24 +199,7 @@ class Session:
                 self._expect([answer])
         finally:
             self._room.release()
-            self._done()
-
-    def _done(self) -> None:
-        self._under_way -= 1
-        self._end_if_idle()
-        if not self._under_way:
-            self._go_on()
-
-    def _go_on(self) -> None:
-        """There is something to say past the outbox, or nothing to wait for any more."""
-        self._end_sink()
-        if self._idle is not None and not self._idle.done():
-            self._idle.set_result(None)
-
-    def _end_if_idle(self) -> None:
-        """A connection that is refused ends with the answers to what it has asked already."""
-        if self._refused and not self._under_way:
-            self._connection.outbox.end("closed")
+            self._farewell.done()
 
     def _expect(self, answers: Sequence[Answer]) -> None:
         """Acknowledges what has been written, now that it has been answered, once its frames are sent."""
@@ -426,7 +356,7 @@ class Session:
             refusal = problem
         if refusal is not None and name in self._connection.members:
             self._connection.unsubscribe(name)
-            self._send_raw(subscription_problem(name, refusal))
+            self._farewell.say(subscription_problem(name, refusal))
 
     # what happens to its credentials (auth.Guest)
 
@@ -441,27 +371,17 @@ class Session:
 
     def warn(self, seconds: int) -> None:
         """Tells the client to show other credentials, within so many seconds."""
-        self._send_raw(expiring(seconds))
+        self._farewell.say(expiring(seconds))
 
     def end(self, problem: Unauthorized) -> None:
         """Tells the client why the connection is closed, and closes it: it may come back and resume. Nothing is kept
         live from now on, what waits is given up, and no call is begun; but those under way (this may come of one) are
         answered."""
-        self._refused = _CREDENTIALS
-        self._send_raw(connection_problem(problem))
-        self._connection.wind_up()
+        self._farewell.revoke(connection_problem(problem))
 
     def cut(self) -> None:
         """Closes, whatever is under way."""
-        self._is_cut = True
-        self._go_on()
+        self._farewell.cut()
 
     def _send(self, text: str) -> None:
-        self._send_raw(message(text))
-
-    def _send_raw(self, made: bytes) -> None:
-        if self._speaks_late:
-            self._late += (made,)
-            self._go_on()
-        else:
-            self._connection.send(made)
+        self._farewell.say(message(text))
