@@ -1,63 +1,24 @@
-"""How connections to the server are opened."""
+"""How connections to the server are opened, and what they are set to."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
 from typing import Any, TypeAlias
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import asyncpg
 
 from crudite.errors import StoreError
 from crudite.query.sql import quote
+from crudite.stores.postgresql.address import Address, duration, parse
+from crudite.stores.postgresql.dialect import literal
 from crudite.stores.postgresql.errors import DRIVER, translated
 
 Connection: TypeAlias = Any
-"""One of asyncpg's connections, its own or a pool's: it has no types of its own."""
+"""One of asyncpg's connections: it has no types of its own."""
 
 READ_SECONDS = 5
 _OLDEST = 16
-_CONNECT_SECONDS = 10.0
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """Where the database is; `schema` is the PostgreSQL schema that holds all our tables, None for the first
-    one of the search path."""
-
-    url: str
-    schema: str | None
-
-    @property
-    def shown(self) -> str:
-        """The address without its password, for messages and logs."""
-        parts = urlsplit(self.url)
-        return f"postgresql://{parts.hostname or ''}{f':{parts.port}' if parts.port else ''}{parts.path}"
-
-    def options(self, settings: dict[str, str]) -> dict[str, Any]:
-        """What asyncpg's connect and create_pool are called with; settings in the URL win over ours."""
-        known = {"application_name": "crudite", "jit": "off", **settings}
-        if self.schema is not None:
-            known["search_path"] = quote(self.schema)
-        asked = dict(parse_qsl(urlsplit(self.url).query))
-        ours = {name: value for name, value in known.items() if name not in asked}
-        return {"dsn": self.url, "timeout": _CONNECT_SECONDS, "server_settings": ours}
-
-
-def parse(where: str) -> Address:
-    """The address in a URL: libpq's form, and `?schema=name` to keep everything in that schema.
-
-    Raises StoreError for one that is not such a URL.
-    """
-    parts = urlsplit(where)
-    if parts.scheme not in ("postgresql", "postgres"):
-        raise StoreError("expected a URL such as postgresql://user@host/name")
-    asked = parse_qsl(parts.query)
-    others = urlencode([(name, value) for name, value in asked if name != "schema"])
-    schema = next((value for name, value in asked if name == "schema"), None)
-    return Address(urlunsplit(parts._replace(query=others)), schema or None)
-
+_SECONDS_TO_ANSWER = 5.0
 
 # short statements that nobody waits for too long: the deadlines of requests
 REQUEST = {
@@ -73,18 +34,102 @@ FOLLOW = {
 # a migration takes the time that it takes, but does not stand in everybody's way waiting for a lock
 MIGRATE = {"lock_timeout": "30s"}
 
+# An application has some ten statements for each resource (by key, a page and the next one, create, update, delete,
+# what each of them needs), so this keeps those of forty resources prepared; one takes the server some 20 KB. What goes
+# when there are more is what was not used for longest, and nothing goes by age: the statements of a night are those of
+# the next morning.
+PREPARED = 400
+_LONGEST_PREPARED = 64 * 1024
 
-async def create_pool(address: Address, size: int) -> Any:
-    """A pool of at most `size` connections for requests. Raises StoreError when there is no server."""
-    with translated(address.shown):
-        options = address.options(REQUEST)
-        return await asyncpg.create_pool(min_size=1, max_size=size, connect=_connect, **options)
+
+class Session(asyncpg.Connection):  # type: ignore[misc]
+    """A connection of a pool: the loop's seconds at which it has served its time, and since when it is idle."""
+
+    __slots__ = ("idle_since", "retires")
+
+    retires: float
+    idle_since: float
+
+    @property
+    def is_beginning(self) -> bool:
+        """Whether the driver believes in a transaction that somebody broke off at its beginning."""
+        return self._top_xact is not None
 
 
-async def connect(address: Address, settings: dict[str, str]) -> Connection:
+class LentSession(Session):
+    """A connection through a pooler, which lends a server for one transaction and then takes it away.
+
+    What is set outside a transaction may be set on a server that comes back to somebody else, so every transaction
+    begins with what a session of our own would begin with, and a statement outside of one gets one of its own.
+    """
+
+    __slots__ = ("_settings",)
+
+    def begin_with(self, settings: Mapping[str, str]) -> None:
+        """Says which settings hold in every transaction from now on."""
+        self._settings = "; ".join(f"SET LOCAL {name} = {_value(name, value)}" for name, value in settings.items())
+
+    async def execute(self, query: str, *args: Any, **options: Any) -> Any:
+        """Executes as the driver does."""
+        if args:
+            return await self._alone(super().execute, query, *args, **options)
+        if not self.is_in_transaction():
+            is_begin = query.lstrip()[:5].upper() in ("BEGIN", "START")
+            query = f"{query.rstrip('; ')}; {self._settings}" if is_begin else f"{self._settings}; {query}"
+        return await super().execute(query, **options)
+
+    async def executemany(self, command: str, args: Any, **options: Any) -> Any:
+        """Executes as the driver does."""
+        return await self._alone(super().executemany, command, args, **options)
+
+    async def fetch(self, query: str, *args: Any, **options: Any) -> Any:
+        """Fetches as the driver does."""
+        return await self._alone(super().fetch, query, *args, **options)
+
+    async def fetchrow(self, query: str, *args: Any, **options: Any) -> Any:
+        """Fetches as the driver does."""
+        return await self._alone(super().fetchrow, query, *args, **options)
+
+    async def fetchval(self, query: str, *args: Any, **options: Any) -> Any:
+        """Fetches as the driver does."""
+        return await self._alone(super().fetchval, query, *args, **options)
+
+    async def _alone(self, call: Callable[..., Awaitable[Any]], *args: Any, **options: Any) -> Any:
+        """A call in the transaction that there is, or in one of its own."""
+        if self.is_in_transaction():
+            return await call(*args, **options)
+        async with self.transaction():
+            return await call(*args, **options)
+
+
+def _value(name: str, value: str) -> str:
+    if name != "search_path":
+        return literal(value)
+    return ", ".join(quote(one.strip().strip('"')) for one in value.split(","))
+
+
+async def connect(address: Address, settings: Mapping[str, str]) -> Connection:
     """A connection of the caller's own. Raises StoreError when the server is too old or cannot be reached."""
+    session = address.session(settings)
+    # the server ends what takes too long; if it does not even say so, it cannot be reached any more
+    limit = duration(session.get("statement_timeout", "0"))
+    options: dict[str, Any] = {
+        "dsn": address.url,
+        "timeout": address.reach,
+        "command_timeout": None if limit is None else limit + _SECONDS_TO_ANSWER,
+    }
     with translated(address.shown):
-        connection = await _connect(**address.options(settings))
+        if address.pooler is None:
+            connection = await _connect(
+                connection_class=Session, server_settings=session, statement_cache_size=PREPARED,
+                max_cached_statement_lifetime=0, max_cacheable_statement_size=_LONGEST_PREPARED, **options,
+            )  # fmt: skip
+        else:  # poolers refuse settings that they cannot keep apart, and a prepared statement stays on its server
+            name = {"application_name": session.pop("application_name")}
+            connection = await _connect(
+                connection_class=LentSession, server_settings=name, statement_cache_size=0, **options
+            )
+            connection.begin_with(session)
     version = connection.get_server_version()
     if version.major < _OLDEST:
         await connection.close()
@@ -93,7 +138,7 @@ async def connect(address: Address, settings: dict[str, str]) -> Connection:
 
 
 @asynccontextmanager
-async def connected(address: Address, settings: dict[str, str]) -> AsyncIterator[Connection]:
+async def connected(address: Address, settings: Mapping[str, str]) -> AsyncIterator[Connection]:
     """A connection for the time of a block; the driver's errors in it are raised as StoreError."""
     connection = await connect(address, settings)
     try:
@@ -103,8 +148,8 @@ async def connected(address: Address, settings: dict[str, str]) -> AsyncIterator
         await connection.close()
 
 
-async def _connect(*where: Any, **options: Any) -> Connection:
-    connecting = asyncio.ensure_future(asyncpg.connect(*where, **options))
+async def _connect(**options: Any) -> Connection:
+    connecting = asyncio.ensure_future(asyncpg.connect(**options))
     try:
         return await asyncio.shield(connecting)
     except asyncio.CancelledError:
@@ -112,3 +157,9 @@ async def _connect(*where: Any, **options: Any) -> Connection:
         with suppress(*DRIVER):
             (await connecting).terminate()
         raise
+
+
+__all__ = [
+    "FOLLOW", "MIGRATE", "READ_SECONDS", "REQUEST", "Address", "Connection", "LentSession", "Session", "connect",
+    "connected", "parse",
+]  # fmt: skip

@@ -19,6 +19,23 @@ PASSING = (
     asyncpg.InvalidCachedStatementError,
 )
 """What goes away by doing the same again in a new transaction."""
+STALE = (asyncpg.InvalidCachedStatementError, asyncpg.OutdatedSchemaCacheError)
+"""What was prepared does not fit the tables any more: somebody has changed them meanwhile."""
+_LOST = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.InterfaceError,  # the driver, asked to use a connection that is closed
+    OSError,
+)
+
+
+def is_lost(error: BaseException | None) -> bool:
+    """Whether the driver's error says that the connection has ended. What was asked last may have been done: a
+    COMMIT must not be tried again, what came before it in a transaction may be."""
+    return isinstance(error, _LOST) and not isinstance(error, TimeoutError)
+
 
 _TREE: Sequence[tuple[tuple[str, ...], type[StoreError], str]] = (
     (("55P03", "40P01", "53300"), StoreLocked, "others hold the database for too long"),
@@ -32,7 +49,7 @@ _TREE: Sequence[tuple[tuple[str, ...], type[StoreError], str]] = (
 def store_error(error: Exception, where: str) -> StoreError:
     """What the driver's error means for the database as a whole."""
     if isinstance(error, TimeoutError):
-        return StoreLocked(f"{where}: no connection was free, or could be made, in time")
+        return StoreError(f"{where}: the server did not answer in time")
     code = getattr(error, "sqlstate", None)
     for codes, ours, fact in _TREE:
         if code in codes:

@@ -1,9 +1,9 @@
 """The PostgreSQL store: the port's promises, kept by joining a pool of connections and the followers' own."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
-from typing import Any
+from typing import TypeVar
 
 from crudite.changes import Change, Commit, Position, Reset, Unit
 from crudite.errors import StoreError, StoreLocked
@@ -13,19 +13,22 @@ from crudite.stores.base import MOST_CHANGES, Batch, Page, Pages, Row, Signal, S
 from crudite.stores.postgresql import install, log, migration
 from crudite.stores.postgresql.connections import (
     MIGRATE,
-    READ_SECONDS,
+    REQUEST,
     Connection,
     connected,
-    create_pool,
     parse,
 )
-from crudite.stores.postgresql.errors import PASSING, translated
+from crudite.stores.postgresql.errors import PASSING
 from crudite.stores.postgresql.follow import SNAPSHOT, Follower
 from crudite.stores.postgresql.log import PostgresqlPosition
+from crudite.stores.postgresql.pool import CONNECTIONS, Load, Pool, Use
 from crudite.stores.postgresql.reads import read_page, read_pages, read_row
 from crudite.stores.postgresql.statements import note_commit, perform
 from crudite.stores.steps import refuse
 from crudite.types import Key
+
+A = TypeVar("A")
+T = TypeVar("T")
 
 _SECONDS_BETWEEN_LOOKS = 0.025
 _MOST_TRIES = 5
@@ -48,17 +51,17 @@ class PostgresqlStore:
 
     `url` is libpq's: `postgresql://user:password@host:port/name?sslmode=require`; `?schema=name` keeps all
     tables in that PostgreSQL schema, which is made when it is not there. At most `connections` are open for
-    requests, and one more for each follower.
+    requests, unless the URL says how many, and one more for each follower.
 
     What is acknowledged is as durable as the server's `synchronous_commit` says; with `off` the last moments
     may be lost in a crash, and subscribers that saw them get a reset.
     """
 
-    def __init__(self, url: str, *, connections: int = 10) -> None:
+    def __init__(self, url: str, *, connections: int = CONNECTIONS) -> None:
         self._address = parse(url)
-        self._connections = connections
+        self._connections = self._address.connections or connections
         self._catalog = Catalog({})
-        self._pool: Any = None
+        self._pool: Pool | None = None
         self._secret = b""
         self._wakeups: set[_Wakeup] = set()
         self._tell: Callable[[], None] = lambda: None
@@ -75,13 +78,20 @@ class PostgresqlStore:
             await install.stay_home(connection)
             self._secret = await connection.fetchval('SELECT value FROM "_secret"')
         self._catalog = catalog
-        self._pool = await create_pool(self._address, self._connections)
+        pool = Pool(self._address, REQUEST, self._connections)
+        await pool.open()
+        self._pool = pool
 
     @property
     def secret(self) -> bytes:
         """A random secret that lives in the database, the same for every process that opens it."""
         self._open_pool()
         return self._secret
+
+    @property
+    def load(self) -> Load:
+        """How busy the connections for requests are."""
+        return self._open_pool().load
 
     async def close(self) -> None:
         """Finishes what has been accepted, then lets go of the server. Those who follow come to an end."""
@@ -97,14 +107,13 @@ class PostgresqlStore:
 
     async def page(self, plan: Plan) -> Page:
         """Reads one page."""
-        async with self._snapshot() if plan.total else self._connection() as connection:
-            return await read_page(connection, plan)
+        work = _in_snapshot if plan.total else _at_once
+        return await self._open_pool().read(work, read_page, plan)
 
     async def read(self, plans: Sequence[Plan]) -> Pages:
         """Reads pages in one snapshot, with its position."""
-        async with self._snapshot() if plans else self._connection() as connection:
-            head = await log.read_head(connection)
-            return Pages(head.position, await read_pages(connection, plans))
+        work = _in_snapshot if plans else _at_once
+        return await self._open_pool().read(work, _read, plans)
 
     async def write(self, unit: Unit) -> Commit:
         """Commits a unit durably, in a transaction of its own, or raises Refused and changes nothing."""
@@ -193,28 +202,22 @@ class PostgresqlStore:
             steps = await migration.migrate(connection, catalog, lose=lose, schema=self._address.schema)
         self._catalog = catalog
         if self._pool is not None:
-            await self._pool.expire_connections()  # their prepared statements know the old columns
+            self._pool.expire()  # their prepared statements know the old columns
             self.look()
         return steps
 
-    @asynccontextmanager
-    async def _connection(self) -> AsyncIterator[Connection]:
-        with translated(self._address.shown):
-            async with self._open_pool().acquire(timeout=READ_SECONDS) as connection:
-                yield connection
+    def _connection(self) -> Use:
+        return self._open_pool().use()
 
     @asynccontextmanager
     async def _snapshot(self) -> AsyncIterator[Connection]:
         """A connection in a transaction that sees one moment."""
         async with self._connection() as connection:
             await connection.execute(SNAPSHOT)
-            try:
-                yield connection
-            finally:
-                if not connection.is_closed():
-                    await connection.execute("ROLLBACK")
+            yield connection
+            await connection.execute("ROLLBACK")  # after an error the pool sees to it
 
-    def _open_pool(self) -> Any:
+    def _open_pool(self) -> Pool:
         if self._pool is None:
             raise StoreError(f"{self._address.shown}: the store is not open")
         return self._pool
@@ -222,6 +225,23 @@ class PostgresqlStore:
     def _has_committed(self) -> None:
         self.look()
         self._tell()
+
+
+async def _read(connection: Connection, plans: Sequence[Plan]) -> Pages:
+    head = await log.read_head(connection)
+    return Pages(head.position, await read_pages(connection, plans))
+
+
+async def _at_once(connection: Connection, work: Callable[[Connection, A], Awaitable[T]], asked: A) -> T:
+    return await work(connection, asked)
+
+
+async def _in_snapshot(connection: Connection, work: Callable[[Connection, A], Awaitable[T]], asked: A) -> T:
+    """Work in a transaction that sees one moment; after an error the pool ends it."""
+    await connection.execute(SNAPSHOT)
+    result = await work(connection, asked)
+    await connection.execute("ROLLBACK")
+    return result
 
 
 class _Passing(Exception):
