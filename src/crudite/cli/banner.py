@@ -34,9 +34,10 @@ def dev_banner(app: App, shown: str, url: str, version: str) -> None:
     typer.echo("Restarts when a Python file changes; Ctrl-C ends it.")
 
 
-def run_banner(app: App, shown: str, url: str, version: str) -> None:
+def run_banner(app: App, shown: str, url: str, version: str, workers: int = 1) -> None:
     """Says what runs, and which resources nobody can reach."""
-    typer.echo(f"Crudite {version} serves {shown} at {url}, database {store_name(app)}. Ctrl-C ends it.")
+    how = f", {workers} workers" if workers > 1 else ""
+    typer.echo(f"Crudite {version} serves {shown} at {url}, database {store_name(app)}{how}. Ctrl-C ends it.")
     closed = [definition.name for definition in app.definitions if not has_rules(definition)]
     if closed:
         typer.secho(f"Nobody may use {', '.join(closed)}: give it rules=…, such as allow.everyone.", fg="yellow")

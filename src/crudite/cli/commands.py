@@ -149,20 +149,45 @@ def run(
             envvar="CRUDITE_GRACE", min=0, metavar="SECONDS", help="How long it may take to end; 0 is at once."
         ),
     ] = 10.0,
+    workers: Annotated[
+        int, typer.Option(envvar="CRUDITE_WORKERS", min=1, max=512, metavar="N", help="How many processes serve.")
+    ] = 1,
+    hung_after: Annotated[
+        float,
+        typer.Option(
+            envvar="CRUDITE_HUNG_AFTER",
+            min=0,
+            metavar="SECONDS",
+            help="How long one of several workers may give no sign of life before it is replaced; 0 is for ever.",
+        ),
+    ] = 30.0,
+    listening: Annotated[int | None, typer.Option(hidden=True)] = None,
+    tether: Annotated[int | None, typer.Option(hidden=True)] = None,
+    shares: Annotated[Path | None, typer.Option(hidden=True)] = None,
+    restarted: Annotated[bool, typer.Option(hidden=True)] = False,
 ) -> None:
-    """Serve an application for real: one process, until SIGTERM or Ctrl-C.
+    """Serve an application for real, until SIGTERM or Ctrl-C.
 
     It then says that it is not ready, ends streams and sockets in steps, telling clients when to come back, and
     lets requests finish.
 
+    With several workers, one that dies is replaced, and SIGHUP replaces each by a new one without a gap.
+
     \b
     [dim]$[/] crudite run todo.py
     [dim]$[/] crudite run shop.main:app --host 0.0.0.0 --host-name shop.example.org
+    [dim]$[/] crudite run shop.main:app --workers 4
     """
     with told():
+        import socket
+
         from crudite.cli import serving
 
-        serving.run(app, host, port, store, host_name or (), access_log, grace)
+        terms = serving.Terms(store, host_name or (), access_log, grace, workers)
+        if listening is None or tether is None or shares is None:
+            raise typer.Exit(serving.run(app, host, port, terms, hung_after))
+        with socket.socket(fileno=listening) as inherited:
+            serving.run_worker(app, inherited, tether, shares, terms, restarted)
 
 
 @cli.command(rich_help_panel=_LOOK)

@@ -9,13 +9,14 @@ from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import ceil
-from types import FrameType
-from typing import Any
+from typing import Any, cast
 
 import uvicorn
 
 from crudite.app import App
+from crudite.cli.accepting import Accepting, Shares
 from crudite.cli.failures import Failure
+from crudite.cli.tether import Tether
 from crudite.server.http import HttpProtocol
 from crudite.server.websocket import WebSocketProtocol
 
@@ -44,14 +45,34 @@ class Farewell:
         return cls(0.0, 0.0, patience)
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A worker's place among its siblings: its number, what ties it to its parent, and who has how many
+    connections."""
+
+    number: int
+    tether: Tether
+    shares: Shares
+
+
 class Server(uvicorn.Server):
     """Serves one application, which it starts and stops. `announce` is called when it answers."""
 
-    def __init__(self, app: App, config: uvicorn.Config, announce: Callable[[], None], farewell: Farewell) -> None:
+    def __init__(
+        self,
+        app: App,
+        config: uvicorn.Config,
+        announce: Callable[[], None],
+        farewell: Farewell,
+        place: Place | None = None,
+    ) -> None:
         super().__init__(config)
+        self._place = place
+        self._accepting: list[Accepting] = []
         self._app = app
         self._announce = announce
         self._farewell = farewell
+        self._has_siblings = False
 
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
         """Serves until a signal comes. Whatever happens, the store is closed then."""
@@ -64,8 +85,25 @@ class Server(uvicorn.Server):
         """Starts the application, then listens."""
         await self._app.start()
         _spare_the_collector()
-        await super().startup(sockets)
+        if self._place is None:
+            await super().startup(sockets)
+        else:
+            await super().startup([])
+            self._accepting = [self._accept_beside_siblings(self._place, each) for each in sockets or ()]
+            self.servers += cast("list[asyncio.Server]", self._accepting)
         self._announce()
+
+    async def on_tick(self, counter: int) -> bool:
+        """What is done ten times a second."""
+        for each in self._accepting:
+            each.note()
+        return await super().on_tick(counter)
+
+    def leave(self) -> None:
+        """Ends as on a signal, but listens no more from the first moment: siblings serve on the socket, and load
+        balancers need not hear of it."""
+        self._has_siblings = True
+        self.should_exit = True
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Ends living connections first; they would outlast any patience. Then lets requests finish."""
@@ -74,15 +112,33 @@ class Server(uvicorn.Server):
         def left(until: float) -> float:
             return max(began + until - asyncio.get_running_loop().time(), 0.0)
 
-        self._app.is_leaving = True
+        self._app.is_leaving = not self._has_siblings
+        if self._has_siblings:
+            self._listen_no_more()
+        # Whoever asks again now hears that the connection will not last, and takes another one in good order.
+        self.server_state.default_headers = [*self.server_state.default_headers, (b"connection", b"close")]
         await self._unless_forced(asyncio.sleep(farewell.silent))
-        for server in self.servers:
-            server.close()
+        self._listen_no_more()
+        for connection in list(self.server_state.connections):
+            if isinstance(connection, HttpProtocol):
+                connection.shutdown()
         await self._unless_forced(self._app.say_goodbye(left(farewell.drained)))
         if self.server_state.tasks and not self.force_exit:
             await asyncio.wait(self.server_state.tasks, timeout=left(farewell.patience))
         self.config.timeout_graceful_shutdown = max(ceil(left(farewell.patience)), 1)
         await super().shutdown(sockets)
+
+    def _accept_beside_siblings(self, place: Place, listening: socket.socket) -> Accepting:
+        state = self.server_state
+
+        def protocol() -> asyncio.Protocol:
+            return HttpProtocol(config=self.config, server_state=state, app_state={})
+
+        return Accepting(listening, protocol, lambda: len(state.connections), place.shares, place.number)
+
+    def _listen_no_more(self) -> None:
+        for server in self.servers:
+            server.close()
 
     async def _unless_forced(self, work: Coroutine[Any, Any, None]) -> None:
         """Does some work, which a second Ctrl-C ends."""
@@ -103,15 +159,23 @@ def _spare_the_collector() -> None:
 
 
 def serve(
-    app: App, listening: socket.socket, announce: Callable[[], None], *, access_log: bool, farewell: Farewell
-) -> None:
-    """Serves an application on a listening socket until SIGTERM or SIGINT, says `farewell` and returns.
+    app: App, listening: socket.socket, announce: Callable[[], None], *, access_log: bool, farewell: Farewell,
+    place: Place | None = None,
+) -> None:  # fmt: skip
+    """Serves an application on a listening socket until SIGTERM or SIGINT, says `farewell` and returns; a worker also
+    when its parent says so.
 
     Raises what starting the application raises.
     """
     config = configuration(app, access_log=access_log, patience=ceil(farewell.patience))
-    server = Server(app, config, announce, farewell)
-    with _signals_end_nothing(), asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
+
+    def announced() -> None:
+        announce()
+        if place is not None:
+            place.tether.answers(server.leave)
+
+    server = Server(app, config, announced, farewell, place)
+    with _signals_only_end(server), asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
         runner.run(server.serve(sockets=[listening]))
 
 
@@ -152,13 +216,10 @@ def _refused(error: OSError, host: str, port: int) -> Failure:
 
 
 @contextmanager
-def _signals_end_nothing() -> Iterator[None]:
-    """uvicorn raises a signal again after its graceful stop; here that is the end of the story, not a
-    death."""
-
-    def ignore(number: int, frame: FrameType | None) -> None: ...
-
-    before = {number: signal.signal(number, ignore) for number in (signal.SIGINT, signal.SIGTERM)}
+def _signals_only_end(server: Server) -> Iterator[None]:
+    """A signal that comes before uvicorn listens to them counts too. uvicorn raises it again after its graceful stop;
+    here that is the end of the story, not a death."""
+    before = {number: signal.signal(number, server.handle_exit) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:

@@ -45,10 +45,8 @@ def supervise(target: Target, listening: socket.socket, store: str | None) -> in
 
 
 def _command(target: Target, listening: socket.socket, store: str | None) -> list[str]:
-    named = str(target.file) if target.file is not None else target.module
-    named += f":{target.attribute}" if target.attribute is not None else ""
     given = ["--store", store] if store is not None else []
-    return [sys.executable, "-m", "crudite.cli", "dev", named, "--listening", str(listening.fileno()), *given]
+    return [sys.executable, "-m", "crudite.cli", "dev", target.name, "--listening", str(listening.fileno()), *given]
 
 
 def _start(command: Sequence[str]) -> "subprocess.Popen[bytes]":

@@ -38,6 +38,12 @@ class Target:
         return _relative(self.file) if self.file is not None else self.module
 
     @property
+    def name(self) -> str:
+        """What names it to this program, wherever that is."""
+        named = str(self.file) if self.file is not None else self.module
+        return f"{named}:{self.attribute}" if self.attribute is not None else named
+
+    @property
     def folder(self) -> Path:
         """The folder that its code lies in, as far as the name tells."""
         return _import_root(self.file)[0] if self.file is not None else Path.cwd()
