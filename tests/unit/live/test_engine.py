@@ -10,6 +10,7 @@ from crudite.changes import Reset
 from crudite.errors import Conflict, StoreError, StoreLocked, TooManyRequests, Unavailable
 from crudite.live import Engine, LiveLimits
 from crudite.messages import LiveQuery
+from crudite.testing import Clock
 from tests.unit.live.world import (
     CATALOG,
     SECRET,
@@ -469,22 +470,19 @@ def overdue(now: datetime) -> LiveQuery:
 
 
 async def test_a_record_comes_in_at_its_moment_without_any_change() -> None:
-    async with world() as here:
-        soon = datetime.now(UTC) + timedelta(milliseconds=60)
-        here.store.put(task(1, soon.strftime("%Y-%m-%dT%H:%M:%S.%fZ")))
-        client = await subscribed(here, "s", overdue(datetime.now(UTC)))
+    clock = Clock()
+    async with world(clock=clock) as here:
+        here.store.put(task(1, "2030-01-01T13:00:00.000000Z"))
+        client = await subscribed(here, "s", overdue(clock()))
+        clock.advance(timedelta(minutes=59))
+        await here.settled()
         assert client.subs["s"].records == {}
+        clock.advance(timedelta(minutes=1))
         await client.until(lambda: client.subs["s"].records == {1: {"id": 1}})
-        assert datetime.now(UTC) >= soon
 
 
 async def test_a_query_of_today_runs_again_at_midnight() -> None:
-    loop = asyncio.get_running_loop()
-    start, midnight = loop.time(), datetime(2026, 11, 21, tzinfo=UTC)
-
-    def clock() -> datetime:
-        return midnight + timedelta(seconds=loop.time() - start - 0.05)
-
+    clock = Clock(datetime(2026, 11, 20, 23, 59, tzinfo=UTC))
     days: list[str] = []
 
     def rebind(now: datetime) -> LiveQuery:
@@ -495,6 +493,7 @@ async def test_a_query_of_today_runs_again_at_midnight() -> None:
         here.store.put(task(1, "2026-11-20"), task(2, "2026-11-21"))
         client = await subscribed(here, "s", rebind(clock()))
         assert client.subs["s"].records == {1: {"id": 1}}
+        clock.advance(timedelta(minutes=1))
         await client.until(lambda: client.subs["s"].records == {2: {"id": 2}})
         assert days[-1] == "2026-11-21"
 
