@@ -5,11 +5,11 @@ from typing import Any
 
 from crudite.query.aggregates import aggregate_records, aggregate_statement
 from crudite.query.plan import MOST_GROUPS, Aggregate, Plan, Selection
-from crudite.query.sql import Statement, count, lookup, select
-from crudite.stores.base import Page, Row
+from crudite.query.sql import Statement, count, select
+from crudite.stores.base import Page
 from crudite.stores.postgresql.connections import Connection
 from crudite.stores.postgresql.dialect import PostgresqlDialect
-from crudite.types import Key, Plain
+from crudite.types import Plain
 
 _dialect = PostgresqlDialect()
 
@@ -18,14 +18,6 @@ async def fetch(connection: Connection, statement: Statement) -> list[Any]:
     """The rows of a statement."""
     rows: list[Any] = await connection.fetch(statement.text, *statement.parameters)
     return rows
-
-
-async def read_row(connection: Connection, selection: Selection, key: Key) -> Row | None:
-    """The record of a selection that has a key."""
-    statement = lookup(selection, _dialect)
-    bound = _dialect.store(selection.schema.key_field.type, key)
-    row = await connection.fetchrow(statement.text, *statement.parameters, bound)
-    return Row(row[0], row[1]) if row is not None else None
 
 
 async def read_page(connection: Connection, plan: Plan) -> Page:

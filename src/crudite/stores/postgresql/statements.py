@@ -125,12 +125,13 @@ def _bind(index: int, schema: ResourceSchema, values: Mapping[str, Any]) -> tupl
     bound, marks = [], []
     for name, value in values.items():
         field = schema.fields[name]
-        bound.append(_encoded(index, field, value))
+        bound.append(encoded(index, field, value))
         marks.append(_dialect.parameter(len(bound), field.type))
     return bound, marks
 
 
-def _encoded(index: int, field: FieldSpec, value: Any) -> Any:
+def encoded(index: int, field: FieldSpec, value: Any) -> Any:
+    """What the driver takes for a field's value. Raises Refused for one that no column holds."""
     try:
         return _dialect.store(field.type, list(value) if isinstance(value, tuple) else value)
     except (ValueError, ArithmeticError) as error:

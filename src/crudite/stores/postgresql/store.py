@@ -3,10 +3,11 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
-from typing import TypeVar
+from functools import partial
+from typing import NamedTuple, TypeVar
 
 from crudite.changes import Change, Commit, Position, Reset, Unit
-from crudite.errors import StoreError, StoreLocked
+from crudite.errors import StoreError
 from crudite.query.plan import Plan, Selection
 from crudite.schema import Catalog
 from crudite.stores.base import MOST_CHANGES, Batch, Page, Pages, Row, Signal, Step
@@ -18,12 +19,14 @@ from crudite.stores.postgresql.connections import (
     connected,
     parse,
 )
-from crudite.stores.postgresql.errors import PASSING
 from crudite.stores.postgresql.follow import SNAPSHOT, Follower
+from crudite.stores.postgresql.groups import settle
+from crudite.stores.postgresql.inserts import is_insert
 from crudite.stores.postgresql.log import PostgresqlPosition
+from crudite.stores.postgresql.lookups import Lookups
 from crudite.stores.postgresql.pool import CONNECTIONS, Load, Pool, Use
-from crudite.stores.postgresql.reads import read_page, read_pages, read_row
-from crudite.stores.postgresql.statements import note_commit, perform
+from crudite.stores.postgresql.reads import read_page, read_pages
+from crudite.stores.postgresql.writes import Writes
 from crudite.stores.steps import refuse
 from crudite.types import Key
 
@@ -31,7 +34,13 @@ A = TypeVar("A")
 T = TypeVar("T")
 
 _SECONDS_BETWEEN_LOOKS = 0.025
-_MOST_TRIES = 5
+
+
+class _Groups(NamedTuple):
+    """What goes together with others of its kind."""
+
+    lookups: Lookups
+    writes: Writes
 
 
 class _Wakeup(asyncio.Event):
@@ -62,6 +71,7 @@ class PostgresqlStore:
         self._connections = self._address.connections or connections
         self._catalog = Catalog({})
         self._pool: Pool | None = None
+        self._groups: _Groups | None = None
         self._secret = b""
         self._wakeups: set[_Wakeup] = set()
         self._tell: Callable[[], None] = lambda: None
@@ -81,6 +91,8 @@ class PostgresqlStore:
         pool = Pool(self._address, REQUEST, self._connections)
         await pool.open()
         self._pool = pool
+        limits = self._connections, self._address.patience
+        self._groups = _Groups(Lookups(pool, *limits), Writes(pool, self._has_committed, *limits))
 
     @property
     def secret(self) -> bytes:
@@ -96,14 +108,23 @@ class PostgresqlStore:
     async def close(self) -> None:
         """Finishes what has been accepted, then lets go of the server. Those who follow come to an end."""
         pool, self._pool = self._pool, None
+        groups, self._groups = self._groups, None
         self.look()
+        if groups is not None:
+            await groups.lookups.close()
+            await groups.writes.close()
         if pool is not None:
             await pool.close()
 
     async def lookup(self, selection: Selection, key: Key) -> Row | None:
-        """Reads one record by its key."""
-        async with self._connection() as connection:
-            return await read_row(connection, selection, key)
+        """Reads one record by its key, together with the others that are asked for meanwhile."""
+        future: asyncio.Future[Row | None] = asyncio.get_running_loop().create_future()
+        self._open_groups().lookups.ask(selection, key, partial(settle, future))
+        return await future
+
+    def ask(self, selection: Selection, key: Key, settle: Callable[[Row | Exception | None], None]) -> None:
+        """Reads one record by its key as `lookup` does, and calls `settle` with what came of it."""
+        self._open_groups().lookups.ask(selection, key, settle)
 
     async def page(self, plan: Plan) -> Page:
         """Reads one page."""
@@ -116,16 +137,17 @@ class PostgresqlStore:
         return await self._open_pool().read(work, _read, plans)
 
     async def write(self, unit: Unit) -> Commit:
-        """Commits a unit durably, in a transaction of its own, or raises Refused and changes nothing."""
-        for _ in range(_MOST_TRIES):
-            try:
-                async with self._connection() as connection:
-                    commit = await _write(connection, unit)
-            except _Passing:
-                continue
-            self._has_committed()
-            return commit
-        raise StoreLocked(f"{self._address.shown}: other transactions stand in the way again and again")
+        """Commits a unit durably, or raises Refused and changes nothing."""
+        writes = self._open_groups().writes
+        if not is_insert(unit):
+            return await writes.commit(unit)
+        future: asyncio.Future[Commit] = asyncio.get_running_loop().create_future()
+        writes.submit(unit, partial(settle, future))
+        return await future
+
+    def submit(self, unit: Unit, settle: Callable[[Commit | Exception], None]) -> None:
+        """Commits a unit as `write` does, and calls `settle` with what came of it."""
+        self._open_groups().writes.submit(unit, settle)
 
     async def follow(self, since: Position, most: int = MOST_CHANGES) -> AsyncIterator[Batch]:
         """Yields what is committed after a position, by whomever; after `wake` a batch in any case."""
@@ -222,6 +244,11 @@ class PostgresqlStore:
             raise StoreError(f"{self._address.shown}: the store is not open")
         return self._pool
 
+    def _open_groups(self) -> "_Groups":
+        if self._groups is None:
+            raise StoreError(f"{self._address.shown}: the store is not open")
+        return self._groups
+
     def _has_committed(self) -> None:
         self.look()
         self._tell()
@@ -242,21 +269,6 @@ async def _in_snapshot(connection: Connection, work: Callable[[Connection, A], A
     result = await work(connection, asked)
     await connection.execute("ROLLBACK")
     return result
-
-
-class _Passing(Exception):
-    """The transaction was lost to another one; a new one may succeed."""
-
-
-async def _write(connection: Connection, unit: Unit) -> Commit:
-    """Commits a unit. Raises Refused and _Passing, having changed nothing."""
-    try:
-        async with connection.transaction():
-            stored = [await perform(connection, index, write) for index, write in enumerate(unit.writes)]
-            mark = await note_commit(connection, unit.actor, unit.request)
-        return Commit(mark, tuple(stored))
-    except PASSING as error:
-        raise _Passing from error
 
 
 def _own(position: Position) -> PostgresqlPosition:

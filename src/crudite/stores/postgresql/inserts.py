@@ -1,0 +1,170 @@
+"""Creates that wait together, as one statement in one transaction with their log rows.
+
+Theory of operation. A group is one transaction: the INSERT of all its records, a note for each of them of who asked,
+COMMIT. Nobody hears of an outcome before the COMMIT.
+
+| what happens | what becomes of the units |
+|---|---|
+| a value is there already (ON CONFLICT DO NOTHING) | that one is run alone, to be told why; the others are committed |
+| another constraint, a deadlock, a lock that is held for longer than a moment | nothing is done: both halves again |
+| COMMIT is refused (a deferred constraint of another program's) | the same |
+| COMMIT has no answer | StoreError to all: their fate is unknown, and none is run again |
+| a trigger of another program's gives records other keys | nothing is done: both halves again |
+| one that is alone could not be inserted | it is performed as any other unit |
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import asyncpg
+
+from crudite.changes import Commit, Refused, Stored, Unit, Write
+from crudite.errors import StoreError
+from crudite.ids import uuid7
+from crudite.query.sql import compiled, quote, record_json
+from crudite.schema import ResourceSchema
+from crudite.stores.postgresql.connections import Connection
+from crudite.stores.postgresql.ddl import is_numbered
+from crudite.stores.postgresql.dialect import PostgresqlDialect, literal
+from crudite.stores.postgresql.errors import CONSTRAINTS, DRIVER, PASSING
+from crudite.stores.postgresql.groups import Apart, Outcome
+from crudite.stores.postgresql.statements import encoded, is_plain
+from crudite.types import Key
+
+# whoever waits for somebody's lock does so alone; shorter than it takes to look for a deadlock
+_BEGIN = "BEGIN; SET LOCAL lock_timeout = '100ms'"
+_SPOILT = (
+    *CONSTRAINTS,
+    *PASSING,
+    asyncpg.LockNotAvailableError,
+    asyncpg.QueryCanceledError,
+    asyncpg.ObjectNotInPrerequisiteStateError,  # a constraint that is deferred knows no ON CONFLICT,
+    asyncpg.FeatureNotSupportedError,  # nor does a table with rules
+)
+_NOTE = """INSERT INTO "_commits" (tx, first, last, actor, request)
+SELECT c.tx, min(c.seq), max(c.seq), u.actor, u.request FROM "_changes" AS c
+JOIN unnest($2::text[], $3::text[], $4::text[]) AS u(pk, actor, request) ON c.pk = u.pk
+WHERE c.tx = pg_current_xact_id() AND c.tbl = $1 GROUP BY c.tx, u.pk, u.actor, u.request
+RETURNING tx::text"""
+_dialect = PostgresqlDialect()
+
+
+class Shape(NamedTuple):
+    """What is alike of creates that go together: the fields that are given, and what is returned."""
+
+    schema: ResourceSchema
+    names: tuple[str, ...]
+    shown: tuple[str, ...] | None
+
+
+class Insert(NamedTuple):
+    """A unit that is one plain create, with what the driver takes for its values."""
+
+    unit: Unit
+    shape: Shape
+    values: Sequence[Any]
+
+
+def is_insert(unit: Unit) -> bool:
+    """Whether a unit is a create that may go together with others: one of which nothing is left to do afterwards."""
+    if len(unit.writes) != 1:
+        return False
+    write = unit.writes[0]
+    if write.action != "create" or write.needs or write.check_after is not None:
+        return False
+    if write.returning is not None and not is_plain(write.returning):
+        return False
+    if is_numbered(write.schema):  # a key that is given moves the numbers on
+        return bool(write.values) and write.key is None and write.schema.key not in write.values
+    return True
+
+
+def as_insert(unit: Unit) -> Insert | None:
+    """What is to be inserted; None for what cannot be inserted with others, or at all."""
+    if not is_insert(unit):
+        return None
+    write = unit.writes[0]
+    schema, values = write.schema, dict(write.values)
+    if not is_numbered(schema):
+        values[schema.key] = _given_key(write) or uuid7()
+    shown = None if write.returning is None else write.returning.mask.always
+    try:
+        bound = [encoded(0, schema.fields[name], value) for name, value in values.items()]
+    except Refused:  # it is told when the unit is performed
+        return None
+    return Insert(unit, Shape(schema, tuple(values), shown), bound)
+
+
+def _given_key(write: Write) -> Key | None:
+    key: Key | None = write.key if write.key is not None else write.values.get(write.schema.key)
+    return key
+
+
+async def insert_all(connection: Connection, inserts: Sequence[Insert], where: str) -> Sequence[Outcome]:
+    """What became of creates of one shape. Raises Apart when one of them spoils it for the others."""
+    try:
+        await connection.execute(_BEGIN)
+        stored = await _insert_rows(connection, inserts)
+        mark = await _note(connection, inserts, stored)
+        await _end(connection, where)
+    except (Apart, *_SPOILT) as error:
+        if not connection.is_closed():
+            await connection.execute("ROLLBACK")
+        raise Apart from error
+    return [Apart() if one is None else Commit(mark, (one,)) for one in stored]
+
+
+async def _insert_rows(connection: Connection, inserts: Sequence[Insert]) -> Sequence[Stored | None]:
+    """What is stored for each, None for those that are in conflict with what is there."""
+    shape = inserts[0].shape
+    text = compiled(("postgresql inserts", *shape), lambda: _text(shape))
+    kind = shape.schema.key_field.type
+    stored: list[Stored | None] = [None] * len(inserts)
+    columns = zip(*[one.values for one in inserts], strict=True)
+    for place, key, version, json in await connection.fetch(text, *map(list, columns)):
+        if place is None:
+            raise Apart
+        stored[place - 1] = Stored(_dialect.load(kind, key), version, json)
+    return stored
+
+
+async def _note(connection: Connection, inserts: Sequence[Insert], stored: Sequence[Stored | None]) -> str | None:
+    """Notes who asked for each record that is stored; the mark of them all, None when nothing was logged."""
+    schema = inserts[0].shape.schema
+    made = [(str(two.key), one.unit) for one, two in zip(inserts, stored, strict=True) if two is not None]
+    if not made or not schema.logged:
+        return None
+    who = [unit.actor for _, unit in made], [unit.request for _, unit in made]
+    mark: str | None = await connection.fetchval(_NOTE, schema.table, [key for key, _ in made], *who)
+    return mark
+
+
+async def _end(connection: Connection, where: str) -> None:
+    try:
+        await connection.execute("COMMIT")
+    except _SPOILT:
+        raise
+    except DRIVER as error:
+        raise StoreError(f"{where}: whether it was committed is not known ({error})") from error
+
+
+def _text(shape: Shape) -> str:
+    """Rows of (place from 1, key, version, JSON text) for the records that are inserted; the place is NULL where a
+    record has another key than it was given."""
+    schema, names = shape.schema, shape.names
+    key, table = quote(schema.key), quote(schema.table)
+    arrays = [_dialect.parameter(n, schema.fields[name].type, True) for n, name in enumerate(names, 1)]
+    given = {quote(name): f"c{n}" for n, name in enumerate(names, 1)}
+    asked = f"unnest({', '.join(arrays)}) WITH ORDINALITY AS u({', '.join([*given.values(), 'place'])})"
+    number = ""
+    if key not in given:
+        number = f"nextval(pg_get_serial_sequence({literal(table)}, {literal(schema.key)})) AS c0, "
+        given[key] = "c0"
+    json = "NULL::text" if shape.shown is None else record_json(schema, shape.shown, "t", _dialect)
+    return (
+        f"WITH given AS MATERIALIZED (SELECT {number}u.* FROM {asked}), "
+        f"made AS (INSERT INTO {table} AS t ({', '.join(given)}) SELECT {', '.join(given.values())} FROM given "
+        f'ON CONFLICT DO NOTHING RETURNING t.{key} AS key, t."version" AS version, {json} AS json) '
+        f"SELECT given.place, made.key, made.version, made.json "
+        f"FROM made LEFT JOIN given ON given.{given[key]} = made.key"
+    )
