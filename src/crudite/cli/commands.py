@@ -330,3 +330,36 @@ def db_check(app: AppArgument = None, store: StoreOption = None) -> None:
 
         if not check(app, store):
             raise typer.Exit(1)
+
+
+@db.command("copy")
+def db_copy(
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="The store to read: a URL, or a SQLite file.")],
+    target: Annotated[str, typer.Argument(metavar="TARGET", help="The store to fill: a URL, or a SQLite file.")],
+    app: Annotated[
+        str | None, typer.Option(metavar="FILE[:APP]", help="The application; see crudite dev --help.")
+    ] = None,
+    repeat: Annotated[
+        bool, typer.Option("--repeat", help="Replace the records that the target holds already.")
+    ] = False,
+    check: Annotated[bool, typer.Option("--check", help="Copy nothing: compare the two, record by record.")] = False,
+    batch: Annotated[int, typer.Option(min=1, max=100_000, help="How many records are read at a time.")] = 1000,
+) -> None:
+    """Move an application: copy all its records, secret fields too, from one store to another one.
+
+    All of it is there at the end, or nothing. With --check the exit code is 1 when anything differs.
+
+    \b
+    [dim]$[/] crudite db copy app.db postgresql://localhost/app
+    [dim]$[/] crudite db copy app.db postgresql://localhost/app --check
+    """
+    with told():
+        from crudite.cli import moving
+
+        if check and repeat:
+            raise Failure("--check and --repeat do not go together.", "--check compares, and copies nothing.")
+        if check:
+            if not moving.compare(app, source, target, batch):
+                raise typer.Exit(1)
+        else:
+            moving.copy(app, source, target, repeat, batch)

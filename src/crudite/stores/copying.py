@@ -1,0 +1,261 @@
+"""Copying all records of an application from one database to another one, of whatever kind, and comparing the two.
+
+Theory of operation. What is copied is read in one snapshot of the source and written in one transaction of the target:
+an interruption at any moment leaves the target as it was, and nobody ever sees half of a copy. Foreign keys are held
+when every record is there, so the order of resources does not matter, nor do references that go round in a circle.
+Records travel as plain values, those of secret fields too, with their keys, versions and times. The change log stays
+where it is: the target begins a new one, and whoever follows the target gets a reset.
+"""
+
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, aclosing
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, NamedTuple, Protocol, TypeAlias
+
+from crudite.errors import StoreError
+from crudite.schema import Catalog, ResourceSchema
+from crudite.types import Plain
+
+Values: TypeAlias = tuple[Plain, ...]
+"""The plain values of one record, in the order of its schema's fields; the key is the first."""
+
+Progress: TypeAlias = Callable[[str, int], None]
+"""Is told the name of a resource and how many of its records have been dealt with, from time to time."""
+
+_ADAPTERS = {
+    "sqlite": ("crudite.stores.sqlite.copying", "SqliteEnd"),
+    "postgresql": ("crudite.stores.postgresql.copying", "PostgresqlEnd"),
+    "postgres": ("crudite.stores.postgresql.copying", "PostgresqlEnd"),
+}
+
+
+class Export(Protocol):
+    """Everything in a database, as of one moment."""
+
+    @property
+    def secret(self) -> bytes:
+        """What cursors are sealed with."""
+        ...
+
+    async def count(self, schema: ResourceSchema) -> int:
+        """How many records a resource has."""
+        ...
+
+    def records(self, schema: ResourceSchema, size: int) -> AsyncIterator[Sequence[Values]]:
+        """All records of a resource in the order of their keys, in groups of `size`."""
+        ...
+
+    async def number(self, schema: ResourceSchema) -> int:
+        """The highest number that was ever given to a record of a resource with numbered keys; 0 before the first."""
+        ...
+
+    async def has_moved(self) -> bool:
+        """Whether somebody has written since that moment, into what is logged."""
+        ...
+
+
+class Load(Protocol):
+    """A transaction that fills a database; nobody else writes there meanwhile."""
+
+    async def count(self, schema: ResourceSchema) -> int:
+        """How many records a resource has."""
+        ...
+
+    async def clear(self) -> None:
+        """Takes all records of all resources away."""
+        ...
+
+    async def add(self, schema: ResourceSchema, records: Sequence[Values]) -> None:
+        """Writes records whose keys are not there."""
+        ...
+
+    async def go_on_after(self, schema: ResourceSchema, number: int) -> None:
+        """Lets the database number the records of a resource from the next number on."""
+        ...
+
+    async def seal_with(self, secret: bytes) -> None:
+        """Makes what cursors are sealed with the same as elsewhere: those that clients hold are understood."""
+        ...
+
+
+class CopyEnd(Protocol):
+    """A database that records are copied from or to, with the schema of a catalog. Every method may raise a
+    StoreError."""
+
+    @property
+    def shown(self) -> str:
+        """Its address without a password."""
+        ...
+
+    async def identity(self) -> str:
+        """What no other database has."""
+        ...
+
+    def export(self, catalog: Catalog) -> AbstractAsyncContextManager[Export]:
+        """A snapshot for the length of a block. Others may write meanwhile; none of it is seen."""
+        ...
+
+    def load(self, catalog: Catalog) -> AbstractAsyncContextManager[Load]:
+        """A transaction for the length of a block: all of it is there at its end, and a new log begins; or nothing,
+        when the block raises or a reference would point at nothing."""
+        ...
+
+
+class NotEmpty(StoreError):
+    """The target of a copy holds records already; `counts` says how many, by resource."""
+
+    def __init__(self, shown: str, counts: dict[str, int]) -> None:
+        listed = ", ".join(f"{count:,} of {name}" for name, count in counts.items())
+        super().__init__(f"{shown} holds records already: {listed}")
+        self.counts = counts
+
+
+class Copied(NamedTuple):
+    """What came of a copy: how many records, by resource, and whether the source was written to meanwhile."""
+
+    counts: dict[str, int]
+    source_has_moved: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A record of which source and target do not agree: in the fields named; in all of them when `fields` is empty,
+    because it is only there where `only_in` says."""
+
+    resource: str
+    key: Plain
+    fields: tuple[str, ...] = ()
+    only_in: str = ""
+
+
+def open_end(url: str) -> CopyEnd:
+    """The end of a copy for a store's URL, not connected yet. Raises StoreError for one that no adapter knows."""
+    scheme = url.partition(":")[0]
+    if scheme not in _ADAPTERS:
+        raise StoreError(f"expected a URL that begins with one of {', '.join(_ADAPTERS)}, and got {url!r}")
+    module, name = _ADAPTERS[scheme]
+    end: CopyEnd = getattr(import_module(module), name)(url)
+    return end
+
+
+async def copy(
+    source: CopyEnd, target: CopyEnd, catalog: Catalog, *, repeat: bool, size: int, progress: Progress
+) -> Copied:
+    """Makes the target hold what the source holds, `size` records at a time.
+
+    Raises NotEmpty when the target holds records already, unless it is a `repeat`, which replaces them; and every
+    other StoreError. The target is then as it was.
+    """
+    if await source.identity() == await target.identity():
+        raise StoreError(f"{source.shown} and {target.shown} are one and the same database")
+    counts: dict[str, int] = {}
+    async with source.export(catalog) as export, target.load(catalog) as load:
+        there = {schema.name: await load.count(schema) for schema in catalog.values()}
+        if any(there.values()):
+            if not repeat:
+                raise NotEmpty(target.shown, {name: count for name, count in there.items() if count})
+            await load.clear()
+        for schema in catalog.values():
+            counts[schema.name] = await _copy_one(export, load, schema, size, progress)
+        await load.seal_with(export.secret)
+        moved = await export.has_moved()
+    return Copied(counts, moved)
+
+
+async def count(end: CopyEnd, catalog: Catalog) -> dict[str, int]:
+    """How many records a database has, by the name of the resource."""
+    async with end.export(catalog) as export:
+        return {schema.name: await export.count(schema) for schema in catalog.values()}
+
+
+async def compare(
+    source: CopyEnd, target: CopyEnd, catalog: Catalog, *, size: int, progress: Progress
+) -> AsyncIterator[Difference]:
+    """Every difference between the records of two databases, each as of one moment, and between what numbers they give
+    next, as a Difference without a key."""
+    async with source.export(catalog) as ours, target.export(catalog) as theirs:
+        for schema in catalog.values():
+            done = 0
+            async with aclosing(_pairs(schema, ours, theirs, size)) as pairs:
+                async for left, right in pairs:
+                    found = _difference(schema, left, right)
+                    if found is not None:
+                        yield found
+                    done += left is not None
+                    if done % size == 0:
+                        progress(schema.name, done)
+            progress(schema.name, done)
+            if _is_numbered(schema) and await theirs.number(schema) < await ours.number(schema):
+                yield Difference(schema.name, None, ("the next number",))
+
+
+async def _copy_one(export: Export, load: Load, schema: ResourceSchema, size: int, progress: Progress) -> int:
+    done, highest = 0, await export.number(schema) if _is_numbered(schema) else 0
+    async for records in export.records(schema, size):
+        await load.add(schema, records)
+        done += len(records)
+        if _is_numbered(schema):
+            highest = max(highest, int(str(records[-1][0])))
+        progress(schema.name, done)
+    if highest > 0:
+        await load.go_on_after(schema, highest)
+    return done
+
+
+async def _pairs(
+    schema: ResourceSchema, ours: Export, theirs: Export, size: int
+) -> AsyncGenerator[tuple[Values | None, Values | None]]:
+    """The records of both sides by key, None where a side has none."""
+    order = schema.key_field.type.comparable
+    async with aclosing(_flat(ours, schema, size)) as left, aclosing(_flat(theirs, schema, size)) as right:
+        one, other = await anext(left, None), await anext(right, None)
+        while one is not None or other is not None:
+            if other is None or (one is not None and order(one[0]) < order(other[0])):
+                yield one, None
+                one = await anext(left, None)
+            elif one is None or order(other[0]) < order(one[0]):
+                yield None, other
+                other = await anext(right, None)
+            else:
+                yield one, other
+                one, other = await anext(left, None), await anext(right, None)
+
+
+async def _flat(export: Export, schema: ResourceSchema, size: int) -> AsyncGenerator[Values]:
+    async for records in export.records(schema, size):
+        for record in records:
+            yield record
+
+
+def _difference(schema: ResourceSchema, left: Values | None, right: Values | None) -> Difference | None:
+    if left is None or right is None:
+        held = left if left is not None else right
+        assert held is not None
+        return Difference(schema.name, held[0], only_in="target" if left is None else "source")
+    if left == right and not _has_json(schema):
+        return None
+    fields = tuple(name for name, a, b in zip(schema.fields, left, right, strict=True) if not is_same(a, b))
+    return Difference(schema.name, left[0], fields) if fields else None
+
+
+def is_same(one: Any, other: Any) -> bool:
+    """Whether two plain values are equal as JSON: true is not 1, and a number is the same however it is written."""
+    match one, other:
+        case dict(), dict():
+            return one.keys() == other.keys() and all(is_same(value, other[name]) for name, value in one.items())
+        case list(), list():
+            return len(one) == len(other) and all(map(is_same, one, other))
+        case (bool(), _) | (_, bool()):
+            return one is other
+        case (float(), int()) | (int(), float()):
+            return one == other or float(one) == float(other)  # 1e308 and all its digits
+    return bool(one == other)
+
+
+def _has_json(schema: ResourceSchema) -> bool:
+    return any(field.type.kind == "json" for field in schema.fields.values())
+
+
+def _is_numbered(schema: ResourceSchema) -> bool:
+    return schema.key_field.type.kind in ("integer", "bigint")
