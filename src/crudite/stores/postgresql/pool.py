@@ -146,10 +146,12 @@ class Pool:
         return None
 
     async def acquire(self) -> Connection:
-        """Waits for a connection, when `take` has none. Raises StoreLocked when too many wait already, or none comes
-        in time, and what speaks against opening one."""
+        """A connection, waited for when none is idle. Raises StoreLocked when too many wait already, or none comes in
+        time, and what speaks against opening one. It comes back as one that was taken."""
         if self._is_closed:
             raise StoreError(f"{self._address.shown}: the store is closed")
+        if (connection := self.take()) is not None:
+            return connection
         if self._failure is not None and not self._all:
             raise _again(self._failure)
         if len(self._waiting) >= self._address.waiting:
@@ -202,15 +204,15 @@ class Pool:
             connection.retires = 0.0
         self._retire_idle()
 
-    async def close(self) -> None:
-        """Waits until everything accepted is done, but not for ever, and closes the connections."""
+    async def close(self, seconds: float = _SECONDS_TO_CLOSE) -> None:
+        """Waits until everything accepted is done, but not longer, and closes the connections."""
         self._is_closed = True
         if self._again is not None:
             self._again.cancel()
         self._retire_idle()
         try:
             with suppress(TimeoutError):
-                async with asyncio.timeout(_SECONDS_TO_CLOSE):
+                async with asyncio.timeout(seconds):
                     while self._waiting or self._all:
                         self._is_quiet.clear()
                         await self._is_quiet.wait()
