@@ -8,7 +8,13 @@ from hypothesis import HealthCheck, settings
 
 from tests.services import MISSING, VERSIONS
 
-pytest_plugins = ["tests.services.browser", "tests.services.node", "tests.services.postgresql"]
+pytest_plugins = [
+    "tests.services.browser",
+    "tests.services.nats",
+    "tests.services.node",
+    "tests.services.postgresql",
+    "tests.services.valkey",
+]
 
 # A shared machine makes time limits per example lie; the number of examples is the budget.
 settings.register_profile("default", max_examples=60, deadline=None)
