@@ -152,6 +152,8 @@ class _Parent:
             for number in sorted(self._places):
                 if self._ending.is_set() or not await self._renew(number):
                     break
+            else:
+                _log.info("all workers have been replaced")
 
     async def _renew(self, number: int) -> bool:
         """Puts a new worker in the place of the one that is there, and waits for that one's end. False, and all is
