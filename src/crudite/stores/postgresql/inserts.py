@@ -9,7 +9,7 @@ COMMIT. Nobody hears of an outcome before the COMMIT.
 | another constraint, a deadlock, a lock that is held for longer than a moment | nothing is done: both halves again |
 | COMMIT is refused (a deferred constraint of another program's) | the same |
 | COMMIT has no answer | StoreError to all: their fate is unknown, and none is run again |
-| a trigger of another program's gives records other keys | nothing is done: both halves again |
+| two have one key, or a trigger of another program's gives a record another one | nothing is done: both halves again |
 | one that is alone could not be inserted | it is performed as any other unit |
 """
 
@@ -121,9 +121,10 @@ async def _insert_rows(connection: Connection, inserts: Sequence[Insert]) -> Seq
     kind = shape.schema.key_field.type
     stored: list[Stored | None] = [None] * len(inserts)
     columns = zip(*[one.values for one in inserts], strict=True)
-    for place, key, version, json in await connection.fetch(text, *map(list, columns)):
-        if place is None:
-            raise Apart
+    made = await connection.fetch(text, *map(list, columns))
+    if len({row["key"] for row in made}) != len(made) or any(row["place"] is None for row in made):
+        raise Apart  # it is not known whose record is whose
+    for place, key, version, json in made:
         stored[place - 1] = Stored(_dialect.load(kind, key), version, json)
     return stored
 
@@ -149,8 +150,8 @@ async def _end(connection: Connection, where: str) -> None:
 
 
 def _text(shape: Shape) -> str:
-    """Rows of (place from 1, key, version, JSON text) for the records that are inserted; the place is NULL where a
-    record has another key than it was given."""
+    """Rows of (place from 1, key, version, JSON text) for the records that are inserted, of all places that have the
+    key; the place is NULL where nobody gave it."""
     schema, names = shape.schema, shape.names
     key, table = quote(schema.key), quote(schema.table)
     arrays = [_dialect.parameter(n, schema.fields[name].type, True) for n, name in enumerate(names, 1)]

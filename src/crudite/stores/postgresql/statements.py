@@ -66,6 +66,8 @@ async def _create(connection: Connection, index: int, write: Write) -> Stored:
     columns = f"({', '.join(map(quote, values))}) VALUES ({', '.join(marks)})" if values else "DEFAULT VALUES"
     text = f"INSERT INTO {quote(schema.table)} AS t {columns} RETURNING {_columns(write)}"
     row = await connection.fetchrow(text, *bound)
+    if row is None:
+        raise Refused(index, "check", (), "a trigger of the database has left it out")
     if key is not None and is_numbered(schema):
         await _pass_by(connection, schema, key)
     return _outcome(schema, row)

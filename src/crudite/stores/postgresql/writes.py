@@ -6,7 +6,7 @@ from typing import Any
 from crudite.changes import Commit, Unit
 from crudite.errors import StoreLocked
 from crudite.stores.postgresql.connections import Connection
-from crudite.stores.postgresql.errors import PASSING
+from crudite.stores.postgresql.errors import CONSTRAINTS, PASSING, refusal
 from crudite.stores.postgresql.groups import Groups, Outcome, Settle
 from crudite.stores.postgresql.inserts import Insert, as_insert, insert_all
 from crudite.stores.postgresql.pool import Pool
@@ -73,3 +73,5 @@ async def _commit(connection: Connection, unit: Unit) -> Commit:
         return Commit(mark, tuple(stored))
     except PASSING as error:
         raise _Passing from error
+    except CONSTRAINTS as error:  # one that another program has deferred until the COMMIT
+        raise refusal(error, 0, unit.writes[0]) from error
