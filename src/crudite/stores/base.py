@@ -87,12 +87,14 @@ class Batch(Protocol):
 class Step:
     """One step of a migration: what it does in words, its SQL, and what it would lose (empty: nothing).
 
-    A step without SQL cannot be taken before something is mended, which its description says.
+    A step without SQL cannot be taken before something is mended, which its description says. `holds_up` says in words
+    who has to wait while it is taken, and for what, where that may be long.
     """
 
     description: str
     sql: tuple[str, ...]
     loses: str = ""
+    holds_up: tuple[str, ...] = ()
 
     @property
     def is_blocked(self) -> bool:
