@@ -8,45 +8,42 @@ groups, outboxes and cursors of a lane stand at one position.
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator
+from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from functools import partial
 from math import ceil
 from types import TracebackType
 from typing import Any, Self
 
-from crudite.changes import Mark, Position, Reset
+from crudite.changes import Mark, Position
 from crudite.clock import Clock
-from crudite.errors import Problem, Unavailable
+from crudite.errors import Unavailable
+from crudite.live.acknowledging import Acknowledging
 from crudite.live.catching_up import CatchingUp
 from crudite.live.connection import Announce, Connection
 from crudite.live.cursors import Cursors
 from crudite.live.dependencies import Dependencies
-from crudite.live.exact import KeptGroup
 from crudite.live.exact_lane import ExactLane
 from crudite.live.explain import Explanation, explain
 from crudite.live.feeds import Feeds
 from crudite.live.follower import Follower
-from crudite.live.frames import Format, LaneName, Subscribed, Subscription
-from crudite.live.gates import Gate
+from crudite.live.frames import Format, LaneName, Subscribed
 from crudite.live.grouping import Grouping
-from crudite.live.groups import Barrier, Group, Member
-from crudite.live.jobs import Missed, Move, Outcome
+from crudite.live.groups import Member
 from crudite.live.joining import Joining, Resume
 from crudite.live.leaving import STEP, steps
 from crudite.live.limits import LiveLimits, Metrics
-from crudite.live.outbox import EndReason, Outbox
+from crudite.live.outbox import EndReason
 from crudite.live.progress import Progress
 from crudite.live.publisher import Publisher
-from crudite.live.registry import AnyGroup, Registry
-from crudite.live.rerun import RerunGroup
+from crudite.live.registry import Registry
 from crudite.live.rerun_lane import RerunLane
 from crudite.live.serving import Serving
+from crudite.live.subscriptions import Subscriptions
 from crudite.live.tail import Tail
 from crudite.messages import LiveQuery
 from crudite.schema import Catalog
-from crudite.stores.base import Batch, Store
+from crudite.stores.base import Batch, Signal, Store
 
 _log = logging.getLogger("crudite.live")
 
@@ -55,7 +52,8 @@ class Engine:
     """Keeps live queries on one open store: `async with Engine(store, catalog, secret=…) as engine`.
 
     `secret` (16 bytes or more, the same in all processes and across restarts) protects cursors and keys;
-    `clock` tells the time that queries mean by `now`. Leaving the block says goodbye to every connection.
+    `clock` tells the time that queries mean by `now`. `hear` is told of the signals in the log, and None where some may
+    have been missed. Leaving the block says goodbye to every connection.
     """
 
     def __init__(
@@ -66,44 +64,48 @@ class Engine:
         secret: bytes,
         limits: LiveLimits | None = None,
         clock: Callable[[], datetime] | None = None,
+        hear: Callable[[Sequence[Signal] | None], None] = lambda signals: None,
     ) -> None:
         self.limits = limits or LiveLimits()
         self.metrics = Metrics()
         self._store = store
         self._catalog = catalog
         self._clock = Clock.of(clock)
+        self._hear = hear
         self._cursors = Cursors(secret)
         self._dependencies = Dependencies(self.limits.keys)
         self._registry = Registry(self.limits, self.metrics, self._dependencies)
         self._grouping = Grouping(self._registry, self._dependencies, self._cursors, store.wake)
+        self._subscriptions = Subscriptions(self._grouping, self._cursors, self.limits, self.metrics)
+        self._acknowledging = Acknowledging(self.covers, self.fence)
         self._connections: set[Connection] = set()
-        self._expecting: set[Connection] = set()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._is_open = False
         self._is_leaving = False
 
     async def __aenter__(self) -> Self:
         position = (await self._store.read(())).position
         wake, limits, metrics = self._store.wake, self.limits, self.metrics
+        start, end = self._subscriptions.start, self._subscriptions.end
         self._exact, self._rerun = Progress(position, self._cursors, wake), Progress(position, self._cursors, wake)
         feeds, tail = Feeds(limits.missed), Tail(limits.tail, position)
-        self._serving = Serving(self._dependencies, self._exact, limits, metrics, wake, self._end)
+        self._serving = Serving(self._dependencies, self._exact, limits, metrics, wake, end)
         self._exact_lane = ExactLane(
             self._registry, self._dependencies, feeds, self._serving, tail,
-            Publisher(self._exact, None, limits, metrics, self._end), limits, metrics, self._start,
+            Publisher(self._exact, None, limits, metrics, end), limits, metrics, start,
         )  # fmt: skip
-        self._publisher = Publisher(self._rerun, self._exact, limits, metrics, self._end)
+        publisher = Publisher(self._rerun, self._exact, limits, metrics, end)
         self._rerun_lane = RerunLane(
-            self._registry, self._rerun, self._exact, self._publisher, limits, metrics, self._clock, wake, self._end
+            self._registry, self._rerun, self._exact, publisher, limits, metrics, self._clock, wake, end
         )
         self._joining = Joining(
             self._store, self._exact, self._cursors, self._dependencies, feeds, self._serving, tail,
-            self._exact_lane.turn, limits, metrics, self._spawn, self._end,
+            self._exact_lane.turn, limits, metrics, self._spawn, end,
         )  # fmt: skip
         self._catching_up = CatchingUp(
-            self._serving, self._dependencies, tail, self._exact, self._cursors, limits, metrics, self._start, self._end
+            self._serving, self._dependencies, tail, self._exact, self._cursors, limits, metrics, start, end
         )
-        self._is_open, self._is_leaving = True, False
+        self._subscriptions.opened(self._joining, self._serving, self._catching_up, self._rerun_lane, publisher)
+        self._is_leaving = False
         self._spawn(self._follow_exactly())
         self._spawn(self._run_again())
         self._spawn(self._keep_sweeping())
@@ -113,7 +115,7 @@ class Engine:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._is_open = False
+        self._subscriptions.closed()
         self._say_goodbye(list(self._connections))
         self._rerun_lane.stop()
         for task in self._tasks:
@@ -136,7 +138,7 @@ class Engine:
     def connect(self, format: Format) -> Connection:
         """A connection for one client. Raises Unavailable when the engine is not running, or is about to stop: then it
         says when to come back."""
-        if not self._is_open:
+        if not self._subscriptions.are_open:
             raise Unavailable("Live queries are not served at the moment.")
         if self._is_leaving:
             wait = self.retry_in()
@@ -220,59 +222,11 @@ class Engine:
         self, connection: Connection, name: str, query: LiveQuery, resume: Resume | None, announce: Announce | None
     ) -> Subscribed:
         """Adds a subscription to a connection, see `Connection.subscribe`."""
-        group, gate = await self._group_for(connection.outbox, query)
-        if connection.ended is not None or connection.is_winding_up or not self._is_open:
-            self._discard_empty(group, gate)
-            raise Unavailable("The connection is closed.")
-        member = self._member(connection, name, query, group, gate)
-        key = member.subscription.key
-        told: list[Subscribed] = []
-
-        def begin(outcome: Outcome | None) -> None:
-            told.append(self._begin(connection, member, outcome, announce))
-
-        try:
-            if resume is None:
-                begin(None)
-            elif isinstance(group, KeptGroup):
-                await self._joining.resume(member, key, resume, begin)
-            else:
-                begin(Reset(resume.obstacle(key) or "window"))
-        except BaseException:
-            self.leave(member)
-            raise
-        return told[0]
+        return await self._subscriptions.join(connection, name, query, resume, announce)
 
     async def move(self, member: Member, query: LiveQuery, announce: Announce | None) -> None:
         """Leads a subscription on to another query, see `Connection.move`."""
-        if self.key(query) == member.subscription.key:
-            return None
-        group, gate = await self._group_for(member.outbox, query)
-        if member.left:
-            return self._discard_empty(group, gate)
-        old, done = member.group, asyncio.get_running_loop().create_future()
-
-        def finish(outcome: Outcome) -> None:
-            try:
-                if not member.left:  # and if it was reset meanwhile, there is nothing that would differ
-                    self._go_on(member, query, group, gate, outcome if member.ready else Reset("rights"), announce)
-            finally:
-                if not done.done():
-                    done.set_result(None)
-
-        if not (isinstance(old, KeptGroup) and isinstance(group, KeptGroup)) or not member.ready:
-            return finish(Reset("rights"))
-        holders: list[Group | Gate] = [group] if gate is None else [group, gate]
-        for holder in holders:
-            holder.awaited += 1  # it must not go while it waits for its member
-        try:
-            with self._catching_up.keeping_up(member.outbox):
-                self._serving.add(Move(member.subscription.query, query, group, self.limits, finish))
-                await done
-        finally:
-            for holder in holders:
-                holder.awaited -= 1
-            self._discard_empty(group, gate)
+        await self._subscriptions.move(member, query, announce)
 
     @contextmanager
     def keeping_up(self, connection: Connection) -> Iterator[None]:
@@ -284,11 +238,7 @@ class Engine:
 
     def leave(self, member: Member) -> None:
         """Ends one subscription."""
-        if member.left:
-            return
-        member.leave()
-        self.metrics.live_subs -= 1
-        self._discard_empty(member.group, member.gate)
+        self._subscriptions.leave(member)
 
     def covers(self, connection: Connection, mark: Mark) -> bool:
         """Whether the frames of that commit are in the connection's outbox."""
@@ -297,14 +247,14 @@ class Engine:
 
     def await_marks(self, connection: Connection) -> None:
         """The connection awaits marks."""
-        self._expecting.add(connection)
+        self._acknowledging.add(connection)
 
     def forget(self, connection: Connection, reason: EndReason) -> None:
         """Gives up a connection and all that it has."""
         connection.outbox.drop(reason)
         for member in list(connection.members.values()):
             self.leave(member)
-        self._expecting.discard(connection)
+        self._acknowledging.forget(connection)
         if connection in self._connections:
             self._connections.discard(connection)
             self.metrics.live_connections -= 1
@@ -320,26 +270,32 @@ class Engine:
     async def _follow_exactly(self) -> None:
         async def work(batch: Batch) -> None:
             await self._exact_lane.work(batch)
-            self._acknowledge()
+            self._acknowledging.tell()
+            if batch.signals:
+                self._hear(batch.signals)
             if batch.reset is not None:
-                self._spawn(self._acknowledge_all())
+                self._has_started_over()
 
         async def give_up() -> None:
             _log.error("the log cannot be worked through from %r; starting over", self._exact.position)
             position = (await self._store.read(())).position
             async with self._exact_lane.turn:
                 self._exact_lane.start_over("gap", position)
-            self._spawn(self._acknowledge_all())
+            self._has_started_over()
 
         await Follower(
             self._store, self._exact, self.limits, self.metrics, work, lambda: self._serving.is_wanted, give_up,
             self.limits.tick,
         ).run()  # fmt: skip
 
+    def _has_started_over(self) -> None:
+        self._hear(None)
+        self._spawn(self._acknowledging.tell_all())
+
     async def _run_again(self) -> None:
         async def work(batch: Batch) -> None:
             await self._rerun_lane.work(batch)
-            self._acknowledge()
+            self._acknowledging.tell()
 
         async def give_up() -> None:
             _log.error("the log cannot be worked through from %r; starting over", self._rerun.position)
@@ -353,99 +309,10 @@ class Engine:
                 self.limits.rerun_tick, lambda: not self._rerun_lane.is_followed,
             ).run()  # fmt: skip
 
-    def _acknowledge(self) -> None:
-        """Tells authors that what they wrote has been told."""
-        if self._expecting:
-            self._expecting = {one for one in self._expecting if one.acknowledge(partial(self.covers, one))}
-
-    async def _acknowledge_all(self) -> None:
-        """The same for all that is awaited now, after a reset: it may be of a log that is no more, which no position
-        covers; but whatever is told behind a fence is younger."""
-        awaited = [(connection, connection.awaited) for connection in self._expecting]
-        await self.fence()
-        for connection, marks in awaited:
-            connection.acknowledge(marks.__contains__)
-
-    # Subscriptions.
-
-    async def _group_for(self, outbox: Outbox, query: LiveQuery) -> tuple[AnyGroup, Gate | None]:
-        """The group of a query, for a connection that has been told everything so far."""
-        while True:
-            await outbox.up_to_date()
-            group, gate = await self._grouping.group_of(query)
-            if not outbox.is_behind:
-                return group, gate
-            self._discard_empty(group, gate)
-
-    def _subscription(self, name: str, query: LiveQuery, group: AnyGroup) -> Subscription:
-        """A subscription to a group. It holds the group's own query where that says the same: there may be many."""
-        if query.identity == group.query.identity and query.plan.sort == group.query.plan.sort:
-            return Subscription(name, group.id, group.key, group.query, group.lane)
-        return Subscription(name, group.id, self._cursors.key(query), query, group.lane)
-
-    def _member(
-        self, connection: Connection, name: str, query: LiveQuery, group: AnyGroup, gate: Gate | None
-    ) -> Member:
-        subscription = self._subscription(name, query, group)
-        self.metrics.live_subs += 1
-        return Member(subscription, group, connection.format, connection.outbox, connection.members, gate)
-
-    def _begin(
-        self, connection: Connection, member: Member, outcome: Outcome | None, announce: Announce | None
-    ) -> Subscribed:
-        """Answers a client, and brings its member to its set."""
-        subscribed = Subscribed(member.subscription, isinstance(outcome, Missed))
-        if announce is not None:
-            connection.send(announce(subscribed))
-        if member.left:
-            return subscribed
-        if isinstance(outcome, Missed):
-            self.metrics.resume_hits += 1
-            self._joining.catch_up(member.group, member, outcome)
-            return subscribed
-        if outcome is not None:
-            self._publisher.tell_reset(member, outcome.reason)
-        self._start(member)
-        return subscribed
-
-    def _go_on(
-        self, member: Member, query: LiveQuery, group: AnyGroup, gate: Gate | None, outcome: Outcome,
-        announce: Announce | None,
-    ) -> None:  # fmt: skip
-        old = member.group, member.gate
-        member.move(group, gate, self._subscription(member.subscription.name, query, group))
-        self._discard_empty(*old)
-        if announce is not None:
-            member.outbox.send(announce(Subscribed(member.subscription, isinstance(outcome, Missed))))
-        if isinstance(outcome, Missed):
-            self._joining.catch_up(group, member, outcome)
-        else:
-            self._publisher.tell_reset(member, outcome.reason)
-            self._start(member)
-
-    def _start(self, member: Member) -> None:
-        group = member.group
-        if member.left or not self._is_open:
-            return
-        if isinstance(group, KeptGroup):
-            self._joining.start(group, member)
-        elif isinstance(group, RerunGroup):
-            self._rerun_lane.start(group, member)
-
-    def _end(self, group: Group, problem: Problem) -> None:
-        """Ends every subscription of a group."""
-        for member in list(group.members):
-            member.outbox.send(member.format.problem(member.subscription, problem))
-            self.leave(member)
-
-    def _discard_empty(self, group: Group, gate: Barrier | None) -> None:
-        if self._grouping.discard_empty(group, gate) and isinstance(group, RerunGroup):
-            self._rerun_lane.forget(group)
+    # Housekeeping.
 
     def _progress_of(self, lane: LaneName) -> Progress:
         return self._exact if lane == "exact" else self._rerun
-
-    # Housekeeping.
 
     def _say_goodbye(self, connections: Iterable[Connection]) -> None:
         for connection in connections:
