@@ -19,13 +19,15 @@ CruditeError
 │   ├── TooManyRequests       429  too often
 │   ├── Unexpected            500  a fault of ours or of the application's
 │   └── Unavailable           503  not now
-└── StoreError                the database cannot do its work
-    ├── StoreLocked           somebody else holds it for too long
-    ├── StoreFull             no room is left
-    ├── StoreReadOnly         it may not be written
-    ├── StoreCorrupt          what is there is damaged
-    ├── StoreTooNew           a newer program made it
-    └── StoreOutdated         its schema is older than what the application declares
+├── StoreError                the database cannot do its work
+│   ├── StoreLocked           somebody else holds it for too long
+│   ├── StoreFull             no room is left
+│   ├── StoreReadOnly         it may not be written
+│   ├── StoreCorrupt          what is there is damaged
+│   ├── StoreTooNew           a newer program made it
+│   └── StoreOutdated         its schema is older than what the application declares
+└── BusError                  a bus cannot be what its URL says
+    └── PayloadTooLarge       a message is larger than it carries
 """
 
 from collections.abc import Iterable, Mapping
@@ -243,3 +245,17 @@ class StoreOutdated(StoreError):
     def __init__(self, message: str, *, is_blocked: bool = False) -> None:
         super().__init__(message)
         self.is_blocked = is_blocked
+
+
+class BusError(CruditeError):
+    """A bus cannot be what its URL says: no adapter knows it, its driver is not installed, its place cannot be used.
+
+    A broker that is away is no error: the bus waits for it.
+    """
+
+
+class PayloadTooLarge(BusError):
+    """A payload is larger than this bus carries."""
+
+    def __init__(self, size: int, most: int) -> None:
+        super().__init__(f"expected a payload of at most {most:,} bytes on this bus, and got {size:,}")

@@ -2,7 +2,8 @@
 
 from importlib import import_module
 
-from crudite.buses.base import Bus, BusError
+from crudite.buses.base import Bus
+from crudite.errors import BusError
 
 _ADAPTERS = {
     "local": ("crudite.buses.local", "LocalBus", ""),

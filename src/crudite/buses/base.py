@@ -5,25 +5,11 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Protocol, Self, runtime_checkable
 
-from crudite.errors import CruditeError
+from crudite.errors import BusError, PayloadTooLarge
 
 _TOPIC = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*")
 _LONGEST_TOPIC = 40
 _LONGEST_PREFIX = 20
-
-
-class BusError(CruditeError):
-    """A bus cannot be what its URL says: no adapter knows it, its driver is not installed, its place cannot be used.
-
-    A broker that is away is no error: the bus waits for it.
-    """
-
-
-class PayloadTooLarge(BusError):
-    """A payload is larger than this bus carries."""
-
-    def __init__(self, size: int, most: int) -> None:
-        super().__init__(f"expected a payload of at most {most:,} bytes on this bus, and got {size:,}")
 
 
 class Bus(Protocol):

@@ -2,8 +2,9 @@
 
 from typing import Self
 
-from crudite.buses.base import BusError, Figures, check
+from crudite.buses.base import Figures, check
 from crudite.buses.subscribing import Subscribers, Subscription
+from crudite.errors import BusError
 
 _MOST = 1024 * 1024
 

@@ -8,9 +8,10 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.errors import NoServersError
 
-from crudite.buses.base import BusError, check_prefix
+from crudite.buses.base import check_prefix
 from crudite.buses.link import Ears, LinkedBus, Patience, Wire
 from crudite.buses.waiting import Message
+from crudite.errors import BusError
 
 _MOST = 1024 * 1024 - 4096  # what a server takes that nobody has told otherwise, less what goes along
 _SCHEMES = {"nats": "nats", "nats+tls": "tls"}

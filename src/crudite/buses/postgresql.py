@@ -11,9 +11,10 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import asyncpg
 
-from crudite.buses.base import BusError, check_prefix
+from crudite.buses.base import check_prefix
 from crudite.buses.link import Ears, LinkedBus, Patience, Wire
 from crudite.buses.waiting import Message
+from crudite.errors import BusError
 
 _MOST = 5_990  # in base 64, with its number, the 7,999 bytes that NOTIFY takes
 _PAUSE = 0.005

@@ -11,9 +11,10 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from crudite.buses.base import BusError, check_prefix
+from crudite.buses.base import check_prefix
 from crudite.buses.link import Ears, LinkedBus, Patience, Wire
 from crudite.buses.waiting import Message
+from crudite.errors import BusError
 
 _MOST = 1024 * 1024
 _SCHEMES = {"redis": "redis", "rediss": "rediss", "valkey": "redis", "valkeys": "rediss"}

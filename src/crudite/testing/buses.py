@@ -23,7 +23,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from crudite.buses.base import Bus, PayloadTooLarge
+from crudite.buses.base import Bus
+from crudite.errors import PayloadTooLarge
 
 PATIENCE = 20.0
 """Seconds that a test waits for what must come."""

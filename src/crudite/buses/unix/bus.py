@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Self
 from urllib.parse import unquote, urlsplit
 
-from crudite.buses.base import BusError
 from crudite.buses.link import Ears, LinkedBus, Patience, Wire
 from crudite.buses.unix.frames import MOST_PAYLOAD, encode, read
 from crudite.buses.unix.hub import Hub
 from crudite.buses.waiting import Message
+from crudite.errors import BusError
 
 _LONGEST_PATH = 103  # what fits into an address on every system; Linux has room for 107
 _PATIENCE = Patience(pulse=1.0, retry=(0.02, 1.0))
