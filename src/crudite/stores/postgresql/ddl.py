@@ -14,8 +14,13 @@ from crudite.stores.postgresql.dialect import PostgresqlDialect, literal
 from crudite.stores.postgresql.search import create_index
 from crudite.types import Plain
 
-FORMAT = 1
+FORMAT = 2
 """The version of the store's own tables and triggers, kept in `_schema`."""
+
+TURNS = 4
+"""The log goes round in so many tables: one is written, and one at least is empty, to be written next."""
+TURN_BITS = 40
+"""The numbers of changes say which turn they are of: each turn has 2 to this power of them."""
 
 MICROSECONDS = "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
 NOW = "now()"
@@ -27,41 +32,67 @@ UUID7 = (
 )
 _RANDOM = "floor(random() * 9007199254740992)::bigint"
 
+
+def _in_turns(table: str, number: str) -> str:
+    """How a table is divided into one for each turn, by the column with the numbers of its changes.
+
+    A table that nobody writes any more is emptied at once and leaves no dead rows behind.
+    """
+    divided = [f"PARTITION BY LIST ((({number} >> {TURN_BITS}) % {TURNS}))"]
+    for turn in range(TURNS):
+        part = quote(turn_table(table, turn))
+        divided.append(f"CREATE TABLE {part} PARTITION OF {quote(table)} FOR VALUES IN ({turn})")
+        divided.append(f"CREATE UNIQUE INDEX ON {part} (tx, {number})")
+    return ";\n".join(divided)
+
+
+def turn_table(table: str, turn: int) -> str:
+    """The name of the part of a table that a turn is written to."""
+    return f"{table}_{turn % TURNS}"
+
+
 SYSTEM_TABLES = {
     # one row for each change; `tx` is its transaction, `salt` tells it from a row that had its place in
     # another life of the database
-    "_changes": f"""CREATE TABLE "_changes" (
-  seq bigint GENERATED ALWAYS AS IDENTITY (CACHE 1) PRIMARY KEY,
+    "_changes": f"""CREATE SEQUENCE "_numbers" CACHE 1;
+CREATE TABLE "_changes" (
   tx xid8 NOT NULL DEFAULT pg_current_xact_id(),
+  seq bigint NOT NULL DEFAULT nextval('"_numbers"'),
   salt bigint NOT NULL DEFAULT {_RANDOM},
   ts timestamptz NOT NULL DEFAULT clock_timestamp(),
   tbl text NOT NULL,
   pk text NOT NULL,
   before text,
   after text
-);
-CREATE UNIQUE INDEX "_changes by tx seq" ON "_changes" (tx, seq)""",
+) {_in_turns("_changes", "seq")}""",
     # who asked for which changes: one row for each request that changed something
-    "_commits": """CREATE TABLE "_commits" (
-  tx xid8 NOT NULL PRIMARY KEY,
+    "_commits": f"""CREATE TABLE "_commits" (
+  tx xid8 NOT NULL,
   first bigint NOT NULL,
   last bigint NOT NULL,
   actor text,
   request text,
   at timestamptz NOT NULL DEFAULT now()
-)""",
+) {_in_turns("_commits", "first")}""",
     # the lives of the log; the one that has not ended is the current one, with the mark of its trimming;
-    # `home` says which server and database it was written in
+    # `home` says which server and database it was written in, `triggers` what its triggers looked like there,
+    # and `wanted` who may put them back: whoever wants just these
     "_logs": f"""CREATE TABLE "_logs" (
   number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
   id bigint NOT NULL DEFAULT {_RANDOM},
   home text NOT NULL,
+  triggers text NOT NULL DEFAULT '',
+  wanted text NOT NULL DEFAULT '',
   ended text,
   trim_tx xid8 NOT NULL DEFAULT '0',
   trim_seq bigint NOT NULL DEFAULT 0,
   trim_salt bigint NOT NULL DEFAULT {_RANDOM}
 );
 CREATE UNIQUE INDEX "_logs one is current" ON "_logs" ((TRUE)) WHERE ended IS NULL""",
+    # the log that is alive: a server that had to recover from a crash finds an unlogged table empty
+    "_alive": """CREATE UNLOGGED TABLE "_alive" (
+  log bigint NOT NULL
+)""",
     # what cursors are sealed with, the same for every process
     "_secret": """CREATE TABLE "_secret" (
   value bytea NOT NULL

@@ -11,11 +11,13 @@ from crudite.schema import Catalog
 from crudite.stores.base import Page, Stretch
 from crudite.stores.postgresql.connections import FOLLOW, Address, Connection, connect
 from crudite.stores.postgresql.errors import DRIVER, translated
-from crudite.stores.postgresql.install import stay_home
+from crudite.stores.postgresql.install import check_server
 from crudite.stores.postgresql.log import PostgresqlPosition, check, read_head, read_some
 from crudite.stores.postgresql.reads import read_pages
+from crudite.stores.postgresql.watch import Watch
 
-SNAPSHOT = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+# the lock comes before the snapshot: one that is older than the emptying of a table would find nothing in it
+SNAPSHOT = 'BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; LOCK TABLE "_changes" IN ACCESS SHARE MODE'
 
 
 class PostgresqlBatch:
@@ -47,10 +49,11 @@ class PostgresqlBatch:
 
 class Follower:
     """One follower's connection, the snapshot on it, and the batches that are made from it. It looks at `most` changes
-    of a resource in one batch."""
+    of a resource in one batch; the watch is shared by the followers of a process."""
 
-    def __init__(self, address: Address, catalog: Callable[[], Catalog], most: int) -> None:
+    def __init__(self, address: Address, catalog: Callable[[], Catalog], watch: Watch, most: int) -> None:
         self._most = most
+        self._watch = watch
         self._address = address
         self._catalog = catalog
         self._connection: Connection = None
@@ -60,11 +63,13 @@ class Follower:
     async def has_moved(self, since: PostgresqlPosition) -> bool:
         """Whether the head of the log is another place by now."""
         async with self._connected() as connection:
+            await self._watch.look(connection, self._catalog())
             return (await read_head(connection)).position != since
 
     async def next(self, since: PostgresqlPosition) -> PostgresqlBatch:
         """What leads from a position to the head, which may be the same place."""
         async with self._connected() as connection:
+            await self._watch.look(connection, self._catalog())
             await connection.execute(SNAPSHOT)
             head = await read_head(connection)
             found: Stretch | Reset | None = await check(connection, since, head)
@@ -104,7 +109,8 @@ class Follower:
                 self._holder = None
                 self._connection = await connect(self._address, FOLLOW)
                 with translated(self._address.shown):
-                    await stay_home(self._connection)
+                    await check_server(self._connection, self._address.shown)
+                    await self._watch.look(self._connection, self._catalog(), at_once=True)
             try:
                 with translated(self._address.shown):
                     yield self._connection

@@ -85,6 +85,8 @@ async def read_head(connection: Connection) -> Head:
     log, trim_tx, trim_seq, trim_salt, tx, seq, salt, snapshot = row
     trimmed = PostgresqlPosition(log, int(trim_tx), trim_seq, trim_salt)
     last = trimmed if tx is None else PostgresqlPosition(log, int(tx), seq, salt)
+    if _place(last) < _place(trimmed):  # rows of what is cut off may still lie about
+        last = trimmed
     running = tuple(sorted(one for one in _running(snapshot) if one <= last.tx))
     return Head(PostgresqlPosition(log, last.tx, last.seq, last.salt, running), trimmed)
 
@@ -116,16 +118,16 @@ async def check(connection: Connection, position: PostgresqlPosition, head: Head
         return Reset("epoch")
     if any(one <= trimmed.tx for one in position.running):
         return Reset("gap")  # it has ended since, and what it wrote may be cut off
-    if _place(position) == _place(trimmed):
-        return None
-    salt = await connection.fetchval(_SALT, str(position.tx), position.seq)
-    if salt is not None:
-        return None if salt == position.salt else Reset("epoch")
-    return Reset("gap") if _place(position) <= _place(trimmed) else Reset("epoch")
+    if _place(position) < _place(trimmed):
+        return Reset("gap")
+    salt = trimmed.salt
+    if _place(position) != _place(trimmed):
+        salt = await connection.fetchval(_SALT, str(position.tx), position.seq)
+    return None if salt == position.salt else Reset("epoch")
 
 
-def _place(position: PostgresqlPosition) -> tuple[int, int, int]:
-    return position.tx, position.seq, position.salt
+def _place(position: PostgresqlPosition) -> tuple[int, int]:
+    return position.tx, position.seq
 
 
 async def read_changes(
@@ -194,36 +196,3 @@ def _change(catalog: Catalog, row: Any) -> Change | None:
 def load_key(type: FieldType, text: str) -> Key:
     """The plain key from how the log has it."""
     return int(text) if type.kind == "integer" else text
-
-
-_OLDEST_KEPT = """SELECT tx::text, seq FROM "_changes" WHERE ts >= now() - make_interval(secs => $1)
-ORDER BY tx, seq LIMIT 1"""
-_LARGE = """SELECT tx::text, seq FROM (SELECT tx, seq, sum(64 + octet_length(coalesce(before, ''))
-+ octet_length(coalesce(after, ''))) OVER (ORDER BY tx DESC, seq DESC) AS size FROM "_changes") AS c
-WHERE size > $1 ORDER BY tx DESC, seq DESC LIMIT 1"""
-_LAST = """SELECT tx::text AS tx, seq, salt FROM "_changes"
-WHERE tx < pg_snapshot_xmin(pg_current_snapshot())
-AND (NOT $1 OR (tx, seq) < ($2::text::xid8, $3) OR (tx, seq) <= ($4::text::xid8, $5))
-ORDER BY tx DESC, seq DESC LIMIT 1"""
-
-
-async def trim(connection: Connection, older_than: float, larger_than: int) -> int:
-    """Removes rows from the start of the log, marks the last one, and returns how many went.
-
-    The caller holds a transaction. Nothing goes that came after a transaction which is still running: the
-    start is in the order of transactions, and that one's rows belong before it.
-    """
-    await connection.execute('SELECT FROM "_logs" WHERE ended IS NULL FOR UPDATE')
-    kept = await connection.fetchrow(_OLDEST_KEPT, older_than)
-    large = await connection.fetchrow(_LARGE, larger_than)
-    bound = (*(kept or ("0", 0)), *(large or ("0", 0)))
-    last = await connection.fetchrow(_LAST, kept is not None, *bound)
-    if last is None:
-        return 0
-    place = last["tx"], last["seq"], last["salt"]
-    mark = 'UPDATE "_logs" SET trim_tx = $1::text::xid8, trim_seq = $2, trim_salt = $3 WHERE ended IS NULL'
-    await connection.execute(mark, *place)
-    gone = 'DELETE FROM "_changes" WHERE (tx, seq) <= ($1::text::xid8, $2)'
-    status: str = await connection.execute(gone, *place[:2])
-    await connection.execute('DELETE FROM "_commits" WHERE tx < $1::text::xid8', place[0])
-    return int(status.rpartition(" ")[2])

@@ -26,6 +26,8 @@ from crudite.stores.postgresql.log import PostgresqlPosition
 from crudite.stores.postgresql.lookups import Lookups
 from crudite.stores.postgresql.pool import CONNECTIONS, Load, Pool, Use
 from crudite.stores.postgresql.reads import read_page, read_pages
+from crudite.stores.postgresql.trimming import trim
+from crudite.stores.postgresql.watch import Watch
 from crudite.stores.postgresql.writes import Writes
 from crudite.stores.steps import refuse
 from crudite.types import Key
@@ -73,6 +75,7 @@ class PostgresqlStore:
         self._pool: Pool | None = None
         self._groups: _Groups | None = None
         self._secret = b""
+        self._watch = Watch()
         self._wakeups: set[_Wakeup] = set()
         self._tell: Callable[[], None] = lambda: None
 
@@ -85,7 +88,7 @@ class PostgresqlStore:
             if not migrate:
                 refuse((await migration.plan(connection, catalog)).all)
             await migration.migrate(connection, catalog, lose=False, schema=self._address.schema)
-            await install.stay_home(connection)
+            await self._watch.look(connection, catalog, at_once=True)
             self._secret = await connection.fetchval('SELECT value FROM "_secret"')
         self._catalog = catalog
         pool = Pool(self._address, REQUEST, self._connections)
@@ -152,7 +155,7 @@ class PostgresqlStore:
     async def follow(self, since: Position, most: int = MOST_CHANGES) -> AsyncIterator[Batch]:
         """Yields what is committed after a position, by whomever; after `wake` a batch in any case."""
         position, wakeup = _own(since), _Wakeup()
-        follower = Follower(self._address, lambda: self._catalog, most)
+        follower = Follower(self._address, lambda: self._catalog, self._watch, most)
         self._wakeups.add(wakeup)
         try:
             while self._pool is not None:
@@ -207,9 +210,9 @@ class PostgresqlStore:
             return await log.check(connection, position, await log.read_head(connection)) or position
 
     async def trim(self, *, older_than: float, larger_than: int) -> int:
-        """Shortens the log, as far as no transaction is running that began before."""
-        async with self._connection() as connection, connection.transaction():
-            return await log.trim(connection, older_than, larger_than)
+        """Shortens the log by whole parts of it, as far as no transaction is running that began before."""
+        async with self._connection() as connection:
+            return await trim(connection, older_than, larger_than)
 
     async def plan(self, catalog: Catalog) -> Sequence[Step]:
         """The steps from the database's schema to the catalog's; also while the store is not open."""

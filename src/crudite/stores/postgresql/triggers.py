@@ -5,6 +5,10 @@ none after means deleted; a change of key is deleted and created. A BEFORE trigg
 update by another program, which leaves it as it is, before the AFTER trigger logs both as one change.
 TRUNCATE is logged as the deletion of every row.
 
+PostgreSQL runs triggers by name. What logs comes first, so that the changes that other triggers make to the same
+record come after the one that they answer; what moves the version comes last, when others have had their say. What
+logs does so too for what is replicated from elsewhere (`session_replication_role`).
+
 The functions run in other people's sessions: they name every table with its schema, and what writes floats
 sets the one setting that their text depends on.
 """
@@ -17,28 +21,35 @@ from crudite.schema import FieldSpec, ResourceSchema
 from crudite.stores.postgresql.ddl import short
 from crudite.stores.postgresql.dialect import PostgresqlDialect, literal, plain_text
 
+OURS = "^[!~]?crudite "
+"""What the names of our triggers and of their functions begin with, as a regular expression."""
+
+_FIRST, _LAST = "!", "~"
 _dialect = PostgresqlDialect()
 
 
 class Trigger(NamedTuple):
-    """A trigger and the function that it calls, both of one name; `body` is how it is recognised."""
+    """A trigger and the function that it calls, both of one name; `body` is how it is recognised, `mode` when it
+    runs."""
 
     name: str
     event: tuple[str, str]
     table: str
     body: str
     settings: str
+    mode: str
 
     @property
-    def statements(self) -> tuple[str, str]:
-        """The statements that make the function and the trigger."""
+    def statements(self) -> tuple[str, ...]:
+        """The statements that make the function and the trigger, or put them back."""
         function = (
             f"CREATE OR REPLACE FUNCTION {quote(self.name)}() RETURNS trigger LANGUAGE plpgsql"
             f"{self.settings} AS {literal(self.body)}"
         )
         event, for_each = self.event
         at = f"{event} ON {quote(self.table)} FOR EACH {for_each}"
-        return function, f"CREATE TRIGGER {quote(self.name)} {at} EXECUTE FUNCTION {quote(self.name)}()"
+        trigger = f"CREATE OR REPLACE TRIGGER {quote(self.name)} {at} EXECUTE FUNCTION {quote(self.name)}()"
+        return function, trigger, f"ALTER TABLE {quote(self.table)} ENABLE {self.mode} TRIGGER {quote(self.name)}"
 
 
 def create_triggers(schema: ResourceSchema, place: str) -> list[Trigger]:
@@ -55,7 +66,9 @@ def create_triggers(schema: ResourceSchema, place: str) -> list[Trigger]:
 def _trigger(schema: ResourceSchema, what: str, event: tuple[str, str], body: str) -> Trigger:
     has_floats = any(f.type.kind == "float" and not f.secret for f in schema.fields.values())
     settings = " SET extra_float_digits = 1" if has_floats and what != "bump" else ""
-    return Trigger(short(f"crudite {what} {schema.table}"), event, schema.table, body, settings)
+    is_bump = what == "bump"
+    name = short(f"{_LAST if is_bump else _FIRST}crudite {what} {schema.table}")
+    return Trigger(name, event, schema.table, body, settings, "" if is_bump else "ALWAYS")
 
 
 def _bump(schema: ResourceSchema) -> str:
