@@ -25,6 +25,7 @@ WARNING = timedelta(seconds=60)
 """How long before its credentials expire a living connection is told so."""
 FAREWELL = timedelta(seconds=10)
 """How long a connection whose credentials hold no longer may take for its last words, and for answers under way."""
+_SIDE_BY_SIDE = 32
 _INVALID = {"www-authenticate": 'Bearer error="invalid_token"'}  # RFC 6750, section 3.1
 
 _log = logging.getLogger("crudite")
@@ -208,6 +209,17 @@ class Living:
             raise RuntimeError("auth, and a handler that a live query reads, cannot wait for a revocation")
         concerned = [stay for stay in self._stays if _concerns(stay.actor, account, session)]
         await asyncio.gather(*(self._ask(stay) for stay in concerned))
+
+    async def revoke_all(self) -> None:
+        """The same for every connection, some at a time: nobody knows whose rights have changed."""
+        left = iter(list(self._stays))
+
+        async def ask_some() -> None:
+            for stay in left:
+                await self._ask(stay)
+
+        if self._identify.is_needed:
+            await asyncio.gather(*(ask_some() for _ in range(_SIDE_BY_SIDE)))
 
     async def _ask(self, stay: Stay) -> None:
         guest, asked = stay.guest, None

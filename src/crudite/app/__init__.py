@@ -13,7 +13,10 @@ from typing import Any, Literal, Self, TypeAlias, TypeVar, overload
 from urllib.parse import quote
 
 from crudite.app.entrance import find_endpoint, refuse, serve_lifespan
+from crudite.app.siblings import Siblings
 from crudite.auth import Authenticate, Identification
+from crudite.buses import open_bus
+from crudite.buses.base import Bus
 from crudite.clock import Clock
 from crudite.errors import DeclarationError, Problem
 from crudite.ids import new_request_id
@@ -61,8 +64,10 @@ class App:
     is run around the application's life, given the app.
     `hosts` are the names it answers to; without it, any, but on a loopback address only local names. `limits` bounds
     what one client may ask for, `retention` how far back the change log reaches. `clock` tells what rules, queries and
-    defaults mean by `now`: a function that returns a time with a zone, by default the machine's. `staff` is the rule,
-    such as `allow.role("staff")`, for who may look behind the scenes from another machine (see `Insight`).
+    defaults mean by `now`: a function that returns a time with a zone, by default the machine's. `bus` is a URL such as
+    `nats://127.0.0.1`, or a bus, by which processes on the same store wake each other; by default the environment
+    variable `CRUDITE_BUS`, else none. `staff` is the rule, such as `allow.role("staff")`, for who may look behind the
+    scenes from another machine (see `Insight`).
 
     Raises DeclarationError, naming every fault, when the resources cannot work together.
     """
@@ -79,6 +84,7 @@ class App:
         limits: Limits | None = None,
         retention: Retention | None = None,
         clock: Callable[[], datetime] | None = None,
+        bus: str | Bus | None = None,
         staff: Filter = allow.nobody,
         title: str | None = None,
     ) -> None:
@@ -95,6 +101,8 @@ class App:
         self.store = _opened(store, sys._getframe(1).f_globals.get("__file__"))  # noqa: SLF001 (the module that makes the application)
         self.hosts = hosts
         self.identify = Identification(auth, self.clock)
+        self._asked_bus = bus if bus is not None else os.environ.get("CRUDITE_BUS") or "local:"
+        self.bus = _opened_bus(self._asked_bus)
         self.interfaces = tuple(interfaces) if interfaces is not None else default_interfaces()
         self._provide = provide or {}
         self._provided: dict[Any, Any] = {}
@@ -169,14 +177,15 @@ class App:
         those of one session (an `Actor.session`). Call it when a session has ended, or the rights have changed.
 
         A connection whose credentials are refused by now, or are nobody's or somebody else's, is told so and closed.
-        One whose actor has other rights is moved to what he may see. Returns when all in this process are.
+        One whose actor has other rights is moved to what he may see. Returns when all in this process are; the other
+        processes on the store do the same as soon as they have come there in the change log.
 
         Raises TypeError unless one of the two is given, RuntimeError from `auth` itself and from a handler that a live
         query reads, which it would wait for.
         """
         if (account is None) == (session is None):
             raise TypeError("revoke() takes an account or a session")
-        await self.identify.living.revoke(account=account, session=session)
+        await self._siblings.revoke(account=account, session=session)
 
     # its life
 
@@ -246,7 +255,12 @@ class App:
         self._actions = Actions(self.definitions, self.store, self.sealer, self.clock)
         self._living = await stack.enter_async_context(AsyncExitStack())
         catalog, secret, limits = self.definitions.catalog, self.store.secret, self.limits.live
-        engine = Engine(self.store, catalog, secret=secret, limits=limits, clock=self.clock)
+        self.bus = _opened_bus(self._asked_bus)  # a bus of ours works once, and an application may start again
+        await self._living.enter_async_context(self.bus)
+        self._siblings = Siblings(self.store, self.bus, self.identify.living, limits.tick)
+        await self._living.enter_async_context(_running(self._siblings.run()))
+        hear = self._siblings.hear
+        engine = Engine(self.store, catalog, secret=secret, limits=limits, clock=self.clock, hear=hear)
         self.engine = await self._living.enter_async_context(engine)
         await self._living.enter_async_context(_running(keep_trimmed(self.store, self.retention)))
         for kind, make in self._provide.items():
@@ -371,6 +385,10 @@ def _opened(store: str | Store | None, module: str | None) -> Store:
         file = Path(module).with_suffix(".db") if module else Path("app.db")
         store = os.environ.get("CRUDITE_STORE") or f"sqlite:///{quote(str(file))}"
     return open_store(store) if isinstance(store, str) else store
+
+
+def _opened_bus(bus: str | Bus) -> Bus:
+    return open_bus(bus) if isinstance(bus, str) else bus
 
 
 def _about_actors(rule: Filter) -> Filter:
