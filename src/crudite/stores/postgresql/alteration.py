@@ -1,6 +1,6 @@
 """The way of one table from what it was to a schema."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import msgspec
 
@@ -90,23 +90,38 @@ class Alteration:
         schema, was_table = self._schema, self._source
         table = quote(schema.table)
         present = await install.constraints(self._connection, was_table)
+        settled = self._settled(present)
         sql: list[str] = []
         if was_table != schema.table:
             sql.append(f"ALTER TABLE {quote(was_table)} RENAME TO {table}")
             old_key, new_key = quote(key_name(was_table)), quote(key_name(schema.table))
             sql.append(f"ALTER TABLE {table} RENAME CONSTRAINT {old_key} TO {new_key}")
-        before = [f"DROP CONSTRAINT {quote(name)}" for name in self._old if name in present]
         kept = set(self._sources.values())
+        before = [f"DROP CONSTRAINT {quote(name)}" for name in self._old if name in present and name not in settled]
         before += [f"DROP COLUMN {quote(name)}" for name in self._old if name not in kept]
-        before += [f"ALTER {quote(name)} DROP DEFAULT" for name in kept if not self._was_numbered(name)]
-        before += [f"ALTER {quote(name)} DROP IDENTITY" for name in kept if self._loses_number(name)]
+        loose = [name for name in self._old if name in kept and name not in settled]
+        before += [f"ALTER {quote(name)} DROP DEFAULT" for name in loose if not self._was_numbered(name)]
+        before += [f"ALTER {quote(name)} DROP IDENTITY" for name in loose if self._loses_number(name)]
         sql += [f"ALTER TABLE {table} {part}" for part in (*before, *self._conversions.values())]
         for name, source in self._sources.items():
             if name != source:
                 sql.append(f"ALTER TABLE {table} RENAME COLUMN {quote(source)} TO {quote(name)}")
         for column in columns(schema):
-            sql += [f"ALTER TABLE {table} {part}" for part in self._column(column)]
+            if column.name not in settled:
+                sql += [f"ALTER TABLE {table} {part}" for part in self._column(column)]
         return sql
+
+    def _settled(self, present: Collection[str]) -> set[str]:
+        """The columns that are as they are wanted: touching them would read the whole table for nothing."""
+        made = {line.strip().removesuffix(",") for line in self._was.statement.splitlines()}
+        return {
+            column.name
+            for column in columns(self._schema)
+            if self._sources.get(column.name) == column.name
+            and column.name not in self._conversions
+            and column.definition in made
+            and (not column.check or column.name in present)
+        }
 
     def _was_numbered(self, name: str) -> bool:
         return name == self._schema.key and self._old[name].kind in ("integer", "bigint")
@@ -118,9 +133,7 @@ class Alteration:
     def _column(self, column: Column) -> list[str]:
         name = quote(column.name)
         if column.name not in self._sources:
-            added = Column(column.name, column.type, column.identity, True, column.default, column.check)
-            parts = [f"ADD COLUMN {added.definition}"]
-            return parts if column.nullable else [*parts, f"ALTER {name} SET NOT NULL"]
+            return [f"ADD COLUMN {column.definition}"]
         parts = []
         if column.name != self._schema.key:
             parts.append(f"ALTER {name} {'DROP' if column.nullable else 'SET'} NOT NULL")

@@ -2,18 +2,24 @@
 
 PostgreSQL changes its schema inside transactions. A table that differs from what was made last time loses its
 checks, defaults and outdated indexes, gets its columns renamed, removed, converted and added, and then has
-everything given back: one way for every change. References come last, when every table is there. The function that
+what differs given back: one way for every change. References come last, when every table is there. The function that
 indexes of words rest on is made before all tables and removed behind them. What a step would lose is counted in the
 data.
+
+One process migrates at a time; another one waits, and then finds nothing to do. All tables that are touched are
+locked before anything is done, each lock waited for only so long that whoever queues up behind it meets no deadline of
+his own; then everything is let go, the others have as much time as they were held up, and it is tried again.
 """
 
+import asyncio
+import logging
 from collections.abc import Mapping
 from typing import NamedTuple
 
 import asyncpg
 import msgspec
 
-from crudite.errors import StoreOutdated
+from crudite.errors import StoreLocked, StoreOutdated
 from crudite.query.sql import quote
 from crudite.schema import Catalog, ResourceSchema
 from crudite.stores.base import Step
@@ -21,9 +27,28 @@ from crudite.stores.postgresql import install
 from crudite.stores.postgresql.alteration import Alteration, OldTable
 from crudite.stores.postgresql.connections import Connection
 from crudite.stores.postgresql.ddl import FORMAT, create_indexes, create_references, create_table, too_long
+from crudite.stores.postgresql.locks import with_holds
 from crudite.stores.postgresql.search import FUNCTION, create_function
 from crudite.stores.steps import OldField, refuse
 
+logger = logging.getLogger("crudite.store")
+
+_MOST_MILLISECONDS = 2000
+"""How long a lock on a table is waited for at most: requests that queue up behind have four seconds."""
+_TRIES = 15
+_TURNS = 20
+"""How often one waits for another process that migrates, each time as long as the connection's `lock_timeout` says: 30
+seconds."""
+
+_TURN = "pg_advisory_xact_lock(hashtext('crudite migration'))"
+_TRY_TURN = "SELECT pg_try_advisory_xact_lock(hashtext('crudite migration'))"
+_PATIENCE = "SELECT setting::int FROM pg_settings WHERE name = 'lock_timeout'"
+# who has a lock on one of our tables, the oldest transaction first
+_HOLDERS = """SELECT DISTINCT a.pid, a.application_name, a.state, a.xact_start FROM pg_locks AS l
+JOIN pg_class AS c ON c.oid = l.relation JOIN pg_namespace AS n ON n.oid = c.relnamespace
+JOIN pg_stat_activity AS a ON a.pid = l.pid
+WHERE l.granted AND n.nspname = current_schema() AND c.relname = ANY($1::text[]) AND a.pid <> pg_backend_pid()
+ORDER BY a.xact_start LIMIT 3"""
 _SAVED = 'SELECT description FROM "_schema"'
 _SAVE = """INSERT INTO "_schema" (id, format, description) VALUES (1, $1, $2)
 ON CONFLICT (id) DO UPDATE SET format = excluded.format, description = excluded.description"""
@@ -88,7 +113,9 @@ async def plan(connection: Connection, catalog: Catalog) -> Steps:
     elif searches and not is_searched:
         steps.append(Step("remove the function that finds words", (f"DROP FUNCTION {quote(FUNCTION)}",)))
     let_go = await _let_go(connection, catalog, old, sources)
-    return Steps(let_go, steps, _hold(catalog, old, sources))
+    named = {table: source for table, source in sources.items() if source is not None}
+    hold = _hold(catalog, old, sources)
+    return Steps(let_go, await with_holds(connection, steps, named), await with_holds(connection, hold, named))
 
 
 def _source(schema: ResourceSchema, old: Mapping[str, OldTable], catalog: Catalog) -> str | None:
@@ -139,31 +166,86 @@ async def migrate(connection: Connection, catalog: Catalog, *, lose: bool, schem
     """Takes the steps in one transaction and returns them; the connection must be in none.
 
     Raises StoreOutdated, having changed nothing, when a step would lose something without `lose`, or cannot
-    be taken at all. Several processes that do so at once wait for each other.
+    be taken at all; and StoreLocked when others do not let go of a table, or another migration does not end.
     """
-    async with connection.transaction():
-        await connection.execute("SELECT pg_advisory_xact_lock(hashtext('crudite migration'))")
-        if schema is not None:
-            await connection.execute(f"CREATE SCHEMA IF NOT EXISTS {quote(schema)}")
-        await install.create_system_tables(connection)
-        planned = await plan(connection, catalog)
-        steps = planned.all
-        refuse([step for step in steps if step.is_blocked or (step.loses and not lose)])
-        saved = await connection.fetchval(_SAVED)
-        if steps or saved != describe(catalog) or not await install.triggers_agree(connection, catalog):
-            await _take(connection, catalog, planned)
-        return steps
+    waited = tried = 0
+    while True:
+        patience: int = await connection.fetchval(_PATIENCE) or _MOST_MILLISECONDS
+        try:
+            async with connection.transaction():
+                await _wait_for_turn(connection, is_first=not waited)
+                await connection.execute(f"SET LOCAL lock_timeout = {min(patience, _MOST_MILLISECONDS)}")
+                return await _migrate(connection, catalog, lose, schema)
+        except _Busy as busy:
+            waited += 1
+            if waited == _TURNS:
+                seconds = waited * patience / 1000
+                raise StoreLocked(f"another process has been migrating the database for {seconds:g} seconds") from busy
+        except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError) as error:
+            tried += 1
+            holders = await _holders(connection)
+            if tried == _TRIES:
+                raise StoreLocked(
+                    f"the migration came to no lock, {tried} times: {holders} (nothing changed)"
+                ) from error
+            if tried == 1:
+                logger.warning("the migration waits for a lock, and tries again: %s", holders)
+            await asyncio.sleep(min(patience, _MOST_MILLISECONDS) / 1000)
+
+
+class _Busy(Exception):
+    """Another process is migrating."""
+
+
+async def _wait_for_turn(connection: Connection, *, is_first: bool) -> None:
+    """Waits until no other process migrates; inside a transaction, until its end. Raises _Busy."""
+    if await connection.fetchval(_TRY_TURN):
+        return
+    if is_first:
+        logger.warning("another process migrates the database; waiting for it")
+    try:
+        await connection.execute(f"SELECT {_TURN}")
+    except asyncpg.LockNotAvailableError as error:
+        raise _Busy from error
+
+
+async def _holders(connection: Connection) -> str:
+    """Who has our tables, in words."""
+    tables = sorted(await install.tables(connection))
+    found = await connection.fetch(_HOLDERS, tables)
+    told = [f"process {pid} ({name or 'unnamed'}, {state}) since {since:%H:%M:%S}" for pid, name, state, since in found]
+    return "held by " + ", ".join(told) if told else "whoever held it has let go"
+
+
+async def _migrate(connection: Connection, catalog: Catalog, lose: bool, schema: str | None) -> list[Step]:
+    if schema is not None:
+        await connection.execute(f"CREATE SCHEMA IF NOT EXISTS {quote(schema)}")
+    await install.create_system_tables(connection)
+    planned = await plan(connection, catalog)
+    steps = planned.all
+    refuse([step for step in steps if step.is_blocked or (step.loses and not lose)])
+    saved = await connection.fetchval(_SAVED)
+    if steps or saved != describe(catalog) or not await install.triggers_agree(connection, catalog):
+        await _take(connection, catalog, planned)
+    return steps
 
 
 async def _take(connection: Connection, catalog: Catalog, planned: Steps) -> None:
     """Takes the steps, renews the triggers, remembers the catalog; inside a transaction."""
-    # writers take a table first and the log then; whoever waits here holds nothing yet
-    await connection.execute('LOCK TABLE "_changes" IN SHARE ROW EXCLUSIVE MODE')
     tables = await install.tables(connection)
     before = await install.installed_triggers(connection)
+    # all of them before anything is done, and before the log, as writers do: none is waited for while work is held
+    # that would be lost, and nobody who writes is in the middle of it
+    touched = {schema.table for schema in catalog.values()} | {trigger[0] for trigger in before.values()}
+    if touched & tables:
+        names = ", ".join(quote(name) for name in sorted(touched & tables))
+        await connection.execute(f"LOCK TABLE {names} IN ACCESS EXCLUSIVE MODE")
+    await connection.execute('LOCK TABLE "_changes" IN SHARE ROW EXCLUSIVE MODE')
     await install.drop_triggers(connection)
     try:
         for step in planned.all:
+            if "\n" in step.description:
+                logger.warning("migrating: %s", step.description)
             for text in step.sql:
                 await connection.execute(text)
     except asyncpg.ForeignKeyViolationError as error:
