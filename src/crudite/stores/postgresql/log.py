@@ -11,8 +11,9 @@ The reduction makes positions comparable: two snapshots between which nothing wa
 """
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import Any
 
 from crudite.changes import Change, ChangeKind, Mark, Reset
@@ -22,7 +23,9 @@ from crudite.stores.postgresql.connections import Connection
 from crudite.types import Key
 
 _TOKEN = struct.Struct(">qQqq")
-_TRANSACTION = struct.Struct(">Q")
+MOST_BYTES = 2048
+"""The longest token, in bytes: it travels in headers and addresses, a third longer."""
+_TOO_MANY = b"\0"
 
 _HEAD = """SELECT l.id, l.trim_tx::text, l.trim_seq, l.trim_salt, c.tx::text, c.seq, c.salt,
 pg_current_snapshot()::text FROM "_logs" AS l LEFT JOIN
@@ -61,9 +64,16 @@ class PostgresqlPosition:
 
     @property
     def token(self) -> bytes:
-        """The position as bytes: 32, and 8 for each running transaction."""
-        place = _TOKEN.pack(self.log, self.tx, self.seq, self.salt)
-        return place + b"".join(map(_TRANSACTION.pack, self.running))
+        """The position as bytes: 32, and one to three for each running transaction as a rule, by how far its id lies
+        from the next one's. Where so many run that it would be too long, a digest of them: nothing can go on from it.
+        """
+        place, names, after = _TOKEN.pack(self.log, self.tx, self.seq, self.salt), bytearray(), self.tx
+        for one in reversed(self.running):
+            names += _pack(after - one)
+            after = one
+        if len(place) + len(names) > MOST_BYTES:
+            return place + _TOO_MANY + blake2b(names, digest_size=8).digest()
+        return place + names
 
     def covers(self, mark: Mark) -> bool:
         """Whether the commit with that mark is at or before this position."""
@@ -96,14 +106,39 @@ def _running(snapshot: str) -> list[int]:
     return [int(one) for one in listed.split(",")] if listed else []
 
 
-def parse_token(token: bytes) -> PostgresqlPosition | None:
-    """The position in a token, None when there is none."""
-    extra = len(token) - _TOKEN.size
-    if extra < 0 or extra % _TRANSACTION.size:
-        return None
-    running = tuple(one for (one,) in _TRANSACTION.iter_unpack(token[_TOKEN.size :]))
+def parse_token(token: bytes) -> PostgresqlPosition | Reset:
+    """The position in a token; a Reset when there is none, or it was too long."""
+    if len(token) < _TOKEN.size:
+        return Reset("epoch")
     log, tx, seq, salt = _TOKEN.unpack(token[: _TOKEN.size])
-    return PostgresqlPosition(log, tx, seq, salt, running)
+    running, names, after = list[int](), token[_TOKEN.size :], tx
+    if names[:1] == _TOO_MANY:  # no distance is 0
+        return Reset("too_many")
+    if names and names[-1] >> 7:
+        return Reset("epoch")
+    for distance in _unpack(names):
+        running.append(after := after - distance)
+    return PostgresqlPosition(log, tx, seq, salt, tuple(reversed(running)))
+
+
+def _pack(number: int) -> bytes:
+    """A number in groups of seven bits, the lowest first; each byte but the last has its highest bit set (LEB128)."""
+    packed = bytearray()
+    while number >> 7:
+        packed.append(number & 127 | 128)
+        number >>= 7
+    packed.append(number)
+    return bytes(packed)
+
+
+def _unpack(packed: bytes) -> Iterator[int]:
+    number = shift = 0
+    for byte in packed:
+        number |= (byte & 127) << shift
+        shift += 7
+        if not byte >> 7:
+            yield number
+            number = shift = 0
 
 
 async def check(connection: Connection, position: PostgresqlPosition, head: Head) -> Reset | None:

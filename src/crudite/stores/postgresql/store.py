@@ -204,8 +204,8 @@ class PostgresqlStore:
     async def locate(self, token: bytes) -> Position | Reset:
         """The position of a token, if the log still leads on from there."""
         position = log.parse_token(token)
-        if position is None:
-            return Reset("epoch")
+        if isinstance(position, Reset):
+            return position
         async with self._snapshot() as connection:
             return await log.check(connection, position, await log.read_head(connection)) or position
 
