@@ -2,7 +2,8 @@
 
 Theory of operation. The event loop gathers the units of one of its turns and puts them into a queue, so that the
 thread is woken once for all of them; the thread takes all that wait and runs them in
-one BEGIN IMMEDIATE … COMMIT, each unit in a savepoint where one statement's own atomicity is not enough.
+one BEGIN IMMEDIATE … COMMIT, each unit in a savepoint where one statement's own atomicity is not enough. Processes take
+turns (`turn`).
 Nobody hears of an outcome before the COMMIT; then one call on the event loop settles all futures.
 
 | what happens | what becomes of the unit | what becomes of the group |
@@ -32,6 +33,7 @@ from crudite.stores.sqlite.connections import Execute, File, Replaced, identity,
 from crudite.stores.sqlite.errors import refusal, store_error
 from crudite.stores.sqlite.log import LAST
 from crudite.stores.sqlite.statements import Clock, Performer, is_plain
+from crudite.stores.sqlite.turn import Turn
 
 T = TypeVar("T")
 Outcome: TypeAlias = Any
@@ -83,6 +85,7 @@ class Writer:
         self._file = file
         self._schema_version = pragma(connection, "schema_version")
         self._performer = Performer(self._execute, clock)
+        self._turn = Turn(path)
         self._queue: queue.SimpleQueue[list[_Job] | None] = queue.SimpleQueue()
         self._gathered: list[_Job] = []
         self._taken: deque[_Job] = deque()
@@ -155,6 +158,7 @@ class Writer:
                     return
         finally:
             self._connection.close(True)
+            self._turn.close()
 
     def _count_pages(self, connection: apsw.Connection, name: str, pages: int) -> int:
         self.wal_pages = pages
@@ -242,6 +246,7 @@ class Writer:
         finally:
             if self._connection.in_transaction:
                 self._execute("ROLLBACK")
+            self._turn.give()
         if self._file != identity(self._path):
             return [self._replaced()] * len(units)
         return outcomes
@@ -254,6 +259,7 @@ class Writer:
         if self.is_cut_off:
             raise self._replaced()
         self._notes.clear()
+        self._turn.take()
         self._execute("BEGIN IMMEDIATE")
         version = self._execute("PRAGMA schema_version").fetchall()[0][0]
         if version != self._schema_version:
