@@ -95,7 +95,7 @@ class _Wire:
 
     async def check(self) -> None:
         """Asks the server."""
-        await self._connection.execute("")
+        await self._connection.execute("SELECT 1")
 
     async def close(self) -> None:
         """Ends the connection, without waiting for the server."""
