@@ -1,0 +1,58 @@
+"""A URL names a bus; what cannot be one is refused before anything is connected, without telling a password."""
+
+import sys
+
+import pytest
+
+from crudite.buses import open_bus
+from crudite.buses.base import SupportsFigures
+from crudite.errors import BusError
+
+
+@pytest.mark.parametrize(
+    ("url", "kind"),
+    [
+        ("local:", "LocalBus"),
+        ("unix:///run/app/bus", "UnixBus"),
+        ("nats://user:secret@one:4222,two:4222?prefix=shop", "NatsBus"),
+        ("nats+tls://one", "NatsBus"),
+        ("redis://:secret@host:6379/3", "RedisBus"),
+        ("rediss://host?prefix=shop", "RedisBus"),
+        ("valkey://host", "RedisBus"),
+        ("postgresql://me:secret@host/name?schema=shop", "PostgresqlBus"),
+        ("postgres:///name?host=/run/postgresql", "PostgresqlBus"),
+    ],
+)
+def test_a_url_names_a_bus(url: str, kind: str) -> None:
+    bus = open_bus(url)
+    assert type(bus).__name__ == kind
+    assert isinstance(bus, SupportsFigures)
+    assert (bus.figures.is_connected, bus.figures.connections) == (False, 0)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "kafka://me:secret@host",
+        "local://somewhere",
+        "nats://",
+        "nats://me:secret@host/path",
+        "nats://me:secret@host?unknown=1",
+        "redis://",
+        "nats://me:secret@host?prefix=A",
+        "redis://me:secret@host?prefix=a..b",
+        "postgresql://me:secret@host/name?prefix=longer-than-twenty-characters",
+        "postgresql://me:secret@host/name?schema=Shop",
+    ],
+)
+def test_another_url_is_refused_and_its_password_is_not_told(url: str) -> None:
+    with pytest.raises(BusError) as caught:
+        open_bus(url)
+    assert "secret" not in str(caught.value)
+
+
+def test_a_driver_that_is_not_installed_is_named_with_its_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "crudite.buses.nats", None)
+    with pytest.raises(BusError, match=r"pip install 'crudite\[nats\]'"):
+        open_bus("nats://host")
