@@ -437,15 +437,22 @@ async def test_a_batch_whose_snapshot_nobody_reads_lets_it_go(path: Path, monkey
     await store.close()
 
 
-async def test_the_write_ahead_log_does_not_grow_with_the_work(path: Path) -> None:
-    store = SqliteStore(path, synchronous="OFF")
-    await store.open(LIBRARY)
-    sizes = []
-    for _ in range(30):
-        await asyncio.gather(*[store.write(unit(create(AUTHOR, name="x" * 2000))) for _ in range(250)])
-        sizes.append(path.with_name("data.db-wal").stat().st_size)
+@pytest.mark.parametrize("processes", [1, 3])
+async def test_the_write_ahead_log_does_not_grow_with_the_work(path: Path, processes: int) -> None:
+    stores = [SqliteStore(path, synchronous="OFF") for _ in range(processes)]
+    sizes = [0]
+
+    async def work(store: SqliteStore) -> None:
+        for _ in range(30):
+            await asyncio.gather(*[store.write(unit(create(AUTHOR, name="x" * 2000))) for _ in range(250 // processes)])
+            sizes.append(path.with_name("data.db-wal").stat().st_size)
+
+    for store in stores:
+        await store.open(LIBRARY)
+    await asyncio.gather(*map(work, stores))
     assert max(sizes) < 40_000_000
-    await store.close()
+    for store in stores:
+        await store.close()
 
 
 async def test_the_standard_library_reads_and_writes_the_file_too(path: Path) -> None:

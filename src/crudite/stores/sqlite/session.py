@@ -8,7 +8,7 @@ from pathlib import Path
 
 import apsw
 
-from crudite.errors import StoreError
+from crudite.errors import StoreError, StoreLocked
 from crudite.schema import Catalog
 from crudite.stores.base import Step
 from crudite.stores.sqlite import install, migration
@@ -205,6 +205,8 @@ class Session:
             if pages > _PAGES_TO_WARN_OF and time.monotonic() > self._warned + _SECONDS_BETWEEN_WARNINGS:
                 self._warned = time.monotonic()
                 logger.warning("%s: the write-ahead log has %d pages; a reader may hold it", self.path, pages)
+        except StoreLocked:  # another process copies it
+            self._pages_to_copy_at = self.writer.wal_pages + _PAGES_TO_COPY
         except StoreError as error:
             logger.warning("%s: the write-ahead log could not be copied: %s", self.path, error)
         finally:

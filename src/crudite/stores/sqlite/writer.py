@@ -183,6 +183,7 @@ class Writer:
         return group, None, False
 
     def _control(self, work: Any) -> Outcome:
+        self._turn.take()
         try:
             return work(self._connection)
         except apsw.Error as error:
@@ -192,6 +193,7 @@ class Writer:
         finally:
             if self._connection.in_transaction:
                 self._execute("ROLLBACK")
+            self._turn.give()
             self._schema_version = pragma(self._connection, "schema_version")
 
     def _commit(self, units: Sequence[Any]) -> list[Outcome]:
