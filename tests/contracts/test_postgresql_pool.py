@@ -369,7 +369,7 @@ async def test_hot_statements_stay_prepared_while_hundreds_of_others_come_and_go
 async def test_reads_go_on_when_another_program_changes_the_type_of_a_column(
     postgresql_database: str, total: bool
 ) -> None:
-    """What was prepared is refused (`cached plan must not change result type`), and so is the rest of its transaction."""
+    """What was prepared fails (`cached plan must not change result type`), and so is all of its transaction."""
     async with opened(f"{postgresql_database}?connections=3") as store, stranger(postgresql_database) as other:
         await store.write(unit(create(BOOK, title="a", year=1999)))
         plan = listing(BOOK, "year", total=total)

@@ -74,8 +74,9 @@ class LentSession(Session):
         if args:
             return await self._alone(super().execute, query, *args, **options)
         if not self.is_in_transaction():
-            is_begin = query.lstrip()[:5].upper() in ("BEGIN", "START")
-            query = f"{query.rstrip('; ')}; {self._settings}" if is_begin else f"{self._settings}; {query}"
+            begin, _, rest = query.partition(";")
+            is_begin = begin.lstrip()[:5].upper() in ("BEGIN", "START")
+            query = f"{begin}; {self._settings};{rest}" if is_begin else f"{self._settings}; {query}"
         return await super().execute(query, **options)
 
     async def executemany(self, command: str, args: Any, **options: Any) -> Any:
