@@ -2,9 +2,11 @@
 
 import asyncio
 import re
+import signal
 import sqlite3
 import sys
 import threading
+from asyncio.subprocess import PIPE
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -344,6 +346,44 @@ def test_an_address_that_is_none_is_refused(end: Callable[[str], CopyEnd]) -> No
         end("sqlite://host/x" if end is SqliteEnd else "postgres")
 
 
+@pytest.mark.parametrize("there", ["postgresql", "sqlite"])
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_a_copy_that_is_ended_in_the_middle_leaves_the_target_as_it_was(
+    crudite: Crudite, fresh: str, there: str, number: signal.Signals
+) -> None:
+    start, target = ("app.db", fresh) if there == "postgresql" else (fresh, "other.db")
+    filled(start)
+    crudite("db", "copy", start, target)
+    make_item(target)
+    # somebody has what the copy comes to last: a row of the target's, or a table of the source's
+    held = "SELECT FROM _secret FOR UPDATE" if there == "postgresql" else "LOCK TABLE visits"
+
+    async def end_while_it_waits() -> str:
+        holder, watching = await asyncpg.connect(fresh), await asyncpg.connect(fresh)
+        await holder.execute(f"BEGIN; {held}")
+        command = (str(Path(sys.executable).with_name("crudite")), "db", "copy", start, target, "--repeat")
+        process = await asyncio.create_subprocess_exec(*command, stderr=PIPE)
+        async with asyncio.timeout(60):
+            while not await watching.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
+                assert process.returncode is None
+            process.send_signal(number)
+            _, said = await process.communicate()
+        await holder.execute("ROLLBACK")
+        await holder.close()
+        await watching.close()
+        return said.decode()
+
+    said = asyncio.run(end_while_it_waits())
+    if number == signal.SIGINT:
+        assert "stopped; what " in said
+        assert "Traceback" not in said
+    count = "SELECT count(*) FROM items"
+    assert (fetch(target, count) if there == "postgresql" else rows(target, count)) == [(6,)]
+    assert make_item(target) == 8
+    assert crudite("db", "copy", start, target, "--repeat").exit_code == 0
+    assert crudite("db", "copy", start, target, "--check").exit_code == 0
+
+
 def test_what_cannot_be_copied_is_said_in_a_line(crudite: Crudite, fresh: str) -> None:
     filled("app.db")
     change(fresh, "CREATE TABLE items (x int)")
@@ -363,3 +403,23 @@ def test_what_cannot_be_copied_is_said_in_a_line(crudite: Crudite, fresh: str) -
         assert "Traceback" not in said.output
     assert not Path("none.db").exists()
     assert fetch(fresh, "SELECT * FROM items") == []
+
+
+def test_the_guide_leads_from_one_file_to_postgresql(crudite: Crudite, fresh: str) -> None:
+    guide = (Path(__file__).parents[2] / "docs" / "howto" / "move-to-postgresql.md").read_text()
+    code = re.findall(r"^```python\n(.*?)^```", guide, re.MULTILINE | re.DOTALL)
+    commands = re.findall(r"^crudite (db .*)$", guide, re.MULTILINE)
+    assert len(code) == 1
+    assert len(commands) == 2
+    Path("app.py").write_text(code[0])
+
+    async def write() -> None:
+        app = on("app.db")
+        async with app:
+            await app.records.create(app.definitions.by_name["Note"].cls, title="to be moved")
+
+    asyncio.run(write())
+    for command in commands:
+        done = crudite(*command.replace("postgresql://shop@localhost/shop", fresh).split())
+        assert done.exit_code == 0, done.output
+    assert fetch(fresh, "SELECT title, done FROM notes") == [("to be moved", False)]

@@ -53,8 +53,10 @@ class PostgresqlEnd:
         try:
             async with connected(self._address, MIGRATE) as connection, connection.transaction():
                 tables = ", ".join(quote(schema.table) for schema in catalog.values())
-                if tables:
+                if tables:  # not waited for as long as others could not bear to wait behind
+                    await connection.execute("SET LOCAL lock_timeout = '2s'")
                     await connection.execute(f"LOCK TABLE {tables} IN ACCESS EXCLUSIVE MODE")
+                    await connection.execute("SET LOCAL lock_timeout TO DEFAULT")
                 await install.drop_triggers(connection)
                 references = await _let_go(connection, catalog)
                 yield _Load(connection, catalog)
