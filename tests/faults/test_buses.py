@@ -226,6 +226,14 @@ async def test_whoever_looks_at_each_wake_up_knows_the_newest_in_the_end(net: Ne
     await asyncio.wait([looking])
 
 
+async def test_the_url_of_a_store_is_one_of_a_bus(postgresql_database: str) -> None:
+    url = f"{postgresql_database}?schema=shop&connections=4&patience=2&statement_timeout=5s"
+    async with PostgresqlBus(url) as here, PostgresqlBus(postgresql_database + "?prefix=shop") as there:
+        heard = await woken(there, "news")
+        await here.publish("news", b"one")
+        assert await next_of(heard) == b"one"
+
+
 async def test_postgresql_may_end_the_connection(postgresql_database: str) -> None:
     @asynccontextmanager
     async def entered() -> AsyncIterator[PostgresqlBus]:

@@ -19,6 +19,8 @@ from crudite.errors import BusError
 _MOST = 5_990  # in base 64, with its number, the 7,999 bytes that NOTIFY takes
 _PAUSE = 0.005
 _DRIVER = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
+_OF_STORES = ("connections", "waiting", "patience", "connect_timeout")
+"""What may be in the URL because it is the store's too, and says nothing here."""
 _SETTINGS = {
     "application_name": "crudite bus",
     "synchronous_commit": "off",  # a notification is told, never kept
@@ -33,8 +35,8 @@ class PostgresqlBus(LinkedBus):
     published meanwhile goes together, in a transaction of its own, at most every 5 ms.
 
     `url` is libpq's form. `?prefix=name` keeps applications apart that share a database; a topic is the channel
-    `prefix.topic`, and the prefix is `?schema=…`, or `crudite` where that is not named either. Raises BusError for
-    another URL.
+    `prefix.topic`, and the prefix is `?schema=…`, or `crudite` where that is not named either. The URL of a store may
+    be used as it is. Raises BusError for another URL.
     """
 
     def __init__(self, url: str, *, patience: Patience | None = None) -> None:
@@ -42,6 +44,9 @@ class PostgresqlBus(LinkedBus):
         if parts.scheme not in ("postgresql", "postgres"):
             raise BusError("expected a URL such as postgresql://user@host/name?prefix=name")
         asked = dict(parse_qsl(parts.query))
+        if "pooler" in asked:
+            raise BusError("a pooler lends its connections, and who listens needs one for good: name the server itself")
+        asked = {name: value for name, value in asked.items() if name not in _OF_STORES}
         schema = asked.pop("schema", "crudite")
         self._prefix = check_prefix(asked.pop("prefix", schema))
         self._url = urlunsplit(parts._replace(query=urlencode(asked)))

@@ -44,6 +44,7 @@ def test_a_url_names_a_bus(url: str, kind: str) -> None:
         "redis://me:secret@host?prefix=a..b",
         "postgresql://me:secret@host/name?prefix=longer-than-twenty-characters",
         "postgresql://me:secret@host/name?schema=Shop",
+        "postgresql://me:secret@host/name?pooler=transaction",
     ],
 )
 def test_another_url_is_refused_and_its_password_is_not_told(url: str) -> None:
