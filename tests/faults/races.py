@@ -20,7 +20,8 @@ from crudite.changes import Reset
 from crudite.stores import open_store
 from crudite.testing import Client, Socket, View
 from crudite.testing.faults import Call, Faulty
-from tests.flows.worlds import MEMORY, by_name
+from tests.flows.worlds import by_name
+from tests.services.stores import fresh_store
 
 PATIENCE = 5.0
 _IS_OURS: ContextVar[bool] = ContextVar("whether the test itself uses the store", default=False)
@@ -293,7 +294,7 @@ async def running() -> AsyncIterator[tuple[Client, Steps]]:
     """The application without records, for one scene after the other, as nobody sees it."""
     steps = Steps()
     app = App(
-        Project, Member, Task, store=Faulty(open_store(MEMORY), steps), auth=by_name,
+        Project, Member, Task, store=Faulty(open_store(fresh_store()), steps), auth=by_name,
         limits=Limits(live=LiveLimits(tick=0, rerun_tick=0)),  # there is a batch for every commit in any case
     )  # fmt: skip
 

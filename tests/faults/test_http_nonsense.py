@@ -9,7 +9,10 @@ from hypothesis import strategies as st
 
 from crudite import App, Field, Limits, Record, Request, allow
 from crudite.testing import Client
-from tests.flows.worlds import MEMORY, client_for, faults
+from tests.flows.worlds import client_for, faults
+from tests.services.stores import fresh_store
+
+pytestmark = pytest.mark.only_on("sqlite", reason="nonsense is refused before the store is asked")
 
 JSON = {"content-type": "application/json"}
 
@@ -249,7 +252,7 @@ async def test_keys_and_versions_that_no_number_is_large_enough_for_are_not_foun
 
 
 async def test_sizes_beyond_the_limits_are_refused_before_they_are_read_to_their_end() -> None:
-    app = App(Todo, store=MEMORY, limits=Limits(body=1000))
+    app = App(Todo, store=fresh_store(), limits=Limits(body=1000))
 
     @app.create("echo")
     async def echo(request: Request, text: str) -> str:

@@ -14,7 +14,8 @@ from crudite import App, Authenticate, Field, Record, Ref, Request, allow, me
 from crudite.testing import Client, View
 from crudite.testing.socket import Socket
 from tests.flows.test_rules_agree import ACTORS, combined, folder_atoms, rules, steps
-from tests.flows.worlds import MEMORY, by_name
+from tests.flows.worlds import by_name
+from tests.services.stores import fresh_store
 
 Row: TypeAlias = dict[str, Any]
 Step: TypeAlias = tuple[str, Any, Any]
@@ -159,7 +160,7 @@ async def world(
         "count": Paper.where().count(), "kinds": Paper.where().sum("kind"), "secrets": Paper.where().sum("secret"),
         "owners": Paper.where().group("owner").count(),
     }  # fmt: skip
-    app = App(Folder, Paper, store=MEMORY, auth=auth)
+    app = App(Folder, Paper, store=fresh_store(), auth=auth)
     for name, figure in figures.items():
         app.read(name)(answering(figure))
     here = World(await stack.enter_async_context(Client(app)), Folder, Paper)

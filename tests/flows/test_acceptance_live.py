@@ -2,14 +2,16 @@
 
 import asyncio
 import sys
-from asyncio.subprocess import PIPE
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Literal
 
+import pytest
+
 from crudite import App, Many, Parent, Record, allow, me
 from crudite.testing import Client, View
 from tests.flows.worlds import by_name
+from tests.services.stores import foreign, fresh_store, kept_store
 
 OVER: tuple[Literal["sse", "websocket"], ...] = ("sse", "websocket")
 PATIENCE = 60.0
@@ -41,23 +43,9 @@ class Other(Record[int], rules=allow.everyone):
     title: str
 
 
-def at(path: Path, *resources: type[Any]) -> Client:
-    """A client for the resources in a file."""
-    return Client(App(*resources, store=f"sqlite:///{path}?synchronous=OFF", auth=by_name), timeout=PATIENCE)
-
-
-async def foreign(path: Path, *statements: str) -> None:
-    """Another process writes, in one transaction."""
-    script = f"""
-import sqlite3
-connection = sqlite3.connect({str(path)!r}, timeout=30, isolation_level=None)
-for statement in {["BEGIN IMMEDIATE", *statements, "COMMIT"]!r}:
-    connection.execute(statement)
-connection.close()
-"""
-    started = await asyncio.create_subprocess_exec(sys.executable, "-c", script, stdout=PIPE, stderr=PIPE)
-    _, complaint = await started.communicate()
-    assert started.returncode == 0, complaint.decode()
+def at(store: str, *resources: type[Any]) -> Client:
+    """A client for the resources in a store."""
+    return Client(App(*resources, store=store, auth=by_name), timeout=PATIENCE)
 
 
 def kinds(view: View) -> list[str]:
@@ -84,18 +72,16 @@ async def heard_by(client: Client, views: list[View]) -> None:
             await view.until(lambda _, view=view: kinds(view)[-1:] == ["ready"])  # type: ignore[misc]
 
 
-async def test_a_transaction_of_a_hundred_thousand_changes_resets_a_thousand_subscribers_and_starves_nobody(
-    tmp_path: Path,
-) -> None:
-    path = tmp_path / "live.db"
-    async with at(path, Note, Other) as client, AsyncExitStack() as stack:
+async def test_a_transaction_of_a_hundred_thousand_changes_resets_a_thousand_subscribers_and_starves_nobody() -> None:
+    store = kept_store()
+    async with at(store, Note, Other) as client, AsyncExitStack() as stack:
         numbers = f"WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {MANY})"
-        await foreign(path, f"INSERT INTO notes (id, title) {numbers} SELECT i, 'note ' || i FROM n")
+        await foreign(store, f"INSERT INTO notes (id, title) {numbers} SELECT i, 'note ' || i FROM n")
         subscribers = await crowd(stack, client, CROWD, "notes", where={"id": {"lte": 1_200}}, fields=["id", "points"])
         calm = (await crowd(stack, client, 1, "notes", where={"id": 7}, fields=["id", "points"]))[0]
         others = await stack.enter_async_context(client.live("others", over="websocket"))
         await others.ready()
-        await foreign(path, "UPDATE notes SET points = 5")
+        await foreign(store, "UPDATE notes SET points = 5")
         await client.post("/others", {"title": "beside the flood"})
         await others.until(lambda rows: [row["title"] for row in rows] == ["beside the flood"])
         assert "reset" not in kinds(others)
@@ -110,10 +96,8 @@ async def test_a_transaction_of_a_hundred_thousand_changes_resets_a_thousand_sub
         await calm.until(lambda rows: rows == [{"id": 7, "points": 6}])
 
 
-async def test_a_membership_that_ends_takes_the_records_away_in_the_frame_of_its_commit_from_all_who_saw_them(
-    tmp_path: Path,
-) -> None:
-    async with at(tmp_path / "live.db", Project, Member, Task) as nobody, AsyncExitStack() as stack:
+async def test_a_membership_that_ends_takes_the_records_away_in_the_frame_of_its_commit_from_all_who_saw_them() -> None:
+    async with at(fresh_store(), Project, Member, Task) as nobody, AsyncExitStack() as stack:
         records = nobody.app.records
         async with records.batch() as batch:
             batch.create(Project, id="p")
@@ -136,11 +120,12 @@ async def test_a_membership_that_ends_takes_the_records_away_in_the_frame_of_its
             assert bob.events[4:] == [("removed", {"key": key}) for key in (1, 2, 3)]
 
 
+@pytest.mark.only_on("sqlite", reason="the file of a database is replaced")
 async def test_whoever_is_live_when_an_older_backup_is_put_back_is_reset_and_holds_what_it_held(
     tmp_path: Path,
 ) -> None:
     path, copy = tmp_path / "live.db", tmp_path / "old.db"
-    async with at(path, Note) as client, AsyncExitStack() as stack:
+    async with at(f"sqlite:///{path}", Note) as client, AsyncExitStack() as stack:
         await client.post("/notes", [{"id": 1, "title": "kept"}, {"id": 2, "title": "deleted later"}])
         await foreign_backup(path, copy)
         await client.delete("/notes/2")
@@ -178,16 +163,16 @@ def note_with_colour() -> type[Record[int]]:
     return Note
 
 
-async def test_after_a_migration_whoever_comes_back_starts_anew_with_the_new_fields(tmp_path: Path) -> None:
-    path = tmp_path / "live.db"
-    async with at(path, Note) as client:
+async def test_after_a_migration_whoever_comes_back_starts_anew_with_the_new_fields() -> None:
+    store = kept_store()
+    async with at(store, Note) as client:
         await client.post("/notes", {"id": 1, "title": "a"})
         async with client.live("notes", over="websocket") as before, client.live("notes", over="sse") as streamed:
             await before.ready()
             await streamed.ready()
 
     reasons: list[list[str]] = []
-    async with at(path, note_with_colour()) as client:
+    async with at(store, note_with_colour()) as client:
         for over, held in zip(OVER, (streamed, before), strict=True):
             async with client.live("notes", over=over, resume=held) as after:
                 rows = await after.ready()
@@ -196,10 +181,8 @@ async def test_after_a_migration_whoever_comes_back_starts_anew_with_the_new_fie
     assert reasons == [["schema"], ["schema"]]
 
 
-async def test_a_stream_and_a_socket_cut_at_the_same_commit_hold_the_same_after_they_have_resumed(
-    tmp_path: Path,
-) -> None:
-    async with at(tmp_path / "live.db", Note) as client:
+async def test_a_stream_and_a_socket_cut_at_the_same_commit_hold_the_same_after_they_have_resumed() -> None:
+    async with at(fresh_store(), Note) as client:
         await client.post("/notes", [{"id": key, "title": f"{key}", "points": key} for key in range(1, 6)])
         for cut in range(5):
             async with AsyncExitStack() as stack:

@@ -3,7 +3,7 @@
 from crudite import App, Record, allow
 from crudite.stores import open_store
 from crudite.testing import Client, Faulty, View
-from tests.flows.worlds import MEMORY
+from tests.services.stores import fresh_store
 
 
 class Item(Record[int], rules=allow.everyone):
@@ -11,7 +11,7 @@ class Item(Record[int], rules=allow.everyone):
 
 
 async def test_after_a_reset_nothing_is_acknowledged_before_it_is_shown() -> None:
-    store = Faulty(open_store(MEMORY))
+    store = Faulty(open_store(fresh_store()))
     async with Client(App(Item, store=store)) as client, client.websocket() as socket:
         first, view = await client.app.records.create(Item), View(5.0)
         await socket.subscribe("s", {"resource": "items", "query": {"sort": ["-rank"], "limit": 2}}, view)

@@ -8,7 +8,8 @@ import pytest
 
 from crudite import App, Field, Groups, OpenApi, Record, Ref, Request, Resource, Value, allow, me
 from crudite.testing import Client
-from tests.flows.worlds import MEMORY, by_name
+from tests.flows.worlds import by_name
+from tests.services.stores import fresh_store
 
 
 class Project(Record[str], rules={"read": allow.where(open=True) | allow.role("boss"), "write": allow.everyone}):
@@ -38,7 +39,7 @@ TASKS = [
 
 def app_with(**handlers: Any) -> App:
     """An application whose reading handlers return these."""
-    app = App(Project, Task, store=MEMORY, auth=by_name)
+    app = App(Project, Task, store=fresh_store(), auth=by_name)
     for name, result in handlers.items():
         app.read(name)(_answering(result))
     return app
@@ -154,13 +155,14 @@ async def test_more_groups_than_can_be_answered_are_a_problem() -> None:
         assert (answer.status, answer.json["detail"]) == (413, "An answer has at most 1000 groups.")
 
 
+@pytest.mark.only_on("sqlite", reason="a declaration asks no store")
 def test_grouping_by_nothing_is_refused() -> None:
     with pytest.raises(ValueError, match="group takes the names of the fields"):
         Task.where().group()
 
 
 def test_the_description_tells_what_values_and_groups_look_like() -> None:
-    app = App(Project, Task, store=MEMORY)
+    app = App(Project, Task, store=fresh_store())
 
     @app.read("total")
     async def total(request: Request) -> Value:

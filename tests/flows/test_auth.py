@@ -6,7 +6,8 @@ import pytest
 
 from crudite import Actor, App, Credentials, Record, Request, Unauthorized, allow, me
 from crudite.testing import Client, Refusal
-from tests.flows.worlds import MEMORY, by_name, client_for, titles
+from tests.flows.worlds import by_name, client_for, titles
+from tests.services.stores import fresh_store
 
 
 class Note(
@@ -119,7 +120,7 @@ async def test_a_foreign_page_cannot_write_with_the_users_cookies(headers: dict[
     class Open(Record[int], rules=allow.everyone):
         title: str
 
-    app = App(Open, store=MEMORY, auth=by_name)
+    app = App(Open, store=fresh_store(), auth=by_name)
 
     @app.create("act")
     async def act(request: Request) -> str:

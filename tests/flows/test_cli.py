@@ -17,6 +17,8 @@ import pytest
 import websockets
 from playwright.async_api import Page, expect
 
+pytestmark = pytest.mark.only_on("sqlite", reason="commands are told with files")
+
 CRUDITE = str(Path(sys.executable).with_name("crudite"))
 PATIENCE = 60.0
 

@@ -13,8 +13,8 @@ from crudite import Actor, App, Credentials, Limits, LiveLimits, Query, Record, 
 from crudite.testing import Client
 from tests.flows.test_runner import BOTH, Raw, frame, handshake, until_true, websocket
 from tests.flows.test_trickling_readers import Trickle
-from tests.flows.worlds import MEMORY
 from tests.services.runner import Kind, running
+from tests.services.stores import fresh_store
 
 CLOSE = b"\x03\xe8"  # 1000, as a close frame has it (RFC 6455, section 5.5.1)
 
@@ -51,7 +51,7 @@ def is_empty(app: App) -> bool:
 @pytest.mark.parametrize("kind", BOTH)
 async def test_one_that_leaves_while_its_stream_opens_is_forgotten(kind: Kind) -> None:
     door = Door()
-    async with App(Todo, store=MEMORY, auth=door.ask) as app, running(app, kind) as port:
+    async with App(Todo, store=fresh_store(), auth=door.ask) as app, running(app, kind) as port:
         leaving = await Raw.to(port, b"GET /todos/subscribe HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n")
         await until_true(lambda: door.knocked == 1)
         assert app.admission.living.total() == 1
@@ -77,7 +77,7 @@ async def until_behind(app: App) -> None:
 async def one_that_waits(kind: Kind) -> AsyncIterator[tuple[App, Trickle]]:
     """A WebSocket that takes nothing any more, has fallen behind, and has asked for one more live query."""
     asked = asyncio.Event()
-    app = App(Todo, store=MEMORY, limits=Limits(live=LiveLimits(outbox=200_000)))
+    app = App(Todo, store=fresh_store(), limits=Limits(live=LiveLimits(outbox=200_000)))
 
     @app.read("mine")
     async def mine(request: Request) -> Query[Todo]:
@@ -138,7 +138,7 @@ async def test_a_client_that_is_over_and_takes_nothing_is_cut_off_in_time(sign: 
 
 @pytest.mark.parametrize("kind", BOTH)
 async def test_what_a_websocket_has_asked_for_before_it_leaves_is_done(kind: Kind) -> None:
-    async with App(Todo, store=MEMORY) as app, running(app, kind) as port:
+    async with App(Todo, store=fresh_store()) as app, running(app, kind) as port:
         leaving = await websocket(port)
         calls = [
             frame(b'{"jsonrpc":"2.0","method":"todos.create","params":{"data":{"title":"%d"}}}' % n) for n in range(3)
@@ -154,7 +154,7 @@ async def test_what_a_websocket_has_asked_for_before_it_leaves_is_done(kind: Kin
 
 
 async def test_a_text_that_is_none_closes_with_1007_and_is_nothing_to_report(caplog: pytest.LogCaptureFixture) -> None:
-    async with App(Todo, store=MEMORY) as app, running(app, "ours") as port:
+    async with App(Todo, store=fresh_store()) as app, running(app, "ours") as port:
         nonsense = await websocket(port)
         nonsense.writer.write(frame(b"\xff"))
         await nonsense.until(b"\x88\x02\x03\xef")  # 1007 (RFC 6455, section 7.4.1)
@@ -165,7 +165,7 @@ async def test_a_text_that_is_none_closes_with_1007_and_is_nothing_to_report(cap
 
 async def test_streams_that_open_have_places_of_their_address_and_give_them_back() -> None:
     door = Door()
-    async with Client(App(Todo, store=MEMORY, auth=door.ask, limits=Limits(connections=3))) as client:
+    async with Client(App(Todo, store=fresh_store(), auth=door.ask, limits=Limits(connections=3))) as client:
 
         async def come_and_go() -> None:
             async with client.stream("/todos/subscribe"):

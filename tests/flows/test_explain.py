@@ -8,7 +8,8 @@ import pytest
 
 from crudite import App, Count, Field, Query, Record, Ref, Request, allow, me, today
 from crudite.testing import Client
-from tests.flows.worlds import MEMORY, by_name
+from tests.flows.worlds import by_name
+from tests.services.stores import fresh_store
 
 
 class Project(Record[int], rules=allow.everyone):
@@ -31,7 +32,7 @@ class Diary(Record[int], rules=allow.where(owner=me.id)):
 
 @pytest.fixture
 async def client() -> AsyncIterator[Client]:
-    app = App(Project, Task, Diary, store=MEMORY, auth=by_name, staff=allow.role("staff"))
+    app = App(Project, Task, Diary, store=fresh_store(), auth=by_name, staff=allow.role("staff"))
 
     @app.read("open-tasks")
     async def open_tasks(request: Request, size: int = 0) -> Query[Task]:

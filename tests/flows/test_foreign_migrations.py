@@ -5,7 +5,6 @@ import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from pathlib import Path
 from typing import Any, Literal
 
 import pytest
@@ -13,6 +12,7 @@ import pytest
 from crudite import App, Record, allow
 from crudite.testing import Client, View
 from crudite.testing.socket import Socket
+from tests.services.stores import kept_store
 
 PATIENCE = 30.0
 OVER: tuple[Literal["sse", "websocket"], ...] = ("sse", "websocket")
@@ -121,10 +121,8 @@ async def same_as_fresh(client: Client, views: list[tuple[View, dict[str, Any]]]
 
 
 @pytest.mark.parametrize("resources", [WIDER, HIDING], ids=["more fields", "a field that not all may read"])
-async def test_whoever_is_live_is_reset_once_and_goes_on_beside_the_next_version(
-    tmp_path: Path, resources: str
-) -> None:
-    store = f"sqlite:///{tmp_path}/live.db"
+async def test_whoever_is_live_is_reset_once_and_goes_on_beside_the_next_version(resources: str) -> None:
+    store = kept_store()
     async with open_subscriptions(store) as (client, views):
         async with next_version(store, resources) as other:
             for number in range(10, 15):
@@ -139,8 +137,8 @@ async def test_whoever_is_live_is_reset_once_and_goes_on_beside_the_next_version
         assert [resets(view) for view, _ in views] == [["schema"]] * len(views)
 
 
-async def test_what_is_held_is_void_where_the_next_version_has_taken_a_field_away(tmp_path: Path) -> None:
-    store = f"sqlite:///{tmp_path}/live.db"
+async def test_what_is_held_is_void_where_the_next_version_has_taken_a_field_away() -> None:
+    store = kept_store()
     async with open_subscriptions(store) as (client, _), client.websocket() as socket:
         for number, query in enumerate(QUERIES):
             await socket.subscribe(f"s{number}", {"resource": "notes", "query": query}, View(PATIENCE))

@@ -12,8 +12,8 @@ import websockets
 
 from crudite import App, Limits, Query, Record, Request, allow
 from crudite.testing import Client
-from tests.flows.worlds import MEMORY
 from tests.services.runner import Kind, running
+from tests.services.stores import fresh_store
 
 PATIENCE = 30.0
 BOTH = ["ours", "plain"]
@@ -46,7 +46,7 @@ class Doorman:
 
 def application() -> tuple[App, Doorman]:
     """An application whose handlers wait at the doorman's."""
-    app, doorman = App(Todo, store=MEMORY, limits=Limits(message=1_000)), Doorman()
+    app, doorman = App(Todo, store=fresh_store(), limits=Limits(message=1_000)), Doorman()
 
     @app.read("slow")
     async def slow(request: Request, text: str = "") -> str:

@@ -10,7 +10,8 @@ import pytest
 
 from crudite import App, Conflict, Count, DeclarationError, Query, Record, Request, allow, me
 from crudite.testing import Client, Refusal
-from tests.flows.worlds import MEMORY, by_name, faults, titles
+from tests.flows.worlds import by_name, faults, titles
+from tests.services.stores import fresh_store
 
 
 class Task(Record[int], rules={"read": allow.where(owner=me.id), "write": allow.everyone}):
@@ -20,7 +21,7 @@ class Task(Record[int], rules={"read": allow.where(owner=me.id), "write": allow.
 
 
 def app_of(**options: Any) -> App:
-    return App(Task, store=MEMORY, auth=by_name, **options)
+    return App(Task, store=fresh_store(), auth=by_name, **options)
 
 
 async def test_arguments_are_read_from_the_url_by_their_types() -> None:
@@ -218,6 +219,7 @@ async def test_the_requests_batch_belongs_to_writes_and_not_to_handlers(
     assert "request.records.batch()" in caplog.text
 
 
+@pytest.mark.only_on("sqlite", reason="a declaration asks no store")
 def test_a_handler_that_cannot_be_served_is_refused_when_it_is_declared() -> None:
     app = app_of()
 

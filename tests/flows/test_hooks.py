@@ -19,7 +19,8 @@ from crudite import (
     before,
 )
 from crudite.testing import Client, Refusal
-from tests.flows.worlds import MEMORY, by_name, client_for, titles
+from tests.flows.worlds import by_name, client_for, titles
+from tests.services.stores import fresh_store
 
 
 async def test_before_sees_the_draft_and_the_stored_record_and_may_change_what_is_stored() -> None:
@@ -333,7 +334,7 @@ async def test_hooks_run_in_one_order_over_every_interface(over: str) -> None:
         def three(self) -> None:
             order.append("after")
 
-    app = App(Task, store=MEMORY)
+    app = App(Task, store=fresh_store())
     async with Client(app) as client, client.websocket() as socket:
 
         async def do(action: str, key: Any = None, data: Any = None) -> Any:

@@ -9,6 +9,8 @@ from types import ModuleType
 
 import pytest
 
+pytestmark = pytest.mark.only_on("sqlite", reason="the guides speak of files")
+
 DOCS = Path(__file__).parents[2] / "docs" / "howto"
 GUIDES = (
     "test-your-app",

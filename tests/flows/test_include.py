@@ -7,7 +7,8 @@ import pytest
 
 from crudite import App, Field, Many, OpenApi, Query, Record, Ref, Request, allow, me, now
 from crudite.testing import Client, Clock, Refusal
-from tests.flows.worlds import MEMORY, by_name, client_for, faults
+from tests.flows.worlds import by_name, client_for, faults
+from tests.services.stores import fresh_store
 
 
 class Person(Record[str], rules={"read": allow.where(hidden=False), "write": allow.everyone}, path="people"):
@@ -153,7 +154,7 @@ async def test_over_a_websocket_lists_and_records_include_too() -> None:
 
 
 async def test_a_handler_returns_a_query_that_includes() -> None:
-    app = App(Person, Project, Task, store=MEMORY, auth=by_name)
+    app = App(Person, Project, Task, store=fresh_store(), auth=by_name)
 
     @app.read("houses")
     async def houses(request: Request) -> Query[Task]:
@@ -204,7 +205,7 @@ async def test_what_is_included_is_not_written() -> None:
 
 
 async def test_records_in_python_refuse_to_include() -> None:
-    app = App(Person, Project, Task, store=MEMORY, auth=by_name)
+    app = App(Person, Project, Task, store=fresh_store(), auth=by_name)
     async with Client(app):
         with pytest.raises(TypeError, match="include shapes what a handler answers"):
             await app.records.list(Task.where().include("project"))
@@ -245,8 +246,9 @@ async def test_a_path_that_leads_nowhere_is_a_fault(path: str, code: str, detail
         assert second["parameter"] == "sort"
 
 
+@pytest.mark.only_on("sqlite", reason="a description asks no store")
 def test_the_description_tells_what_can_be_included() -> None:
-    document = OpenApi().document(App(Person, Project, Task, store=MEMORY))
+    document = OpenApi().document(App(Person, Project, Task, store=fresh_store()))
     schemas, parameters = document["components"]["schemas"], document["components"]["parameters"]
     included = schemas["Project"]["properties"]["_included"]["properties"]
     person, task = {"$ref": "#/components/schemas/Person"}, {"$ref": "#/components/schemas/Task"}

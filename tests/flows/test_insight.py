@@ -14,7 +14,8 @@ from crudite.stores import open_store
 from crudite.testing import Client, Response
 from crudite.testing.asgi import fetch, make_scope
 from crudite.testing.faults import Faulty
-from tests.flows.worlds import MEMORY, by_name, client_for
+from tests.flows.worlds import by_name, client_for
+from tests.services.stores import fresh_store, kept_store
 
 LINE = re.compile(r'([a-z0-9_]+)(?:\{([a-z]+)="([^"\\]*)"\})? (\+?[0-9.eE+-]+|\+Inf)')
 
@@ -91,7 +92,7 @@ async def test_the_rule_for_staff_may_be_any_rule_about_who_asks(rule: Any, stat
 
 def test_a_rule_for_staff_that_speaks_of_records_is_refused() -> None:
     with pytest.raises(DeclarationError, match="a rule about who asks"):
-        App(Todo, store=MEMORY, staff=allow.where(owner=me.id))
+        App(Todo, store=fresh_store(), staff=allow.where(owner=me.id))
 
 
 async def test_anybody_may_look_while_the_application_is_developed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,6 +169,7 @@ async def test_the_lag_is_told_as_a_histogram_whose_buckets_add_up() -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.only_on("sqlite", reason="the documentation is read")
 def test_every_number_that_is_counted_is_told() -> None:
     others = {"lag", "resets"}  # a distribution, and one for each reason
     assert {figure.attribute for figure in LIVE} | others == set(Metrics.__dataclass_fields__)
@@ -209,8 +211,8 @@ async def test_an_application_that_goes_away_is_not_ready_first_and_still_answer
         assert (await client.get("/todos")).json == []
 
 
-async def test_an_application_that_has_come_back_is_ready_again(tmp_path: Path) -> None:
-    app = App(Todo, store=f"sqlite:///{tmp_path}/todo.db")
+async def test_an_application_that_has_come_back_is_ready_again() -> None:
+    app = App(Todo, store=kept_store())
     async with Client(app) as client:
         await app.say_goodbye()
     async with Client(app) as client:
@@ -218,7 +220,7 @@ async def test_an_application_that_has_come_back_is_ready_again(tmp_path: Path) 
 
 
 async def test_an_application_whose_store_fails_is_not_ready() -> None:
-    store = Faulty(open_store(MEMORY))
+    store = Faulty(open_store(fresh_store()))
     async with client_for(Todo, store=store) as client:
         store.fail("before read")
         ready = await client.get("/readyz")
@@ -243,4 +245,4 @@ def test_a_resource_that_wants_the_same_address_is_told_so() -> None:
         value: float
 
     with pytest.raises(DeclarationError, match=r"Insight and Metric both answer /metrics; see Insight\(prefix="):
-        App(Metric, store=MEMORY)
+        App(Metric, store=fresh_store())

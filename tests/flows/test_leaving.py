@@ -4,8 +4,11 @@ import asyncio
 from pathlib import Path
 
 import httpx2
+import pytest
 
 from tests.flows.test_cli import PATIENCE, eventually, serving
+
+pytestmark = pytest.mark.only_on("sqlite", reason="what a process does when it is told to end asks no store")
 
 WAITING = """
 import asyncio

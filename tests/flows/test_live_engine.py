@@ -1,12 +1,9 @@
-"""The live engine on the real SQLite store: random stories, foreign writers, restarts, floods."""
+"""The live engine on the real stores: random stories, foreign writers, restarts, floods."""
 
 import asyncio
 import json
-import shutil
-from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -23,10 +20,9 @@ from crudite.schema import Catalog, FieldSpec, FieldType, Link, Reference, Resou
 from crudite.stores import open_store
 from crudite.stores.base import Page, Store
 from crudite.types import Key, PlainRecord
-from tests.services import MISSING
+from tests.services.stores import foreign, fresh_store, kept_store
 from tests.unit.live.world import Client, Held, World
 
-needs_command_line = pytest.mark.skipif(shutil.which("sqlite3") is None, reason=f"{MISSING} sqlite3")
 SECRET = b"a secret for the flows"
 
 
@@ -95,8 +91,8 @@ QUERIES = [
 
 
 @asynccontextmanager
-async def living(path: Path, **limits: Any) -> AsyncIterator[World]:
-    store = open_store(f"sqlite:///{path}?synchronous=OFF")
+async def living(url: str, **limits: Any) -> AsyncIterator[World]:
+    store = open_store(url)
     await store.open(CATALOG)
     try:
         async with Engine(store, CATALOG, secret=SECRET, limits=LiveLimits(**{"tick": 0.0, **limits})) as engine:
@@ -223,8 +219,8 @@ class Story:
 
 
 @pytest.mark.parametrize("seed", range(6))
-async def test_every_subscription_equals_a_fresh_query_at_each_of_its_cursors(seed: int, tmp_path: Path) -> None:
-    async with living(tmp_path / "live.db") as here:
+async def test_every_subscription_equals_a_fresh_query_at_each_of_its_cursors(seed: int) -> None:
+    async with living(fresh_store()) as here:
         story = Story(here, Random(seed))
         for team in (1, 2):
             await create(here.store, team, TEAM, name=f"{team}", open=team == 1)
@@ -246,35 +242,19 @@ async def test_every_subscription_equals_a_fresh_query_at_each_of_its_cursors(se
         assert len(story.oracle.held) > 100
 
 
-async def foreign(path: Path, *statements: str) -> str:
-    """Another program writes, in one transaction; returns what it prints.
-
-    A process of its own: a second SQLite library in this one would drop the locks of the first.
-    """
-    script = ";".join(["BEGIN IMMEDIATE", *statements, "COMMIT"])
-    started = await asyncio.create_subprocess_exec(
-        "sqlite3", "-bail", "-cmd", ".timeout 5000", str(path), script, stdout=PIPE, stderr=PIPE
-    )
-    printed, complaint = await started.communicate()
-    assert not complaint, complaint.decode()
-    return printed.decode()
-
-
-@needs_command_line
-async def test_what_another_program_writes_is_live(tmp_path: Path) -> None:
-    path = tmp_path / "live.db"
-    async with living(path) as here:
+async def test_what_another_program_writes_is_live() -> None:
+    store = kept_store()
+    async with living(store) as here:
         client = await joined(here, "todo", live(where(status="todo"), fields=("id", "title")))
-        await foreign(path, "INSERT INTO task (id, title) VALUES (7, 'by another')")
+        await foreign(store, "INSERT INTO task (id, title) VALUES (7, 'by another')")
         await client.until(lambda: client.subs["todo"].records == {7: {"id": 7, "title": "by another"}})
-        await foreign(path, "UPDATE task SET status = 'done'")
+        await foreign(store, "UPDATE task SET status = 'done'")
         await client.until(lambda: client.subs["todo"].records == {})
 
 
-@needs_command_line
-async def test_a_transaction_is_applied_whole_or_not_yet(tmp_path: Path) -> None:
-    path = tmp_path / "live.db"
-    async with living(path) as here:
+async def test_a_transaction_is_applied_whole_or_not_yet() -> None:
+    store = kept_store()
+    async with living(store) as here:
         client = await joined(here, "todo", live(where(status="todo"), fields=("id",)))
         await joined(here, "done", live(where(status="done"), fields=("id",)), client)
         sizes: set[tuple[int, int]] = set()
@@ -282,11 +262,11 @@ async def test_a_transaction_is_applied_whole_or_not_yet(tmp_path: Path) -> None
         def note(_: Held) -> None:
             sizes.add((len(client.subs["todo"].records), len(client.subs["done"].records)))
 
-        await foreign(path, "INSERT INTO task (id) VALUES (1), (2), (3)")
+        await foreign(store, "INSERT INTO task (id) VALUES (1), (2), (3)")
         await client.until(lambda: len(client.subs["todo"].records) == 3)
         await asyncio.sleep(0)
         client._commit = committed(client, note)  # type: ignore[method-assign]
-        await foreign(path, "UPDATE task SET status = 'done' WHERE id = 1", "UPDATE task SET status = 'done'")
+        await foreign(store, "UPDATE task SET status = 'done' WHERE id = 1", "UPDATE task SET status = 'done'")
         await client.until(lambda: len(client.subs["done"].records) == 3)
         assert sizes == {(0, 3)}
 
@@ -302,15 +282,14 @@ def committed(client: Client, note: Any) -> Any:
     return both
 
 
-@needs_command_line
-async def test_a_large_foreign_transaction_becomes_one_reset_and_a_snapshot(tmp_path: Path) -> None:
-    path = tmp_path / "live.db"
-    async with living(path) as here:
+async def test_a_large_foreign_transaction_becomes_one_reset_and_a_snapshot() -> None:
+    store = kept_store()
+    async with living(store) as here:
         await create(here.store, 1)
         client = await joined(here, "all", live(fields=("id", "points")))
         calm = await joined(here, "one", live(where(id=1), fields=("id", "points")))
         many = "WITH RECURSIVE n(i) AS (SELECT 2 UNION ALL SELECT i + 1 FROM n WHERE i < 3000)"
-        await foreign(path, f"INSERT INTO task (id) {many} SELECT i FROM n", "UPDATE task SET points = 5")
+        await foreign(store, f"INSERT INTO task (id) {many} SELECT i FROM n", "UPDATE task SET points = 5")
         await client.until(lambda: len(client.subs["all"].records) == 3000)
         await calm.until(lambda: calm.subs["one"].records == {1: {"id": 1, "points": 5}})
         assert [message["reason"] for message in client.log if message["kind"] == "reset"] == ["too_many"]
@@ -318,16 +297,15 @@ async def test_a_large_foreign_transaction_becomes_one_reset_and_a_snapshot(tmp_
         assert "reset" not in calm.kinds()
 
 
-@needs_command_line
-async def test_a_subscription_goes_on_after_a_restart_of_the_server(tmp_path: Path) -> None:
-    path, query = tmp_path / "live.db", live(where(status="todo"), fields=("id", "title"))
-    async with living(path) as here:
+async def test_a_subscription_goes_on_after_a_restart_of_the_server() -> None:
+    store, query = kept_store(), live(where(status="todo"), fields=("id", "title"))
+    async with living(store) as here:
         await create(here.store, 1, title="a")
         await create(here.store, 2, title="b")
         first = await joined(here, "todo", query)
     held = first.subs["todo"]
-    await foreign(path, "DELETE FROM task WHERE id = 1", "INSERT INTO task (id, title) VALUES (3, 'c')")
-    async with living(path) as here:
+    await foreign(store, "DELETE FROM task WHERE id = 1", "INSERT INTO task (id, title) VALUES (3, 'c')")
+    async with living(store) as here:
         second = here.client()
         second.subs["todo"] = Held(held.group, held.key, held.records)
         answer = await second.subscribe("todo", query, cursor=held.cursor, key=held.key)
@@ -336,9 +314,9 @@ async def test_a_subscription_goes_on_after_a_restart_of_the_server(tmp_path: Pa
         assert second.subs["todo"].records == {2: {"id": 2, "title": "b"}, 3: {"id": 3, "title": "c"}}
 
 
-async def test_a_subscription_can_go_on_after_every_single_message(tmp_path: Path) -> None:
+async def test_a_subscription_can_go_on_after_every_single_message() -> None:
     query = live(where(status="todo"), fields=("id", "title", "points"))
-    async with living(tmp_path / "live.db") as here:
+    async with living(fresh_store()) as here:
         for key in (1, 2, 3):
             await create(here.store, key, title=f"{key}")
         whole = await joined(here, "s", query)
@@ -364,8 +342,8 @@ async def test_a_subscription_can_go_on_after_every_single_message(tmp_path: Pat
             assert again.subs["s"].records == whole.subs["s"].records
 
 
-async def test_a_subscription_made_between_any_two_writes_misses_and_doubles_nothing(tmp_path: Path) -> None:
-    async with living(tmp_path / "live.db") as here:
+async def test_a_subscription_made_between_any_two_writes_misses_and_doubles_nothing() -> None:
+    async with living(fresh_store()) as here:
         clients: list[Client] = []
 
         async def write() -> None:
@@ -385,17 +363,19 @@ async def test_a_subscription_made_between_any_two_writes_misses_and_doubles_not
             assert sorted(told) == list(range(1, 101))
 
 
-@needs_command_line
-async def test_dropped_triggers_are_noticed_and_every_subscription_is_reset(tmp_path: Path) -> None:
-    path = tmp_path / "live.db"
-    async with living(path) as here:
+DROPPING = {
+    "sqlite": "SELECT 'DROP TRIGGER \"' || name || '\"' FROM sqlite_schema WHERE type = 'trigger'",
+    "postgresql": "SELECT format('DROP TRIGGER %I ON %s', tgname, tgrelid::regclass) FROM pg_trigger JOIN pg_class "
+    "ON pg_class.oid = tgrelid WHERE relnamespace = current_schema::regnamespace AND NOT tgisinternal",
+}
+
+
+async def test_dropped_triggers_are_noticed_and_every_subscription_is_reset(kind_of_store: str) -> None:
+    store = kept_store()
+    async with living(store) as here:
         client = await joined(here, "todo", live(where(status="todo"), fields=("id",)))
-        names = await foreign(path, "SELECT name FROM sqlite_schema WHERE type = 'trigger'")
-        await foreign(
-            path,
-            *(f'DROP TRIGGER "{name}"' for name in names.splitlines()),
-            "INSERT INTO task (id) VALUES (9)",
-        )
+        drops = await foreign(store, DROPPING[kind_of_store])
+        await foreign(store, *drops, "INSERT INTO task (id) VALUES (9)")
         await client.until(lambda: client.subs["todo"].records == {9: {"id": 9}})
         assert [message["reason"] for message in client.log if message["kind"] == "reset"] == ["schema"]
         await create(here.store, 10)

@@ -7,7 +7,8 @@ import pytest
 
 from crudite import App, Field, Many, Record, Ref, Request, allow, me, now
 from crudite.testing import Client, Clock
-from tests.flows.worlds import MEMORY, by_name, client_for
+from tests.flows.worlds import by_name, client_for
+from tests.services.stores import fresh_store
 
 OVER: Any = pytest.mark.parametrize("over", ["sse", "websocket"])
 
@@ -124,7 +125,7 @@ async def test_an_included_record_comes_and_goes_with_the_time_that_its_rule_spe
 
 @OVER
 async def test_a_sum_and_groups_come_again_when_they_are_others(over: Any) -> None:
-    app = App(Project, Team, Task, store=MEMORY)
+    app = App(Project, Team, Task, store=fresh_store())
 
     @app.read("hours")
     async def hours(request: Request) -> Any:
@@ -169,7 +170,7 @@ async def test_a_sum_is_over_what_the_asker_may_read() -> None:
         owner: str
         size: int
 
-    app = App(Note, store=MEMORY, auth=by_name)
+    app = App(Note, store=fresh_store(), auth=by_name)
 
     @app.read("size")
     async def size(request: Request) -> Any:

@@ -7,6 +7,7 @@ import pytest
 
 from crudite import App, Record, allow
 from crudite.testing import Client, Refusal
+from tests.services.stores import fresh_store
 
 
 class Note(Record[int], rules=allow.everyone):
@@ -31,7 +32,7 @@ async def cursors(client: Client, sort: str, size: int) -> list[str]:
 @pytest.mark.parametrize("over", ["sse", "websocket"])
 async def test_pages_between_cursors_stay_whole_whatever_is_written(sort: str, over: Any) -> None:
     random = Random(7)
-    async with Client(App(Note, store="sqlite:///:memory:")) as client:
+    async with Client(App(Note, store=fresh_store())) as client:
         await client.post("/notes", [{"rank": random.choice([None, 1, 2, 3])} for _ in range(20)])
         first, second = (await cursors(client, sort, 6))[:2]
         async with (
@@ -57,7 +58,7 @@ async def test_pages_between_cursors_stay_whole_whatever_is_written(sort: str, o
 
 
 async def test_a_window_can_begin_at_a_cursor() -> None:
-    async with Client(App(Note, store="sqlite:///:memory:")) as client:
+    async with Client(App(Note, store=fresh_store())) as client:
         await client.post("/notes", [{"rank": rank} for rank in range(9)])
         [first, *_] = await cursors(client, "rank", 3)
         async with client.live("notes", sort=["rank"], after=first, limit=2) as view:
@@ -68,7 +69,7 @@ async def test_a_window_can_begin_at_a_cursor() -> None:
 
 
 async def test_a_list_takes_the_bounds_too_and_says_what_is_wrong_with_them() -> None:
-    async with Client(App(Note, store="sqlite:///:memory:")) as client:
+    async with Client(App(Note, store=fresh_store())) as client:
         await client.post("/notes", [{"rank": rank} for rank in range(7)])
         first, second = await cursors(client, "rank", 3)
         between = await client.get("/notes", params={"sort": "rank", "after": first, "until": second})

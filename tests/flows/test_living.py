@@ -9,7 +9,8 @@ import pytest
 
 from crudite import Actor, App, Credentials, Record, Request, Unauthorized, allow, me
 from crudite.testing import Client, Clock, Event, Refusal, Stream, View
-from tests.flows.worlds import MEMORY, client_for, titles
+from tests.flows.worlds import client_for, titles
+from tests.services.stores import fresh_store
 
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
 
@@ -62,6 +63,7 @@ def told(socket: Any, method: str) -> list[dict[str, Any]]:
     return [one.get("params", {}) for one in socket.notifications if one["method"] == method]
 
 
+@pytest.mark.only_on("sqlite", reason="a declaration asks no store")
 def test_a_moment_of_expiry_needs_a_time_zone() -> None:
     with pytest.raises(ValueError, match="time zone"):
         Actor(id="ann", expires=NOON.replace(tzinfo=None))
@@ -271,7 +273,7 @@ async def test_a_revocation_reaches_who_is_only_just_subscribing(is_known: bool)
             asked_again.set()
         return sessions(credentials)
 
-    app = App(Note, store=MEMORY, auth=authenticate)
+    app = App(Note, store=fresh_store(), auth=authenticate)
 
     @app.use
     async def ends_the_session(request: Request, next: Any) -> Any:
@@ -332,7 +334,7 @@ async def test_a_revocation_judges_who_is_showing_other_credentials_by_those(is_
 
 async def test_a_call_that_ends_its_own_session_is_answered_and_nothing_is_live_from_then_on() -> None:
     sessions = Sessions(s1=ann(session="1"))
-    app = App(Note, store=MEMORY, auth=sessions)
+    app = App(Note, store=fresh_store(), auth=sessions)
 
     @app.create("sign-out")
     async def sign_out(request: Request) -> str:

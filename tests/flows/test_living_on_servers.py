@@ -13,8 +13,8 @@ import websockets
 
 from crudite import Actor, App, Credentials, Record, Unauthorized, allow
 from crudite.testing import Clock
-from tests.flows.worlds import MEMORY
 from tests.services.runner import Kind, running
+from tests.services.stores import fresh_store
 
 
 class Todo(Record[int], rules=allow.signed_in):
@@ -32,7 +32,7 @@ async def served(kind: Kind) -> AsyncIterator[tuple[App, Clock, set[str], int]]:
             raise Unauthorized("Signed out.")
         return Actor(id="ann", expires=ends)
 
-    async with App(Todo, store=MEMORY, auth=authenticate, clock=clock) as app, running(app, kind) as port:
+    async with App(Todo, store=fresh_store(), auth=authenticate, clock=clock) as app, running(app, kind) as port:
         yield app, clock, good, port
 
 

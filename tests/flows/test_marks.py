@@ -8,7 +8,8 @@ from crudite import App, Count, Record, Request, allow
 from crudite.interfaces import marks
 from crudite.stores import open_store
 from crudite.testing import Client, Faulty, Refusal, View
-from tests.flows.worlds import MEMORY, client_for, titles
+from tests.flows.worlds import client_for, titles
+from tests.services.stores import fresh_store
 
 
 class Todo(Record[int], rules=allow.everyone):
@@ -54,6 +55,7 @@ async def test_what_is_no_mark_is_malformed(mark: str) -> None:
         assert [fault["parameter"] for fault in by_header.json["errors"]] == ["Crudite-After"]
 
 
+@pytest.mark.only_on("sqlite", reason="marks of PostgreSQL count the transactions of all databases of a server")
 async def test_the_mark_of_another_log_is_a_conflict() -> None:
     async with client_for(Todo) as other:
         for _ in range(3):
@@ -65,8 +67,9 @@ async def test_the_mark_of_another_log_is_a_conflict() -> None:
         assert (await client.get(f"/todos/subscribe?min_cursor={mark}")).status == 409
 
 
+@pytest.mark.only_on("sqlite", reason="PostgreSQL's store hears of its own writes without being woken")
 async def test_a_stream_after_a_mark_begins_with_the_write_however_far_the_engine_is() -> None:
-    store = Faulty(open_store(MEMORY), wakes=lambda: 0)  # nobody tells the engine of a write
+    store = Faulty(open_store(fresh_store()), wakes=lambda: 0)  # nobody tells the engine of a write
     async with client_for(Todo, store=store) as client:
         mark = await written(client)
         async with client.stream(f"/todos/subscribe?min_cursor={mark}") as stream:
@@ -77,7 +80,7 @@ async def test_when_the_engine_does_not_come_past_the_mark_the_client_is_told_to
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(marks, "_PATIENCE", 0.01)
-    store = Faulty(open_store(MEMORY))
+    store = Faulty(open_store(fresh_store()))
     async with client_for(Todo, store=store) as client:
         await client.settled()
         with store.gate("after batch"):
@@ -106,7 +109,7 @@ async def test_calls_over_a_websocket_name_marks_too() -> None:
 
 
 async def test_a_live_number_after_a_mark_counts_the_write() -> None:
-    app = App(Todo, store=MEMORY)
+    app = App(Todo, store=fresh_store())
 
     @app.read("open-count")
     async def open_count(request: Request) -> Count:

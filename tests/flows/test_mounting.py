@@ -18,7 +18,8 @@ from starlette.routing import Mount
 
 from crudite import App, Record, allow
 from crudite.testing.asgi import Exchange, fetch, make_scope
-from tests.flows.worlds import MEMORY, client_for
+from tests.flows.worlds import client_for
+from tests.services.stores import fresh_store, kept_store
 
 
 class Todo(Record[str], rules=allow.everyone):
@@ -26,7 +27,7 @@ class Todo(Record[str], rules=allow.everyone):
 
 
 def app_of() -> App:
-    return App(Todo, store=MEMORY)
+    return App(Todo, store=fresh_store())
 
 
 def fastapi_of(app: App) -> Any:
@@ -112,20 +113,20 @@ async def test_without_a_lifespan_the_first_request_starts_it_once() -> None:
 
 async def test_it_can_be_stopped_and_started_again() -> None:
     client = client_for(Todo)
-    for _ in range(2):
+    for name in "ab":
         async with client:
-            assert (await client.post("/todos", {"id": "a", "title": "x"})).status == 201
+            assert (await client.post("/todos", {"id": name, "title": "x"})).status == 201
             async with client.live("todos") as view:
                 await view.ready()
 
 
-async def test_a_failing_start_is_told_to_the_server_and_leaves_nothing_open(tmp_path: Path) -> None:
+async def test_a_failing_start_is_told_to_the_server_and_leaves_nothing_open() -> None:
     @contextlib.asynccontextmanager
     async def broken(app: App) -> AsyncIterator[None]:
         raise OSError("no such queue")
         yield
 
-    app = App(Todo, store=f"sqlite:///{tmp_path}/x.db", lifespan=broken)
+    app = App(Todo, store=fresh_store(), lifespan=broken)
     async with Exchange(app, {"type": "lifespan", "asgi": {"version": "3.0"}}) as exchange:
         exchange.send({"type": "lifespan.startup"})
         answer = await exchange.take() or {}
@@ -189,7 +190,7 @@ async def test_it_runs_on_other_servers(name: str, tmp_path: Path) -> None:
     (tmp_path / "todo_app.py").write_text(
         "from crudite import App, Record, allow\n"
         "class Todo(Record[str], rules=allow.everyone):\n    title: str\n"
-        f"app = App(Todo, store='sqlite:///{tmp_path}/todo.db')\n"
+        f"app = App(Todo, store={kept_store()!r})\n"
     )
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -49,7 +49,9 @@ from crudite import (
 )  # fmt: skip
 from crudite.testing import Client
 from crudite.testing.asgi import fetch, make_scope
-from tests.flows.worlds import MEMORY
+from tests.services.stores import fresh_store
+
+pytestmark = pytest.mark.only_on("sqlite", reason="a description asks no store")
 
 EXAMPLES = 5
 """How often each operation is fuzzed, with valid and again with invalid data."""
@@ -263,7 +265,7 @@ async def test_each_rest_interface_is_described_where_it_is(store: str) -> None:
 async def test_in_production_only_this_machine_sees_the_description(
     path: str, client: str, headers: dict[str, str], expected: int
 ) -> None:
-    app = App(Project, store=MEMORY)
+    app = App(Project, store=fresh_store())
     async with app:
         assert await status_for(app, path, client, headers) == expected
         assert await status_for(app, "/docs/problems", client, headers) == 200
@@ -272,10 +274,10 @@ async def test_in_production_only_this_machine_sees_the_description(
 async def test_a_public_description_and_one_in_development_is_for_everyone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    async with App(Project, store=MEMORY, interfaces=[Rest(), OpenApi(public=True)]) as app:
+    async with App(Project, store=fresh_store(), interfaces=[Rest(), OpenApi(public=True)]) as app:
         assert await status_for(app, "/docs", "203.0.113.7", {}) == 200
     monkeypatch.setenv("CRUDITE_MODE", "dev")
-    async with App(Project, store=MEMORY) as app:
+    async with App(Project, store=fresh_store()) as app:
         assert await status_for(app, "/openapi.json", "203.0.113.7", {}) == 200
 
 

@@ -6,7 +6,8 @@ import pytest
 
 from crudite import App, Conflict, Next, Problem, Record, Request, Response, TooManyRequests, allow
 from crudite.testing import Client, Refusal
-from tests.flows.worlds import MEMORY, by_name, titles
+from tests.flows.worlds import by_name, titles
+from tests.services.stores import fresh_store
 
 
 class Todo(Record[int], rules=allow.everyone):
@@ -18,7 +19,7 @@ class Note(Record[int], rules=allow.everyone):
 
 
 def app_of() -> App:
-    return App(Todo, Note, store=MEMORY, auth=by_name)
+    return App(Todo, Note, store=fresh_store(), auth=by_name)
 
 
 async def test_middleware_goes_around_every_request_in_the_order_of_registration() -> None:

@@ -15,9 +15,9 @@ import uvicorn
 
 from crudite import App, Field, Record, Resource, allow, around
 from crudite.cli.server import configuration
-from tests.flows.worlds import MEMORY
 from tests.services import runner
 from tests.services.runner import running
+from tests.services.stores import fresh_store
 
 HOST = b"Host: 127.0.0.1\r\n"
 
@@ -131,7 +131,7 @@ NAMED = b"X-Request-Id: r1\r\n"
 
 
 async def test_every_get_is_answered_with_the_same_bytes() -> None:
-    async with wires(App(Note, Task, store=MEMORY)) as (ours, plain):
+    async with wires(App(Note, Task, store=fresh_store())) as (ours, plain):
         await fill(plain)
         for target in TARGETS:
             expected = await plain.ask(get(target, HOST + NAMED))
@@ -166,7 +166,7 @@ HEADS = (
 
 @pytest.mark.parametrize("target", ["/notes/n1", "/notes?limit=2", "/notes/missing"])
 async def test_every_head_is_answered_with_the_same_bytes(target: str) -> None:
-    async with wires(App(Note, store=MEMORY)) as (ours, plain):
+    async with wires(App(Note, store=fresh_store())) as (ours, plain):
         await fill(plain)
         for head in HEADS:
             expected = await plain.ask(get(target, head + NAMED))
@@ -176,7 +176,7 @@ async def test_every_head_is_answered_with_the_same_bytes(target: str) -> None:
 
 @pytest.mark.parametrize("target", ["/notes/n1", "/notes?limit=2", "/notes"])
 async def test_what_a_client_has_already_is_not_sent_again(target: str) -> None:
-    async with wires(App(Note, store=MEMORY)) as (ours, plain):
+    async with wires(App(Note, store=fresh_store())) as (ours, plain):
         await fill(plain)
         etag = re.search(rb"etag: ([^\r]+)", await plain.ask(get(target)))
         assert etag is not None
@@ -192,7 +192,7 @@ async def test_what_a_client_has_already_is_not_sent_again(target: str) -> None:
 
 
 async def test_all_pages_are_the_same() -> None:
-    async with wires(App(Note, store=MEMORY)) as (ours, plain):
+    async with wires(App(Note, store=fresh_store())) as (ours, plain):
         await fill(plain)
         target = "/notes?limit=2"
         for _ in range(3):
@@ -208,7 +208,7 @@ async def test_a_search_is_answered_alike() -> None:
         id: str
         title: str
 
-    async with wires(App(Page, store=MEMORY)) as (ours, plain):
+    async with wires(App(Page, store=fresh_store())) as (ours, plain):
         for key, title in (("1", "red apples"), ("2", "green apples")):
             body = json.dumps({"id": key, "title": title}).encode()
             await plain.ask(b"POST /pages HTTP/1.1\r\n%bContent-Length: %d\r\n\r\n%b" % (HOST, len(body), body))
@@ -220,7 +220,7 @@ async def test_a_search_is_answered_alike() -> None:
 
 
 async def test_other_ways_to_ask_are_answered_alike() -> None:
-    async with wires(App(Note, store=MEMORY)) as (ours, plain):
+    async with wires(App(Note, store=fresh_store())) as (ours, plain):
         await fill(plain)
         await ours.ask(get("/notes/n1"))
         for request in (
@@ -236,7 +236,7 @@ async def test_other_ways_to_ask_are_answered_alike() -> None:
 
 
 async def test_connections_end_alike() -> None:
-    async with on_both(App(Note, store=MEMORY)) as (to_ours, to_plain):
+    async with on_both(App(Note, store=fresh_store())) as (to_ours, to_plain):
         async with Wire.to(to_plain) as plain:
             await fill(plain)
         for request in (
@@ -255,7 +255,7 @@ async def test_connections_end_alike() -> None:
 
 
 async def test_requests_that_come_at_once_or_in_pieces_are_answered_in_order() -> None:
-    async with wires(App(Note, store=MEMORY)) as (ours, plain):
+    async with wires(App(Note, store=fresh_store())) as (ours, plain):
         await fill(plain)
         one, two, three = get("/notes/n1"), get("/notes?limit=1"), get("/notes/missing", HOST + NAMED)
         single = [await plain.ask(request) for request in (one, two, three)]
@@ -293,7 +293,7 @@ def without_accident(answer: bytes) -> bytes:
 
 
 async def test_every_create_is_answered_with_the_same_bytes() -> None:
-    async with wires(App(Task, store=MEMORY)) as (ours, plain):
+    async with wires(App(Task, store=fresh_store())) as (ours, plain):
         for request in (
             *(post("/tasks", body) for body in BODIES),
             *(post("/tasks", BODIES[0], HOST + head) for head in POST_HEADS),
@@ -308,7 +308,7 @@ async def test_every_create_is_answered_with_the_same_bytes() -> None:
 
 
 async def test_a_create_that_the_store_refuses_is_told_alike_and_changes_nothing() -> None:
-    async with wires(App(Note, store=MEMORY)) as (ours, plain):
+    async with wires(App(Note, store=fresh_store())) as (ours, plain):
         await ours.ask(post("/notes", b'{"id":"a b","title":"first","code":"c"}'))
         located = await ours.ask(post("/notes", b'{"id":"b c","title":"second"}'))
         assert b"location: /notes/b%20c\r\n" in located
@@ -321,7 +321,7 @@ async def test_a_create_that_the_store_refuses_is_told_alike_and_changes_nothing
 
 
 async def test_a_create_asked_in_one_write_and_a_read_behind_it_are_answered_in_order() -> None:
-    async with wires(App(Task, store=MEMORY)) as (ours, _):
+    async with wires(App(Task, store=fresh_store())) as (ours, _):
         create = post("/tasks", b'{"title":"one"}')
         await ours.ask(create)
         for _ in range(3):
@@ -337,7 +337,7 @@ async def test_a_create_asked_in_one_write_and_a_read_behind_it_are_answered_in_
 
 
 async def test_a_create_that_comes_in_pieces_is_answered_alike() -> None:
-    app = Watched(Task, store=MEMORY)
+    app = Watched(Task, store=fresh_store())
     async with wires(app) as (ours, plain):
         create = post("/tasks", b'{"title":"in pieces"}')
         expected = without_accident(await plain.ask(create))
@@ -358,7 +358,7 @@ async def test_a_create_that_comes_in_pieces_is_answered_alike() -> None:
 
 
 async def test_a_server_that_ends_waits_for_the_rest_of_a_body() -> None:
-    async with App(Task, store=MEMORY) as app, AsyncExitStack() as serving:
+    async with App(Task, store=fresh_store()) as app, AsyncExitStack() as serving:
         port = await serving.enter_async_context(running(app, "ours"))
         async with Wire.to(port) as slow, Wire.to(port) as idle:
             create = post("/tasks", b'{"title":"slowly"}')
@@ -376,7 +376,7 @@ async def test_a_server_that_ends_waits_for_the_rest_of_a_body() -> None:
 
 
 async def test_quick_answers_do_not_call_the_application() -> None:
-    app = Watched(Task, store=MEMORY)
+    app = Watched(Task, store=fresh_store())
     async with wires(app) as (ours, _):
         create, listing = post("/tasks", b'{"title":"one"}'), get("/tasks")
         made = await ours.ask(create)
@@ -410,7 +410,7 @@ async def test_the_application_s_own_code_is_never_passed_by(way: str) -> None:
     async def nobody(credentials: Any) -> None:
         called.append("auth")
 
-    app = App(Hooked if way == "hook" else Plain, store=MEMORY, auth=nobody if way == "auth" else None)
+    app = App(Hooked if way == "hook" else Plain, store=fresh_store(), auth=nobody if way == "auth" else None)
     if way == "middleware":
 
         @app.use(name="items", action=["list", "read", "create"])
@@ -435,7 +435,7 @@ async def test_a_rule_that_is_a_function_is_asked_by_every_request() -> None:
     class Item(Record[int], rules=allow.check(is_fit)):
         title: str
 
-    app = Watched(Item, store=MEMORY)
+    app = Watched(Item, store=fresh_store())
     async with wires(app) as (ours, _):
         assert (await ours.ask(post("/items", b'{"id":1,"title":"one"}')))[9:12] == b"201"
         assert (await ours.ask(post("/items", b'{"id":2,"title":"hidden"}')))[9:12] == b"403"
@@ -506,7 +506,7 @@ async def test_a_connection_is_kept_for_its_time_after_each_quick_answer_and_the
 
     monkeypatch.setattr(runner, "configuration", short)
     loop = asyncio.get_running_loop()
-    async with App(Task, store=MEMORY) as app, running(app, "ours") as port, Wire.to(port) as wire:
+    async with App(Task, store=fresh_store()) as app, running(app, "ours") as port, Wire.to(port) as wire:
         await wire.ask(get("/tasks"))
         began = loop.time()
         while loop.time() < began + seconds * 2:

@@ -2,19 +2,19 @@
 
 import asyncio
 from datetime import timedelta
-from pathlib import Path
 
 from crudite import App, Resource, Retention, allow
 from crudite.changes import Reset
 from crudite.testing import Client
+from tests.services.stores import fresh_store, kept_store
 
 
 class Todo(Resource, rules=allow.everyone):
     title: str
 
 
-async def test_an_application_trims_its_log_and_a_client_from_before_starts_again(tmp_path: Path) -> None:
-    store = f"sqlite:///{tmp_path}/todos.db"
+async def test_an_application_trims_its_log_and_a_client_from_before_starts_again() -> None:
+    store = kept_store()
     async with Client(App(Todo, store=store)) as client:
         async with client.stream("/todos/subscribe") as stream:
             await stream.until("ready")
@@ -36,7 +36,7 @@ async def test_an_application_trims_its_log_and_a_client_from_before_starts_agai
     assert sorted(event.data["title"] for event in events if event.kind == "added") == ["later", "while away"]
 
 
-async def test_by_itself_an_application_keeps_a_day_of_its_log(tmp_path: Path) -> None:
-    app = App(Todo, store=f"sqlite:///{tmp_path}/todos.db")
+async def test_by_itself_an_application_keeps_a_day_of_its_log() -> None:
+    app = App(Todo, store=fresh_store())
 
     assert (app.retention.age, app.retention.size) == (timedelta(days=1), 256_000_000)

@@ -15,8 +15,9 @@ from crudite.stores import open_store
 from crudite.testing import Client, Clock, Refusal, View
 from crudite.testing.faults import Faulty
 from tests.flows.test_runner import BOTH, Raw, frame, handshake, until_true
-from tests.flows.worlds import MEMORY, titles
+from tests.flows.worlds import titles
 from tests.services.runner import Kind, running
+from tests.services.stores import fresh_store
 
 HOUR = timedelta(hours=1)
 How = Literal["revoked", "expired"]
@@ -70,7 +71,7 @@ class World:
 
     def __init__(self) -> None:
         self.signed, self.go_on = Signed(), asyncio.Event()
-        self.store = Faulty(open_store(MEMORY))
+        self.store = Faulty(open_store(fresh_store()))
         self.app = App(Team, Member, Task, store=self.store, auth=self.signed, clock=self.signed.clock)
 
         @self.app.read("wait")
@@ -132,7 +133,7 @@ async def test_other_credentials_are_refused_by_a_connection_whose_own_have_ende
             return Actor(id="bob")
         return world.signed(credentials)
 
-    app = App(Note, store=MEMORY, auth=authenticate, clock=world.signed.clock)
+    app = App(Note, store=fresh_store(), auth=authenticate, clock=world.signed.clock)
     async with Client(app) as client, client.acting("ann").websocket() as socket:
         await socket.call("notes.list")
         showing = asyncio.ensure_future(socket.call("auth", {"token": "bob"}))
@@ -172,7 +173,7 @@ async def fill(app: App) -> None:
 @pytest.mark.parametrize("over", ["websocket", "sse"])
 async def test_of_two_revocations_at_once_the_later_question_decides(over: Literal["websocket", "sse"]) -> None:
     slow = Slow()
-    app = App(Note, store=MEMORY, auth=slow.answer)
+    app = App(Note, store=fresh_store(), auth=slow.answer)
     async with Client(app) as client, client.acting("t").live("notes", over=over) as view:
         await fill(app)
         await view.until(lambda rows: len(rows) == 2)
@@ -194,7 +195,7 @@ async def test_of_two_revocations_at_once_the_later_question_decides(over: Liter
 @pytest.mark.parametrize("is_stale", [True, False])
 async def test_who_a_subscription_has_found_somebody_to_be_since_counts_for_all_others(is_stale: bool) -> None:
     slow = Slow()
-    app = App(Note, store=MEMORY, auth=slow.answer)
+    app = App(Note, store=fresh_store(), auth=slow.answer)
     async with Client(app) as client, client.acting("t").websocket() as socket:
         await fill(app)
         first, second = View(5.0), View(5.0)
@@ -226,7 +227,7 @@ async def test_a_refusal_that_is_older_than_another_answer_does_not_count() -> N
             raise Unauthorized("Signed out.")
         return Actor(id="ann", roles=frozenset({"staff"}))
 
-    app = App(Note, store=MEMORY, auth=authenticate)
+    app = App(Note, store=fresh_store(), auth=authenticate)
     async with Client(app) as client, client.acting("t").live("notes", over="websocket") as view:
         await fill(app)
         await view.until(lambda rows: len(rows) == 2)
@@ -252,7 +253,7 @@ class Large(Record[int], rules=allow.signed_in):
 async def one_that_takes_nothing(kind: Kind, opening: bytes, *calls: Any) -> AsyncIterator[tuple[App, Signed, Raw]]:
     """A client that has begun to get a large set, of which it takes nothing."""
     signed, go_on = Signed(), asyncio.Event()
-    app = App(Large, store=MEMORY, auth=signed, clock=signed.clock)
+    app = App(Large, store=fresh_store(), auth=signed, clock=signed.clock)
 
     @app.read("wait")
     async def wait(request: Request) -> str:

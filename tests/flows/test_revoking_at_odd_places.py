@@ -8,7 +8,8 @@ import pytest
 from crudite import Actor, App, Credentials, Query, Record, Request, allow
 from crudite.testing import Client, View
 from crudite.testing.views import Refusal
-from tests.flows.worlds import MEMORY, by_name
+from tests.flows.worlds import by_name
+from tests.services.stores import fresh_store
 
 OVER: tuple[Literal["sse", "websocket"], ...] = ("sse", "websocket")
 
@@ -19,7 +20,7 @@ class Note(Record[int], rules=allow.everyone):
 
 def application() -> tuple[App, list[str]]:
     """An application with a handler that revokes whom it has to do with, and what has come of that."""
-    app, told = App(Note, store=MEMORY, auth=by_name), list[str]()
+    app, told = App(Note, store=fresh_store(), auth=by_name), list[str]()
 
     @app.read("strict")
     async def strict(request: Request) -> Query[Note]:
@@ -56,7 +57,7 @@ async def test_the_same_handler_may_do_so_for_a_request_beside_living_connection
 
 
 async def test_what_it_begins_beside_itself_comes_to_pass() -> None:
-    app, begun = App(Note, store=MEMORY, auth=by_name), list[asyncio.Task[Any]]()
+    app, begun = App(Note, store=fresh_store(), auth=by_name), list[asyncio.Task[Any]]()
 
     @app.read("patient")
     async def patient(request: Request) -> Query[Note]:
@@ -80,7 +81,7 @@ async def test_auth_itself_is_told_so_too() -> None:
                 told.append(str(error))
         return by_name(credentials)
 
-    app = App(Note, store=MEMORY, auth=authenticate)
+    app = App(Note, store=fresh_store(), auth=authenticate)
     async with Client(app, token="ann") as client, client.websocket() as socket:
         await socket.subscribe("s", {"resource": "notes"}, View(5.0))
         assert (await socket.call("auth", {"token": "other"}))["actor"]["id"] == "other"

@@ -7,7 +7,7 @@ import pytest
 
 from crudite import Actor, App, Credentials, Limits, LiveLimits, Record, allow, me
 from crudite.testing import Client, Line
-from tests.flows.worlds import MEMORY
+from tests.services.stores import fresh_store
 
 OUTBOX = 4_000
 
@@ -24,7 +24,7 @@ async def test_a_revocation_does_not_wait_for_a_client_that_is_behind(over: Lite
     def authenticate(credentials: Credentials) -> Actor | None:
         return Actor(id="ann", roles=roles["ann"]) if credentials.token else None
 
-    app = App(Note, store=MEMORY, auth=authenticate, limits=Limits(live=LiveLimits(outbox=OUTBOX, tick=0)))
+    app = App(Note, store=fresh_store(), auth=authenticate, limits=Limits(live=LiveLimits(outbox=OUTBOX, tick=0)))
     line = Line()
     async with Client(app) as client, asyncio.timeout(10):
         await app.records.create(Note, id=1, owner="bob")

@@ -28,7 +28,8 @@ from crudite import (
 from crudite.stores import open_store
 from crudite.testing import Client, Faulty
 from crudite.testing.socket import Socket
-from tests.flows.worlds import MEMORY, by_name
+from tests.flows.worlds import by_name
+from tests.services.stores import fresh_store
 
 ASKED: dict[str, dict[str, Any]] = {
     "all": {"resource": "notes"},
@@ -68,7 +69,7 @@ class Memo(Record[int], rules={"read": allow.role("staff")}):
 
 
 def make_app(**options: Any) -> App:
-    app = App(Note, Memo, Team, Member, **{"store": MEMORY, "auth": by_name, **options})
+    app = App(Note, Memo, Team, Member, **{"store": fresh_store(), "auth": by_name, **options})
 
     @app.read("how-many")
     async def how_many(request: Request) -> Count:
@@ -338,7 +339,7 @@ async def test_changes_that_come_while_it_is_moved_are_told_once() -> None:
 
 
 async def test_a_set_that_was_being_read_under_the_old_rights_is_not_told_any_more() -> None:
-    store = Faulty(open_store(MEMORY))
+    store = Faulty(open_store(fresh_store()))
     async with Client(make_app(store=store)) as client, client.websocket() as socket:
         await fill(client)
         page = await begin(client, socket, "ann:staff")
@@ -353,7 +354,7 @@ async def test_a_set_that_was_being_read_under_the_old_rights_is_not_told_any_mo
 
 
 async def test_who_is_moved_after_a_reset_gets_the_whole_set() -> None:
-    store = Faulty(open_store(MEMORY))
+    store = Faulty(open_store(fresh_store()))
     limits = Limits(live=LiveLimits(events=2))
     async with Client(make_app(store=store, limits=limits)) as client, client.websocket() as socket:
         await fill(client)
@@ -379,7 +380,7 @@ async def test_all_queries_of_a_stream_are_void_before_one_of_them_begins_again(
     def authenticate(credentials: Credentials) -> Actor | None:
         return Actor(id="ann", roles=roles["ann"]) if credentials.token else None
 
-    store = Faulty(open_store(MEMORY))
+    store = Faulty(open_store(fresh_store()))
     queries = {"queries": json.dumps({name: ASKED[name] for name in names})}
     async with Client(make_app(store=store, auth=authenticate)) as client:
         await fill(client)

@@ -15,8 +15,8 @@ import websockets
 from websockets.asyncio.client import ClientConnection
 
 from crudite import App, Resource, allow
-from tests.flows.worlds import MEMORY
 from tests.services.runner import Kind, running
+from tests.services.stores import fresh_store
 
 BOTH: Sequence[Kind] = ("ours", "plain")
 SUBSCRIBE = {"jsonrpc": "2.0", "id": 1, "method": "subscribe", "params": {"sub": "s1", "resource": "todos"}}
@@ -38,7 +38,7 @@ class Todo(Resource, rules=allow.everyone):
 async def served(kind: Kind) -> AsyncIterator[tuple[App, int, httpx2.AsyncClient]]:
     """An application on a server of that kind, its port, and a client for it."""
     async with (
-        App(Todo, store=MEMORY) as app,
+        App(Todo, store=fresh_store()) as app,
         running(app, kind) as port,
         httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30) as client,
     ):

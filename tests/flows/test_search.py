@@ -1,14 +1,13 @@
 """Searching for words: in a URL, in JSON and in Python, in lists and in live queries, on both databases."""
 
-import hashlib
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from crudite import Actor, App, Count, Field, OpenApi, Query, Record, Request, allow, me
 from crudite.testing import Client
-from tests.flows.worlds import MEMORY, by_name, client_for, faults, titles
+from tests.flows.worlds import by_name, client_for, faults, titles
+from tests.services.stores import fresh_store
 
 OVER: Any = pytest.mark.parametrize("over", ["sse", "websocket"])
 
@@ -29,14 +28,10 @@ class Plain(Record[int], rules=allow.everyone):
     search: str = ""
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def client(request: pytest.FixtureRequest, tmp_path: Path) -> Client:
-    """A client that speaks as ann, for an application over each of the databases."""
-    store = MEMORY
-    if request.param == "postgresql":
-        place = hashlib.blake2b(str(tmp_path).encode(), digest_size=8).hexdigest()
-        store = f"{request.getfixturevalue('postgresql')}?schema=search_{place}"
-    app = App(Note, Draft, Plain, store=store, auth=by_name, staff=allow.everyone)
+@pytest.fixture
+def client() -> Client:
+    """A client that speaks as ann."""
+    app = App(Note, Draft, Plain, store=fresh_store(), auth=by_name, staff=allow.everyone)
 
     @app.read("found")
     async def found(request: Request, words: str) -> Query[Note]:
@@ -208,7 +203,7 @@ async def test_how_a_live_search_is_kept_is_told(client: Client) -> None:
 
 
 def test_the_description_offers_a_search_where_there_is_one() -> None:
-    described = OpenApi().document(App(Note, Plain, store=MEMORY))
+    described = OpenApi().document(App(Note, Plain, store=fresh_store()))
     parameters, schemas = described["components"]["parameters"], described["components"]["schemas"]
 
     assert parameters["Note.search"]["schema"] == {"type": "string", "maxLength": 250}

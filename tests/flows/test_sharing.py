@@ -8,7 +8,8 @@ from crudite import App, Many, Parent, Record, Ref, allow, me
 from crudite.stores import open_store
 from crudite.testing import Client, Faulty, View
 from crudite.testing.socket import Socket
-from tests.flows.worlds import MEMORY, by_name
+from tests.flows.worlds import by_name
+from tests.services.stores import fresh_store
 
 
 class Project(Record[int], rules={"read": allow.where(members__user=me.id)}):
@@ -62,7 +63,7 @@ QUERIES = [{"where": {"project": 1}}, {"where": {"project": 1}, "sort": ["-rank"
 
 @pytest.mark.parametrize("query", QUERIES)
 async def test_members_share_a_group_and_the_others_see_nothing_of_it(query: dict[str, Any]) -> None:
-    async with Client(App(Project, Member, Task, store=MEMORY, auth=by_name)) as client:
+    async with Client(App(Project, Member, Task, store=fresh_store(), auth=by_name)) as client:
         await made(client)
         async with (
             client.acting("ann").websocket() as one,
@@ -88,7 +89,7 @@ async def test_members_share_a_group_and_the_others_see_nothing_of_it(query: dic
 
 @pytest.mark.parametrize("query", QUERIES)
 async def test_the_commit_that_takes_the_right_away_takes_the_records_in_the_same_frame(query: dict[str, Any]) -> None:
-    async with Client(App(Project, Member, Task, store=MEMORY, auth=by_name)) as client:
+    async with Client(App(Project, Member, Task, store=fresh_store(), auth=by_name)) as client:
         await made(client)
         async with client.acting("ann").websocket() as one, client.acting("bob").websocket() as two:
             _, ann_sees = await asked(one, "s", query)
@@ -120,7 +121,7 @@ async def test_the_commit_that_takes_the_right_away_takes_the_records_in_the_sam
 
 
 async def test_without_the_project_named_each_sees_the_tasks_of_his_own() -> None:
-    async with Client(App(Project, Member, Task, store=MEMORY, auth=by_name)) as client:
+    async with Client(App(Project, Member, Task, store=fresh_store(), auth=by_name)) as client:
         await made(client)
         async with (
             client.acting("ann").live("tasks", over="websocket") as ann,
@@ -139,7 +140,7 @@ async def test_without_the_project_named_each_sees_the_tasks_of_his_own() -> Non
 @pytest.mark.parametrize("over", ["sse", "websocket"])
 @pytest.mark.parametrize("query", [{"where": {"project": 1}}, {"where": {"project": 1}, "sort": ["rank"], "limit": 3}])
 async def test_who_lost_his_right_while_away_begins_again_with_nothing(over: Any, query: dict[str, Any]) -> None:
-    async with Client(App(Project, Member, Task, store=MEMORY, auth=by_name)) as client:
+    async with Client(App(Project, Member, Task, store=fresh_store(), auth=by_name)) as client:
         await made(client)
         bob = client.acting("bob")
         async with bob.live("tasks", over=over, **query) as before:
@@ -161,7 +162,7 @@ async def test_what_rests_on_records_in_no_log_cannot_be_live() -> None:
     class Job(Record[int], rules=allow.where(boss__name=me.id)):
         boss: Ref[Boss]
 
-    async with Client(App(Boss, Job, store=MEMORY, auth=by_name), token="ann") as client:
+    async with Client(App(Boss, Job, store=fresh_store(), auth=by_name), token="ann") as client:
         assert (await client.get("/jobs")).status == 200
         refused = await client.get("/jobs/subscribe")
         assert refused.status == 400
@@ -175,7 +176,7 @@ async def test_two_queries_of_a_connection_are_never_before_different_gates_of_o
     class Item(Record[int], rules=allow.everyone):
         shop: Ref[Shop]
 
-    async with Client(App(Shop, Item, store=MEMORY)) as client, client.websocket() as socket:
+    async with Client(App(Shop, Item, store=fresh_store())) as client, client.websocket() as socket:
         await client.app.records.create(Shop, id=1, lead="ann")
         await client.app.records.create(Item, id=1, shop=1)
         views = {}
@@ -195,7 +196,7 @@ async def test_two_queries_of_a_connection_are_never_before_different_gates_of_o
 
 
 async def test_a_set_is_right_also_where_its_keys_went_and_came_back_in_the_batch_in_which_it_was_read() -> None:
-    store = Faulty(open_store(MEMORY))
+    store = Faulty(open_store(fresh_store()))
     async with Client(App(Project, Member, Task, store=store, auth=by_name)) as client:
         await made(client)
         async with client.acting("ann").websocket() as socket:

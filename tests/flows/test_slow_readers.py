@@ -6,8 +6,8 @@ import pytest
 
 from crudite import App, Record, allow
 from tests.faults.tabs import SocketTab, StreamTab, Tab
-from tests.flows.worlds import MEMORY
 from tests.services.runner import Kind, running
+from tests.services.stores import fresh_store
 
 TIMES, SIZE = 350, 40_000  # more than the buffers of any system hold
 
@@ -20,7 +20,7 @@ class Todo(Record[int], rules=allow.everyone):
 @pytest.mark.parametrize("speaks", [SocketTab, StreamTab], ids=["websocket", "sse"])
 async def test_it_is_told_in_the_end_what_it_was_not_told_step_by_step(kind: Kind, speaks: type[Tab]) -> None:
     slow, fast = speaks(), SocketTab()
-    async with App(Todo, store=MEMORY) as app, running(app, kind) as port, asyncio.TaskGroup() as tasks:
+    async with App(Todo, store=fresh_store()) as app, running(app, kind) as port, asyncio.TaskGroup() as tasks:
         await app.records.create(Todo, id=1, title="before")
         living = [tasks.create_task(tab.stay(port)) for tab in (slow, fast)]
         for tab in (slow, fast):

@@ -11,7 +11,8 @@ from crudite import App, Count, Field, Parent, Query, Record, Request, Resource,
 from crudite.live import Engine
 from crudite.testing import Client, Event, Refusal, Stream, View
 from crudite.testing.asgi import make_scope
-from tests.flows.worlds import MEMORY, by_name, client_for, titles
+from tests.flows.worlds import by_name, client_for, titles
+from tests.services.stores import fresh_store
 
 
 class Todo(Record[int], rules=allow.everyone):
@@ -111,7 +112,7 @@ async def test_a_stream_that_cannot_be_is_refused_with_every_fault() -> None:
 
 
 async def test_several_queries_share_a_stream_and_every_event_names_its_query() -> None:
-    app = App(Todo, store=MEMORY)
+    app = App(Todo, store=fresh_store())
 
     @app.read("open-count")
     async def open_count(request: Request) -> Count:
@@ -134,7 +135,7 @@ async def test_several_queries_share_a_stream_and_every_event_names_its_query() 
 
 
 async def test_a_handlers_query_is_live() -> None:
-    app = App(Todo, store=MEMORY)
+    app = App(Todo, store=fresh_store())
 
     @app.read("starting")
     async def starting(request: Request, with_text: str, limit: int = 20) -> Query[Todo]:
@@ -196,7 +197,7 @@ async def test_a_query_about_now_changes_as_time_passes() -> None:
         title: str
         ends: datetime
 
-    app = App(Offer, store=MEMORY)
+    app = App(Offer, store=fresh_store())
 
     @app.read("running")
     async def running(request: Request) -> Query[Offer]:

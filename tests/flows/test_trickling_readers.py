@@ -12,8 +12,8 @@ import pytest
 
 from crudite import App, Record, allow
 from tests.faults.tabs import SocketTab, StreamTab, Tab
-from tests.flows.worlds import MEMORY
 from tests.services.runner import Kind, running
+from tests.services.stores import fresh_store
 
 PATIENCE = 60.0
 ROUNDS, SIZE, SIP = 160, 80_000, 1_024  # half of which is more than the buffers of any system hold
@@ -71,7 +71,7 @@ async def trickling(tab: Tab, port: int) -> AsyncIterator[Trickle]:
 async def served(kind: Kind) -> AsyncIterator[tuple[App, int, Tab]]:
     """A served application with one record, and a quick client of it."""
     quick = SocketTab()
-    async with App(Todo, store=MEMORY) as app, running(app, kind) as port, asyncio.TaskGroup() as tasks:
+    async with App(Todo, store=fresh_store()) as app, running(app, kind) as port, asyncio.TaskGroup() as tasks:
         await app.records.create(Todo, id=1, title="0 ")
         living = tasks.create_task(quick.stay(port))
         await quick.until(lambda: quick.is_ready)

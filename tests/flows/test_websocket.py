@@ -7,7 +7,8 @@ import pytest
 from crudite import App, Count, Limits, LiveLimits, Record, Request, WebSocket, allow
 from crudite.testing import Client, Refusal, Socket, View
 from crudite.testing.asgi import HOST, make_scope
-from tests.flows.worlds import MEMORY, by_name, client_for, titles
+from tests.flows.worlds import by_name, client_for, titles
+from tests.services.stores import fresh_store
 
 
 class Todo(Record[int], rules=allow.everyone):
@@ -229,7 +230,7 @@ async def test_a_connection_has_a_limited_number_of_subscriptions() -> None:
 
 
 async def test_a_handler_is_called_by_name_and_a_number_is_live() -> None:
-    app = App(Todo, store=MEMORY)
+    app = App(Todo, store=fresh_store())
 
     @app.read("count-of")
     async def count_of(request: Request, title: str) -> Count:
@@ -301,7 +302,7 @@ async def test_a_connection_cut_after_any_message_resumes_to_the_exact_state() -
 
 
 async def test_only_pages_of_the_same_host_and_listed_ones_may_connect() -> None:
-    app = App(Todo, store=MEMORY, interfaces=[WebSocket(origins=["https://app.example.org"])])
+    app = App(Todo, store=fresh_store(), interfaces=[WebSocket(origins=["https://app.example.org"])])
     async with Client(app) as client:
         for origin in (f"http://{HOST}", "https://app.example.org"):
             async with client.websocket(headers={"origin": origin}) as socket:
@@ -315,7 +316,7 @@ async def test_only_pages_of_the_same_host_and_listed_ones_may_connect() -> None
 
 
 async def test_a_message_that_is_too_large_ends_the_connection() -> None:
-    app = App(Todo, store=MEMORY, limits=Limits(message=1000))
+    app = App(Todo, store=fresh_store(), limits=Limits(message=1000))
     async with Client(app) as client, client.websocket() as socket:
         socket.send("x" * 1001)
         assert await socket.closed() == 1009
@@ -367,7 +368,7 @@ async def test_numbers_and_texts_come_back_as_they_were_called() -> None:
 
 
 async def test_a_connection_has_as_many_subscriptions_as_the_application_allows() -> None:
-    app = App(Todo, store=MEMORY, limits=Limits(live=LiveLimits(subscriptions=1)))
+    app = App(Todo, store=fresh_store(), limits=Limits(live=LiveLimits(subscriptions=1)))
     async with Client(app) as client, client.websocket() as socket:
         await socket.call("subscribe", {"sub": "a", "resource": "todos"})
 

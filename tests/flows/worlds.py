@@ -1,17 +1,18 @@
-"""What the stories share: an application in memory with a client for it, and who may be who."""
+"""What the stories share: an application with a client for it, and who may be who."""
 
 from collections.abc import Sequence
 from typing import Any
 
 from crudite import Actor, App, Credentials, Unauthorized
 from crudite.testing import Client, Response
-
-MEMORY = "sqlite:///:memory:"
+from tests.services.stores import fresh_store
 
 
 def client_for(*resources: type[Any], **options: Any) -> Client:
-    """A client for the application made of the resources; entering it starts both."""
-    return Client(App(*resources, **{"store": MEMORY, **options}))
+    """A client for the application made of the resources, in an empty store; entering it starts both."""
+    if "store" not in options:
+        options["store"] = fresh_store()
+    return Client(App(*resources, **options))
 
 
 def by_name(credentials: Credentials) -> Actor | None:

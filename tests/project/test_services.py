@@ -6,6 +6,8 @@ import subprocess
 import asyncpg
 from playwright.async_api import Page
 
+from tests.services import missing
+
 PAGE = b"<title>none</title><script>document.title = typeof EventSource + ' ' + typeof WebSocket</script>"
 
 
@@ -15,6 +17,16 @@ async def test_each_test_gets_an_empty_postgresql_18_that_decodes_its_log(postgr
     assert await connection.fetchval("show wal_level") == "logical"
     assert await connection.fetchval("select count(*) from pg_tables where schemaname = 'public'") == 0
     await connection.close()
+
+
+async def test_its_databases_sort_texts_as_swedes_do(postgresql_database: str) -> None:
+    connection = await asyncpg.connect(postgresql_database)
+    sorting = "SELECT array_agg(t ORDER BY t) FROM unnest(ARRAY['B', 'å', 'a', 'b', 'z', 'A']) AS t"
+    texts = await connection.fetchval(sorting)
+    await connection.close()
+    if texts == ["A", "B", "a", "b", "z", "å"]:
+        missing("the locale sv_SE.UTF-8", "apt install locales")
+    assert texts == ["a", "A", "b", "B", "z", "å"]
 
 
 def test_node_runs_javascript_of_2023(node: str) -> None:

