@@ -79,7 +79,7 @@ async def together(store: PostgresqlStore, units: Sequence[Unit]) -> list[Any]:
 
 def kinds(outcomes: Sequence[Any]) -> list[str]:
     """The outcomes in words; an error that is no refusal fails."""
-    words = []
+    words: list[str] = []
     for one in outcomes:
         assert isinstance(one, Commit | Refused), one
         words.append("made" if isinstance(one, Commit) else one.kind)
@@ -411,7 +411,7 @@ async def test_every_type_of_value_comes_back_from_a_group_as_from_a_write_alone
         "datetime": "9999-12-31T23:59:59.999999Z", "uuid": "ffffffff-ffff-ffff-ffff-ffffffffffff", "choice": "green",
         "json": {"a": [1, None, "x", 0.1, {"b": True}]}, "tags": ["", "a,b", '"', "{}"],
     }  # fmt: skip
-    nothing = {**dict.fromkeys(value), "money": "0.00", "choice": "red", "tags": []}
+    nothing: dict[str, Any] = {**dict.fromkeys(value), "money": "0.00", "choice": "red", "tags": []}
     async with opened(postgresql_database) as store:
         outcomes = await together(store, [unit(create(SAMPLE, **one)) for one in (value, nothing) * 5])
         for one, given_values in zip(outcomes, (value, nothing) * 5, strict=True):

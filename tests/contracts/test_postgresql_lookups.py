@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import pytest
@@ -55,7 +56,7 @@ class Asker:
     async def _ask(self, questions: Sequence[Question]) -> list[Row | None]:
         futures = [asyncio.get_running_loop().create_future() for _ in questions]
         for (selection, key), future in zip(questions, futures, strict=True):
-            self._lookups.ask(selection, key, lambda found, future=future: settle(future, found))
+            self._lookups.ask(selection, key, partial(settle, future))
         return list(await asyncio.gather(*futures))
 
     def ask(self, questions: Sequence[Question]) -> list[tuple[int, str] | None]:

@@ -103,13 +103,18 @@ def _make_form(selection: Selection) -> _Form:
 
 
 def _text(selection: Selection, types: Sequence[FieldType], is_spread: bool) -> str:
-    """Rows of (place from 1, version, JSON text) for those that are found."""
+    """Rows of (place from 1, version, JSON text) for those that are found.
+
+    OFFSET 0 has each key looked up as it is alone. Joined with all keys at once, a rule through a relation may make
+    the server read the whole of the other table.
+    """
     schema, writer = selection.schema, SqlWriter(_SpreadDialect()) if is_spread else SqlWriter(_dialect, 2)
     where, json = writer.filter(selection.filter), writer.mask(selection, "t")
     arrays = [_dialect.parameter(n, type, True) for n, type in enumerate([schema.key_field.type, *types], 1)]
     names = ["key", *[f'"p{n}"' for n in range(1, len(types) + 1)], "place"]
-    asked = f"unnest({', '.join(arrays)}) WITH ORDINALITY AS asked({', '.join(names)})"
     return (
-        f'SELECT asked.place, t."version", {json} FROM {asked} '
-        f"JOIN {quote(schema.table)} AS t ON t.{quote(schema.key)} = asked.key WHERE {where}"
+        f"SELECT asked.place, found.* "
+        f"FROM unnest({', '.join(arrays)}) WITH ORDINALITY AS asked({', '.join(names)}) "
+        f'CROSS JOIN LATERAL (SELECT t."version", {json} FROM {quote(schema.table)} AS t '
+        f"WHERE {where} AND t.{quote(schema.key)} = asked.key OFFSET 0) AS found"
     )
