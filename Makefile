@@ -52,7 +52,7 @@ soak: $(VENV)/bench.stamp ## an hour of mixed load with crashes, and a verdict (
 docs: $(VENV)/develop.stamp ## check that the documentation holds
 	@$(VENV)/bin/pytest tests/project -k docs
 
-setup: $(VENV)/develop.stamp .tools/bin/node .tools/bin/chromium ## only set up: Python, Node and a browser for the tests
+setup: $(VENV)/develop.stamp .tools/bin/node .tools/bin/chromium .tools/bin/nats-server ## only set up what the tests need
 
 clean: ## remove everything that was set up
 	rm -rf $(VENV) .tools
@@ -76,13 +76,16 @@ $(VENV)/bench.stamp: $(VENV)/runtime.stamp
 	@$(PIP) install --group bench
 	@touch $@
 
-# These two may end without their file, when the machine has no way to get it: the tests that need it are then
+# These three may end without their file, when the machine has no way to get it: the tests that need it are then
 # skipped, and the run says so at its end.
 .tools/bin/node: | $(VENV)/develop.stamp
 	@$(PYTHON) tools/get_node.py
 
 .tools/bin/chromium: | .tools/bin/node
 	@$(PYTHON) tools/get_chromium.py
+
+.tools/bin/nats-server: | $(VENV)/develop.stamp
+	@$(PYTHON) tools/get_nats.py
 
 .tools/%.stamp: tools/npm/%/package-lock.json | .tools/bin/node
 	@echo "Installing $* into .tools"
