@@ -99,6 +99,8 @@ def _print(steps: Sequence[Step], name: str, verbose: bool) -> None:
             typer.secho("  cannot be done as it is", fg="red")
         if step.loses:
             typer.secho(f"  loses {step.loses}", fg="yellow")
+        for line in step.holds_up:
+            typer.secho(f"  {line}", fg="yellow")
         if verbose:
             for text in step.sql:
                 typer.secho("".join(f"    {line}\n" for line in text.strip().splitlines()).rstrip(), dim=True)

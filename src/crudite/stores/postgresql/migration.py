@@ -27,8 +27,9 @@ from crudite.stores.postgresql import install
 from crudite.stores.postgresql.alteration import Alteration, OldTable
 from crudite.stores.postgresql.connections import Connection
 from crudite.stores.postgresql.ddl import FORMAT, create_indexes, create_references, create_table, too_long
-from crudite.stores.postgresql.locks import with_holds
+from crudite.stores.postgresql.locks import take_locks, with_holds
 from crudite.stores.postgresql.search import FUNCTION, create_function
+from crudite.stores.postgresql.triggers import create_triggers
 from crudite.stores.steps import OldField, refuse
 
 logger = logging.getLogger("crudite.store")
@@ -234,18 +235,18 @@ async def _take(connection: Connection, catalog: Catalog, planned: Steps) -> Non
     """Takes the steps, renews the triggers, remembers the catalog; inside a transaction."""
     tables = await install.tables(connection)
     before = await install.installed_triggers(connection)
-    # all of them before anything is done, and before the log, as writers do: none is waited for while work is held
-    # that would be lost, and nobody who writes is in the middle of it
-    touched = {schema.table for schema in catalog.values()} | {trigger[0] for trigger in before.values()}
-    if touched & tables:
-        names = ", ".join(quote(name) for name in sorted(touched & tables))
-        await connection.execute(f"LOCK TABLE {names} IN ACCESS EXCLUSIVE MODE")
-    await connection.execute('LOCK TABLE "_changes" IN SHARE ROW EXCLUSIVE MODE')
-    await install.drop_triggers(connection)
+    here = await install.place(connection) or ""
+    triggers = [trigger for schema in catalog.values() for trigger in create_triggers(schema, here)]
+    wanted = {t.name: (t.table, t.body, t.mode) for t in triggers}
+    changed = {name for name in {*before, *wanted} if before.get(name) != wanted.get(name)}
+    also = {trigger[0] for name in changed for trigger in (before.get(name), wanted.get(name)) if trigger is not None}
+    # before anything is done: no lock is waited for while there is work that would be lost, and nobody is in the middle
+    # of writing what the new triggers would log otherwise
+    await take_locks(connection, planned.all, also, tables)
     try:
         for step in planned.all:
-            if "\n" in step.description:
-                logger.warning("migrating: %s", step.description)
+            for line in step.holds_up:
+                logger.warning("migrating, %s: %s", step.description, line)
             for text in step.sql:
                 await connection.execute(text)
     except asyncpg.ForeignKeyViolationError as error:
