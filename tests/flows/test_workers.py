@@ -42,6 +42,10 @@ async def slow(request: Request) -> str:
     await asyncio.sleep(1)
     return "done"
 
+@app.read("endless")
+async def endless(request: Request) -> None:
+    await asyncio.Event().wait()
+
 @app.read("held")
 async def held(request: Request) -> str:
     time.sleep(600)
@@ -211,20 +215,34 @@ async def test_on_sigterm_all_workers_take_their_leave(folder: Path) -> None:
         assert not parent.said("Traceback|Error|ERROR")
 
 
-async def test_a_second_ctrl_c_ends_all_at_once(folder: Path) -> None:
-    async with workers(folder, 2, "--grace", "500") as (parent, processes), contextlib.AsyncExitStack() as stack:
-        page = await stack.enter_async_context(Page(parent.url).shown())
-        client = await stack.enter_async_context(httpx2.AsyncClient(base_url=parent.url, timeout=PATIENCE))
+async def test_whoever_comes_late_is_refused_and_a_second_ctrl_c_ends_all_at_once(folder: Path) -> None:
+    async with (
+        workers(folder, 2, "--grace", "500") as (parent, processes),
+        httpx2.AsyncClient(base_url=parent.url, timeout=PATIENCE) as client,
+    ):
+        endless = asyncio.create_task(client.get("/endless"))
+        await client.get("/who")  # behind the endless one, which has been begun
         parent.process.send_signal(signal.SIGINT)
 
         async def is_leaving() -> bool:
-            return (await client.get("/readyz")).status_code == 503
+            answer = await client.get("/readyz")
+            return (answer.status_code, answer.headers.get("connection")) == (503, "close")
+
+        async def refuses() -> bool:
+            with contextlib.suppress(httpx2.ReadError, httpx2.RemoteProtocolError):
+                try:
+                    await client.get("/who")
+                except httpx2.ConnectError:
+                    return True
+            return False
 
         await eventually(is_leaving)
-        assert page.codes == []
+        await eventually(refuses)
+        assert not endless.done()
         parent.process.send_signal(signal.SIGINT)
         assert await parent.ended() == 0
         assert not any(is_there(process) for process in processes.values())
+        assert (await endless).status_code == 500
 
 
 async def test_a_worker_that_hangs_says_where_and_is_replaced_one_that_is_stopped_is_waited_for(folder: Path) -> None:

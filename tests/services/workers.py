@@ -77,6 +77,7 @@ async def started(folder: Path, *arguments: str) -> AsyncIterator[Parent]:
     finally:
         with contextlib.suppress(ProcessLookupError):
             process.terminate()
+            process.send_signal(signal.SIGINT)  # now
         await asyncio.wait_for(reading, PATIENCE)  # the last worker has closed its end
         await process.wait()
 

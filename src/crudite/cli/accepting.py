@@ -88,6 +88,7 @@ class Accepting:
             self._is_closed = True
             self._shares.forget(self._number)
             self._look_away(None)
+            self._listening.close()  # when the last of all has, clients are refused and need not wait
 
     async def wait_closed(self) -> None:
         """Waits until what has been accepted is served."""

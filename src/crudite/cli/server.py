@@ -123,10 +123,13 @@ class Server(uvicorn.Server):
             if isinstance(connection, HttpProtocol):
                 connection.shutdown()
         await self._unless_forced(self._app.say_goodbye(left(farewell.drained)))
-        if self.server_state.tasks and not self.force_exit:
-            await asyncio.wait(self.server_state.tasks, timeout=left(farewell.patience))
+        await self._unless_forced(self._requests_end(left(farewell.patience)))
         self.config.timeout_graceful_shutdown = max(ceil(left(farewell.patience)), 1)
         await super().shutdown(sockets)
+
+    async def _requests_end(self, within: float) -> None:
+        if self.server_state.tasks:
+            await asyncio.wait(self.server_state.tasks, timeout=within)
 
     def _accept_beside_siblings(self, place: Place, listening: socket.socket) -> Accepting:
         state = self.server_state

@@ -74,7 +74,7 @@ class _Parent:
         shares: Shares,
     ) -> None:
         self._command = command
-        self._listening = listening.fileno()
+        self._listening = listening
         self._upkeep = upkeep
         self._environment = environment
         self._shares = shares
@@ -92,7 +92,7 @@ class _Parent:
         self._handle_signals()
         async with asyncio.TaskGroup() as self._tasks:
             first = await self._start(1)
-            if not await first.answers():
+            if not await first.answers() or self._ending.is_set():
                 await first.gone()
                 return 0 if self._ending.is_set() else first.code
             self._places[1] = first
@@ -107,7 +107,7 @@ class _Parent:
         is_first = not self._workers
         command = self._command if is_first else [*self._command, "--restarted"]
         environment = {**self._environment, "CRUDITE_WORKER": str(number)}
-        worker = await Worker.started(number, command, self._listening, environment)
+        worker = await Worker.started(number, command, self._listening.fileno(), environment)
         self._workers.add(worker)
         self._tasks.create_task(self._mind(worker))
         if self._ending.is_set():
@@ -124,6 +124,8 @@ class _Parent:
         pause = 0.0
         while not self._ending.is_set() and number <= self._count:
             worker, began = await self._placed(number), clock()
+            if worker is None:
+                break
             if await worker.answers():
                 _log.info("%s answers", worker)
             await worker.gone()
@@ -137,10 +139,12 @@ class _Parent:
             pause = min(pause * 2, _LONGEST_PAUSE) or 1.0
         self._places.pop(number, None)
 
-    async def _placed(self, number: int) -> Worker:
-        """The worker of a place; a new one where there is none, or one that is gone."""
+    async def _placed(self, number: int) -> Worker | None:
+        """The worker of a place; a new one where there is none, or one that is gone. None when all end."""
         async with self._placing:
             worker = self._places.get(number)
+            if self._ending.is_set():
+                return None
             if worker is None or worker.is_gone:
                 worker = self._places[number] = await self._start(number)
             return worker
@@ -213,6 +217,7 @@ class _Parent:
         told = signal.SIGINT if self._ending.is_set() else signal.SIGTERM
         self._ending.set()
         self._renewal.set()
+        self._listening.close()  # once the workers have done so too, clients are refused and need not wait
         for worker in self._workers:
             worker.signal(told)
             asyncio.get_running_loop().call_later(patience, worker.signal, signal.SIGKILL)
