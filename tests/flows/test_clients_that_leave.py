@@ -13,7 +13,7 @@ from crudite import Actor, App, Credentials, Limits, LiveLimits, Query, Record, 
 from crudite.testing import Client
 from tests.flows.test_runner import BOTH, Raw, frame, handshake, until_true, websocket
 from tests.flows.test_trickling_readers import Trickle
-from tests.services.runner import Kind, running
+from tests.services.runner import Kind, has_no_client, running
 from tests.services.stores import fresh_store
 
 CLOSE = b"\x03\xe8"  # 1000, as a close frame has it (RFC 6455, section 5.5.1)
@@ -70,7 +70,7 @@ async def until_behind(app: App) -> None:
         while not any(connection.outbox.is_behind for connection in app.engine.connections):
             written += 1
             await app.records.update(Todo, 1, title=f"{written} " + "x" * 80_000)
-            await app.engine._exact.fence()
+            await app.engine.fence()
 
 
 @asynccontextmanager
@@ -101,6 +101,9 @@ async def one_that_waits(kind: Kind) -> AsyncIterator[tuple[App, Trickle]]:
             yield app, client
         finally:
             client.close()
+            await until_true(
+                lambda: has_no_client(port)
+            )  # a plain server that ends meanwhile tells it goodbye, in vain
 
 
 def hang_up(client: Trickle) -> None:

@@ -12,6 +12,7 @@ from crudite import App
 from crudite.cli.server import configuration, listen
 
 Kind: TypeAlias = Literal["ours", "plain"]
+_servers: "dict[int, _Server]" = {}
 
 
 @asynccontextmanager
@@ -25,15 +26,23 @@ async def running(app: App, kind: Kind) -> AsyncIterator[int]:
             http="httptools", ws="websockets-sansio", ws_max_size=app.limits.message, timeout_graceful_shutdown=5,
         )  # fmt: skip
     listening = listen("127.0.0.1", 0)
+    port: int = listening.getsockname()[1]
     server = _Server(config)
     serving = asyncio.create_task(server.serve([listening]))
     try:
         async with asyncio.timeout(30):
             await server.is_up.wait()
-        yield listening.getsockname()[1]
+        _servers[port] = server
+        yield port
     finally:
+        _servers.pop(port, None)
         server.should_exit = True
         await serving
+
+
+def has_no_client(port: int) -> bool:
+    """Whether nobody is connected to the application that is served there."""
+    return not _servers[port].server_state.connections
 
 
 class _Server(uvicorn.Server):
