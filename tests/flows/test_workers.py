@@ -245,6 +245,17 @@ async def test_whoever_comes_late_is_refused_and_a_second_ctrl_c_ends_all_at_onc
         assert (await endless).status_code == 500
 
 
+async def test_a_terminal_that_goes_away_ends_all_and_replaces_nobody(folder: Path) -> None:
+    screen, terminal = os.openpty()
+    async with started(folder, "todo.py", "--workers", "2", "--grace", "1", terminal=terminal) as parent:
+        os.close(terminal)
+        await parent.until_all_answer(2)
+        os.close(screen)
+        parent.process.send_signal(signal.SIGHUP)
+        assert await parent.ended() == 0
+    assert len(parent.said("answers")) == 2
+
+
 async def test_a_worker_that_hangs_says_where_and_is_replaced_one_that_is_stopped_is_waited_for(folder: Path) -> None:
     async with (
         workers(folder, 2, "--hung-after", "1") as (parent, processes),

@@ -64,12 +64,13 @@ class Parent:
 
 
 @contextlib.asynccontextmanager
-async def started(folder: Path, *arguments: str) -> AsyncIterator[Parent]:
-    """Runs `crudite run` on a free port; all that it started is gone when the block ends."""
+async def started(folder: Path, *arguments: str, terminal: int | None = None) -> AsyncIterator[Parent]:
+    """Runs `crudite run` on a free port, maybe at a terminal; all that it started is gone when the block ends."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("CRUDITE_")}
     process = await asyncio.create_subprocess_exec(
-        CRUDITE, "run", *arguments, "--port", "0", cwd=folder, env=environment, stdout=PIPE, stderr=STDOUT
-    )
+        CRUDITE, "run", *arguments, "--port", "0", cwd=folder, env=environment, stdin=terminal, stdout=PIPE,
+        stderr=STDOUT,
+    )  # fmt: skip
     parent = Parent(process)
     reading = asyncio.create_task(parent.read())
     try:
