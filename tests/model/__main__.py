@@ -1,7 +1,8 @@
 """The model test as a command: `python -m tests.model --steps 1000000 --seed 7`.
 
 It tells one story after the other until that many steps have been taken. A broken promise is shrunk, and printed with
-its seed and the shortest story that was found; the exit status is then 1.
+its seed and the shortest story that was found; the exit status is then 1. With `--store postgresql` the stories happen
+on a PostgreSQL server, which is started for them; `--store postgresql://…` names one.
 """
 
 import argparse
@@ -10,6 +11,7 @@ import logging
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import nullcontext
 from random import Random
 from time import monotonic
 
@@ -17,6 +19,7 @@ from tests.model.clients import Violation
 from tests.model.shrink import shrink
 from tests.model.steps import Step, story
 from tests.model.story import tell
+from tests.services.postgresql import serving
 
 
 def main() -> int:
@@ -26,7 +29,16 @@ def main() -> int:
     asked.add_argument("--seed", type=int, default=0, help="of the first story; each further one has the next")
     asked.add_argument("--length", type=int, default=100, help="random steps of one story")
     asked.add_argument("--shrink", type=float, default=60.0, help="seconds for making a failing story shorter")
+    asked.add_argument("--store", default="sqlite", help="sqlite, postgresql, or the URL of a PostgreSQL server")
     given = asked.parse_args()
+    if given.store not in ("sqlite", "postgresql") and not given.store.startswith("postgresql://"):
+        asked.error("--store takes `sqlite`, `postgresql`, or a URL that begins with `postgresql://`")
+    with serving() if given.store == "postgresql" else nullcontext(given.store) as store:
+        return tell_all(given, None if store == "sqlite" else store)
+
+
+def tell_all(given: argparse.Namespace, server: str | None) -> int:
+    """Tells the stories that were asked for; the exit status."""
     logging.disable(logging.CRITICAL)  # faults are asked for, and logged as they should be
     counts: Counter[str] = Counter()
     started = shown = monotonic()
@@ -34,9 +46,9 @@ def main() -> int:
         seed = given.seed + number
         steps = story(Random(seed), given.length)
         try:
-            counts.update(asyncio.run(tell(steps, seed)))
+            counts.update(asyncio.run(tell(steps, seed, server=server)))
         except Violation as violation:
-            report(seed, steps, violation, given.shrink)
+            report(seed, steps, violation, given.shrink, server)
             return 1
         counts["steps"] += given.length
         if monotonic() - shown > 10:
@@ -46,10 +58,10 @@ def main() -> int:
     return 0
 
 
-def report(seed: int, steps: Sequence[Step], violation: Violation, seconds: float) -> None:
+def report(seed: int, steps: Sequence[Step], violation: Violation, seconds: float, server: str | None) -> None:
     """Prints what was broken, and the shortest story that breaks it too."""
     print(f"seed {seed} breaks a promise:\n{violation}\nmaking the story shorter for up to {seconds:.0f} s", flush=True)
-    kept, found = shrink(steps, lambda some: void(asyncio.run(tell(some, seed))), seconds)
+    kept, found = shrink(steps, lambda some: void(asyncio.run(tell(some, seed, server=server))), seconds)
     print(f"{len(kept)} of {len(steps)} steps are left:")
     for step in kept:
         print(f"    {step!r},")

@@ -1,16 +1,12 @@
 """One story: an application, its clients, and the oracle, taken through the steps; the first broken promise ends it."""
 
 import asyncio
-import tempfile
 from collections.abc import Sequence
-from contextlib import closing, suppress
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from pathlib import Path
 from random import Random
 from typing import Any
-
-import apsw
 
 from crudite import LiveLimits, Problem
 from crudite.stores import open_store
@@ -18,6 +14,7 @@ from crudite.testing import Client as Rest
 from crudite.testing import Faulty
 from tests.model.clients import FLEETING, Client, Held, Shown, SocketClient, StreamClient, Violation
 from tests.model.oracle import Asked, State, Who, at
+from tests.model.places import Place, place
 from tests.model.steps import CLIENTS, Op, Step
 from tests.model.world import CLASSES, World, random_limits
 
@@ -32,7 +29,7 @@ class Observation:
 class Story:
     """A world in which steps are taken. `counts` says how often what was checked."""
 
-    def __init__(self, world: World, store: Faulty, path: Path, seed: int, patience: float = 20.0) -> None:
+    def __init__(self, world: World, store: Faulty, here: Place, seed: int, patience: float = 20.0) -> None:
         self._world = world
         self.app = app = world.app
         self._patience = patience
@@ -41,7 +38,7 @@ class Story:
         self.states = [State(now=at(0))]
         self._minutes = 0
         self.counts = {"writes": 0, "refused": 0, "positions": 0, "sets": 0, "settled": 0}
-        self._path = path
+        self._here = here
         self._random = Random(seed)
         self._observed: list[Observation] = []
         self._writing = {"rest": self._write_rest, "batch": self._write_batch, "foreign": self._write_foreign}
@@ -180,7 +177,7 @@ class Story:
                 continue
             if op[0] == "remove":
                 made.append(("delete", resource, key, None))
-                state = state.remove(resource, key, keys_hold=via != "foreign")
+                state = state.remove(resource, key, keys_hold=via != "foreign" or self._here.keys_hold)
                 continue
             values = dict(op[3])
             if values.get("team", "") not in (*state.teams, "", None):
@@ -257,13 +254,7 @@ class Story:
         return found.status == 200 and all(found.json[name] == value for name, value in values.items())
 
     async def _write_foreign(self, made: Sequence[Any]) -> bool:
-        # The same SQLite library: closing the file by another one would take this process's locks away.
-        with closing(apsw.Connection(str(self._path))) as db:
-            db.set_busy_timeout(20_000)
-            db.execute("BEGIN IMMEDIATE")
-            for action, resource, key, values in made:
-                _execute(db, action, resource, key, values, replaces=self._random.random() < 0.3)
-            db.execute("COMMIT")
+        await self._here.write(made, self._random)
         return True
 
     # what clients hold
@@ -410,36 +401,21 @@ def _is_done(status: int, text: str) -> bool:
     return status < 400
 
 
-def _execute(db: apsw.Connection, action: str, resource: str, key: str, values: Any, *, replaces: bool) -> None:
-    """One write of another program, which keeps no foreign keys."""
-    if action == "delete":
-        db.execute(f'DELETE FROM "{resource}" WHERE id = ?', (key,))
-        return
-    names = list(values)
-    if action == "create":
-        verb = "INSERT OR REPLACE" if replaces else "INSERT"
-        columns = ", ".join(f'"{name}"' for name in ("id", *names))
-        places = ", ".join("?" * (len(names) + 1))
-        db.execute(f'{verb} INTO "{resource}" ({columns}) VALUES ({places})', (key, *values.values()))
-        return
-    sets = ", ".join(f'"{name}" = ?' for name in names)
-    db.execute(f'UPDATE "{resource}" SET {sets} WHERE id = ?', (*values.values(), key))
-
-
-async def tell(steps: Sequence[Step], seed: int, patience: float = 20.0) -> dict[str, int]:
-    """Takes the steps in a world of their own. Returns what was checked. Raises Violation, also when something does not
-    come within `patience` seconds."""
+async def tell(
+    steps: Sequence[Step], seed: int, patience: float = 20.0, *, server: str | None = None
+) -> dict[str, int]:
+    """Takes the steps in a world of their own, on SQLite or on a PostgreSQL server. Returns what was checked. Raises
+    Violation, also when something does not come within `patience` seconds."""
     random = Random(seed)
 
     async def stumble(step: str, call: Any) -> None:
         await _turns(random.choice((0, 0, 0, 1, 2, 5)))
 
-    with tempfile.TemporaryDirectory(prefix="crudite-model-") as place:
-        path = Path(place) / "model.db"
-        store = Faulty(open_store(f"sqlite:///{path}?synchronous=OFF"), stumble)
+    async with place(server) as here:
+        store = Faulty(open_store(here.url), stumble)
         world = World(store, random_limits(random) if random.random() < 0.5 else LiveLimits())
         async with world.app:
-            story = Story(world, store, path, seed, patience)
+            story = Story(world, store, here, seed, patience)
             try:
                 for step in steps:
                     await story.take(step)
