@@ -94,7 +94,8 @@ async def test_settings_hold_in_every_transaction_and_in_nobody_elses(postgresql
         assert tuple(await ours.fetchrow(shown)) == ('"Ours"', "7MB", "5s")
         async with ours.transaction(isolation="repeatable_read", readonly=True):
             assert tuple((await ours.fetch(shown))[0]) == ('"Ours"', "7MB", "5s")
-        assert tuple(await theirs.fetchrow(shown)) == ('"$user", public', "4MB", "0")
+        for _ in range(2):  # or they would always be lent the third server
+            assert tuple(await theirs.fetchrow(shown)) == ('"$user", public', "4MB", "0")
     assert await ours.fetchval("SELECT $1::int", 1) == 1
     assert await ours.execute("SELECT 1; SELECT $$;$$") == "SELECT 1"
     await ours.close()

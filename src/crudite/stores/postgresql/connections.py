@@ -35,7 +35,7 @@ FOLLOW = {
 MIGRATE = {"lock_timeout": "30s"}
 
 # An application has some ten statements for each resource (by key, a page and the next one, create, update, delete,
-# what each of them needs), so this keeps those of forty resources prepared; one takes the server some 20 KB. What goes
+# what each of them needs), so this keeps those of forty resources prepared; one takes the server some 15 KB. What goes
 # when there are more is what was not used for longest, and nothing goes by age: the statements of a night are those of
 # the next morning.
 PREPARED = 400
