@@ -154,7 +154,8 @@ def _text(shape: Shape) -> str:
     key; the place is NULL where nobody gave it."""
     schema, names = shape.schema, shape.names
     key, table = quote(schema.key), quote(schema.table)
-    arrays = [_dialect.parameter(n, schema.fields[name].type, True) for n, name in enumerate(names, 1)]
+    # selected, so that the plan does not depend on how many they are: else few would be planned for each time
+    arrays = [f"(SELECT {_dialect.parameter(n, schema.fields[name].type, True)})" for n, name in enumerate(names, 1)]
     given = {quote(name): f"c{n}" for n, name in enumerate(names, 1)}
     asked = f"unnest({', '.join(arrays)}) WITH ORDINALITY AS u({', '.join([*given.values(), 'place'])})"
     number = ""

@@ -7,12 +7,12 @@ import asyncpg
 
 from crudite.query.plan import Selection
 from crudite.query.shapes import mask_shape_of, shape_of
-from crudite.query.sql import SqlWriter, compiled, encode, quote
+from crudite.query.sql import SqlWriter, Statement, compiled, encode, lookup, quote
 from crudite.schema import FieldType
 from crudite.stores.base import Row
 from crudite.stores.postgresql.connections import Connection
 from crudite.stores.postgresql.dialect import PostgresqlDialect
-from crudite.stores.postgresql.errors import PASSING
+from crudite.stores.postgresql.errors import PASSING, is_lost
 from crudite.stores.postgresql.groups import Apart, Groups, Settle
 from crudite.stores.postgresql.pool import Pool
 from crudite.types import Key
@@ -34,13 +34,14 @@ class _Form(NamedTuple):
     """How the records of a selection are looked up.
 
     What has the same `shape` goes together; `own` are the constants that are bound for each key, `shared` those that
-    are bound once, because lists in lists cannot be bound.
+    are bound once, because lists in lists cannot be bound. `alone` is the statement for one key, which takes less.
     """
 
     shape: Any
     text: str
     own: tuple[Any, ...]
     shared: tuple[Any, ...]
+    alone: Statement
 
 
 class _Asked(NamedTuple):
@@ -72,11 +73,17 @@ async def _look_up(connection: Connection, asked: Sequence[_Asked]) -> Sequence[
     """The records that are asked for, in order. Raises Apart when one of several cannot be looked up."""
     form, columns = asked[0].form, zip(*[one.values for one in asked], strict=True)
     try:
+        if len(asked) == 1:
+            row = await connection.fetchrow(form.alone.text, *form.alone.parameters, asked[0].values[0])
+            return [None if row is None else Row(*row)]
         found = await connection.fetch(form.text, *map(list, columns), *form.shared)
+    except asyncpg.InternalClientError as error:  # the driver is in the middle of the server's goodbye
+        connection.terminate()
+        raise asyncpg.ConnectionDoesNotExistError(str(error)) from error
     except asyncpg.PostgresError as error:
-        if len(asked) > 1 and not isinstance(error, PASSING) and not connection.is_closed():
-            raise Apart from error
-        raise
+        if len(asked) == 1 or isinstance(error, PASSING) or is_lost(error):
+            raise
+        raise Apart from error
     rows: list[Row | None] = [None] * len(asked)
     for place, version, json in found:
         rows[place - 1] = Row(version, json)
@@ -99,18 +106,22 @@ def _make_form(selection: Selection) -> _Form:
     types = [type for type, _ in constants] if is_spread else []
     mark = (_MARK, selection.schema, filter_shape, mask_shape, is_spread)
     text = compiled(mark, lambda: _text(selection, types, is_spread))
-    return _Form(text, text, bound, ()) if is_spread else _Form(selection, text, (), bound)
+    alone = lookup(selection, _dialect)
+    return _Form(text, text, bound, (), alone) if is_spread else _Form(selection, text, (), bound, alone)
 
 
 def _text(selection: Selection, types: Sequence[FieldType], is_spread: bool) -> str:
     """Rows of (place from 1, version, JSON text) for those that are found.
 
     OFFSET 0 has each key looked up as it is alone. Joined with all keys at once, a rule through a relation may make
-    the server read the whole of the other table.
+    the server read the whole of the other table. The arrays are selected so that plans do not depend on how long they
+    are: else a short one would be planned for anew each time.
     """
     schema, writer = selection.schema, SqlWriter(_SpreadDialect()) if is_spread else SqlWriter(_dialect, 2)
     where, json = writer.filter(selection.filter), writer.mask(selection, "t")
-    arrays = [_dialect.parameter(n, type, True) for n, type in enumerate([schema.key_field.type, *types], 1)]
+    arrays = [
+        f"(SELECT {_dialect.parameter(n, type, True)})" for n, type in enumerate([schema.key_field.type, *types], 1)
+    ]
     names = ["key", *[f'"p{n}"' for n in range(1, len(types) + 1)], "place"]
     return (
         f"SELECT asked.place, found.* "
