@@ -246,7 +246,7 @@ class Pool:
 
     async def _open(self) -> None:
         try:
-            connection = await connect(self._address, self._settings)
+            connection = await self._connect()
         except StoreError as error:
             self._opening -= 1
             self._note_failure(error)
@@ -256,6 +256,15 @@ class Pool:
         else:
             self._opening -= 1
             self._welcome(connection)
+
+    async def _connect(self) -> Connection:
+        """A new connection. When the line was cut while it was made, and that is news, it is tried again at once."""
+        try:
+            return await connect(self._address, self._settings)
+        except StoreError as error:
+            if self._failure is not None or not is_lost(error.__cause__):
+                raise
+        return await connect(self._address, self._settings)
 
     def _welcome(self, connection: Connection) -> None:
         self._opened += 1
