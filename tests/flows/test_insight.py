@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from crudite import App, DeclarationError, Insight, Limits, Record, allow, me
+from crudite.interfaces.base import Worker
 from crudite.interfaces.insight.figures import LIVE
 from crudite.interfaces.websocket.format import RpcFormat
 from crudite.live import Metrics
@@ -139,6 +140,34 @@ async def test_the_figures_follow_what_happens() -> None:
     assert moved("crudite_live_frame_bytes_total") > 0
     assert (gone["crudite_connections", "sse"], gone["crudite_connections", "websocket"]) == (0, 0)
     assert (gone["crudite_live_subscriptions", ""], gone["crudite_live_groups", ""]) == (0, 0)
+
+
+async def test_each_of_several_workers_tells_the_figures_of_all(tmp_path: Path) -> None:
+    url = kept_store()
+    apps = [App(Todo, store=url), App(Todo, store=url)]
+    for number, app in enumerate(apps, 1):
+        app.worker = Worker(number, tmp_path)
+    async with Client(apps[0]) as one:
+        async with Client(apps[1]) as two, two.live("todos") as view:
+            await view.ready()
+            told = (await local(one.app, "/metrics")).text
+            while 'crudite_live_subscriptions{worker="2"} 1' not in told:  # it leaves its figures every two seconds
+                assert 'crudite_live_subscriptions{worker="1"} 0' in told
+                told = (await local(one.app, "/metrics")).text
+            assert 'crudite_connections{interface="sse",worker="2"} 1' in told
+            assert told.count("# TYPE crudite_live_subscriptions ") == 1
+        alone = (await local(one.app, "/metrics")).text
+        assert 'worker="1"' in alone
+        assert 'worker="2"' not in alone
+
+
+async def test_the_bus_is_among_the_figures(tmp_path: Path) -> None:
+    async with client_for(Todo, bus=f"unix://{tmp_path}/bus") as client:
+        while not (told := await figures(client))["crudite_bus_connected", ""]:
+            pass
+        await client.post("/todos", {"title": "a"})
+        while (await figures(client))["crudite_bus_sent_total", ""] == told["crudite_bus_sent_total", ""]:
+            pass
 
 
 async def test_each_family_of_figures_says_what_it_is_and_stands_once() -> None:

@@ -5,14 +5,13 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from crudite import Actor, App, Credentials, Record, Unauthorized, allow
 from crudite.changes import Reset
 from crudite.stores import open_store
 from crudite.stores.base import Batch
 from crudite.testing import Client, Faulty, View
 from tests.flows.worlds import titles
+from tests.services.stores import kept_store
 
 
 class Note(Record[int], rules={"read": allow.role("staff") | allow.where(open=True), "create": allow.everyone}):
@@ -34,25 +33,17 @@ class Roles:
         return Actor(id=credentials.token, roles=self.now, session=f"of {credentials.token}")
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The URL of an empty database that several processes can open."""
-    url: str = (
-        f"sqlite:///{tmp_path}/app.db" if request.param == "sqlite" else request.getfixturevalue("postgresql_database")
-    )
-    return url
-
-
 @asynccontextmanager
-async def siblings(url: str, **options: Any) -> AsyncIterator[tuple[Client, Client]]:
+async def siblings(**options: Any) -> AsyncIterator[tuple[Client, Client]]:
     """Clients of two processes."""
+    url = kept_store()
     async with AsyncExitStack() as stack:
         one, other = [await stack.enter_async_context(Client(App(Note, store=url, **options))) for _ in range(2)]
         yield one, other
 
 
-async def test_a_cursor_of_one_process_is_good_at_the_other(database: str) -> None:
-    async with siblings(database) as (one, other):
+async def test_a_cursor_of_one_process_is_good_at_the_other() -> None:
+    async with siblings() as (one, other):
         view = View(10.0)
         async with one.websocket() as socket:
             await socket.subscribe("s", {"resource": "notes"}, view)
@@ -67,9 +58,9 @@ async def test_a_cursor_of_one_process_is_good_at_the_other(database: str) -> No
         assert again.resumed
 
 
-async def test_a_revocation_at_one_process_ends_connections_at_the_other(database: str) -> None:
+async def test_a_revocation_at_one_process_ends_connections_at_the_other() -> None:
     roles = Roles()
-    async with siblings(database, auth=roles) as (one, other):
+    async with siblings(auth=roles) as (one, other):
         for revoked in ({"account": "ann"}, {"session": "of ann"}):
             roles.now = frozenset({"staff"})
             async with other.acting("ann").websocket() as socket, other.acting("bob").websocket() as beside:
@@ -83,9 +74,9 @@ async def test_a_revocation_at_one_process_ends_connections_at_the_other(databas
                 await beside.call("ping")  # nobody has asked about him
 
 
-async def test_a_revocation_at_one_process_narrows_what_is_seen_at_the_other(database: str) -> None:
+async def test_a_revocation_at_one_process_narrows_what_is_seen_at_the_other() -> None:
     roles = Roles()
-    async with siblings(database, auth=roles) as (one, other):
+    async with siblings(auth=roles) as (one, other):
         await one.app.records.create(Note, title="open")
         await one.app.records.create(Note, title="closed", open=False)
         async with other.acting("ann").live("notes") as view:
@@ -95,7 +86,7 @@ async def test_a_revocation_at_one_process_narrows_what_is_seen_at_the_other(dat
             await view.until(lambda rows: titles(rows) == ["open"])
 
 
-async def test_what_was_revoked_while_the_log_could_not_be_followed_is_asked_about(database: str) -> None:
+async def test_what_was_revoked_while_the_log_could_not_be_followed_is_asked_about() -> None:
     roles = Roles()
 
     async def lose(step: str, call: Any) -> None:
@@ -103,15 +94,17 @@ async def test_what_was_revoked_while_the_log_could_not_be_followed_is_asked_abo
         if step == "after batch" and batch.signals:
             batch.changes, batch.signals, batch.reset = (), (), Reset("gap")
 
-    async with siblings(database, auth=roles) as (one, _):
-        lossy = Faulty(open_store(database), lose)
-        async with Client(App(Note, store=lossy, auth=roles)) as third:
-            await one.app.records.create(Note, title="closed", open=False)
-            async with third.acting("ann").live("notes") as view:
-                assert titles(await view.ready()) == ["closed"]
-                roles.now = frozenset()
-                await one.app.revoke(account="ann")
-                await view.until(lambda rows: rows == [])
+    url = kept_store()
+    async with (
+        Client(App(Note, store=url, auth=roles)) as one,
+        Client(App(Note, store=Faulty(open_store(url), lose), auth=roles)) as other,
+    ):
+        await one.app.records.create(Note, title="closed", open=False)
+        async with other.acting("ann").live("notes") as view:
+            assert titles(await view.ready()) == ["closed"]
+            roles.now = frozenset()
+            await one.app.revoke(account="ann")
+            await view.until(lambda rows: rows == [])
 
 
 async def test_who_hears_of_a_commit_over_the_bus_looks_into_the_log(tmp_path: Path) -> None:
@@ -122,7 +115,7 @@ async def test_who_hears_of_a_commit_over_the_bus_looks_into_the_log(tmp_path: P
             looked.append("look")
             super().look()
 
-    url, bus = f"sqlite:///{tmp_path}/app.db", f"unix:///{tmp_path}/bus"
+    url, bus = kept_store(), f"unix://{tmp_path}/bus"
     async with (
         Client(App(Note, store=url, bus=bus)) as writer,
         Client(App(Note, store=Watched(open_store(url)), bus=bus)) as reader,

@@ -20,11 +20,12 @@ from crudite.buses.base import Bus
 from crudite.clock import Clock
 from crudite.errors import DeclarationError, Problem
 from crudite.ids import new_request_id
-from crudite.interfaces.base import Admission, Interface, Limits, Receive, Router, Scope, Send
+from crudite.interfaces.base import Admission, Interface, Limits, Receive, Router, Scope, Send, Worker
 from crudite.interfaces.browser import Browser
 from crudite.interfaces.files import Files
 from crudite.interfaces.hosts import Hosts
 from crudite.interfaces.insight import Insight
+from crudite.interfaces.insight.workers import keep_posted
 from crudite.interfaces.openapi import OpenApi
 from crudite.interfaces.rest import Rest
 from crudite.interfaces.rest.quick import QuickAnswers, QuickResource
@@ -95,6 +96,8 @@ class App:
         self.admission = Admission(self.limits)
         self.staff = _about_actors(staff)
         self.is_leaving = False
+        self.worker: Worker | None = None
+        """Which one it is of several processes behind one port, where it is; to be set before it starts."""
         self.mode: Mode = "dev" if os.environ.get("CRUDITE_MODE") == "dev" else "run"
         self.definitions: Definitions = compile_resources(resources, open=self.mode == "dev")
         self.handlers: dict[str, Handler] = {}
@@ -263,6 +266,8 @@ class App:
         engine = Engine(self.store, catalog, secret=secret, limits=limits, clock=self.clock, hear=hear)
         self.engine = await self._living.enter_async_context(engine)
         await self._living.enter_async_context(_running(keep_trimmed(self.store, self.retention)))
+        if self.worker is not None:
+            await self._living.enter_async_context(_running(keep_posted(self, self.worker)))
         for kind, make in self._provide.items():
             self._provided[kind] = await call(make)
         if self._user_lifespan is not None:

@@ -26,6 +26,7 @@ from crudite.cli.supervisor import supervise
 from crudite.cli.target import Target, find, load
 from crudite.cli.tether import Tether
 from crudite.cli.workers import Upkeep, keep_workers
+from crudite.interfaces.base import Worker
 
 _LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
 _DEV_PATIENCE = 2.0
@@ -74,6 +75,7 @@ def run_worker(
     place = Place(int(os.environ["CRUDITE_WORKER"]), Tether(tether, terms.grace), Shares(shares))
     target = find(named)
     app = _loaded(target, terms)
+    app.worker = Worker(place.number, shares.parent)
     if getattr(app.store, "path", None) == ":memory:":
         raise Failure("a database in memory lives in one process.", "Give a file by --store, or run one worker.")
     _serve(app, target, listening, terms, place, says_so=not is_restart)

@@ -6,10 +6,12 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Mu
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from math import ceil
+from pathlib import Path
 from time import monotonic
-from typing import Any, Protocol, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from crudite.auth import Identification
+from crudite.buses.base import Bus
 from crudite.clock import Clock
 from crudite.errors import TooManyRequests, Unavailable
 from crudite.live import Engine, LiveLimits
@@ -114,6 +116,13 @@ def _walk(node: _Node, above: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...]
         yield from _walk(node.parameter, (*above, "{key}"))
 
 
+class Worker(NamedTuple):
+    """One of several processes behind one port: its number, and a directory that they share."""
+
+    number: int
+    directory: Path
+
+
 class Host(Protocol):
     """What an application lends to its interfaces."""
 
@@ -126,6 +135,8 @@ class Host(Protocol):
     limits: "Limits"
     admission: "Admission"
     store: Store
+    bus: Bus
+    worker: Worker | None
     staff: Filter
     is_leaving: bool
     clock: Clock

@@ -137,6 +137,31 @@ class SupportsSubmit(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Load:
+    """How busy the connections to a database are: at most `size`, so many `open` now and `used` among them, so many
+    `waiting` for one; and since the beginning how many were `opened`, how often that `failed`, and how many were
+    `refused` one because too many waited, or for too long."""
+
+    size: int
+    open: int
+    used: int
+    waiting: int
+    opened: int
+    failed: int
+    refused: int
+
+
+@runtime_checkable
+class SupportsLoad(Protocol):
+    """A store whose connections are counted."""
+
+    @property
+    def load(self) -> Load:
+        """How busy they are now."""
+        ...
+
+
 class Store(Protocol):
     """One database that keeps records and the log of their changes.
 
@@ -237,6 +262,6 @@ class Store(Protocol):
 
 
 __all__ = [
-    "Batch", "Change", "Commit", "Glance", "Mark", "Page", "Pages", "Plan", "Reset", "Row", "Signal", "Step", "Store",
-    "SupportsGlance", "SupportsSubmit", "Unit",
+    "Batch", "Change", "Commit", "Glance", "Load", "Mark", "Page", "Pages", "Plan", "Reset", "Row", "Signal", "Step",
+    "Store", "SupportsGlance", "SupportsLoad", "SupportsSubmit", "Unit",
 ]  # fmt: skip

@@ -17,6 +17,7 @@ from crudite.interfaces.insight.explaining import explain_handler, explain_list
 from crudite.interfaces.insight.exposition import CONTENT_TYPE, render
 from crudite.interfaces.insight.figures import figures
 from crudite.interfaces.insight.health import why_not_ready
+from crudite.interfaces.insight.workers import figures_of_all
 
 Answer: TypeAlias = Callable[[Host, Scope], Awaitable[tuple[int, str, str]]]
 """What makes the answer to a request: its status, the type and the text of its body."""
@@ -58,7 +59,8 @@ def _explaining(explain: Callable[[Host, Scope], Awaitable[str]]) -> Answer:
 
 async def _metrics(host: Host, scope: Scope) -> tuple[int, str, str]:
     await check_insider(host, scope)
-    return 200, CONTENT_TYPE, render(figures(host))
+    told = figures(host) if host.worker is None else figures_of_all(host, host.worker)
+    return 200, CONTENT_TYPE, render(told)
 
 
 async def _livez(_: Host, __: Scope) -> tuple[int, str, str]:

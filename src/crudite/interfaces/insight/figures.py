@@ -4,9 +4,11 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
+from crudite.buses.base import SupportsFigures
 from crudite.interfaces.base import Host
 from crudite.interfaces.insight.exposition import Family, Sample, number
 from crudite.live.limits import Histogram
+from crudite.stores.base import SupportsLoad
 
 
 class Figure(NamedTuple):
@@ -77,9 +79,35 @@ def figures(host: Host) -> Iterator[Family]:
         "crudite_rule_failures_total", "counter", "Times that a function in a rule raised, and permitted nothing.",
         [Sample(tally.failures)],
     )  # fmt: skip
+    yield from _of_connections(host)
+    yield from _of_bus(host)
     living = Counter({_INTERFACES.get(kind, kind): count for kind, count in admission.living.items()})
     yield _by("crudite_connections", "gauge", "Living connections.", "interface", living)
     yield _by("crudite_connections_refused_total", "counter", "Connections refused.", "reason", admission.refused)
+
+
+def _of_connections(host: Host) -> Iterator[Family]:
+    if isinstance(host.store, SupportsLoad):
+        load, name = host.store.load, "crudite_store_connections"
+        counts = Counter(idle=load.open - load.used, used=load.used)
+        yield _by(name, "gauge", "Connections to the database for requests.", "state", counts)
+        yield Family(f"{name}_max", "gauge", "How many of them there may be.", [Sample(load.size)])
+        yield Family("crudite_store_waiting", "gauge", "Requests that wait for one.", [Sample(load.waiting)])
+        yield Family(f"{name}_opened_total", "counter", "Connections that were opened.", [Sample(load.opened)])
+        yield Family(f"{name}_failed_total", "counter", "Connections that could not be.", [Sample(load.failed)])
+        yield Family(f"{name}_refused_total", "counter", "Requests that waited in vain.", [Sample(load.refused)])
+
+
+def _of_bus(host: Host) -> Iterator[Family]:
+    if isinstance(host.bus, SupportsFigures):
+        told, name = host.bus.figures, "crudite_bus"
+        yield Family(f"{name}_connected", "gauge", "Whether the bus is connected.", [Sample(int(told.is_connected))])
+        yield Family(
+            f"{name}_failures_total", "counter", "Times that it was lost or not reached.", [Sample(told.failures)]
+        )
+        yield Family(f"{name}_sent_total", "counter", "Messages that left for others.", [Sample(told.sent)])
+        yield Family(f"{name}_received_total", "counter", "Messages of others.", [Sample(told.received)])
+        yield Family(f"{name}_dropped_total", "counter", "Messages that were dropped.", [Sample(told.dropped)])
 
 
 _INTERFACES = {"http": "sse"}

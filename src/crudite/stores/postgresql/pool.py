@@ -26,11 +26,11 @@ import random
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from crudite.errors import StoreError, StoreLocked
+from crudite.stores.base import Load
 from crudite.stores.postgresql.connections import Address, Connection, connect
 from crudite.stores.postgresql.errors import DRIVER, STALE, is_lost, store_error
 
@@ -47,21 +47,6 @@ _SECONDS_OF_SERVICE = 1800.0
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.05, 2.0
 _SECONDS_TO_CLOSE = 5.0
 _MOST_TRIES = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Load:
-    """How busy the connections are: at most `size`, so many `open` now and `used` among them, so many `waiting` for
-    one; and since the beginning how many were `opened`, how often that `failed`, and how many were `refused` one
-    because too many waited, or for too long."""
-
-    size: int
-    open: int
-    used: int
-    waiting: int
-    opened: int
-    failed: int
-    refused: int
 
 
 class Pool:

@@ -10,7 +10,7 @@ from crudite.changes import Change, Commit, Position, Reset, Unit
 from crudite.errors import StoreError
 from crudite.query.plan import Plan, Selection
 from crudite.schema import Catalog
-from crudite.stores.base import MOST_CHANGES, Batch, Page, Pages, Row, Signal, Step
+from crudite.stores.base import MOST_CHANGES, Batch, Load, Page, Pages, Row, Signal, Step
 from crudite.stores.postgresql import install, log, migration
 from crudite.stores.postgresql.connections import (
     MIGRATE,
@@ -24,7 +24,7 @@ from crudite.stores.postgresql.groups import settle
 from crudite.stores.postgresql.inserts import is_insert
 from crudite.stores.postgresql.log import PostgresqlPosition
 from crudite.stores.postgresql.lookups import Lookups
-from crudite.stores.postgresql.pool import CONNECTIONS, Load, Pool, Use
+from crudite.stores.postgresql.pool import CONNECTIONS, Pool, Use
 from crudite.stores.postgresql.reads import read_page, read_pages
 from crudite.stores.postgresql.trimming import trim
 from crudite.stores.postgresql.watch import Watch
