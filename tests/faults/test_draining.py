@@ -7,6 +7,7 @@ from pathlib import Path
 import httpx2
 
 from tests.faults.tabs import SocketTab, StreamTab, Tab, served
+from tests.services.stores import kept_store
 
 CLIENTS = 200
 
@@ -16,7 +17,7 @@ from crudite import App, Record, allow
 class Todo(Record[int], rules=allow.everyone, max_limit=100_000):
     title: str = ""
 
-app = App(Todo, store="sqlite:///todos.db")
+app = App(Todo, store={store!r})
 """
 
 
@@ -27,7 +28,7 @@ async def move(tab: Tab, old: int, new: int) -> None:
 
 
 async def test_all_move_to_the_next_server_in_steps_and_miss_nothing(tmp_path: Path) -> None:
-    (tmp_path / "todos.py").write_text(PROGRAM)
+    (tmp_path / "todos.py").write_text(PROGRAM.format(store=kept_store()))
     written = 0
     gone: list[int] = []  # for each goodbye, in order, how much had been written by then
     tabs = [kind(lambda _: gone.append(written)) for kind in (SocketTab, StreamTab) * (CLIENTS // 2)]

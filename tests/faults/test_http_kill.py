@@ -10,11 +10,11 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-import apsw
 import httpx2
 import msgspec
 
 from crudite.testing import View
+from tests.services.stores import foreign, kept_store
 
 CLIENTS = 100
 
@@ -25,7 +25,7 @@ class Todo(Record[str], rules=allow.everyone, max_limit=100_000):
     title: str
     count: int = 0
 
-app = App(Todo, store="sqlite:///{path}")
+app = App(Todo, store={store!r})
 """
 
 
@@ -113,7 +113,8 @@ class Follower:
 async def test_what_was_acknowledged_before_a_kill_is_there_once_and_subscribers_resume(
     tmp_path: Path,
 ) -> None:
-    (tmp_path / "program.py").write_text(PROGRAM.format(path=tmp_path / "todos.db"))
+    store = kept_store()
+    (tmp_path / "program.py").write_text(PROGRAM.format(store=store))
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -145,22 +146,18 @@ async def test_what_was_acknowledged_before_a_kill_is_there_once_and_subscribers
     assert acknowledged.keys() <= stored.keys()
     assert all(stored[key]["count"] >= count for key, count in acknowledged.items())
     assert "reset" not in {kind for follower in followers for kind in follower.kinds}
-    assert log_agrees(tmp_path / "todos.db", stored)
+    assert await log_agrees(store, stored)
 
 
-def log_agrees(path: Path, stored: dict[str, Any]) -> bool:
+async def log_agrees(store: str, stored: dict[str, Any]) -> bool:
     """Whether the log, replayed from its beginning, gives the table, and holds each creation once."""
-    connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
-    try:
-        columns = [row[1] for row in connection.execute("PRAGMA table_info(_changes)")]
-        held: dict[str, Any] = {}
-        created: list[str] = []
-        for values in connection.execute("SELECT * FROM _changes ORDER BY seq"):
-            row = dict(zip(columns, values, strict=True))
-            before, after = (msgspec.json.decode(row[n]) if row[n] else None for n in ("before", "after"))
-            if before is None:
-                created.append(after["id"])
-            held[after["id"]] = after
-    finally:
-        connection.close()
+    held: dict[str, Any] = {}
+    created: list[str] = []
+    for row in await foreign(
+        store, "SELECT '[' || coalesce(before, 'null') || ',' || after || ']' FROM _changes ORDER BY seq"
+    ):
+        before, after = msgspec.json.decode(row)
+        if before is None:
+            created.append(after["id"])
+        held[after["id"]] = after
     return held == stored and len(created) == len(set(created)) == len(stored)
