@@ -81,9 +81,10 @@ class _Wire:
             await self._subscriptions.pop(topic).unsubscribe()
 
     async def send(self, messages: Sequence[Message]) -> None:
-        """Publishes, each message on its own subject."""
+        """Publishes, each message on its own subject, and waits for a sign of the server: meanwhile others gather."""
         for topic, payload in messages:
             await self._client.publish(f"{self._prefix}.{topic}", payload)
+        await self._client.flush()
 
     async def check(self) -> None:
         """Asks the server whether it is there; the answer comes after what was said before the question."""
