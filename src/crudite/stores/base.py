@@ -128,6 +128,16 @@ class SupportsGlance(Protocol):
 
 
 @runtime_checkable
+class SupportsAsk(Protocol):
+    """A store that looks records up without somebody who awaits each of them."""
+
+    def ask(self, selection: Selection, key: Key, settle: Callable[[Row | Exception | None], None]) -> None:
+        """Looks a record up as `lookup` does; `settle` is called once on the event loop, not before this returns, with
+        what `lookup` would return or raise. Raises a StoreError when nothing is taken now."""
+        ...
+
+
+@runtime_checkable
 class SupportsSubmit(Protocol):
     """A store that takes units without somebody who awaits each of them."""
 
@@ -263,5 +273,5 @@ class Store(Protocol):
 
 __all__ = [
     "Batch", "Change", "Commit", "Glance", "Load", "Mark", "Page", "Pages", "Plan", "Reset", "Row", "Signal", "Step",
-    "Store", "SupportsGlance", "SupportsLoad", "SupportsSubmit", "Unit",
+    "Store", "SupportsAsk", "SupportsGlance", "SupportsLoad", "SupportsSubmit", "Unit",
 ]  # fmt: skip

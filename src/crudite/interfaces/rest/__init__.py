@@ -10,7 +10,7 @@ from crudite.messages import ActionName
 from crudite.query.tree import Check, leaves
 from crudite.resources.actions import Actions
 from crudite.resources.definition import Definition
-from crudite.stores.base import Store, SupportsGlance, SupportsSubmit
+from crudite.stores.base import Store, SupportsAsk, SupportsGlance, SupportsSubmit
 
 _ITEM_METHODS = ("GET", "PUT", "PATCH", "DELETE")
 _READING: tuple[ActionName, ...] = ("read", "list")
@@ -68,7 +68,7 @@ class Rest:
 def _quick_reads(definition: Definition, actions: Actions, store: Store) -> QuickReads | None:
     around = {("around", action) for action in _READING} & definition.hooks.keys()
     asks_functions = any(isinstance(leaf, Check) for a in _READING for leaf in leaves(definition.rules[a]))
-    if around or asks_functions or not isinstance(store, SupportsGlance):
+    if around or asks_functions or not isinstance(store, SupportsGlance | SupportsAsk):
         return None
     try:
         return QuickReads(definition, actions.reading)

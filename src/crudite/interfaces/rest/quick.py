@@ -1,8 +1,10 @@
 """Quick answers: from the target in a request line to bytes, through plans that are compiled once.
 
-What is asked in one turn of the event loop is answered at its end, in one snapshot. Plans are made by the parts of
-the ordinary way (the same parser, rules and resolver), so that both ask the store for the same. Whatever is no
-answer with a record or a list, from a missing record to a fault of ours, is left to the ordinary way.
+What is asked in one turn of the event loop is answered at its end, in one snapshot, by a store that reads at once
+(`SupportsGlance`); of a store that has to be waited for (`SupportsAsk`) single records are asked, and each is answered
+when it comes. Plans are made by the parts of the ordinary way (the same parser, rules and resolver), so that both ask
+the store for the same. Whatever is no answer with a record or a list, from a missing record to a fault of ours, is
+left to the ordinary way.
 """
 
 import asyncio
@@ -27,6 +29,7 @@ from crudite.interfaces.rest.answers import (
 )  # fmt: skip
 from crudite.pipeline import Pipeline
 from crudite.query.parse import parse_url
+from crudite.query.plan import Selection
 from crudite.resources.access import clocks_of
 from crudite.resources.creating import PlainCreate
 from crudite.resources.definition import Definition
@@ -34,7 +37,8 @@ from crudite.resources.reading import Asked as AskedList
 from crudite.resources.reading import Reading
 from crudite.resources.request import Request
 from crudite.server.quick import Answer, Asked, Asker
-from crudite.stores.base import Glance, Page, Store, SupportsGlance, SupportsSubmit
+from crudite.stores.base import Glance, Page, Row, Store, SupportsAsk, SupportsGlance, SupportsSubmit
+from crudite.types import Key
 
 _log = logging.getLogger("crudite")
 
@@ -57,16 +61,22 @@ class QuickReads:
         self._parse_key = definition.schema.key_field.type.parse
         self._lists: dict[bytes, _QuickList] = {}
         self._selection, self._is_shared = reading.shown(Request("read", self.name, definition=definition))
-        self._is_steady = not clocks_of(self._selection)
+        self.is_steady = not clocks_of(self._selection)
         self._head = opened_head([JSON, (b"etag", b'"v%d"'), *OPEN]) + b"%d\r\n\r\n"
 
     def read(self, glance: Glance, key: bytes, asked: Asked) -> Answer | None:
         """The answer to `GET` of a record."""
-        if not self._is_steady:
+        if not self.is_steady:
             return None
-        row = glance.lookup(self._selection, self._parse_key(key.decode()))
-        if row is None:
-            return None
+        row = glance.lookup(*self.asked(key))
+        return None if row is None else self.shown(row, asked)
+
+    def asked(self, key: bytes) -> tuple[Selection, Key]:
+        """What a store is asked for the record of a key. Raises what the parser of keys does."""
+        return self._selection, self._parse_key(key.decode())
+
+    def shown(self, row: Row, asked: Asked) -> Answer:
+        """The answer to `GET` of a record that was found."""
         if self._is_shared and _has(asked, etag := f'"v{row.version}"'):
             return quick_answer(304, [(b"etag", etag.encode()), *OPEN])
         body = row.json.encode()
@@ -186,6 +196,7 @@ class QuickAnswers:
         self._admits = admits
         self._pipeline = pipeline
         self._store = store
+        self._glances = isinstance(store, SupportsGlance)
         self._waiting: list[_Waiting] = []
 
     def recognize(self, headers: Sequence[tuple[bytes, bytes]]) -> Asked | None:
@@ -220,18 +231,30 @@ class QuickAnswers:
         resource = self._resources.get(path)
         if resource is not None and resource.reads is not None:
             waiting = _Waiting(resource.reads.list, query_string, asked, asker)
-            action = "list"
-        else:
-            above, _, key = path.rpartition(b"/")
-            resource = self._resources.get(above)
-            if resource is None or resource.reads is None:
-                return False
-            if mark or key in resource.literals or not _KEY.fullmatch(key):
-                return False
-            waiting = _Waiting(resource.reads.read, key, asked, asker)
-            action = "read"
-        if not self._pipeline.is_bare(resource.name, action):
+            return self._glances and self._pipeline.is_bare(resource.name, "list") and self._glance_later(waiting)
+        above, _, key = path.rpartition(b"/")
+        resource = self._resources.get(above)
+        if resource is None or (reads := resource.reads) is None:
             return False
+        if mark or key in resource.literals or not _KEY.fullmatch(key):
+            return False
+        if not self._pipeline.is_bare(resource.name, "read"):
+            return False
+        if self._glances:
+            return self._glance_later(_Waiting(reads.read, key, asked, asker))
+        return reads.is_steady and self._ask_store(reads, key, asked, asker)
+
+    def _ask_store(self, reads: QuickReads, key: bytes, asked: Asked, asker: Asker) -> bool:
+        def settle(found: Row | Exception | None) -> None:
+            asker.respond(reads.shown(found, asked) if isinstance(found, Row) else None)
+
+        try:
+            cast(SupportsAsk, self._store).ask(*reads.asked(key), settle)
+        except Exception:  # the ordinary way finds it again, and tells
+            return False
+        return True
+
+    def _glance_later(self, waiting: _Waiting) -> bool:
         if not self._waiting:
             asyncio.get_running_loop().call_soon(self._answer_reads)
         self._waiting.append(waiting)
