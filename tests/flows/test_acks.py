@@ -22,9 +22,7 @@ async def test_after_a_reset_nothing_is_acknowledged_before_it_is_shown() -> Non
             with store.gate("before batch") as batch:
                 await client.app.records.update(Item, first.id, rank=1)
                 await batch.reached()
-                store.fail(
-                    "before batch"
-                )  # the follower lets go of its snapshot, which may keep the log from being cut
+                store.fail("before batch")  # so that its snapshot is let go, which may keep the log from being cut
             with store.gate("before batch") as batch:
                 await batch.reached()
                 await client.app.records.update(Item, first.id, rank=2)
