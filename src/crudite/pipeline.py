@@ -58,6 +58,10 @@ class Pipeline:
             return False
         return not (self._middleware and any(m.is_for(name, action) for m in self._middleware))
 
+    def explains(self, kind: type[Exception]) -> bool:
+        """Whether the application has a word of its own for exceptions of a kind, or for some of them."""
+        return any(issubclass(kind, one) or issubclass(one, kind) for one, _ in self._error_handlers)
+
     async def __call__(self, request: Request) -> Response:
         """The response to a request. Raises nothing but a Problem."""
         try:
@@ -78,10 +82,15 @@ class Pipeline:
             if isinstance(error, kind):
                 return await _handled(handler, request, error)
         if isinstance(error, StoreError):
-            _log.warning("%r: %s", request, error)
-            return Unavailable("The database cannot do that now.", headers={"retry-after": "2"})
+            return unavailable(error, request)
         _log.exception("%r failed", request, exc_info=error)
         return Unexpected("Something went wrong here; the server's log has the details.")
+
+
+def unavailable(error: StoreError, asked: object) -> Unavailable:
+    """The problem of whoever asked the store in vain; the log says who, and why."""
+    _log.warning("%r: %s", asked, error)
+    return Unavailable("The database cannot do that now.", headers={"retry-after": "2"})
 
 
 async def _handled(handler: Callable[..., Any], request: Request, error: Exception) -> Problem:

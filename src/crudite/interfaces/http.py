@@ -140,10 +140,19 @@ def quick_answer(status: int, headers: RawHeaders, body: bytes = b"") -> Answer:
 
 async def send_problem(scope: Scope, send: Send, problem: Problem, request_id: str) -> None:
     """Sends a problem (RFC 9457)."""
+    headers, body = _told(problem, request_id, scope.get("root_path", ""))
+    await send_response(send, problem.status, headers, body, with_body=scope["method"] != "HEAD")
+
+
+def quick_problem(problem: Problem, request_id: str) -> Answer:
+    """The same problem for a server that asked for it (`server.quick`)."""
+    return quick_answer(problem.status, *_told(problem, request_id, ""))
+
+
+def _told(problem: Problem, request_id: str, root: str) -> tuple[RawHeaders, bytes]:
     headers = [(b"content-type", b"application/problem+json"), (b"cache-control", b"no-store")]
     headers += [(name.encode(), value.encode("latin-1", "replace")) for name, value in problem.headers.items()]
-    body = msgspec.json.encode(problem.as_json(request_id, scope.get("root_path", "")))
-    await send_response(send, problem.status, headers, body, with_body=scope["method"] != "HEAD")
+    return headers, msgspec.json.encode(problem.as_json(request_id, root))
 
 
 def refuse_forgery(method: str, headers: Mapping[str, str]) -> None:

@@ -17,7 +17,7 @@ from urllib.parse import quote
 from crudite.changes import Commit, Position, Unit
 from crudite.errors import Problem, StoreError
 from crudite.ids import new_request_id
-from crudite.interfaces.http import opened_head, parameters_of, quick_answer
+from crudite.interfaces.http import opened_head, parameters_of, quick_answer, quick_problem
 from crudite.interfaces.rest.answers import (
     JSON,
     OPEN,
@@ -27,7 +27,7 @@ from crudite.interfaces.rest.answers import (
     is_not_modified,
     page_links,
 )  # fmt: skip
-from crudite.pipeline import Pipeline
+from crudite.pipeline import Pipeline, unavailable
 from crudite.query.parse import parse_url
 from crudite.query.plan import Selection
 from crudite.resources.access import clocks_of
@@ -145,9 +145,9 @@ class QuickCreates:
         told = [(b"etag", b'"v%d"'), (b"crudite-after", b"%b"), (b"location", b"%b/%b")]
         self._head = opened_head([JSON, *told, *OPEN]) + b"%d\r\n\r\n"
 
-    def unit(self, body: bytes) -> Unit | None:
+    def unit(self, body: bytes, request_id: str) -> Unit | None:
         """What is to be written; None where the ordinary way must decide. Raises the problem of a bad body."""
-        return self._plain.unit(body, new_request_id()) if len(body) <= self._most else None
+        return self._plain.unit(body, request_id) if len(body) <= self._most else None
 
     def answer(self, path: bytes, commit: Commit) -> Answer:
         """The answer to a committed unit."""
@@ -279,15 +279,21 @@ class QuickAnswers:
         resource = self._resources.get(target)
         if resource is None or (creates := resource.creates) is None:
             return False
-        if not self._pipeline.is_bare(resource.name, "create"):
+        if not self._pipeline.is_bare(resource.name, "create") or self._pipeline.explains(StoreError):
             return False
+        request_id = new_request_id()
 
         def settle(outcome: Commit | Exception) -> None:
-            # What was refused has changed nothing; the ordinary way tries again, and tells why.
-            asker.respond(creates.answer(target, outcome) if isinstance(outcome, Commit) else None)
+            if isinstance(outcome, Commit):
+                answer: Answer | None = creates.answer(target, outcome)
+            elif isinstance(outcome, StoreError):  # maybe it is done: the ordinary way would do it once more
+                answer = quick_problem(unavailable(outcome, request_id), request_id)
+            else:  # it has changed nothing: the ordinary way tries again, and tells why
+                answer = None
+            asker.respond(answer)
 
         try:
-            unit = creates.unit(body)
+            unit = creates.unit(body, request_id)
             if unit is not None:
                 cast(SupportsSubmit, self._store).submit(unit, settle)
         except (Problem, StoreError):  # the ordinary way finds it again, and tells
