@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Any, TypeAlias
 
 import asyncpg
@@ -11,7 +11,7 @@ from crudite.errors import StoreError
 from crudite.query.sql import quote
 from crudite.stores.postgresql.address import Address, duration, parse
 from crudite.stores.postgresql.dialect import literal
-from crudite.stores.postgresql.errors import DRIVER, translated
+from crudite.stores.postgresql.errors import translated
 
 Connection: TypeAlias = Any
 """One of asyncpg's connections: it has no types of its own."""
@@ -154,10 +154,16 @@ async def _connect(**options: Any) -> Connection:
     try:
         return await asyncio.shield(connecting)
     except asyncio.CancelledError:
-        # cut off while it negotiates encryption, the driver would leave an error behind that nobody takes
-        with suppress(*DRIVER):
-            (await connecting).terminate()
+        # cut off while it negotiates encryption, the driver would leave an error behind that nobody takes; who is
+        # cancelled once more does not wait for the end of it
+        connecting.add_done_callback(_let_go)
+        await asyncio.wait([connecting])
         raise
+
+
+def _let_go(connecting: "asyncio.Future[Connection]") -> None:
+    if not connecting.cancelled() and connecting.exception() is None:
+        connecting.result().terminate()
 
 
 __all__ = [

@@ -95,11 +95,16 @@ class Follower:
 
     async def close(self) -> None:
         """Lets go of the server."""
-        async with self._busy:
-            self._holder = None
+        try:
+            async with self._busy:
+                self._holder = None
+                if self._connection is not None:
+                    with suppress(*DRIVER):
+                        await self._connection.close()
+        except asyncio.CancelledError:  # once more, while whoever reads with it comes to his end
             if self._connection is not None:
-                with suppress(*DRIVER):
-                    await self._connection.close()
+                self._connection.terminate()
+            raise
 
     @asynccontextmanager
     async def _connected(self) -> AsyncIterator[Connection]:
@@ -107,13 +112,22 @@ class Follower:
         async with self._busy:
             if self._connection is None or self._connection.is_closed():
                 self._holder = None
-                self._connection = await connect(self._address, FOLLOW)
-                with translated(self._address.shown):
-                    await check_server(self._connection, self._address.shown)
-                    await self._watch.look(self._connection, self._catalog(), at_once=True)
+                self._connection = await self._connect()
             try:
                 with translated(self._address.shown):
                     yield self._connection
             except StoreError:
                 self._connection.terminate()
                 raise
+
+    async def _connect(self) -> Connection:
+        """A connection to a server that may be followed, with our triggers as they should be."""
+        connection = await connect(self._address, FOLLOW)
+        try:
+            with translated(self._address.shown):
+                await check_server(connection, self._address.shown)
+                await self._watch.look(connection, self._catalog(), at_once=True)
+        except BaseException:
+            connection.terminate()
+            raise
+        return connection
