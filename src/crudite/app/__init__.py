@@ -234,12 +234,15 @@ class App:
             await self._living.aclose()
 
     async def settled(self) -> None:
-        """Returns when everything that was committed before the call has been handed to every living connection.
+        """Returns when everything that was committed before the call has been handed to every living connection, what
+        other processes have revoked before it included.
 
         A barrier for tests. Raises RuntimeError when the application is not running.
         """
         if self._running is None:
             raise RuntimeError("the application is not running")
+        await self.engine.settled()
+        await self._siblings.settled()
         await self.engine.settled()
 
     async def stop(self) -> None:

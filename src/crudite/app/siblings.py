@@ -71,6 +71,10 @@ class Siblings:
                 if word.by != self._name:
                     self._revoke(self._living.revoke(account=word.account, session=word.session))
 
+    async def settled(self) -> None:
+        """Returns when all has been asked about that was heard before the call."""
+        await asyncio.gather(*self._revoking, return_exceptions=True)
+
     async def _tell(self) -> None:
         while True:
             await self._has_news.wait()

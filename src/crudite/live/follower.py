@@ -68,8 +68,8 @@ class Follower:
         batches = self._store.follow(self._progress.position, self._limits.bulk)
         try:
             while True:
-                is_fenced = self._progress.ask()
-                if is_fenced or self._is_wanted():
+                is_fenced, is_back = self._progress.ask(), self._pause > self._limits.retry[0]
+                if is_fenced or is_back or self._is_wanted():
                     # Soon, and not now: a follower that has not begun yet would not hear it.
                     asyncio.get_running_loop().call_soon(self._store.wake)
                 batch = await anext(batches, None)
@@ -78,6 +78,8 @@ class Follower:
                 started = asyncio.get_running_loop().time()
                 await self._work(batch)
                 self._progress.pass_fences()
+                if is_back:
+                    _log.warning("the log is followed again")
                 self._pause, self._faults = self._limits.retry[0], 0
                 if self._is_over():
                     return

@@ -148,4 +148,5 @@ class Request:
         return self.definition.cls if self.definition is not None else None
 
     def __repr__(self) -> str:
-        return f"<Request {self.action} {self.name} by {self.actor.id!r} over {self.interface}>"
+        who = repr(self.actor.id) if self.actor.is_known else "nobody"
+        return f"<Request {self.action} {self.name} by {who} over {self.interface}>"

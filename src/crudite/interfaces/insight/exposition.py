@@ -10,7 +10,7 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 class Sample(NamedTuple):
     """One value: what its name has in addition to the family's, its labels, and the value."""
 
-    value: float
+    value: int | float
     labels: Sequence[tuple[str, str]] = ()
     ending: str = ""
 

@@ -228,9 +228,10 @@ class _Table:
 
     def _reindex(self, present: Mapping[str, str], wanted: Mapping[str, str]) -> Step:
         old = [name for name, text in present.items() if wanted.get(name) != text and _is_ours(name, self._source)]
-        new = [text for name, text in wanted.items() if present.get(name) != text]
-        sql = (*[f"DROP INDEX {quote(name)}" for name in old], *new)
-        return Step(f"{self._schema.table}: renew {len(old) + len(new)} indexes", sql)
+        new = {name: text for name, text in wanted.items() if present.get(name) != text}
+        sql = (*[f"DROP INDEX {quote(name)}" for name in old], *new.values())
+        what = [*[f"drop the index {quote(name)}" for name in old], *[f"make the index {quote(name)}" for name in new]]
+        return Step(f"{self._schema.table}: {'; '.join(what)}", sql)
 
     def _rebuild(self) -> Step:
         schema, fresh = self._schema, f"_new {self._schema.table}"
