@@ -27,7 +27,8 @@ def open_bus(url: str) -> Bus:
     """
     scheme = url.partition(":")[0]
     if scheme not in _ADAPTERS:
-        raise BusError(f"expected a URL that begins with one of {', '.join(_ADAPTERS)}, and got {scheme!r}")
+        known = ", ".join(_ADAPTERS)
+        raise BusError(f"the bus: expected a URL that begins with one of {known}, and got {scheme!r}")
     module, name, extra = _ADAPTERS[scheme]
     try:
         adapter = import_module(module)

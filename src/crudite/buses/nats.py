@@ -8,7 +8,7 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.errors import NoServersError
 
-from crudite.buses.base import check_prefix
+from crudite.buses.base import check_hosts, check_prefix
 from crudite.buses.link import Ears, LinkedBus, Patience, Wire
 from crudite.buses.waiting import Message
 from crudite.errors import BusError
@@ -29,7 +29,7 @@ class NatsBus(LinkedBus):
         parts = urlsplit(url)
         asked = dict(parse_qsl(parts.query))
         self._prefix = check_prefix(asked.pop("prefix", "crudite"))
-        access, _, hosts = parts.netloc.rpartition("@")
+        access, hosts = parts.netloc.rpartition("@")[0], check_hosts(parts)
         if parts.scheme not in _SCHEMES or asked or not hosts or parts.path.strip("/"):
             raise BusError("expected a URL such as nats://host:4222 or nats+tls://host:4222?prefix=name")
         start = f"{_SCHEMES[parts.scheme]}://{access}@" if access else f"{_SCHEMES[parts.scheme]}://"

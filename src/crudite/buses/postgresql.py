@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import asyncpg
 
-from crudite.buses.base import check_prefix
+from crudite.buses.base import check_hosts, check_prefix
 from crudite.buses.link import Ears, LinkedBus, Patience, Wire
 from crudite.buses.waiting import Message
 from crudite.errors import BusError
@@ -51,7 +51,7 @@ class PostgresqlBus(LinkedBus):
         self._prefix = check_prefix(asked.pop("prefix", schema))
         self._url = urlunsplit(parts._replace(query=urlencode(asked)))
         self._settings = {name: value for name, value in _SETTINGS.items() if name not in asked}
-        where = parts.netloc.rpartition("@")[2]
+        where = check_hosts(parts)
         super().__init__(f"postgresql://{where}{parts.path}", _MOST, patience or Patience(), pause=_PAUSE)
 
     async def connect(self, ears: Ears) -> Wire:

@@ -11,7 +11,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from crudite.buses.base import check_prefix
+from crudite.buses.base import check_hosts, check_prefix
 from crudite.buses.link import Ears, LinkedBus, Patience, Wire
 from crudite.buses.waiting import Message
 from crudite.errors import BusError
@@ -33,10 +33,11 @@ class RedisBus(LinkedBus):
         parts = urlsplit(url)
         asked = dict(parse_qsl(parts.query))
         self._prefix = check_prefix(asked.pop("prefix", "crudite"))
+        hosts = check_hosts(parts)
         if parts.scheme not in _SCHEMES or not parts.hostname:
             raise BusError("expected a URL such as redis://host:6379 or rediss://host:6379?prefix=name")
         self._url = urlunsplit(parts._replace(scheme=_SCHEMES[parts.scheme], query=urlencode(asked)))
-        super().__init__(f"redis://{parts.netloc.rpartition('@')[2]}", _MOST, patience or Patience())
+        super().__init__(f"redis://{hosts}", _MOST, patience or Patience())
 
     async def connect(self, ears: Ears) -> Wire:
         """Two connections to the server: one that hears, and one that speaks."""

@@ -61,7 +61,8 @@ def check(named: str | None, store: str | None) -> bool:
     app = load(find(named), store=store)
     checked = app.store
     if not isinstance(checked, SupportsCheck):
-        raise Failure(f"{type(checked).__name__} has no way to check its database.")
+        why = "the server itself keeps its tables whole, and lets no reference point at nothing."
+        raise Failure(f"there is nothing to check in {store_name(app)}: {why}")
     if _plan(app):
         raise Failure("the database's schema is not the application's.", "`crudite db plan` shows what differs.")
     damage, dangling = asyncio.run(_find_faults(checked, app))

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import typer
 
-from crudite.errors import DeclarationError, StoreError, StoreOutdated
+from crudite.errors import BusError, DeclarationError, StoreError, StoreOutdated
 
 _OUTDATED = "`crudite db plan` shows these steps with what they lose; `crudite db migrate --lose` takes them."
 _BLOCKED = "Mend what the steps say that cannot be done, such as a missing default; `crudite db plan` shows them all."
@@ -31,7 +31,7 @@ def told() -> Iterator[None]:
         tell("the application declares what cannot work:", faults=error.faults)
     except StoreOutdated as error:
         tell(str(error), _BLOCKED if error.is_blocked else _OUTDATED)
-    except StoreError as error:
+    except (StoreError, BusError) as error:
         tell(str(error))
     else:
         return

@@ -13,9 +13,9 @@ import typer
 from crudite.cli.failures import Failure
 from crudite.cli.target import find, load, store_url
 from crudite.schema import Catalog
-from crudite.stores import open_store
+from crudite.stores import open_end, open_store
 from crudite.stores.base import Step, Store
-from crudite.stores.copying import CopyEnd, Difference, NotEmpty, Progress, open_end
+from crudite.stores.copying import CopyEnd, Difference, NotEmpty, Progress
 from crudite.stores.copying import compare as compare_ends
 from crudite.stores.copying import copy as copy_ends
 from crudite.stores.copying import count as count_records

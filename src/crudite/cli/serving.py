@@ -148,7 +148,7 @@ def _tell_migration(app: App) -> None:
     """Says which steps will be taken on a database that is there; those that lose something will be
     refused."""
     path = getattr(app.store, "path", None)
-    if path is None or not Path(path).exists():
+    if path is not None and not Path(path).exists():
         return
     steps = asyncio.run(app.store.plan(app.definitions.catalog))
     if not any(step.loses or step.is_blocked for step in steps):

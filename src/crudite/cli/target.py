@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 from crudite.app import App
 from crudite.cli.failures import Failure
-from crudite.errors import DeclarationError
+from crudite.errors import BusError, DeclarationError, StoreError
 from crudite.stores import open_store
 
 _GIVE = "Give a file, such as `todo.py`, or a module, such as `shop.main:app`; or set CRUDITE_APP."
@@ -77,7 +77,7 @@ def load(target: Target, *, mode: Literal["run", "dev"] | None = None, store: st
     """Imports the target and returns its application, not started yet.
 
     `store` is a URL or the path of a SQLite file, and wins over what the application says. Raises Failure,
-    and DeclarationError for what the application declares.
+    DeclarationError for what the application declares, and StoreError or BusError for a URL that it is given.
     """
     wanted = {"CRUDITE_STORE": os.environ.get("CRUDITE_STORE") or target.default_store}
     if mode is not None:
@@ -103,7 +103,7 @@ def sqlite_url(path: Path) -> str:
 def store_name(app: App) -> str:
     """How a person would name an application's store."""
     path = getattr(app.store, "path", None)
-    return _relative(Path(path)) if path is not None else type(app.store).__name__
+    return _relative(Path(path)) if path is not None else getattr(app.store, "shown", type(app.store).__name__)
 
 
 def _split(text: str) -> tuple[str, str | None]:
@@ -139,7 +139,7 @@ def _import(target: Target) -> ModuleType:
             return _import_file(target.file)
         sys.path.insert(0, str(Path.cwd()))
         return importlib.import_module(target.module)
-    except (DeclarationError, Failure):
+    except (DeclarationError, StoreError, BusError, Failure):
         raise
     except ModuleNotFoundError as error:
         if target.file is None and error.name is not None and f"{target.module}.".startswith(f"{error.name}."):

@@ -153,6 +153,8 @@ class _Parent:
         while not self._ending.is_set():
             await self._renewal.wait()
             self._renewal.clear()
+            if not self._ending.is_set():
+                _log.info("the workers are replaced, one after the other")
             for number in sorted(self._places):
                 if self._ending.is_set() or not await self._renew(number):
                     break

@@ -10,7 +10,6 @@ where it is: the target begins a new one, and whoever follows the target gets a 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import dataclass
-from importlib import import_module
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from crudite.errors import StoreError
@@ -22,12 +21,6 @@ Values: TypeAlias = tuple[Plain, ...]
 
 Progress: TypeAlias = Callable[[str, int], None]
 """Is told the name of a resource and how many of its records have been dealt with, from time to time."""
-
-_ADAPTERS = {
-    "sqlite": ("crudite.stores.sqlite.copying", "SqliteEnd"),
-    "postgresql": ("crudite.stores.postgresql.copying", "PostgresqlEnd"),
-    "postgres": ("crudite.stores.postgresql.copying", "PostgresqlEnd"),
-}
 
 
 class Export(Protocol):
@@ -127,16 +120,6 @@ class Difference:
     key: Plain
     fields: tuple[str, ...] = ()
     only_in: str = ""
-
-
-def open_end(url: str) -> CopyEnd:
-    """The end of a copy for a store's URL, not connected yet. Raises StoreError for one that no adapter knows."""
-    scheme = url.partition(":")[0]
-    if scheme not in _ADAPTERS:
-        raise StoreError(f"expected a URL that begins with one of {', '.join(_ADAPTERS)}, and got {url!r}")
-    module, name = _ADAPTERS[scheme]
-    end: CopyEnd = getattr(import_module(module), name)(url)
-    return end
 
 
 async def copy(

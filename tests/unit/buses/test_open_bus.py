@@ -19,6 +19,7 @@ from crudite.errors import BusError
         ("redis://:secret@host:6379/3", "RedisBus"),
         ("rediss://host?prefix=shop", "RedisBus"),
         ("valkey://host", "RedisBus"),
+        ("redis://[::1]:6379", "RedisBus"),
         ("postgresql://me:secret@host/name?schema=shop", "PostgresqlBus"),
         ("postgres:///name?host=/run/postgresql", "PostgresqlBus"),
     ],
@@ -45,6 +46,12 @@ def test_a_url_names_a_bus(url: str, kind: str) -> None:
         "postgresql://me:secret@host/name?prefix=longer-than-twenty-characters",
         "postgresql://me:secret@host/name?schema=Shop",
         "postgresql://me:secret@host/name?pooler=transaction",
+        "nats://me:secret@one:4222,two:port",
+        "nats://me:secret/more@host",
+        "redis://me:12secret#more@host",
+        "redis://me:12/secret@host",
+        "postgresql://me:12/secret@host/name",
+        "postgresql://me:secret@host:port/name",
     ],
 )
 def test_another_url_is_refused_and_its_password_is_not_told(url: str) -> None:

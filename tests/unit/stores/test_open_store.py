@@ -3,12 +3,14 @@
 # A test may block its own event loop.
 # ruff: noqa: ASYNC240
 
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from crudite.errors import StoreError
-from crudite.stores import open_store
+from crudite.stores import open_end, open_store
 from crudite.stores.sqlite import SqliteStore
 from crudite.testing.samples import LIBRARY, VISIT, create, unit
 
@@ -41,6 +43,25 @@ def test_a_sqlite_url_names_a_file(url: str, path: str) -> None:
 def test_a_url_that_says_nothing_known_is_refused_with_what_was_expected(url: str, word: str) -> None:
     with pytest.raises(StoreError, match=word):
         open_store(url)
+
+
+@pytest.mark.parametrize("opened", [open_store, open_end])
+def test_what_a_url_says_beside_its_scheme_is_not_told(opened: Callable[[str], object]) -> None:
+    with pytest.raises(StoreError) as caught:
+        opened("postgresq://me:secret@host/name")
+    assert "postgresq'" in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("opened", "module"), [(open_store, "crudite.stores.postgresql"), (open_end, "crudite.stores.postgresql.copying")]
+)
+def test_a_driver_that_is_not_installed_is_named_with_its_remedy(
+    opened: Callable[[str], object], module: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(StoreError, match=r"pip install 'crudite\[postgresql\]'"):
+        opened("postgres://host/name")
 
 
 @pytest.mark.anyio

@@ -98,6 +98,11 @@ class PostgresqlStore:
         self._groups = _Groups(Lookups(pool, *limits), Writes(pool, self._has_committed, *limits))
 
     @property
+    def shown(self) -> str:
+        """Where it is, without its password."""
+        return self._address.shown
+
+    @property
     def secret(self) -> bytes:
         """A random secret that lives in the database, the same for every process that opens it."""
         self._open_pool()
