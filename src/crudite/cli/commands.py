@@ -29,8 +29,8 @@ StoreOption: TypeAlias = Annotated[
     str | None,
     typer.Option(
         metavar="URL", show_default=False,
-        help="The database: a URL or the path of a SQLite file. Without it what App(store=…) says, "
-        "$CRUDITE_STORE, or the file's name with .db.",
+        help="The database: a URL, such as postgresql://me@host/name, or the path of a SQLite file. Without it what "
+        "App(store=…) says, $CRUDITE_STORE, or the file's name with .db.",
     ),
 ]  # fmt: skip
 HostOption: TypeAlias = Annotated[
@@ -171,12 +171,13 @@ def run(
     It then says that it is not ready, ends streams and sockets in steps, telling clients when to come back, and
     lets requests finish.
 
-    With several workers, one that dies is replaced, and SIGHUP replaces each by a new one without a gap.
+    With several workers, one that dies is replaced, and SIGHUP replaces each by a new one without a gap. Servers on
+    several machines share a database on PostgreSQL, and wake each other over the bus that $CRUDITE_BUS names.
 
     \b
     [dim]$[/] crudite run todo.py
     [dim]$[/] crudite run shop.main:app --host 0.0.0.0 --host-name shop.example.org
-    [dim]$[/] crudite run shop.main:app --workers 4
+    [dim]$[/] crudite run shop.main:app --workers 4 --store postgresql://shop@localhost/shop
     """
     with told():
         import socket
