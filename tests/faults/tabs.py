@@ -12,6 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import msgspec
 
@@ -21,12 +22,26 @@ _OTHER_FILES = 500
 _EVENT_LINE = re.compile(rb"^(event|id|data): (.*)\n$")
 
 
-class Tab(ABC):
-    """One client of `/todos`. `rows` is what it shows; it has come back `resumed` times without losing that, and lost
-    it `resets` times. `on_bye` is called when its server says goodbye. It takes nothing while `takes` is not set, and
-    has `taken` so many bytes."""
+class Refused(Exception):
+    """The server takes nobody now: it answered with 503."""
 
-    def __init__(self, on_bye: "Callable[[Tab], None]" = lambda tab: None) -> None:
+
+class Tab(ABC):
+    """One client of `/todos`.
+
+    `rows` is what it shows; it has come back `resumed` times without losing that, and lost it `resets` times. It takes
+    nothing while `takes` is not set, and has `taken` so many bytes. `query` are equalities that its records meet.
+    `on_bye` is called when its server says goodbye, `on_whole` when it shows whole transactions, and no half of one.
+    `codes` says how its connections ended: the code of a WebSocket's close, 0 for a stream that was whole, None for
+    what was cut off.
+    """
+
+    def __init__(
+        self, on_bye: "Callable[[Tab], None]" = lambda tab: None, query: Mapping[str, Any] | None = None
+    ) -> None:
+        self.query = dict(query or {})
+        self.on_whole: Callable[[Tab], None] = lambda tab: None
+        self.codes: list[int | None] = []
         self.rows: Rows = {}
         self.cursor = ""
         self.is_ready = False
@@ -37,18 +52,20 @@ class Tab(ABC):
         self.changed = asyncio.Event()
 
     async def stay(self, port: int) -> None:
-        """Lives on a server until the connection is lost."""
+        """Lives on a server until the connection is lost. Raises Refused, or OSError when there is no server."""
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        code = None
         try:
             with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
-                await self.live(reader, writer)
+                code = await self.live(reader, writer)
+            self.codes.append(code)
         finally:
             self.is_ready = False
             writer.close()
 
     @abstractmethod
-    async def live(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Speaks on a new connection for as long as it lasts."""
+    async def live(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> int | None:
+        """Speaks on a new connection for as long as it lasts; how it ended."""
 
     async def until(self, holds: Callable[[], bool]) -> None:
         """Waits until something holds of it."""
@@ -67,7 +84,7 @@ class SocketTab(Tab):
 
     key = ""
 
-    async def live(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def live(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> int | None:
         nonce = base64.b64encode(os.urandom(16)).decode()
         writer.write(
             "GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -75,9 +92,9 @@ class SocketTab(Tab):
             "Sec-WebSocket-Protocol: crudite.v1\r\n\r\n".encode()
         )
         head = await reader.readuntil(b"\r\n\r\n")
-        assert head.startswith(b"HTTP/1.1 101"), head
+        _accept(head, b"101")
         resume = {"cursor": self.cursor, "key": self.key} if self.cursor else {}
-        params = {"sub": "s", "resource": "todos", **resume}
+        params = {"sub": "s", "resource": "todos", "query": {"where": self.query} if self.query else {}, **resume}
         self._say(writer, 1, msgspec.json.encode({"jsonrpc": "2.0", "id": 1, "method": "subscribe", "params": params}))
         self._held: list[Mapping[str, Any]] = []
         while await self.takes.wait():
@@ -89,7 +106,7 @@ class SocketTab(Tab):
             payload = await reader.readexactly(length)
             self.taken += length
             if kind == 0x88:
-                return
+                return int.from_bytes(payload[:2], "big")
             if kind == 0x89:
                 self._say(writer, 10, payload)
             elif kind == 0x81:
@@ -97,6 +114,7 @@ class SocketTab(Tab):
                 for message in told if isinstance(told, list) else [told]:
                     self._take(message)
                 self.changed.set()
+        return None
 
     def _say(self, writer: asyncio.StreamWriter, kind: int, payload: bytes) -> None:
         size = len(payload)
@@ -106,10 +124,14 @@ class SocketTab(Tab):
     def _take(self, message: Mapping[str, Any]) -> None:
         params = message.get("params", {})
         match message.get("method"):
+            case None if "error" in message and message["error"]["data"]["status"] == 503:
+                raise Refused
             case None:
                 assert "error" not in message, message
                 self.key = message["result"]["key"]
                 self.resumed += message["result"]["resumed"]
+                if not message["result"]["resumed"]:
+                    self.rows = {}
             case "reset":
                 self.rows, self.is_ready = {}, False
                 self._held.clear()
@@ -123,8 +145,11 @@ class SocketTab(Tab):
                     self._apply(frame)
                 self._held.clear()
                 self.cursor = params["cursor"] if self.is_ready else self.cursor
+                if self.is_ready:
+                    self.on_whole(self)
             case "ready":
                 self.cursor, self.is_ready = params["cursor"], True
+                self.on_whole(self)
             case "bye":
                 self._bye()
 
@@ -139,11 +164,14 @@ class SocketTab(Tab):
 class StreamTab(Tab):
     """An event stream."""
 
-    async def live(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        resume = f"Last-Event-ID: {self.cursor}\r\n" if self.cursor else ""
-        writer.write(f"GET /todos/subscribe HTTP/1.1\r\nHost: localhost\r\n{resume}\r\n".encode())
+    async def live(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> int | None:
+        resume = f"Last-Event-ID: {self.cursor}\r\n" if self.cursor not in ("", "0") else ""
+        if not resume:
+            self.rows = {}
+        asked = f"?{urlencode(self.query)}" if self.query else ""
+        writer.write(f"GET /todos/subscribe{asked} HTTP/1.1\r\nHost: localhost\r\n{resume}\r\n".encode())
         head = await reader.readuntil(b"\r\n\r\n")
-        assert head.startswith(b"HTTP/1.1 200"), head
+        _accept(head, b"200")
         is_resuming = bool(resume)
         event: dict[bytes, bytes] = {}
         retries = 0
@@ -157,14 +185,17 @@ class StreamTab(Tab):
                 if retries == 2:  # the first one greets
                     self._bye()
             elif line == b"\n":
-                self.cursor = event.get(b"id", self.cursor.encode()).decode()
+                before, self.cursor = self.cursor, event.get(b"id", self.cursor.encode()).decode()
                 kind = event.get(b"event", b"").decode()
                 is_resuming = is_resuming and kind != "reset"
                 self._take(kind, msgspec.json.decode(event.get(b"data", b"null")), is_resuming)
+                if self.is_ready and self.cursor != before:
+                    self.on_whole(self)
                 event = {}
                 self.changed.set()
             elif line == b"0\r\n":
-                return
+                return 0
+        return None
 
     def _take(self, kind: str, data: Any, is_resuming: bool) -> None:
         match kind:
@@ -180,6 +211,12 @@ class StreamTab(Tab):
             case "ready":
                 self.is_ready = True
                 self.resumed += is_resuming
+
+
+def _accept(head: bytes, status: bytes) -> None:
+    if head.startswith(b"HTTP/1.1 503"):
+        raise Refused
+    assert head.startswith(b"HTTP/1.1 " + status), head
 
 
 @contextlib.contextmanager
