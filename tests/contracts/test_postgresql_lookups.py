@@ -15,7 +15,7 @@ from crudite.query.tree import Condition
 from crudite.stores.base import Row
 from crudite.stores.postgresql.connections import REQUEST, parse
 from crudite.stores.postgresql.dialect import PostgresqlDialect
-from crudite.stores.postgresql.groups import settle
+from crudite.stores.postgresql.groups import Limits, settle
 from crudite.stores.postgresql.lookups import Lookups
 from crudite.stores.postgresql.pool import Pool
 from crudite.types import Key
@@ -51,7 +51,7 @@ class Asker:
     async def _open(self, url: str) -> tuple[Pool, Lookups]:
         pool = Pool(parse(url), REQUEST, 2)
         await pool.open()
-        return pool, Lookups(pool, 2, 30.0)
+        return pool, Lookups(pool, Limits(2, 1000, 30.0))
 
     async def _ask(self, questions: Sequence[Question]) -> list[Row | None]:
         futures = [asyncio.get_running_loop().create_future() for _ in questions]
@@ -65,7 +65,7 @@ class Asker:
         return [None if row is None else (row.version, row.json) for row in rows]
 
     async def _close(self) -> None:
-        await self._lookups.close()
+        await self._lookups.groups.close()
         await self._pool.close()
 
     def close(self) -> None:

@@ -254,6 +254,44 @@ async def test_who_is_cancelled_when_a_connection_comes_to_him_does_not_keep_it(
         assert pool.load.opened == 1
 
 
+async def test_a_connection_in_the_middle_of_the_servers_goodbye_is_used_no_more_and_reads_are_done_again(
+    postgresql_database: str,
+) -> None:
+    async with pooled(postgresql_database, 1) as pool:
+        seen: list[int] = []
+
+        async def read(connection: Any) -> str:
+            seen.append(await connection.fetchval(PID))
+            if len(seen) < 3:
+                raise asyncpg.InternalClientError("cannot switch to state 11; another operation (2) is in progress")
+            return "read"
+
+        assert await pool.read(read) == "read"
+        assert len(set(seen)) == 3
+
+
+async def test_lookups_and_creates_that_wait_are_counted_and_too_many_are_refused(postgresql_database: str) -> None:
+    async with (
+        opened(f"{postgresql_database}?connections=1&waiting=2") as store,
+        stranger(postgresql_database) as other,
+    ):
+        key = key_of(await store.write(unit(create(BOOK, title="a"))))
+        for ask in (lambda: store.lookup(select(BOOK), key), lambda: store.write(unit(create(BOOK, title="b")))):
+            before = store.load.refused
+            await other.execute("BEGIN; LOCK TABLE books")
+            tasks = [asyncio.create_task(ask())]
+            while not store.load.used:
+                await turn()
+            tasks += [asyncio.create_task(ask()) for _ in range(3)]
+            await turn()
+            assert (store.load.waiting, store.load.refused - before) == (2, 1)
+            with pytest.raises(StoreLocked, match="2 wait for one of 1 connections"):
+                await tasks.pop()
+            await other.execute("COMMIT")
+            await asyncio.gather(*tasks)
+        assert (await store.page(listing(BOOK, total=True))).total == 4
+
+
 async def test_what_a_cancelled_use_was_waiting_for_ends_and_its_connection_goes_on(postgresql_database: str) -> None:
     async def sleep() -> None:
         async with pool.use() as connection:

@@ -1,6 +1,7 @@
 """Servers that go, connections that are ended in the middle, networks that fail: who asks hears of it, and asks on."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any, Literal
@@ -14,7 +15,7 @@ from crudite.stores.postgresql import PostgresqlStore
 from crudite.stores.postgresql.address import parse
 from crudite.stores.postgresql.connections import REQUEST
 from crudite.stores.postgresql.pool import Pool
-from crudite.testing.samples import BOOK, LIBRARY, create, key_of, listing, plain, select, unit
+from crudite.testing.samples import BOOK, LIBRARY, create, key_of, listing, plain, select, unit, update
 from tests.services.cluster import Cluster, cluster
 from tests.services.proxy import Proxy
 
@@ -221,6 +222,27 @@ async def test_a_write_whose_connection_is_ended_is_not_done_and_not_told_to_be(
         assert not (await store.page(listing(BOOK))).keys
         await store.write(unit(create(BOOK, title="b")))
         assert (await store.page(listing(BOOK, total=True))).total == 1
+
+
+@pytest.mark.parametrize("alone", [False, True], ids=["a create", "an update"])
+async def test_a_write_whose_connection_is_lost_before_its_transaction_began_is_done(
+    postgresql_database: str, alone: bool
+) -> None:
+    async with through(postgresql_database) as (proxy, url), opened(url) as store:
+        key = key_of(await store.write(unit(create(BOOK, title="a"))))
+        proxy.hold()
+        writing = asyncio.create_task(
+            store.write(unit(update(BOOK, key, title="b") if alone else create(BOOK, title="b")))
+        )
+        async with asyncio.timeout(SECONDS):
+            while not store.load.used:
+                await rest()
+        proxy.cut()
+        proxy.release()
+        await writing
+        assert [json.loads(one)["title"] for one in (await store.page(listing(BOOK))).records] == (
+            ["b"] if alone else ["a", "b"]
+        )
 
 
 async def waiting(connection: Any) -> None:

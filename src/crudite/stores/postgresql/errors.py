@@ -27,6 +27,7 @@ _LOST = (
     asyncpg.CrashShutdownError,
     asyncpg.CannotConnectNowError,
     asyncpg.InterfaceError,  # the driver, asked to use a connection that is closed
+    asyncpg.InternalClientError,  # the driver, in the middle of the server's goodbye
     OSError,
 )
 
@@ -34,7 +35,26 @@ _LOST = (
 def is_lost(error: BaseException | None) -> bool:
     """Whether the driver's error says that the connection has ended. What was asked last may have been done: a
     COMMIT must not be tried again, what came before it in a transaction may be."""
-    return isinstance(error, _LOST) and not isinstance(error, TimeoutError)
+    return isinstance(error, _LOST) and not isinstance(error, (TimeoutError, *STALE))
+
+
+class Unbegun(Exception):
+    """The connection was lost before a transaction began on it: nothing is done, and another one may be tried."""
+
+    def __init__(self, lost: Exception) -> None:
+        super().__init__(str(lost))
+        self.lost = lost
+
+
+@contextmanager
+def beginning() -> Iterator[None]:
+    """Raises Unbegun when the connection is lost in the block, which begins a transaction."""
+    try:
+        yield
+    except DRIVER as error:
+        if is_lost(error):
+            raise Unbegun(error) from error
+        raise
 
 
 _TREE: Sequence[tuple[tuple[str, ...], type[StoreError], str]] = (

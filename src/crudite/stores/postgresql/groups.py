@@ -23,8 +23,6 @@ from crudite.errors import StoreError, StoreLocked
 
 logger = logging.getLogger("crudite.store")
 
-_MOST_WAITING = 20_000
-
 Outcome: TypeAlias = Any
 """What came of a job: a value, an exception that is its answer, or Apart."""
 Settle: TypeAlias = Callable[[Outcome], None]
@@ -55,21 +53,33 @@ class _Lane:
         self.is_listed = False
 
 
-class Groups:
-    """Runs jobs in groups of at most `most`. `where` is what errors name, `patience` is in seconds."""
+class Limits(NamedTuple):
+    """So many workers run groups; beyond what those of them take that are free, so many jobs may wait, each for so many
+    seconds."""
 
-    def __init__(self, run: Run, where: str, *, most: int, workers: int, abreast: int, patience: float) -> None:
+    workers: int
+    waiting: int
+    patience: float
+
+
+class Groups:
+    """Runs jobs in groups of at most `most`, at most `abreast` of one shape at a time. `where` is what errors name.
+
+    `waiting` is how many jobs no worker has taken yet, `refused` how many were told that too many waited, or they
+    for too long.
+    """
+
+    def __init__(self, run: Run, where: str, limits: Limits, *, most: int, abreast: int) -> None:
         self._run = run
         self._where = where
+        self._limits = limits
         self._most = most
-        self._workers = workers
         self._abreast = abreast
-        self._patience = patience
+        self.waiting = self.refused = 0
         self._loop = asyncio.get_running_loop()
         self._lanes: dict[Hashable, _Lane] = {}
         self._listed: deque[_Lane] = deque()  # those from which a group may be taken
         self._apart: deque[Sequence[_Job]] = deque()
-        self._waiting = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_called = False
         self._is_closed = False
@@ -97,9 +107,11 @@ class Groups:
     def _take(self, work: Any, settle: Settle) -> _Job:
         if self._is_closed:
             raise StoreError(f"{self._where}: the store is closed")
-        if self._waiting >= _MOST_WAITING:
-            raise StoreLocked(f"{self._where}: {_MOST_WAITING} are waiting already")
-        self._waiting += 1
+        workers, waiting, _ = self._limits
+        if self.waiting >= waiting + (workers - len(self._tasks)) * self._most:
+            self.refused += 1
+            raise StoreLocked(f"{self._where}: {self.waiting} wait for one of {workers} connections")
+        self.waiting += 1
         if not self._is_called:
             self._is_called = True
             self._loop.call_soon(self._start)
@@ -112,7 +124,7 @@ class Groups:
 
     def _start(self) -> None:
         self._is_called = False
-        while (self._apart or self._listed) and len(self._tasks) < self._workers:
+        while (self._apart or self._listed) and len(self._tasks) < self._limits.workers:
             # with the group in its hands, so that the next one does not find it again
             task = self._loop.create_task(self._work(self._next()), name="crudite-group")
             self._tasks.add(task)
@@ -126,13 +138,16 @@ class Groups:
     def _next(self) -> Awaitable[None] | None:
         """What a worker does next."""
         if self._apart:
-            return self._finish(self._apart.popleft(), is_apart=True)
+            jobs = self._apart.popleft()
+            self.waiting -= len(jobs)
+            return self._finish(jobs, is_apart=True)
         if not self._listed:
             return None
         lane = self._listed.popleft()
         lane.is_listed = False
         lane.running += 1
         jobs = [lane.waiting.popleft() for _ in range(min(self._most, len(lane.waiting)))]
+        self.waiting -= len(jobs)
         self._list(lane)
         return self._pass(lane, jobs)
 
@@ -153,28 +168,34 @@ class Groups:
             outcomes = await self._run([job.work for job in jobs], is_apart)
         except Apart:
             middle = len(jobs) // 2
-            self._apart.extend((jobs[:middle], jobs[middle:]))
+            self._put_back(jobs[:middle])
+            self._put_back(jobs[middle:])
             return
         except Exception as error:
             outcomes = [error] * len(jobs)
         for job, outcome in zip(jobs, outcomes, strict=True):
             if isinstance(outcome, Apart):
-                self._apart.append([job])
+                self._put_back([job])
             else:
                 self._settle(job, outcome)
 
+    def _put_back(self, jobs: Sequence[_Job]) -> None:
+        self._apart.append(jobs)
+        self.waiting += len(jobs)
+
     def _patient(self, jobs: Sequence[_Job]) -> Sequence[_Job]:
         """The jobs that may still be run; the others are told that they waited for too long."""
-        oldest = self._loop.time() - self._patience
+        oldest = self._loop.time() - self._limits.patience
         late = [job for job in jobs if job.since < oldest]
         if not late:
             return jobs
+        self.refused += len(late)
         for job in late:
-            self._settle(job, StoreLocked(f"{self._where}: the database was busy for {self._patience:g} seconds"))
+            reason = f"the database was busy for {self._limits.patience:g} seconds"
+            self._settle(job, StoreLocked(f"{self._where}: {reason}"))
         return [job for job in jobs if job.since >= oldest]
 
     def _settle(self, job: _Job, outcome: Outcome) -> None:
-        self._waiting -= 1
         try:
             job.settle(outcome)
         except Exception:  # the others must hear all the same

@@ -26,7 +26,7 @@ from crudite.schema import ResourceSchema
 from crudite.stores.postgresql.connections import Connection
 from crudite.stores.postgresql.ddl import is_numbered
 from crudite.stores.postgresql.dialect import PostgresqlDialect, literal
-from crudite.stores.postgresql.errors import CONSTRAINTS, DRIVER, PASSING
+from crudite.stores.postgresql.errors import CONSTRAINTS, DRIVER, PASSING, beginning
 from crudite.stores.postgresql.groups import Apart, Outcome
 from crudite.stores.postgresql.statements import encoded, is_plain
 from crudite.types import Key
@@ -101,9 +101,10 @@ def _given_key(write: Write) -> Key | None:
 
 
 async def insert_all(connection: Connection, inserts: Sequence[Insert], where: str) -> Sequence[Outcome]:
-    """What became of creates of one shape. Raises Apart when one of them spoils it for the others."""
+    """What became of creates of one shape. Raises Apart when one of them spoils it for the others, and Unbegun."""
     try:
-        await connection.execute(_BEGIN)
+        with beginning():
+            await connection.execute(_BEGIN)
         stored = await _insert_rows(connection, inserts)
         mark = await _note(connection, inserts, stored)
         await _end(connection, where)

@@ -13,7 +13,7 @@ from crudite.stores.base import Row
 from crudite.stores.postgresql.connections import Connection
 from crudite.stores.postgresql.dialect import PostgresqlDialect
 from crudite.stores.postgresql.errors import PASSING, is_lost
-from crudite.stores.postgresql.groups import Apart, Groups, Settle
+from crudite.stores.postgresql.groups import Apart, Groups, Limits, Settle
 from crudite.stores.postgresql.pool import Pool
 from crudite.types import Key
 
@@ -50,20 +50,17 @@ class _Asked(NamedTuple):
 
 
 class Lookups:
-    """Looks records up by key, in as many statements at a time as there are `workers`; `patience` is in seconds."""
+    """Looks records up by key, in as many statements at a time as the limits say."""
 
-    def __init__(self, pool: Pool, workers: int, patience: float) -> None:
+    def __init__(self, pool: Pool, limits: Limits) -> None:
         self._pool = pool
-        self._groups = Groups(
-            self._run, pool.shown, most=_MOST_TOGETHER, workers=workers, abreast=workers, patience=patience
-        )
-        self.close = self._groups.close
+        self.groups = Groups(self._run, pool.shown, limits, most=_MOST_TOGETHER, abreast=limits.workers)
 
     def ask(self, selection: Selection, key: Key, settle: Settle) -> None:
         """Looks a record up and calls `settle` with its Row, with None when there is none, or with a StoreError."""
         form = _form(selection)
         bound = _dialect.store(selection.schema.key_field.type, key)
-        self._groups.put(form.shape, _Asked(form, (bound, *form.own)), settle)
+        self.groups.put(form.shape, _Asked(form, (bound, *form.own)), settle)
 
     async def _run(self, asked: Sequence[_Asked], is_apart: bool) -> Sequence[Row | None]:
         return await self._pool.read(_look_up, asked)
@@ -77,9 +74,6 @@ async def _look_up(connection: Connection, asked: Sequence[_Asked]) -> Sequence[
             row = await connection.fetchrow(form.alone.text, *form.alone.parameters, asked[0].values[0])
             return [None if row is None else Row(*row)]
         found = await connection.fetch(form.text, *map(list, columns), *form.shared)
-    except asyncpg.InternalClientError as error:  # the driver is in the middle of the server's goodbye
-        connection.terminate()
-        raise asyncpg.ConnectionDoesNotExistError(str(error)) from error
     except asyncpg.PostgresError as error:
         if len(asked) == 1 or isinstance(error, PASSING) or is_lost(error):
             raise

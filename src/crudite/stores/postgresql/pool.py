@@ -32,7 +32,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 from crudite.errors import StoreError, StoreLocked
 from crudite.stores.base import Load
 from crudite.stores.postgresql.connections import Address, Connection, connect
-from crudite.stores.postgresql.errors import DRIVER, STALE, is_lost, store_error
+from crudite.stores.postgresql.errors import DRIVER, STALE, Unbegun, is_lost, store_error
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -367,6 +367,8 @@ class Use:
         if error is None:
             self._pool.release(self._connection)
             return
+        if is_lost(error) or isinstance(error, Unbegun):
+            self._connection.terminate()  # the driver may not know it yet
         if isinstance(error, Exception) and not isinstance(error, TimeoutError):
             self._pool.release(self._connection)  # the server has answered, or is gone
         else:

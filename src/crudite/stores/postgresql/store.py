@@ -2,7 +2,8 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import NamedTuple, TypeVar
 
@@ -20,7 +21,7 @@ from crudite.stores.postgresql.connections import (
     parse,
 )
 from crudite.stores.postgresql.follow import SNAPSHOT, Follower
-from crudite.stores.postgresql.groups import settle
+from crudite.stores.postgresql.groups import Limits, settle
 from crudite.stores.postgresql.inserts import is_insert
 from crudite.stores.postgresql.log import PostgresqlPosition
 from crudite.stores.postgresql.lookups import Lookups
@@ -94,8 +95,8 @@ class PostgresqlStore:
         pool = Pool(self._address, REQUEST, self._connections)
         await pool.open()
         self._pool = pool
-        limits = self._connections, self._address.patience
-        self._groups = _Groups(Lookups(pool, *limits), Writes(pool, self._has_committed, *limits))
+        limits = Limits(self._connections, self._address.waiting, self._address.patience)
+        self._groups = _Groups(Lookups(pool, limits), Writes(pool, self._has_committed, limits))
 
     @property
     def shown(self) -> str:
@@ -111,7 +112,9 @@ class PostgresqlStore:
     @property
     def load(self) -> Load:
         """How busy the connections for requests are."""
-        return self._open_pool().load
+        load, queues = self._open_pool().load, [self._open_groups().lookups.groups, self._open_groups().writes.groups]
+        waiting, refused = sum(queue.waiting for queue in queues), sum(queue.refused for queue in queues)
+        return replace(load, waiting=load.waiting + waiting, refused=load.refused + refused)
 
     async def close(self) -> None:
         """Finishes what has been accepted, then lets go of the server. Those who follow come to an end."""
@@ -119,8 +122,8 @@ class PostgresqlStore:
         groups, self._groups = self._groups, None
         self.look()
         if groups is not None:
-            await groups.lookups.close()
-            await groups.writes.close()
+            await groups.lookups.groups.close()
+            await groups.writes.groups.close()
         if pool is not None:
             await pool.close()
 
@@ -201,18 +204,15 @@ class PostgresqlStore:
 
     async def changes(self, since: Position, until: Position, limit: int) -> Sequence[Change] | Reset:
         """The changes after `since` and not after `until`; a Reset when the log does not lead there."""
-        async with self._snapshot() as connection:
-            head, start, end = await log.read_head(connection), _own(since), _own(until)
-            reset = await log.check(connection, start, head) or await log.check(connection, end, head)
-            return reset or await log.read_changes(connection, self._catalog, start, end, limit)
+        stretch = _own(since), _own(until)
+        return await self._open_pool().read(_in_snapshot, _changes, (self._catalog, *stretch, limit))
 
     async def locate(self, token: bytes) -> Position | Reset:
         """The position of a token, if the log still leads on from there."""
         position = log.parse_token(token)
         if isinstance(position, Reset):
             return position
-        async with self._snapshot() as connection:
-            return await log.check(connection, position, await log.read_head(connection)) or position
+        return await self._open_pool().read(_in_snapshot, _locate, position)
 
     async def trim(self, *, older_than: float, larger_than: int) -> int:
         """Shortens the log by whole parts of it, as far as no transaction is running that began before."""
@@ -239,14 +239,6 @@ class PostgresqlStore:
     def _connection(self) -> Use:
         return self._open_pool().use()
 
-    @asynccontextmanager
-    async def _snapshot(self) -> AsyncIterator[Connection]:
-        """A connection in a transaction that sees one moment."""
-        async with self._connection() as connection:
-            await connection.execute(SNAPSHOT)
-            yield connection
-            await connection.execute("ROLLBACK")  # after an error the pool sees to it
-
     def _open_pool(self) -> Pool:
         if self._pool is None:
             raise StoreError(f"{self._address.shown}: the store is not open")
@@ -265,6 +257,19 @@ class PostgresqlStore:
 async def _read(connection: Connection, plans: Sequence[Plan]) -> Pages:
     head = await log.read_head(connection)
     return Pages(head.position, await read_pages(connection, plans))
+
+
+async def _changes(
+    connection: Connection, asked: tuple[Catalog, PostgresqlPosition, PostgresqlPosition, int]
+) -> Sequence[Change] | Reset:
+    catalog, since, until, limit = asked
+    head = await log.read_head(connection)
+    reset = await log.check(connection, since, head) or await log.check(connection, until, head)
+    return reset or await log.read_changes(connection, catalog, since, until, limit)
+
+
+async def _locate(connection: Connection, position: PostgresqlPosition) -> Position | Reset:
+    return await log.check(connection, position, await log.read_head(connection)) or position
 
 
 async def _at_once(connection: Connection, work: Callable[[Connection, A], Awaitable[T]], asked: A) -> T:
