@@ -1,5 +1,5 @@
 """Every command with its options and its help. What a command does is imported when it is called, so that
-help and completion come at once."""
+help and completion come at once. Help keeps its line breaks, so it is wrapped for terminals of 80 columns."""
 
 from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
@@ -99,9 +99,9 @@ def dev(
 ) -> None:
     """Serve an application while you write it.
 
-    It restarts when a Python file changes, lets everyone use resources that have no rules, brings the
-    database's schema forward where nothing is lost, and tells when something holds the event loop for 50 ms
-    or more.
+    It restarts when a Python file changes, lets everyone use resources that have
+    no rules, brings the database's schema forward where nothing is lost, and
+    tells when something holds the event loop for 50 ms or more.
 
     \b
     [dim]$[/] crudite dev todo.py
@@ -168,16 +168,17 @@ def run(
 ) -> None:
     """Serve an application for real, until SIGTERM or Ctrl-C.
 
-    It then says that it is not ready, ends streams and sockets in steps, telling clients when to come back, and
-    lets requests finish.
+    It then says that it is not ready, ends streams and sockets in steps, telling
+    clients when to come back, and lets requests finish.
 
-    With several workers, one that dies is replaced, and SIGHUP replaces each by a new one without a gap. Servers on
-    several machines share a database on PostgreSQL, and wake each other over the bus that $CRUDITE_BUS names.
+    With several workers, one that dies is replaced, and SIGHUP replaces each by a
+    new one without a gap. Servers on several machines share a database on
+    PostgreSQL, and wake each other over the bus that $CRUDITE_BUS names.
 
     \b
     [dim]$[/] crudite run todo.py
     [dim]$[/] crudite run shop.main:app --host 0.0.0.0 --host-name shop.example.org
-    [dim]$[/] crudite run shop.main:app --workers 4 --store postgresql://shop@localhost/shop
+    [dim]$[/] crudite run app.py --workers 4 --store postgresql://shop@localhost/shop
     """
     with told():
         import socket
@@ -263,14 +264,14 @@ def import_(
 ) -> None:
     """Import rows from a file into a resource.
 
-    Validation and hooks run, rules do not. A column goes into the field of its name (`Flight No` into
-    flight_no). A row that does not fit is told with its line and all its faults; the others go in, and the
-    exit code is 1.
+    Validation and hooks run, rules do not. A column goes into the field of its
+    name (`Flight No` into flight_no). A row that does not fit is told with its
+    line and all its faults; the others go in, and the exit code is 1.
 
     \b
     [dim]$[/] crudite import flights.csv --to Flight
     [dim]$[/] crudite import airlines.csv --to Airline --key code --on-conflict replace
-    [dim]$[/] crudite import people.json --to Person --app crm.py --map mail=email --ignore notes
+    [dim]$[/] crudite import people.json --to Person --app crm.py --map mail=email
     [dim]$[/] crudite import flights.csv --new Flight --write flights.py
     """
     with told():
@@ -348,7 +349,8 @@ def db_copy(
 ) -> None:
     """Move an application: copy all its records, secret fields too, from one store to another one.
 
-    All of it is there at the end, or nothing. With --check the exit code is 1 when anything differs.
+    All of it is there at the end, or nothing. With --check the exit code is 1
+    when anything differs.
 
     \b
     [dim]$[/] crudite db copy app.db postgresql://localhost/app
