@@ -7,17 +7,21 @@ import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from benchmarks import distinct, fanout, http_cases, load, machine, report, resuming, sampling, soak
+from benchmarks import distinct, fanout, http_cases, lags, load, machine, report, resuming, sampling, soak, stores
+from benchmarks.http_cases import Sample
 from benchmarks.peers import CRUDITE, PEERS
+from benchmarks.postgresql import Postgresql
 from benchmarks.report import Results
 from benchmarks.servers import BenchmarkError, Unavailable, serving
 
 Measured = TypeVar("Measured")
-SECTIONS = ("http", "frame", "stream", "matching", "crowd", "resume")
+SECTIONS = ("http", "postgresql", "lag", "log", "workers", "frame", "stream", "matching", "crowd", "resume")
 
 
 def main() -> int:
@@ -63,6 +67,7 @@ def arguments() -> argparse.Namespace:
     profiling.add_argument("case", choices=http_cases.CASES)
     sampled = [name for name in PEERS if PEERS[name].runner in ("crudite", "asgi")]
     profiling.add_argument("peer", nargs="?", choices=sampled, default=CRUDITE.name)
+    profiling.add_argument("--store", choices=("sqlite", "postgresql"), default="sqlite")
     profiling.add_argument("--seconds", type=float, default=6)
     soaking = commands.add_parser("soak", help="mixed load with crashes, then a verdict")
     soaking.add_argument("--minutes", type=float, default=60)
@@ -87,6 +92,10 @@ def measure(directory: Path, core: int | None, asked: argparse.Namespace, facts:
         print(f"clients:  {facts['clients']}", flush=True)
     measuring = {
         "http": partial(measure_http, directory, core, asked),
+        "postgresql": partial(measure_stores, asked, partial(stores.beside_peer, directory, core), "postgresql"),
+        "lag": partial(measure_lags, directory, core, 20 if asked.quick else 300),
+        "log": partial(measure_stores, asked, partial(stores.with_log, directory, core), "logs"),
+        "workers": partial(measure_stores, asked, partial(stores.with_workers, directory), "workers"),
         "frame": partial(measure_frames, directory, core, asked.quick, rounds, clients),
         "stream": partial(measure_streams, directory, core, asked.quick, rounds),
         "matching": partial(measure_matching, directory, core, asked.quick),
@@ -107,6 +116,20 @@ def measure_http(directory: Path, core: int | None, asked: argparse.Namespace, r
     for each in http_cases.measure(directory, core, seconds, rounds, peers):
         results.http.append(each)
         tell(f"{each.case}, {each.peer}: {each.rate:,.0f} requests/s")
+
+
+def measure_stores(
+    asked: argparse.Namespace, compared: Callable[[float, int], Iterator[Sample]], name: str, results: Results
+) -> None:
+    for each in compared(*((1.0, 1) if asked.quick else (4.0, asked.rounds))):
+        getattr(results, name).append(each)
+        tell(f"{each.case}, {each.peer}: {each.rate:,.0f} requests/s")
+
+
+def measure_lags(directory: Path, core: int | None, changes: int, results: Results) -> None:
+    for each in whole(lags.lags(directory, core, changes)):
+        results.lags.append(each)
+        tell(f"sent until at the client, {each.way}: {each.p50_ms:.1f} ms")
 
 
 def measure_frames(
@@ -161,7 +184,12 @@ def tell(text: str) -> None:
 def profile(directory: Path, core: int | None, asked: argparse.Namespace) -> None:
     """Load one case while the server samples itself; a third of the rate may be lost to the sampling."""
     file = directory / "samples.json"
-    with serving(PEERS[asked.peer], directory, core, file) as server:
+    with ExitStack() as running:
+        peer = PEERS[asked.peer]
+        if asked.store == "postgresql":
+            database = running.enter_context(Postgresql())
+            peer = replace(peer, options=("--store", database.fresh("profiled")))
+        server = running.enter_context(serving(peer, directory, core, file))
         case = http_cases.case(asked.case, server)
         load.put(server, case, 1, directory)
         os.kill(server.pid, signal.SIGUSR1)
@@ -169,7 +197,7 @@ def profile(directory: Path, core: int | None, asked: argparse.Namespace) -> Non
         os.kill(server.pid, signal.SIGUSR2)
     used, groups, functions = sampling.by_group(file)
     rate, each = done.requests / done.seconds, used / done.requests * 1e6
-    print(f"{asked.case}, {asked.peer}: {rate:,.0f} requests/s, {each:.1f} µs CPU each\n")
+    print(f"{asked.case}, {asked.peer}, {asked.store}: {rate:,.0f} requests/s, {each:.1f} µs CPU each\n")
     for title, rows in (("part of the program", groups), ("function (with the C calls it makes)", functions)):
         lines = [["share", title, "µs a request"]]
         lines += [[f"{share:6.1%}", name, f"{share * each:.2f}"] for name, share in rows if share >= 0.005]

@@ -9,13 +9,21 @@ from typing import TypeVar
 from benchmarks.distinct import Crowd, Matching
 from benchmarks.fanout import CRUDITE_SSE, CRUDITE_WS, Frame, Stream
 from benchmarks.http_cases import TITLES, Figure
+from benchmarks.lags import NO_BUS, Lag
+from benchmarks.peers import UNLOGGED
 from benchmarks.resuming import Resume
+from benchmarks.stores import TWO_WORKERS
 
 LEADS = {
     "read": {"fastapi+sqlalchemy": 40.0, "feathers": 7.0, "fastify": 2.5},
     "list": {"fastapi+sqlalchemy": 10.0, "feathers": 3.0, "fastify": 2.0},
     "create": {"fastapi+sqlalchemy": 30.0, "feathers": 6.0, "fastify": 3.0},
+    "read by key, PostgreSQL": {"fastapi+sqlalchemy+asyncpg": 10.0},
+    "create, PostgreSQL": {"fastapi+sqlalchemy+asyncpg": 10.0},
 }  # requests a second over each peer's
+LAG_MS = 10.0
+LOGGED = 0.7  # creates a second with the log, of those without it
+BUSY = 0.9  # the share of two cores that two workers, their database and the load use
 FRAME_LEADS = {"socket.io, socket.io": 2.0, "ws, websocket": 1.3, "python-socketio, socket.io": 5.0}
 BARE_COST, SSE_LEAD, IDLE_KB = 1.3, 4.0, 10.0
 STREAM_LEAD, STREAM_RATE, TRAIL_MS, GROWN_MB = 10.0, 500_000.0, 500.0, 64.0
@@ -51,11 +59,32 @@ def shown(value: float, unit: str) -> str:
 
 def http(figures: Sequence[Figure]) -> Iterator[Row]:
     for each in figures:
-        bound = LEADS[each.case].get(each.peer)
+        bound = LEADS[each.case].get(each.peer)  # both are of one store
         if bound:
             # The ratio of CPU stands beside it: it says more where strangers use the machine too.
-            row = at_least(f"{TITLES[each.case]}, requests/s", each.peer, bound, each.lead)
+            row = at_least(f"{TITLES.get(each.case, each.case)}, requests/s", each.peer, bound, each.lead)
             yield replace(row, measured=f"{row.measured} (CPU {shown(each.cpu_lead, ' x')})")
+
+
+def logs(figures: Sequence[Figure]) -> Iterator[Row]:
+    for each in figures:
+        if each.peer == UNLOGGED.name:
+            yield at_least(f"{each.case}, requests/s with the log", "without the log", LOGGED, each.lead)
+
+
+def workers(figures: Sequence[Figure]) -> Iterator[Row]:
+    """How near several come to a multiple of one is said by the share of the cores that all use together."""
+    for each in figures:
+        if each.peer == TWO_WORKERS.name:
+            cores = each.rate * (each.cpu_us + each.database_us + each.load_us) / 1e6
+            row = at_least(f"{each.case}, two workers: cores in use", "of 2", 2 * BUSY, cores, "")
+            yield replace(row, measured=f"{row.measured} (requests/s {shown(1 / each.lead, ' x')} one's)")
+
+
+def lags(found: Sequence[Lag]) -> Iterator[Row]:
+    for each in found:
+        if each.way != NO_BUS:
+            yield at_most(f"sent until at the client, p50: {each.way}", "", LAG_MS, each.p50_ms, " ms")
 
 
 Measured = TypeVar("Measured", Frame, Stream)

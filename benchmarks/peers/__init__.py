@@ -10,13 +10,14 @@ class Peer:
 
     `runner` says how it is started: `crudite` by our command line, `asgi` by uvicorn, `python` as a module
     of its own, `node` by Node. `source` is its file in this folder. Where `has_rows` holds it keeps records, and
-    fills itself when it starts; Crudite is filled over HTTP.
+    fills itself when it starts; Crudite is filled over HTTP. `options` are what the command is given besides.
     """
 
     name: str
     runner: Literal["crudite", "asgi", "python", "node"]
     source: str
     has_rows: bool = True
+    options: tuple[str, ...] = ()
 
     @property
     def list_path(self) -> str:
@@ -25,7 +26,9 @@ class Peer:
 
 
 CRUDITE = Peer("crudite", "crudite", "crudite_items.py")
+UNLOGGED = Peer("crudite without the log", "crudite", "crudite_unlogged.py")
 SQLALCHEMY = Peer("fastapi+sqlalchemy", "asgi", "fastapi_sqlalchemy.py")
+ASYNCPG = Peer("fastapi+sqlalchemy+asyncpg", "asgi", "fastapi_asyncpg.py")
 TUNED = Peer("fastapi+apsw", "asgi", "fastapi_apsw.py")
 BROADCAST = Peer("fastapi broadcast", "asgi", "fastapi_broadcast.py")
 STREAMING = Peer("starlette sse", "asgi", "starlette_sse.py", has_rows=False)
