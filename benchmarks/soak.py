@@ -1,5 +1,8 @@
 """A long mixed load with crashes, cuts and slow readers, and a verdict on what it left behind.
 
+On SQLite or PostgreSQL, in one process or several; on PostgreSQL other programs write, too (`benchmarks.strangers`),
+and the database dies as the servers do.
+
 Three times a minute the writers stop, everybody comes back, and then each client's view must be what the same query
 answers by REST, and the store must hold every write that was acknowledged. Memory may not grow, nor may events
 become later. What cannot be: an answer of 500, a connection that ends for no reason, a traceback in the log.
@@ -11,21 +14,19 @@ import re
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from signal import SIGKILL, SIGTERM
 from typing import Any
 
-from benchmarks import machine
-from benchmarks.clients import Writer
 from benchmarks.generator import message
-from benchmarks.peers import Peer
+from benchmarks.ledger import Doing, Ledger, SoakWriter
 from benchmarks.rows import body
-from benchmarks.servers import BenchmarkError, Server, free_port, start
+from benchmarks.servers import BenchmarkError
+from benchmarks.soaked import Soaked, StoreKind
+from benchmarks.strangers import OWNER
 from benchmarks.swarm import Swarm
 from benchmarks.views import Notes, Query, SocketViewer, StreamViewer, Viewer
 
-SOAKED = Peer("crudite", "crudite", "crudite_soak.py")
 OWNERS = 40
 RECORDS = 2_000  # beyond which more is deleted than created
 WRITERS = 6
@@ -33,7 +34,7 @@ RATE = 150.0  # writes a second
 CHECK_SECONDS = 20.0
 LIFE_SECONDS = 90.0  # of one server at least, on average: memory that grows must have time to be seen
 EQUAL_SECONDS = 30.0  # within which all must be equal once nobody writes
-CACHES_MB = 240.0  # what SQLite's page caches may take, once; memory is to be flat after that
+CACHES_MB = 240.0  # what the page caches of one process may take, once; memory is to be flat after that
 FLAT, FLAT_CHECKS = 1.15, 24  # how much larger memory may be than half a life ago, when the life had so many checks
 LATER, LATER_SECONDS = 2.0, 0.1  # how much later events may be in the last third than in the first
 STATE = re.compile(r"crudite_(connections|live_(queue|connections|catch_ups|slow_closes|resets|failures|batches))")
@@ -56,86 +57,6 @@ QUERIES = [
 ]
 
 
-@dataclass
-class Ledger:
-    """What the store must hold: the title of every record whose write was acknowledged, by key.
-
-    A write that was under way when its server died is in doubt: it happened or not, until it is looked up.
-    """
-
-    titles: dict[str, str] = field(default_factory=dict)
-    doubted: dict[str, str | None] = field(default_factory=dict)
-    doubted_new: set[str] = field(default_factory=set)
-
-    def faults(self, stored: dict[str, str]) -> list[str]:
-        """What the store has lost or made up; afterwards nothing is in doubt."""
-        found = []
-        for key in self.titles.keys() | stored.keys():
-            held, is_one = self.titles.get(key), stored.get(key)
-            in_doubt = key in self.doubted and self.doubted[key] == is_one
-            is_new = held is None and is_one in self.doubted_new
-            if held != is_one and not in_doubt and not is_new:
-                found.append(f"{key} should have the title {held!r} and has {is_one!r}")
-        self.titles = dict(stored)
-        self.doubted.clear()
-        self.doubted_new.clear()
-        return found
-
-
-@dataclass
-class Doing:
-    """A write under way: the titles of new records, or one key and its title to be (None when it is deleted)."""
-
-    request: bytes
-    created: tuple[str, ...] = ()
-    key: str = ""
-    title: str | None = None
-
-
-class SoakWriter(Writer):
-    """A writer that keeps the ledger, and outlives its server."""
-
-    def __init__(self, ledger: Ledger, come_back: Callable[["SoakWriter"], None]) -> None:
-        super().__init__()
-        self.ledger = ledger
-        self.come_back = come_back
-        self.doing: Doing | None = None
-
-    def start(self, doing: Doing) -> None:
-        self.doing = doing
-        self.write(doing.request)
-
-    def answered(self, response: bytes) -> None:
-        doing, self.doing = self.doing, None
-        assert doing
-        if doing.created:
-            made = json.loads(response.partition(b"\r\n\r\n")[2])
-            self.ledger.titles.update((each["id"], each["title"]) for each in made)
-        elif doing.title is None:
-            del self.ledger.titles[doing.key]
-        else:
-            self.ledger.titles[doing.key] = doing.title
-
-    def refused(self, response: bytes) -> None:
-        # A server that is about to end may refuse; what it had begun is in doubt.
-        if not response.startswith(b"HTTP/1.1 503"):
-            super().refused(response)
-        self.doubt()
-        self.is_ready = True
-
-    def lost(self) -> None:
-        self.doubt()
-        self.is_ready = False
-        self.come_back(self)
-
-    def doubt(self) -> None:
-        if doing := self.doing:
-            self.doing = None
-            self.ledger.doubted_new.update(doing.created)
-            if doing.key:
-                self.ledger.doubted[doing.key] = doing.title
-
-
 @dataclass(frozen=True)
 class Check:
     """What was seen at one checkpoint: seconds since the start, age and memory of the server, lateness of events."""
@@ -149,8 +70,8 @@ class Check:
 class Soak:
     """The load, its clients and its server."""
 
-    def __init__(self, swarm: Swarm, server: Server, core: int | None, clients: int, seed: int, minutes: float) -> None:
-        self.swarm, self.server, self.core = swarm, server, core
+    def __init__(self, swarm: Swarm, soaked: Soaked, clients: int, seed: int, minutes: float) -> None:
+        self.swarm, self.soaked = swarm, soaked
         self.random = random.Random(seed)
         self.ledger, self.notes = Ledger(), Notes()
         self.writers = [SoakWriter(self.ledger, self.come_back) for _ in range(WRITERS)]
@@ -160,8 +81,7 @@ class Soak:
         self.life_seconds = max(LIFE_SECONDS, minutes * 60 / 5)
         self.plans: list[tuple[float, Callable[[], None]]] = []
         self.checks: list[Check] = []
-        self.writes = self.written = self.life = self.cuts = 0
-        self.deaths = {SIGKILL: 0, SIGTERM: 0}
+        self.writes = self.written = self.cuts = 0
         self.is_checking = False
 
     def viewer(self, number: int) -> Viewer:
@@ -227,7 +147,7 @@ class Soak:
         """As many records as there will be, so that memory need not grow for more of them."""
         for first in range(0, RECORDS, 100):
             records = [self.fields(first + each, "x" * LARGE if each % 7 == 0 else "small") for each in range(100)]
-            status, made = self.server.call("POST", "/items", records)
+            status, made = self.soaked.server.call("POST", "/items", records)
             if status != 201:
                 raise BenchmarkError(f"a create was answered {status}: {made}")
             self.ledger.titles.update((each["id"], each["title"]) for each in made)
@@ -314,12 +234,9 @@ class Soak:
             self.swarm.go_on(viewer)
 
     def die(self) -> None:
-        """The server is killed, or one time in three told to end, and started again."""
-        number = SIGTERM if self.random.random() < 0.33 else SIGKILL
-        self.deaths[number] += 1
-        self.server.stop(number)
-        self.server = start(SOAKED, self.server.database, self.server.port, self.core)
-        self.life += 1
+        """Something dies, and is started again."""
+        if not self.soaked.die():
+            return
         for viewer in self.viewers:
             self.go_on(viewer)
         self.swarm.until(
@@ -333,7 +250,10 @@ class Soak:
         self.swarm.until(lambda: not any(each.doing for each in self.writers), 30, lambda: "a write hangs.")
         for viewer in self.viewers:
             self.go_on(viewer)
-        found = self.ledger.faults({record["id"]: record["title"] for record in self.fetch(ALL)})
+        self.soaked.rest()
+        stored = self.fetch(ALL)
+        found = self.ledger.faults({each["id"]: each["title"] for each in stored if each["owner"] != OWNER})
+        found += self.soaked.faults(stored)
         if found:
             return [f"{len(found)} records of the store are wrong: {found[0]}"]
         answers: dict[str, dict[str, dict[str, Any]]] = {}
@@ -357,23 +277,24 @@ class Soak:
                 self.act(time.monotonic())
                 self.swarm.turn(0.02)
         self.is_checking = False
+        self.soaked.go_on()
         self.checks.append(self.seen())
-        log = self.server.log()
+        log = self.soaked.server.log()
         at = log.find("Traceback")
         return [] if at < 0 else [f"the server's log has a traceback: {log[max(0, at - 500) : at + 5_000]}"]
 
     def state(self) -> str:
         """What the server tells of its connections, and what it has written last."""
-        figures = [line for line in self.server.text("/metrics").splitlines() if STATE.match(line)]
-        return f"{', '.join(figures)}; {self.server.said()}"
+        figures = [line for line in self.soaked.server.text("/metrics").splitlines() if STATE.match(line)]
+        return f"{', '.join(figures)}; {self.soaked.server.said()}"
 
     def seen(self) -> Check:
         lags = sorted(self.notes.lags) or [0.0]
         self.notes.lags.clear()
         check = Check(
             at=time.monotonic() - self.started,
-            life=self.life,
-            memory_mb=machine.resident_bytes(self.server.pid) / 1e6,
+            life=self.soaked.life,
+            memory_mb=self.soaked.resident_bytes() / 1e6,
             late_p99=lags[int(len(lags) * 0.99)],
         )
         held = sum(len(view.records) for each in self.viewers for view in each.views)
@@ -387,8 +308,11 @@ class Soak:
     def fetch(self, query: Query) -> list[dict[str, Any]]:
         """What REST answers: a window, or all pages."""
         question, found = {**query.json, "limit": query.json.get("limit", 1000)}, []
+        deadline = time.monotonic() + EQUAL_SECONDS
         while True:
-            status, page, following = self.server.page("/items/query", question)
+            status, page, following = self.soaked.server.page("/items/query", question)
+            if status == 503 and time.monotonic() < deadline:
+                continue  # it has lost its database, and has not found it again
             if status != 200:
                 raise BenchmarkError(f"a query was answered {status}: {page}")
             found += page
@@ -398,7 +322,7 @@ class Soak:
 
     def summary(self) -> str:
         return (
-            f"{self.writes:,} writes; {self.deaths[SIGKILL]} times killed, {self.deaths[SIGTERM]} times ended; "
+            f"{self.writes:,} writes; deaths: {dict(self.soaked.deaths)}; "
             f"{self.cuts:,} cuts, {self.notes.resumed:,} subscriptions resumed; begun anew: {dict(self.notes.resets)}; "
             f"closed by the server: {dict(self.notes.closes)}"
         )
@@ -412,33 +336,35 @@ def difference(viewer: Viewer, query: Query, held: dict[str, dict[str, Any]], an
     return f"{who} lacks {len(answer.keys() - held.keys())}, has {len(held.keys() - answer.keys())} too many{example}"
 
 
-def run(directory: Path, core: int | None, minutes: float, clients: int, seed: int) -> int:
+def run(
+    directory: Path, core: int | None, minutes: float, clients: int, seed: int, store: StoreKind, workers: int
+) -> int:
     """Soak for so many minutes; 0 when all holds, and what does not is printed."""
     place = directory / "soak"
     place.mkdir()
-    server = start(SOAKED, place / "crudite.db", free_port(), core)
-    with Swarm(server.port) as swarm:
-        soak = Soak(swarm, server, core, clients, seed, minutes)
+    soaked = Soaked(place, core, store, workers, random.Random(seed))
+    with Swarm(soaked.server.port) as swarm:
+        soak = Soak(swarm, soaked, clients, seed, minutes)
         try:
             found = soak.run()
         except BenchmarkError as error:
             found = [str(error)]
         finally:
-            soak.server.stop()
-    found += memory_faults(soak.checks) + lag_faults(soak.checks)
+            soaked.stop()
+    found += memory_faults(soak.checks, CACHES_MB * workers) + lag_faults(soak.checks)
     print(f"\n{soak.summary()}\n")
     print("\n".join(f"WRONG: {each}" for each in found) or "Everything holds.")
     return 1 if found else 0
 
 
-def memory_faults(checks: list[Check]) -> list[str]:
+def memory_faults(checks: list[Check], caches_mb: float) -> list[str]:
     """Memory that grows by more than caches take, from life to life, or still in the second half of a long life."""
     found = []
     least = checks[0].memory_mb if checks else 0.0
     for life in sorted({each.life for each in checks}):
         sizes = [each.memory_mb for each in checks if each.life == life]
         half = sizes[len(sizes) // 2]
-        if max(sizes) > least + CACHES_MB:
+        if max(sizes) > least + caches_mb:
             found.append(f"memory grew from {least:.0f} to {max(sizes):.0f} MB by life {life + 1}")
         elif len(sizes) >= FLAT_CHECKS and sizes[-1] > half * FLAT:
             found.append(f"memory grew from {half:.0f} to {sizes[-1]:.0f} MB in the second half of life {life + 1}")

@@ -1,6 +1,7 @@
 """Clients that keep what a browser would keep: every record of their live queries, as the protocol tells it."""
 
 import json
+import socket
 import struct
 import time
 from collections import Counter
@@ -90,6 +91,10 @@ class Viewer(Client):
         self.is_ready = False
         self.come_back(self)
 
+    def leave(self) -> None:
+        """The server cannot serve now: end the connection, and come back as after a loss."""
+        self.socket.shutdown(socket.SHUT_RDWR)
+
     def late(self, view: View, record: dict[str, Any]) -> None:
         """Note how late an event was, unless this client is a slow reader, had been away or had not read."""
         now = time.time()
@@ -152,6 +157,8 @@ class SocketViewer(Viewer, WebSocket):
                 self.notes.resumed += result["resumed"]
             case "ping" | "bye":
                 pass
+            case None if message["error"]["data"]["status"] == 503:
+                self.leave()
             case _:
                 raise BenchmarkError(f"a viewer was told: {message}")
 
@@ -207,7 +214,8 @@ class StreamViewer(Viewer):
             if end < 0:
                 return 0
             if data.startswith(b"HTTP/1.1 503"):
-                return len(data)  # the server is about to end, and closes the connection
+                self.leave()
+                return len(data)
             if not data.startswith(b"HTTP/1.1 200"):
                 raise BenchmarkError(f"the stream was refused: {data[:400]!r}")
             self.has_begun, at = True, end + 4
