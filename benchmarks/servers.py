@@ -156,17 +156,8 @@ def command(peer: Peer, database: Path, port: int, samples: Path | None) -> list
             return [str(NODE), str(file), str(port), str(database)]
         case runner:
             sampled = ["--samples", str(samples)] if samples else []
-            return [
-                sys.executable,
-                "-m",
-                "benchmarks.serve",
-                runner,
-                peer.source,
-                str(port),
-                str(database),
-                *sampled,
-                *peer.options,
-            ]
+            given = [runner, peer.source, str(port), str(database), *sampled, *peer.options]
+            return [sys.executable, "-m", "benchmarks.serve", *given]
 
 
 def missing_on_node(peer: Peer) -> str:
