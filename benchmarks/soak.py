@@ -357,7 +357,7 @@ def run(
     return 1 if found else 0
 
 
-def memory_faults(checks: list[Check], caches_mb: float) -> list[str]:
+def memory_faults(checks: list[Check], caches_mb: float = CACHES_MB) -> list[str]:
     """Memory that grows by more than caches take, from life to life, or still in the second half of a long life."""
     found = []
     least = checks[0].memory_mb if checks else 0.0
