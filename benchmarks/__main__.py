@@ -43,7 +43,9 @@ def main() -> int:
             if asked.command == "profile":
                 profile(directory, server_core, asked)
             elif asked.command == "soak":
-                return soak.run(directory, server_core, asked.minutes, asked.clients, asked.seed)
+                return soak.run(
+                    directory, server_core, asked.minutes, asked.clients, asked.seed, asked.store, asked.workers
+                )
             else:
                 measure(directory, server_core, asked, facts)
         except BenchmarkError as error:
@@ -73,6 +75,8 @@ def arguments() -> argparse.Namespace:
     soaking.add_argument("--minutes", type=float, default=60)
     soaking.add_argument("--clients", type=int, default=200)
     soaking.add_argument("--seed", type=int, default=1)
+    soaking.add_argument("--store", choices=("sqlite", "postgresql"), default="sqlite")
+    soaking.add_argument("--workers", type=int, default=1, metavar="N", help="how many processes serve")
     asked = parser.parse_args()
     asked.only = asked.only.split(",")
     if unknown := set(asked.only) - set(SECTIONS):
