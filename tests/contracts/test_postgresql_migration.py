@@ -178,6 +178,14 @@ async def test_a_migration_of_another_process_that_does_not_end_is_told(postgres
         assert await store.migrate(LIBRARY)
 
 
+async def test_what_ends_slow_statements_of_requests_ends_no_migration(postgresql_database: str) -> None:
+    async with stranger(postgresql_database) as other:
+        await other.execute("BEGIN; SELECT pg_advisory_xact_lock(hashtext('crudite migration'))")
+        store = PostgresqlStore(postgresql_database + "?lock_timeout=20&Statement_timeout=10&transaction_timeout=10")
+        with pytest.raises(StoreLocked, match="another process has been migrating"):
+            await store.migrate(LIBRARY)
+
+
 async def test_a_migration_never_queues_everybody_behind_it_and_comes_to_an_end(
     postgresql_database: str, caplog: pytest.LogCaptureFixture
 ) -> None:

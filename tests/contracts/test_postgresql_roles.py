@@ -37,7 +37,7 @@ async def test_a_role_that_owns_its_database_or_schema_and_nothing_else_is_enoug
             await admin.execute(f"ALTER DATABASE {name} OWNER TO {role}")
             await admin.execute(f"ALTER SCHEMA public OWNER TO {role}")
         else:
-            await admin.execute(f"CREATE SCHEMA ours AUTHORIZATION {role}; GRANT CREATE ON DATABASE {name} TO {role}")
+            await admin.execute(f"CREATE SCHEMA ours AUTHORIZATION {role}")
             url += "?schema=ours"
         try:
             store = PostgresqlStore(url)

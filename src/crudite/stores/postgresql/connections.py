@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any, TypeAlias
 
 import asyncpg
@@ -32,7 +33,8 @@ FOLLOW = {
     "idle_in_transaction_session_timeout": f"{READ_SECONDS}s",
 }
 # a migration takes the time that it takes, but does not stand in everybody's way waiting for a lock
-MIGRATE = {"lock_timeout": "30s"}
+MIGRATE = {"statement_timeout": "0", "lock_timeout": "30s"}
+_DEADLINES = ("statement_timeout", "transaction_timeout")
 
 # An application has some ten statements for each resource (by key, a page and the next one, create, update, delete,
 # what each of them needs), so this keeps those of forty resources prepared; one takes the server some 15 KB. What goes
@@ -139,9 +141,11 @@ async def connect(address: Address, settings: Mapping[str, str]) -> Connection:
 
 
 @asynccontextmanager
-async def connected(address: Address, settings: Mapping[str, str]) -> AsyncIterator[Connection]:
-    """A connection for the time of a block; the driver's errors in it are raised as StoreError."""
-    connection = await connect(address, settings)
+async def migrating(address: Address) -> AsyncIterator[Connection]:
+    """A connection for the time of a block, on which statements take their time whatever the URL says; the driver's
+    errors in it are raised as StoreError."""
+    settings = {name: value for name, value in address.settings.items() if name.lower() not in _DEADLINES}
+    connection = await connect(replace(address, settings=settings), MIGRATE)
     try:
         with translated(address.shown):
             yield connection
@@ -168,5 +172,5 @@ def _let_go(connecting: "asyncio.Future[Connection]") -> None:
 
 __all__ = [
     "FOLLOW", "MIGRATE", "READ_SECONDS", "REQUEST", "Address", "Connection", "LentSession", "Session", "connect",
-    "connected", "parse",
+    "migrating", "parse",
 ]  # fmt: skip

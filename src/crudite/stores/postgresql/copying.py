@@ -9,7 +9,7 @@ from crudite.errors import StoreError
 from crudite.query.sql import quote
 from crudite.schema import Catalog, ResourceSchema
 from crudite.stores.postgresql import install, log
-from crudite.stores.postgresql.connections import MIGRATE, Address, Connection, connected, parse
+from crudite.stores.postgresql.connections import Address, Connection, migrating, parse
 from crudite.stores.postgresql.ddl import create_references
 from crudite.stores.postgresql.dialect import PostgresqlDialect
 from crudite.types import Plain
@@ -32,7 +32,7 @@ class PostgresqlEnd:
 
     async def identity(self) -> str:
         """The server, the database and the schema in it."""
-        async with connected(self._address, MIGRATE) as connection:
+        async with migrating(self._address) as connection:
             found: str = await connection.fetchval(_IDENTITY)
             return found
 
@@ -40,7 +40,7 @@ class PostgresqlEnd:
     async def export(self, catalog: Catalog) -> AsyncIterator["_Export"]:
         """A transaction that reads: nobody waits for it but whoever wants to change the schema."""
         async with (
-            connected(self._address, MIGRATE) as connection,
+            migrating(self._address) as connection,
             connection.transaction(isolation="repeatable_read", readonly=True),
         ):
             head = await log.read_head(connection)
@@ -51,7 +51,7 @@ class PostgresqlEnd:
     async def load(self, catalog: Catalog) -> AsyncIterator["_Load"]:
         """A transaction without triggers and foreign keys; whoever reads or writes the tables waits for it."""
         try:
-            async with connected(self._address, MIGRATE) as connection, connection.transaction():
+            async with migrating(self._address) as connection, connection.transaction():
                 tables = ", ".join(quote(schema.table) for schema in catalog.values())
                 if tables:  # not waited for as long as others could not bear to wait behind
                     await connection.execute("SET LOCAL lock_timeout = '2s'")
@@ -108,7 +108,7 @@ class _Export:
 
     async def has_moved(self) -> bool:
         """Whether the log has gone on since the snapshot."""
-        async with connected(self._address, MIGRATE) as connection:
+        async with migrating(self._address) as connection:
             return (await log.read_head(connection)).position != self._position
 
 

@@ -219,8 +219,8 @@ async def _holders(connection: Connection) -> str:
 
 
 async def _migrate(connection: Connection, catalog: Catalog, lose: bool, schema: str | None) -> list[Step]:
-    if schema is not None:
-        await connection.execute(f"CREATE SCHEMA IF NOT EXISTS {quote(schema)}")
+    if schema is not None and await connection.fetchval("SELECT to_regnamespace($1) IS NULL", quote(schema)):
+        await connection.execute(f"CREATE SCHEMA {quote(schema)}")
     await install.create_system_tables(connection)
     planned = await plan(connection, catalog)
     steps = planned.all

@@ -14,10 +14,9 @@ from crudite.schema import Catalog
 from crudite.stores.base import MOST_CHANGES, Batch, Load, Page, Pages, Row, Signal, Step
 from crudite.stores.postgresql import install, log, migration
 from crudite.stores.postgresql.connections import (
-    MIGRATE,
     REQUEST,
     Connection,
-    connected,
+    migrating,
     parse,
 )
 from crudite.stores.postgresql.follow import SNAPSHOT, Follower
@@ -84,7 +83,7 @@ class PostgresqlStore:
         """Connects, and brings the schema to the catalog's: by all the steps that it takes, or by none."""
         if self._pool is not None:
             raise StoreError(f"{self._address.shown}: the store is open already")
-        async with connected(self._address, MIGRATE) as connection:
+        async with migrating(self._address) as connection:
             await install.check_format(connection, self._address.shown)
             if not migrate:
                 refuse((await migration.plan(connection, catalog)).all)
@@ -221,13 +220,13 @@ class PostgresqlStore:
 
     async def plan(self, catalog: Catalog) -> Sequence[Step]:
         """The steps from the database's schema to the catalog's; also while the store is not open."""
-        async with connected(self._address, MIGRATE) as connection:
+        async with migrating(self._address) as connection:
             await install.check_format(connection, self._address.shown)
             return (await migration.plan(connection, catalog)).all
 
     async def migrate(self, catalog: Catalog, *, lose: bool = False) -> Sequence[Step]:
         """Takes the steps in one transaction and goes on with the catalog; also while not open."""
-        async with connected(self._address, MIGRATE) as connection:
+        async with migrating(self._address) as connection:
             await install.check_format(connection, self._address.shown)
             steps = await migration.migrate(connection, catalog, lose=lose, schema=self._address.schema)
         self._catalog = catalog
