@@ -3,14 +3,13 @@ data."""
 
 import asyncio
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import typer
 
 from crudite.app import App
 from crudite.cli.failures import Failure
-from crudite.cli.target import find, load, store_name
+from crudite.cli.target import find, is_made, load, store_name
 from crudite.stores.base import Step
 
 
@@ -85,8 +84,7 @@ async def _find_faults(store: "SupportsCheck", app: App) -> tuple[Sequence[str],
 
 
 def _plan(app: App) -> Sequence[Step]:
-    path = getattr(app.store, "path", None)
-    if path is not None and not Path(path).exists():
+    if not is_made(app.store):
         raise Failure(f"there is no database {store_name(app)} yet.", "`crudite dev` and `crudite run` make it.")
     return asyncio.run(app.store.plan(app.definitions.catalog))
 

@@ -23,7 +23,7 @@ from crudite.cli.failures import Failure
 from crudite.cli.server import Farewell, Place, address, listen, serve
 from crudite.cli.stalls import StallWatch
 from crudite.cli.supervisor import supervise
-from crudite.cli.target import Target, find, load
+from crudite.cli.target import Target, find, is_made, load
 from crudite.cli.tether import Tether
 from crudite.cli.workers import Upkeep, keep_workers
 from crudite.interfaces.base import Worker
@@ -147,8 +147,7 @@ def serve_development(target: Target, listening: socket.socket, store: str | Non
 def _tell_migration(app: App) -> None:
     """Says which steps will be taken on a database that is there; those that lose something will be
     refused."""
-    path = getattr(app.store, "path", None)
-    if path is not None and not Path(path).exists():
+    if not is_made(app.store):
         return
     steps = asyncio.run(app.store.plan(app.definitions.catalog))
     if not any(step.loses or step.is_blocked for step in steps):

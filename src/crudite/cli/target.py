@@ -19,6 +19,7 @@ from crudite.app import App
 from crudite.cli.failures import Failure
 from crudite.errors import BusError, DeclarationError, StoreError
 from crudite.stores import open_store
+from crudite.stores.base import Store
 
 _GIVE = "Give a file, such as `todo.py`, or a module, such as `shop.main:app`; or set CRUDITE_APP."
 _MAKES_APP = re.compile(r"^\s*(\w+\s*=\s*)?(crudite\.)?App\(", re.MULTILINE)
@@ -98,6 +99,12 @@ def store_url(text: str) -> str:
 def sqlite_url(path: Path) -> str:
     """The URL of a SQLite file."""
     return f"sqlite:///{quote(str(path))}"
+
+
+def is_made(store: Store) -> bool:
+    """Whether a store's database is there, as far as that can be told without connecting: a file may not be."""
+    path = getattr(store, "path", None)
+    return path is None or Path(path).exists()
 
 
 def store_name(app: App) -> str:
