@@ -46,6 +46,18 @@ def test_a_database_on_postgresql_is_named_by_its_address_without_the_password(f
     assert said.startswith(f"Error: there is nothing to check in {address}: ")
 
 
+def test_dev_says_which_steps_it_takes_on_postgresql(folder: Path, postgresql: str) -> None:
+    store = f"{postgresql}?schema=stepped_{uuid4().hex}"
+    assert crudite(folder, "db", "migrate", CRUDITE_STORE=store)[0] == 0
+    (folder / "app.py").write_text(NOTE.replace("title: str", "title: str\n    done: bool = False"))
+    command = [str(CRUDITE), "dev", "--no-reload", "--port", "0", "--store", store]
+    with subprocess.Popen(command, cwd=folder, env={}, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        first = server.stdout.readline()
+        server.terminate()
+    assert first == "Schema: notes: add done\n"
+
+
 @pytest.mark.parametrize(
     ("variable", "url", "expected"),
     [
