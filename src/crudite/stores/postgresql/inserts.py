@@ -11,6 +11,9 @@ COMMIT. Nobody hears of an outcome before the COMMIT.
 | COMMIT has no answer | StoreError to all: their fate is unknown, and none is run again |
 | two have one key, or a trigger of another program's gives a record another one | nothing is done: both halves again |
 | one that is alone could not be inserted | it is performed as any other unit |
+
+A unit of many creates is inserted alike, whole, in a transaction of its own; if it cannot be, its writes are performed
+one after the other.
 """
 
 from collections.abc import Sequence
@@ -33,13 +36,16 @@ from crudite.types import Key
 
 # whoever waits for somebody's lock does so alone; shorter than it takes to look for a deadlock
 _BEGIN = "BEGIN; SET LOCAL lock_timeout = '100ms'"
+_WITHOUT_CONFLICTS = (
+    asyncpg.ObjectNotInPrerequisiteStateError,  # a constraint that is deferred knows no ON CONFLICT,
+    asyncpg.FeatureNotSupportedError,  # nor does a table with rules
+)
 _SPOILT = (
     *CONSTRAINTS,
     *PASSING,
     asyncpg.LockNotAvailableError,
     asyncpg.QueryCanceledError,
-    asyncpg.ObjectNotInPrerequisiteStateError,  # a constraint that is deferred knows no ON CONFLICT,
-    asyncpg.FeatureNotSupportedError,  # nor does a table with rules
+    *_WITHOUT_CONFLICTS,
 )
 _NOTE = """INSERT INTO "_commits" (tx, first, last, actor, request)
 SELECT c.tx, min(c.seq), max(c.seq), u.actor, u.request FROM "_changes" AS c
@@ -67,9 +73,10 @@ class Insert(NamedTuple):
 
 def is_insert(unit: Unit) -> bool:
     """Whether a unit is a create that may go together with others: one of which nothing is left to do afterwards."""
-    if len(unit.writes) != 1:
-        return False
-    write = unit.writes[0]
+    return len(unit.writes) == 1 and _goes_along(unit.writes[0])
+
+
+def _goes_along(write: Write) -> bool:
     if write.action != "create" or write.needs or write.check_after is not None:
         return False
     if write.returning is not None and not is_plain(write.returning):
@@ -81,9 +88,23 @@ def is_insert(unit: Unit) -> bool:
 
 def as_insert(unit: Unit) -> Insert | None:
     """What is to be inserted; None for what cannot be inserted with others, or at all."""
-    if not is_insert(unit):
-        return None
-    write = unit.writes[0]
+    return _as_insert(unit, unit.writes[0]) if is_insert(unit) else None
+
+
+def as_inserts(unit: Unit) -> Sequence[Insert]:
+    """The creates of a unit that has several, all of one shape, none of which may refer to another; else nothing."""
+    writes = unit.writes
+    if len(writes) < 2 or not all(_goes_along(write) for write in writes):
+        return ()
+    inserts = [insert for write in writes if (insert := _as_insert(unit, write)) is not None]
+    if len(inserts) < len(writes) or len({insert.shape for insert in inserts}) > 1:
+        return ()
+    schema, names, _ = inserts[0].shape
+    references = (schema.fields[name].reference for name in names)
+    return () if any(one is not None and one.target == schema.name for one in references) else inserts
+
+
+def _as_insert(unit: Unit, write: Write) -> Insert | None:
     schema, values = write.schema, dict(write.values)
     if not is_numbered(schema):
         values[schema.key] = _given_key(write) or uuid7()
@@ -98,6 +119,19 @@ def as_insert(unit: Unit) -> Insert | None:
 def _given_key(write: Write) -> Key | None:
     key: Key | None = write.key if write.key is not None else write.values.get(write.schema.key)
     return key
+
+
+async def insert_whole(connection: Connection, inserts: Sequence[Insert]) -> Sequence[Stored]:
+    """What is stored for the creates of one unit. Raises Apart when one of them cannot be made: which, and why, is told
+    by making one after the other. The transaction must then be given up."""
+    try:
+        stored = await _insert_rows(connection, inserts)
+    except (*CONSTRAINTS, *_WITHOUT_CONFLICTS) as error:
+        raise Apart from error
+    whole = [one for one in stored if one is not None]
+    if len(whole) < len(inserts):
+        raise Apart
+    return whole
 
 
 async def insert_all(connection: Connection, inserts: Sequence[Insert], where: str) -> Sequence[Outcome]:

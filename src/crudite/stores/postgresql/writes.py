@@ -1,15 +1,15 @@
 """Committing units: plain creates that wait go together, every other unit has a transaction of its own."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from crudite.changes import Commit, Unit
 from crudite.errors import StoreLocked
 from crudite.stores.postgresql.connections import Connection
 from crudite.stores.postgresql.errors import CONSTRAINTS, PASSING, Unbegun, beginning, refusal, store_error
-from crudite.stores.postgresql.groups import Groups, Limits, Outcome, Settle
-from crudite.stores.postgresql.inserts import Insert, as_insert, insert_all
+from crudite.stores.postgresql.groups import Apart, Groups, Limits, Outcome, Settle
+from crudite.stores.postgresql.inserts import Insert, as_insert, as_inserts, insert_all, insert_whole
 from crudite.stores.postgresql.pool import Pool
 from crudite.stores.postgresql.statements import note_commit, perform
 
@@ -40,6 +40,9 @@ class Writes:
 
     async def commit(self, unit: Unit) -> Commit:
         """Commits a unit in a transaction of its own. Raises Refused, having changed nothing."""
+        if inserts := as_inserts(unit):
+            with suppress(Apart):
+                return await self._again(_commit, unit, inserts)
         return await self._again(_commit, unit)
 
     async def _run(self, work: Sequence[Any], is_apart: bool) -> Sequence[Outcome]:
@@ -71,13 +74,17 @@ class _Passing(Exception):
     """The transaction was lost to another one; a new one may succeed."""
 
 
-async def _commit(connection: Connection, unit: Unit) -> Commit:
-    """Commits a unit. Raises Refused, _Passing and Unbegun, having changed nothing."""
+async def _commit(connection: Connection, unit: Unit, inserts: Sequence[Insert] = ()) -> Commit:
+    """Commits a unit, as inserts that go together if it is given as such. Raises Refused, Apart, _Passing and Unbegun,
+    having changed nothing."""
     try:
         async with AsyncExitStack() as stack:
             with beginning():
                 await stack.enter_async_context(connection.transaction())
-            stored = [await perform(connection, index, write) for index, write in enumerate(unit.writes)]
+            if inserts:
+                stored = await insert_whole(connection, inserts)
+            else:
+                stored = [await perform(connection, index, write) for index, write in enumerate(unit.writes)]
             mark = await note_commit(connection, unit.actor, unit.request)
         return Commit(mark, tuple(stored))
     except PASSING as error:
