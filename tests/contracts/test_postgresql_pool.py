@@ -101,6 +101,23 @@ def test_an_authority_that_nobody_would_ask_is_refused(tmp_path: Any, mode: str)
         parse(f"postgresql://host/name?sslrootcert={root}{mode}")
 
 
+@pytest.mark.parametrize(
+    "rest",
+    ["me:ses/ame@host/name", "me:ses#ame@host/name", "me:ses?ame@host/name", "me:1/ame@host/name", "me:1?ame@host/name",
+     "me:ame@host:ses/name", "me:ame@one:1,two:ses/name"],
+)  # fmt: skip
+def test_a_url_that_a_password_cuts_off_is_refused_and_not_shown(rest: str) -> None:
+    with pytest.raises(StoreError, match="%2F") as error:
+        parse(f"postgresql://{rest}")
+    assert not any(word in str(error.value) for word in ("ses", "ame@", "me:"))
+
+
+@pytest.mark.parametrize("hosts", ["", "host", "host:", "[::1]:5433", "one:1,two:2", "me:p%2Fw%40@host"])
+def test_hosts_as_libpq_has_them_are_taken(hosts: str) -> None:
+    assert parse(f"postgresql://{hosts}/name").shown == f"postgresql://{hosts.rpartition('@')[2]}/name"
+
+
+
 def test_a_url_says_where_how_many_and_how_long() -> None:
     address = parse(
         "postgresql://me:sesame@one,two:5433/name?schema=Ours&connections=3&waiting=0&patience=0.5&connect_timeout=2"

@@ -27,6 +27,7 @@ _UNKNOWN = {
     "sslcompression", "sslcertmode", "sslcrldir", "sslsni", "tcp_user_timeout",
 }  # fmt: skip
 """What libpq understands and the driver does not: the server would take it for a setting of its own."""
+_HOST = re.compile(r"(\[[0-9a-fA-F:.%]+\]|[^:@\[\]]*)(:[0-9]*)?")
 _SETTING = re.compile(r"[a-z_][a-z0-9_$]*(\.[a-z_][a-z0-9_$]*)?", re.IGNORECASE)
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?) *(us|ms|s|min|h|d|)")
 _UNITS = {"us": 1e-6, "ms": 1e-3, "": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
@@ -72,6 +73,12 @@ def parse(where: str) -> Address:
     if parts.scheme not in ("postgresql", "postgres"):
         raise StoreError("expected a URL such as postgresql://user@host/name")
     asked = dict(parse_qsl(parts.query, keep_blank_values=True))
+    # a password that holds one of / ? # cuts the URL off in its middle: nothing of it may be shown then
+    hosts = parts.netloc.rpartition("@")[2].split(",")
+    if "@" in "".join((parts.path, parts.fragment, *asked)) or not all(map(_HOST.fullmatch, hosts)):
+        raise StoreError(
+            "expected a URL such as postgresql://user:password@host:5432/name, with %2F, %3F, %23 and %40 for / ? # and @"
+        )
     faults: list[str] = []
     address = Address(
         url=urlunsplit(parts._replace(query=urlencode({n: v for n, v in asked.items() if n in _DRIVER}))),
