@@ -1,8 +1,8 @@
 """On which stores a story is told: on SQLite and on PostgreSQL, each time in an empty one of its own.
 
 The rule: below tests/flows and tests/faults, all tests of a module that takes its stores from here (`fresh_store`,
-`kept_store`, or `client_for` of the worlds) run on both, as `[sqlite]` and as `[postgresql]`. One that is about a
-single store, or in which the store plays no part, says so and why:
+`kept_store`, or by way of `client_for` of the worlds or `world` of the leaks) run on both, as `[sqlite]` and as
+`[postgresql]`. One that is about a single store, or in which the store plays no part, says so and why:
 
     @pytest.mark.only_on("sqlite", reason="a description asks no store")
 
@@ -22,7 +22,7 @@ import pytest
 MEMORY = "sqlite:///:memory:"
 STORES = ("sqlite", "postgresql")
 SECONDS = 10
-_MAKERS = ("fresh_store", "kept_store", "client_for")
+_MAKERS = ("fresh_store", "kept_store", "client_for", "world")
 
 _SCRIPT = """
 import sqlite3, sys
