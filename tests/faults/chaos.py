@@ -50,9 +50,14 @@ async def ended(server: Cluster) -> None:
 
 async def crashed(server: Cluster) -> None:
     """The process of one session is killed: the server ends all others, and recovers by itself."""
-    victim = await _session(server)
+    victim, witness = await _session(server), await _session(server)
     os.kill(await victim.fetchval("SELECT pg_backend_pid()"), signal.SIGKILL)
     victim.terminate()
+
+    async def has_noticed() -> bool:
+        return bool(witness.is_closed())
+
+    await eventually(has_noticed)
 
 
 async def _session(server: Cluster) -> Any:
@@ -117,7 +122,9 @@ class Chaos:
         return strike
 
     async def server_killed(self) -> None:
-        """One server is killed, and another takes its place."""
+        """One server is killed, and another takes its place: one that finds no database would not start."""
+        session = await _session(self.database)
+        await session.close(timeout=5)
         await self.running.fleet.replace(self.chance.choice(self.running.fleet.there))
 
     async def broker_killed(self) -> None:
