@@ -9,6 +9,7 @@ from pathlib import Path
 import httpx2
 
 from tests.faults.tabs import SocketTab, StreamTab, Tab, room_for, served
+from tests.services.stores import kept_store
 
 CLIENTS = 2_000
 
@@ -18,7 +19,7 @@ from crudite import App, Limits, Record, allow
 class Todo(Record[int], rules=allow.everyone, max_limit=100_000):
     title: str = ""
 
-app = App(Todo, store="sqlite:///todos.db", limits=Limits(connections=10_000, arrivals=10_000))
+app = App(Todo, store={store!r}, limits=Limits(connections=10_000, arrivals=10_000))
 """
 
 
@@ -36,7 +37,7 @@ def figure(text: str, name: str) -> float:
 
 
 async def test_all_resume_after_a_kill_and_no_snapshot_is_read(tmp_path: Path) -> None:
-    (tmp_path / "todos.py").write_text(PROGRAM)
+    (tmp_path / "todos.py").write_text(PROGRAM.format(store=kept_store()))
     tabs = [kind() for kind in (SocketTab, StreamTab) * (CLIENTS // 2)]
     new: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 

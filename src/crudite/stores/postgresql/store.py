@@ -77,6 +77,7 @@ class PostgresqlStore:
         self._secret = b""
         self._watch = Watch()
         self._wakeups: set[_Wakeup] = set()
+        self._locating: dict[PostgresqlPosition, asyncio.Future[Position | Reset]] = {}
         self._tell: Callable[[], None] = lambda: None
 
     async def open(self, catalog: Catalog, *, migrate: bool = True) -> None:
@@ -211,7 +212,12 @@ class PostgresqlStore:
         position = log.parse_token(token)
         if isinstance(position, Reset):
             return position
-        return await self._open_pool().read(_in_snapshot, _locate, position)
+        locating = self._locating.get(position)  # those who come back after a restart have a few places among them
+        if locating is None:
+            locating = asyncio.ensure_future(self._open_pool().read(_in_snapshot, _locate, position))
+            self._locating[position] = locating
+            locating.add_done_callback(partial(self._has_located, position))
+        return await asyncio.shield(locating)
 
     async def trim(self, *, older_than: float, larger_than: int) -> int:
         """Shortens the log by whole parts of it, as far as no transaction is running that began before."""
@@ -247,6 +253,11 @@ class PostgresqlStore:
         if self._groups is None:
             raise StoreError(f"{self._address.shown}: the store is not open")
         return self._groups
+
+    def _has_located(self, position: PostgresqlPosition, locating: "asyncio.Future[Position | Reset]") -> None:
+        del self._locating[position]
+        if not locating.cancelled():
+            locating.exception()  # nobody may be there any more to be told
 
     def _has_committed(self) -> None:
         self.look()
