@@ -27,6 +27,7 @@ DEFAULTS: dict[str, Row] = {
         "note": "",
         "due": None,
     },
+    "notices": {"until": None, "text": ""},
 }
 
 
@@ -54,6 +55,7 @@ class State:
     teams: Table = field(default_factory=dict)
     members: Table = field(default_factory=dict)
     tasks: Table = field(default_factory=dict)
+    notices: Table = field(default_factory=dict)
 
     def table(self, name: str) -> Table:
         """The records of a resource by their keys."""
@@ -77,6 +79,11 @@ class State:
             state = replace(state, tasks=_cleared(state.tasks, "parent", key))
         return state
 
+    def empty(self, name: str, *, keys_hold: bool = True) -> "State":
+        """Without any record of a resource, nor of those that point to it."""
+        names = ("teams", "members", "tasks") if keys_hold and name == "teams" else (name,)
+        return replace(self, **{name: {} for name in names})
+
     def _with(self, name: str, table: Table) -> "State":
         changed: dict[str, Any] = {name: table}
         return replace(self, **changed)
@@ -96,6 +103,8 @@ def may_read(state: State, name: str, who: Who, row: Row) -> bool:
         return True
     if name == "teams":
         return bool(row["open"]) or state.is_member(who.name, row["id"])
+    if name == "notices":
+        return row["until"] is not None and row["until"] > state.now
     if name == "members":
         return row["user"] == who.name or state.is_member(who.name, row["team"])
     parent = state.tasks.get(row["parent"])
@@ -247,7 +256,7 @@ class Asked:
 
     def is_refused(self, who: Who) -> bool:
         """Whether somebody may not even ask: nobody in particular, where no rule lets him see anything."""
-        return who.name is None and self.resource != "teams"
+        return who.name is None and self.resource not in ("teams", "notices")
 
     def answer(self, state: State, who: Who) -> Any:
         """What it is in a state: the number, or the records shown, in order."""

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from time import monotonic
 
-from tests.model.clients import Violation
+from tests.model.held import Violation
 from tests.model.steps import Step
 
 _TRIES = 3

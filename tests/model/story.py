@@ -2,51 +2,46 @@
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 from random import Random
 from typing import Any
 
-from crudite import LiveLimits, Problem
-from crudite.stores import open_store
-from crudite.testing import Client as Rest
-from crudite.testing import Faulty
-from tests.model.clients import FLEETING, Client, Held, Shown, SocketClient, StreamClient, Violation
+from crudite import LiveLimits
+from tests.model.clients import Client
+from tests.model.held import Violation
+from tests.model.judge import Judge
 from tests.model.oracle import Asked, State, Who, at
-from tests.model.places import Place, place
+from tests.model.places import Made, Place
+from tests.model.processes import Process, is_done
+from tests.model.roles import FLEETING
+from tests.model.sockets import SocketClient
 from tests.model.steps import CLIENTS, Op, Step
-from tests.model.world import CLASSES, World, random_limits
-
-
-@dataclass(frozen=True)
-class Observation:
-    """What some subscriptions of one connection held at one position."""
-
-    shown: Sequence[Shown]
+from tests.model.streams import StreamClient
+from tests.model.turns import turns
+from tests.model.world import World
+from tests.model.writing import Locked, apply, resolve, stays_apart
 
 
 class Story:
-    """A world in which steps are taken. `counts` says how often what was checked."""
+    """A world in which steps are taken, on a database that other programs write, too."""
 
-    def __init__(self, world: World, store: Faulty, here: Place, seed: int, patience: float = 20.0) -> None:
+    def __init__(self, world: World, place: Place, seed: int, patience: float) -> None:
         self._world = world
-        self.app = app = world.app
+        self._roles = world.roles
+        self._place = place
         self._patience = patience
-        self._store = store
-        self.rest = Rest(app, token="staff")
-        self.states = [State(now=at(0))]
-        self._minutes = 0
-        self.counts = {"writes": 0, "refused": 0, "positions": 0, "sets": 0, "settled": 0}
-        self._here = here
         self._random = Random(seed)
-        self._observed: list[Observation] = []
-        self._writing = {"rest": self._write_rest, "batch": self._write_batch, "foreign": self._write_foreign}
-        self._first: dict[Held, int] = {}
+        self._processes = [Process(app) for app in world.apps]
+        self._judge = Judge(State(now=at(0)), world.roles, world.limits.records)
+        self.counts = self._judge.counts
+        self._minutes = 0
+        self._locked = Locked()
+        self._mark: tuple[int, str] | None = None  # of the last write over REST, and the state after it
+        self._revoking: list[asyncio.Task[None]] = []
         self._lanes: dict[tuple[Asked, Who], str] = {}
-        self._answers: dict[tuple[Asked, Who, int], Any] = {}
         self.clients: list[SocketClient | StreamClient] = [
-            (StreamClient if number % 3 == 2 else SocketClient)(app, number, self._observe, world.identify)
+            (StreamClient if number % 3 == 2 else SocketClient)(world.apps[0], number, self._judge.observe, world.roles)
             for number in range(CLIENTS)
         ]
 
@@ -57,312 +52,81 @@ class Story:
                 await self._perform(step)
         except TimeoutError:
             raise Violation(f"this step does not end: {step}") from None
-        self._check()
+        self._judge.check(self.clients)
 
     async def _perform(self, step: Step) -> None:
         match step:
-            case ("write", via, ops):
-                await self._write(via, ops)
+            case ("write", via, ops, where):
+                await self._write(via, ops, where)
+            case ("foreign", how, ops, undoes):
+                await self._write_foreign(how, ops, undoes=undoes)
+            case ("empty", resource):
+                await self._empty(resource)
+            case ("begin", slot, ops, is_prepared):
+                await self._begin(slot, ops, is_prepared=is_prepared)
+            case ("end", slot, commits):
+                await self._end(slot, commits=commits)
             case ("turns", count):
-                await _turns(count)
-            case ("open", number, token, queries):
+                await turns(count)
+            case ("rest",):
+                await self._rest()
+            case ("open", number, where, token, queries):
                 client = self.clients[number]
+                client.app = self._world.apps[where]
                 await client.open(token, queries)
                 await self._learn_lanes(client)
-                self._forget()
-            case ("auth", number, token):
-                client = self.clients[number]
-                if isinstance(client, SocketClient) and client.is_connected:
-                    client.authenticate(token)
+                self._judge.forget(lambda: (sub for one in self.clients for sub in one.subs.values()))
             case ("advance", minutes):
                 await self._advance(minutes)
-            case ("roles", name, via, ops):
-                await self._change_roles(name, via, ops)
-            case ("subscribe", number, asked):
-                client = self.clients[number]
-                if isinstance(client, SocketClient) and client.is_connected:
-                    client.subscribe(asked)
-            case ("unsubscribe", number, index):
-                client = self.clients[number]
-                if isinstance(client, SocketClient) and client.is_connected:
-                    client.unsubscribe(index)
-            case ("cut", number, how, count):
-                self._cut(self.clients[number], how, count)
-            case ("resume", number):
-                if self.clients[number].subs and not self.clients[number].is_connected:
-                    await self.clients[number].resume()
-            case ("hold", number):
-                self.clients[number].line.hold()
-            case ("release", number):
-                self.clients[number].line.release()
-            case ("restart",):
-                for client in self.clients:
-                    client.line.release()
-                self._store.heal()  # an application that cannot start is another story
-                await self.app.stop()
-                await self.app.start()
-            case ("trim",):
-                await self.app.store.trim(older_than=0, larger_than=0)
-            case ("fault", name):
-                self._store.fail(name)
+            case ("restart", where):
+                await self._restart(where)
+            case ("trim", older_than, larger_than, where):
+                await self._world.stores[where].trim(older_than=older_than, larger_than=larger_than)
+            case ("fault", name, where):
+                self._world.stores[where].fail(name)
             case ("settle",):
                 await self._settle()
+            case ("roles", kind, name, via, ops, where):
+                await self._change_roles(kind, name, via, ops, where)
+            case ("revoke", kind, name, where):
+                self._promote(kind, name, where)
+            case ("sign out", token, where):
+                self._judge.check(self.clients)
+                self._roles.send_away(token)
+                self._revoke("session", token, where)
+            case ("revoked",):
+                await self._until_revoked()
+            case (kind, number, *more):
+                await self._perform_at(kind, self.clients[number], *more)
 
-    async def close(self) -> None:
-        """Ends all connections."""
-        for client in self.clients:
-            client.line.release()
-            await client.leave()
+    async def _perform_at(self, kind: str, client: Client, *more: Any) -> None:
+        """What one client does, or has done to it."""
+        match kind, *more:
+            case ("cut", how, count):
+                self._cut(client, how, count)
+            case ("resume", where):
+                if client.subs and not client.is_connected:
+                    self.counts["moved"] += client.app is not self._world.apps[where]
+                    client.app = self._world.apps[where]
+                    await client.resume()
+            case ("hold",):
+                client.line.hold()
+            case ("release",):
+                client.line.release()
+            case _ if isinstance(client, SocketClient) and client.is_connected:
+                self._call(kind, client, *more)
 
-    # time and rights
-
-    async def _advance(self, minutes: int) -> None:
-        """It gets later: what time it is belongs to a state, so that everything is told before. Tokens may expire."""
-        await self._rest()
-        fleeting = [c for c in self.clients if c.is_connected and (c.token or "").endswith(FLEETING)]
-        hour = self._minutes // 60
-        self._minutes += minutes
-        self.states.append(replace(self.states[-1], now=at(self._minutes)))
-        self._world.clock.advance(timedelta(minutes=minutes))
-        await self._rest()
-        await _turns(50)
-        for client in self.clients:
-            if client.is_connected and client.is_at_rest:
-                self._expect_last(client)
-        if self._minutes // 60 > hour:
-            for client in fleeting:
-                if client.is_connected:
-                    raise Violation(f"{client.name} holds a connection with credentials that have expired")
-
-    async def _rest(self) -> None:
-        """Everybody who is connected has everything."""
-        for client in self.clients:
-            client.line.release()
-            await client.until(lambda client=client: client.is_at_rest, self._patience)  # type: ignore[misc]
-        await self.app.settled()
-        for client in self.clients:
-            if client.exchange is not None and client.is_connected:
-                await client.exchange.consumed()
-        self._check()
-
-    async def _change_roles(self, name: str, via: str, ops: Sequence[Op]) -> None:
-        """Somebody joins the staff, or leaves it, and something is written while his connections are told."""
-        await self._rest()
-        self._world.staff ^= {name}
-        revoking = asyncio.ensure_future(self.app.revoke(account=name))
-        try:
-            await self._write(via, ops)
-        finally:
-            await revoking
-        await self._rest()
-        for client in self.clients:
-            client.judge(client.who)
-            await self._learn_lanes(client)
-
-    async def _learn_lanes(self, client: Client) -> None:
-        """Finds out what an event stream does not say."""
-        if isinstance(client, StreamClient):
-            for sub in list(client.subs.values()):
-                sub.lane = await self._lane(sub.asked, client)
-
-    # writing
-
-    async def _write(self, via: str, ops: Sequence[Op]) -> None:
-        state = self.states[-1]
-        made: list[tuple[str, str, str, Any]] = []
-        for op in ops:
-            resource, key = op[1], op[2]
-            is_there = key in state.table(resource)
-            if any(key == other for _, _, other, _ in made) or (op[0] == "remove" and not is_there):
-                continue
-            if op[0] == "remove":
-                made.append(("delete", resource, key, None))
-                state = state.remove(resource, key, keys_hold=via != "foreign" or self._here.keys_hold)
-                continue
-            values = dict(op[3])
-            if values.get("team", "") not in (*state.teams, "", None):
-                values["team"] = next(iter(sorted(state.teams)), None)
-            if values.get("parent") not in state.tasks:
-                values |= {"parent": None} if "parent" in values else {}
-            if resource == "members" and values["team"] is None:
-                continue
-            made.append(("update" if is_there else "create", resource, key, values))
-            state = state.put(resource, key, values)
-        if not made:
-            return
-        covered: list[Shown] = []
-        is_done = await (self._write_socket(made, covered) if via == "socket" else self._writing[via](made))
-        self.counts["writes" if is_done else "refused"] += 1
-        if not is_done:
-            return
-        self.states.append(state)
-        self._check()
-        for one in covered:  # what was acknowledged has been sent: from here on they show it
-            self._first[one.held] = len(self.states) - 1
-        self._observed += [Observation([one]) for one in covered]
-
-    async def _write_rest(self, made: Sequence[Any]) -> bool:
-        [(action, resource, key, values)] = made
-        if action == "create":
-            answer = await self.rest.post(f"/{resource}", {"id": key, **values})
-        elif action == "update":
-            answer = await self.rest.patch(f"/{resource}/{key}", values)
-        else:
-            answer = await self.rest.delete(f"/{resource}/{key}")
-        return _is_done(answer.status, answer.text)
-
-    async def _write_batch(self, made: Sequence[Any]) -> bool:
-        try:
-            async with self.app.records.batch() as batch:
-                for action, resource, key, values in made:
-                    cls = CLASSES[resource]
-                    if action == "create":
-                        batch.create(cls, id=key, **values)
-                    elif action == "update":
-                        batch.update(cls, key, **values)
-                    else:
-                        batch.delete(cls, key)
-        except Problem as problem:
-            return _is_done(problem.status, str(problem))
-        return True
-
-    async def _write_socket(self, made: Sequence[Any], covered: list[Shown]) -> bool:
-        """Over a connection that has queries of its own; what it holds when its `acks` come is put into `covered`."""
-        [(action, resource, key, values)] = made
-        writers = [c for c in self.clients if isinstance(c, SocketClient) and c.is_connected and c.may_write]
-        if not writers:
-            return await self._write_rest(made)
-        params = {"data": {"id": key, **values}} if action == "create" else {"key": key, "data": values}
-        client = writers[0]
-        number, answer = client.write(f"{resource}.{action}", {"key": key} if action == "delete" else params)
-        await client.until(lambda: answer.done(), self._patience)
-        if not answer.done():  # cut off before the answer came: the database knows
-            await client.leave()  # whatever becomes of the call is decided then
-            return await self._is_as_asked(action, resource, key, values)
-        message = answer.result()
-        if "error" in message:
-            return _is_done(message["error"]["code"], str(message["error"]))
-        if message["result"].get("after") is not None:  # it has changed something
-            await client.until(lambda: number in client.acked, self._patience)
-            covered += client.acked.get(number, ())
-        return True
-
-    async def _is_as_asked(self, action: str, resource: str, key: str, values: Any) -> bool:
-        found = await self.rest.get(f"/{resource}/{key}")
-        if action == "delete":
-            return found.status == 404
-        return found.status == 200 and all(found.json[name] == value for name, value in values.items())
-
-    async def _write_foreign(self, made: Sequence[Any]) -> bool:
-        await self._here.write(made, self._random)
-        return True
-
-    # what clients hold
-
-    def _observe(self, subs: Sequence[Held]) -> None:
-        self._observed.append(Observation([sub.copy() for sub in subs]))
-
-    def _check(self) -> None:
-        observed, self._observed = self._observed, []
-        for observation in observed:
-            self._place(observation)
-        for client in self.clients:
-            for one in client.too_large:
-                self._expect_large(one)
-            client.too_large.clear()
-            if client.failure is not None:
-                raise Violation(f"client {client.number}: {client.failure!r}") from client.failure
-
-    def _place(self, observation: Observation) -> None:
-        """Finds the earliest state that all of them can have been at, not before any that they have been at."""
-        shown = [one for one in observation.shown if not one.held.is_over]
-        if not shown:
-            return
-        self.counts["positions"] += 1
-        self.counts["sets"] += len(shown)
-        first = max(self._first.get(one.held, 0) for one in shown)
-        for index in range(first, len(self.states)):
-            if all(one.equals(self._answer(one, index)) for one in shown):
-                for one in shown:
-                    self._first[one.held] = index
-                return
-        for one in shown:
-            alone = range(self._first.get(one.held, 0), len(self.states))
-            if not any(one.equals(self._answer(one, index)) for index in alone):
-                raise Violation(self._told(one, "holds what is the answer in no state"))
-        lines = [self._told(one, "") for one in shown]
-        raise Violation("queries of one connection are at different states:\n" + "\n".join(lines))
-
-    def _expect_large(self, one: Shown) -> None:
-        most, first = self._world.limits.records, self._first.get(one.held, 0)
-        answers = [] if one.held.asked.is_value else [self._answer(one, at) for at in range(first, len(self.states))]
-        if max(map(len, answers), default=0) <= most:
-            raise Violation(self._told(one, f"never holds more than {most}, and was ended for it"))
-
-    def _answer(self, one: Shown, index: int) -> Any:
-        question = (one.held.asked, one.who, index)
-        if question not in self._answers:
-            if len(self._answers) > 5_000:
-                self._answers.clear()
-            self._answers[question] = one.held.asked.answer(self.states[index], one.who)
-        return self._answers[question]
-
-    def _told(self, one: Shown, what: str) -> str:
-        held = one.held
-        first, last = self._first.get(held, 0), len(self.states) - 1
-        shown = one.value if held.asked.is_value else sorted(one.records.values(), key=lambda row: row["id"])
-        then, now = self._answer(one, first), self._answer(one, last)
-        return (
-            f"{held.name} of {one.who} {what}: {held.asked}\n  holds {shown!r} {one.order or ''}\n"
-            f"  then  {then!r} (state {first})\n  now   {now!r} (state {last})"
-        )
-
-    # quiet
-
-    async def _settle(self) -> None:
-        """Everybody is there and everything has arrived: then all hold the last state, which is what REST says."""
-        try:
-            async with asyncio.timeout(self._patience):
-                while not await self._is_quiet():
-                    pass
-        except TimeoutError:
-            waiting = [sub.name for client in self.clients for sub in client.subs.values() if not sub.is_ready]
-            raise Violation(f"after {self._patience} s, not ready: {waiting}") from None
-        self._check()
-        self.counts["settled"] += 1
-        for client in self.clients:
-            self._expect_last(client)
-        self._store.heal()
-        await self._compare_with_rest()
-
-    def _expect_last(self, client: Client) -> None:
-        for sub in client.subs.values():
-            one = sub.copy()
-            self._first[sub] = len(self.states) - 1
-            if not one.equals(self._answer(one, len(self.states) - 1)):
-                raise Violation(self._told(one, "has not come to the last state"))
-
-    async def _is_quiet(self) -> bool:
-        for client in self.clients:
-            if client.subs and not client.is_connected:
-                await client.resume()
-        await self._rest()
-        await _turns(50)  # whoever was given up as slow ends now
-        return all(client.is_at_rest for client in self.clients)
-
-    async def _compare_with_rest(self) -> None:
-        client = self._random.choice(self.clients)
-        for sub in list(client.subs.values()):
-            rest = self.rest.acting(client.token)
-            asked = sub.asked.json
-            if "read" in asked:
-                answer = (await rest.get(f"/{asked['read']}")).json
-            else:
-                answer = (await rest.post(f"/{asked['resource']}/query", asked["query"])).json
-            held = sub.value if sub.asked.is_value else {row["id"]: row for row in sub.records.values()}
-            expected = answer if sub.asked.is_value else {row["id"]: row for row in answer}
-            if held != expected:
-                raise Violation(f"{sub.name} of {sub.who}: {sub.asked}\n  holds {held!r}\n  REST  {answer!r}")
+    def _call(self, kind: str, client: SocketClient, given: Any, knows: bool = False) -> None:
+        match kind:
+            case "auth":
+                client.authenticate(given)
+            case "subscribe" if knows and self._mark is not None:
+                index, mark = self._mark
+                self._judge.begins(client.subscribe(given, mark), index)
+            case "subscribe":
+                client.subscribe(given)
+            case "unsubscribe":
+                client.unsubscribe(given)
 
     def _cut(self, client: Client, how: str, count: int) -> None:
         if not client.is_connected:
@@ -374,57 +138,244 @@ class Story:
         else:
             client.line.cut_after(messages=count % 12 + 1)
 
+    async def _restart(self, where: int) -> None:
+        """One process is replaced; the others go on."""
+        await self._until_revoked()  # or it could not be told to the others
+        app = self._world.apps[where]
+        for client in self.clients:
+            if client.app is app:
+                client.line.release()
+        self._world.stores[where].heal()  # an application that cannot start is another story
+        await app.stop()
+        await app.start()
+
+    async def close(self) -> None:
+        """Ends all connections."""
+        await asyncio.gather(*self._revoking, return_exceptions=True)
+        for client in self.clients:
+            client.line.release()
+            await client.leave()
+
+    # time and rights
+
+    async def _advance(self, minutes: int) -> None:
+        """It gets later: what time it is belongs to a state, so that everything is told before. Tokens may expire."""
+        await self._until_judged()
+        await self._rest()
+        fleeting = [c for c in self.clients if c.is_connected and (c.token or "").endswith(FLEETING)]
+        hour = self._minutes // 60
+        self._minutes += minutes
+        self._judge.states.append(replace(self._judge.last, now=at(self._minutes)))
+        self._world.clock.advance(timedelta(minutes=minutes))
+        await self._rest()
+        await turns(50)
+        for client in self.clients:
+            if client.is_connected and client.is_at_rest:
+                self._judge.expect_last(client)
+        if self._minutes // 60 > hour:
+            for client in fleeting:
+                if client.is_connected:
+                    raise Violation(f"{client.name} holds a connection with credentials that have expired")
+
+    async def _rest(self) -> None:
+        """Everybody who is connected has everything."""
+        for client in self.clients:
+            client.line.release()
+            await client.until(lambda client=client: client.is_at_rest, self._patience)  # type: ignore[misc]
+        for app in self._world.apps:
+            await app.settled()
+        for client in self.clients:
+            if client.exchange is not None and client.is_connected:
+                await client.exchange.consumed()
+        self._judge.check(self.clients)
+
+    async def _change_roles(self, kind: str, name: str, via: str, ops: Sequence[Op], where: int) -> None:
+        """Somebody joins the staff, or leaves it, and something is written while his connections are told."""
+        await self._until_judged()
+        await self._rest()
+        self._promote(kind, name, where)
+        try:
+            await self._write(via, ops, where)
+        finally:
+            await self._until_revoked()
+        await self._until_judged()
+
+    def _promote(self, kind: str, name: str, where: int) -> None:
+        """Somebody has other rights from now on, and one process is told."""
+        self._judge.check(self.clients)
+        (self._roles.promote_all if kind == "account" else self._roles.promote)(name)
+        self._revoke(kind, name, where)
+
+    def _revoke(self, kind: str, name: str, where: int) -> None:
+        self._revoking.append(asyncio.create_task(self._world.apps[where].revoke(**{kind: name})))
+
+    async def _until_revoked(self) -> None:
+        """All have been told who are at the process that was asked, and no slow reader has held it up."""
+        revoking, self._revoking = self._revoking, []
+        try:
+            async with asyncio.timeout(self._patience):
+                await asyncio.gather(*revoking)
+        except TimeoutError:
+            raise Violation("a revocation does not end") from None
+
+    async def _until_judged(self) -> None:
+        """All processes have heard of all revocations: from now on everybody has the rights of now and no others."""
+        await self._until_revoked()
+        if self._roles.are_sure:
+            return
+        for client in self.clients:
+            client.line.release()
+        for app in self._world.apps:
+            await app.settled()
+            await asyncio.gather(*app._siblings._revoking)  # nothing else says that it has been heard
+        await self._rest()
+        for client in self.clients:
+            if client.subs and client.is_connected and self._roles.is_away(client.token):
+                raise Violation(f"{client.name} holds a connection with {client.token!r}, which was revoked")
+        self._judge.check(self.clients)
+        self.counts["judged anew"] += 1
+        self._roles.hold()
+        for client in self.clients:
+            client.judge(client.who)
+            if client.is_connected and client.is_at_rest:
+                self._judge.expect_last(client)
+            await self._learn_lanes(client)
+
+    async def _learn_lanes(self, client: Client) -> None:
+        """Finds out what an event stream does not say."""
+        if isinstance(client, StreamClient):
+            for sub in list(client.subs.values()):
+                sub.lane = await self._lane(sub.asked, client)
+
     async def _lane(self, asked: Asked, client: Client) -> str:
         """The lane of a query, which only a WebSocket tells; it can change where sets of keys may be too large."""
-        if self._world.limits.keys < LiveLimits().keys:
+        unknown = not self._roles.are_sure or self._world.limits.keys < LiveLimits().keys
+        if unknown:
             return "unknown"
         if (asked, client.who) not in self._lanes:
-            async with self.rest.acting(client.token).websocket() as socket:
+            async with self._processes[0].rest.acting(client.token).websocket() as socket:
                 answer = await socket.call("subscribe", {"sub": "lane", **asked.json})
             self._lanes[asked, client.who] = answer["lane"]
         return self._lanes[asked, client.who]
 
-    def _forget(self) -> None:
-        living = {sub for one in self.clients for sub in one.subs.values()}
-        self._first = {sub: index for sub, index in self._first.items() if sub in living}
+    # writing
 
+    async def _write(self, via: str, ops: Sequence[Op], where: int) -> None:
+        """Asks the application."""
+        made, state = resolve(ops, self._judge.last, self._locked)
+        if not made:
+            return
+        match via:
+            case "batch":
+                self._has_written(await self._processes[where].write_together(made), state)
+            case "socket":
+                await self._write_socket(made[0], state, where)
+            case _:
+                await self._write_rest(made[0], state, where)
 
-async def _turns(count: int) -> None:
-    """So many turns of the event loop."""
-    for _ in range(count):
-        await asyncio.sleep(0)
+    async def _write_rest(self, one: Made, state: State, where: int) -> None:
+        is_written, mark = await self._processes[where].write(one)
+        self._has_written(is_written, state)
+        if mark is not None:
+            self._mark = len(self._judge.states) - 1, mark
 
+    def _has_written(self, is_done: bool, state: State) -> None:
+        self.counts["writes" if is_done else "refused"] += 1
+        if is_done:
+            self._judge.states.append(state)
+            self._judge.check(self.clients)
 
-def _is_done(status: int, text: str) -> bool:
-    if status >= 500:
-        raise Violation(f"a write failed with {status}: {text}")
-    return status < 400
+    async def _write_socket(self, one: Made, state: State, where: int) -> None:
+        """Over a connection that has queries of its own; what it holds when its `acks` come shows the write."""
+        writers = [c for c in self.clients if isinstance(c, SocketClient) and c.is_connected and c.may_write]
+        if not writers:
+            return await self._write_rest(one, state, where)
+        action, resource, key, values, _ = one
+        params = {"data": {"id": key, **(values or {})}} if action == "create" else {"key": key, "data": values}
+        client = writers[0]
+        number, answer = client.write(f"{resource}.{action}", {"key": key} if action == "delete" else params)
+        await client.until(lambda: answer.done(), self._patience)
+        if not answer.done():  # cut off before the answer came: the database knows
+            await client.leave()  # whatever becomes of the call is decided then
+            return self._has_written(await self._processes[0].shows(one), state)
+        message = answer.result()
+        if "error" in message:
+            return self._has_written(is_done(message["error"]["code"], str(message["error"])), state)
+        if message["result"].get("after") is not None:  # it has changed something
+            await client.until(lambda: number in client.acked, self._patience)
+        self._has_written(True, state)
+        self._judge.covers(client.acked.get(number, ()))
 
+    # what other programs write
 
-async def tell(
-    steps: Sequence[Step], seed: int, patience: float = 20.0, *, server: str | None = None
-) -> dict[str, int]:
-    """Takes the steps in a world of their own, on SQLite or on a PostgreSQL server. Returns what was checked. Raises
-    Violation, also when something does not come within `patience` seconds."""
-    random = Random(seed)
+    async def _write_foreign(self, how: Any, ops: Sequence[Op], *, undoes: bool) -> None:
+        holds = self._place.keys_hold
+        made, state = resolve(ops, self._judge.last, self._locked, keys_hold=holds, repeats=True, undoes=undoes)
+        if made:
+            await self._place.write(how, made)
+            if how != "rollback":
+                self._has_written(True, state)
 
-    async def stumble(step: str, call: Any) -> None:
-        await _turns(random.choice((0, 0, 0, 1, 2, 5)))
+    async def _empty(self, resource: str) -> None:
+        if not self._locked:  # it would have to wait
+            await self._place.empty(resource)
+            self._has_written(True, self._judge.last.empty(resource, keys_hold=self._place.keys_hold))
 
-    async with place(server) as here:
-        store = Faulty(open_store(here.url), stumble)
-        world = World(store, random_limits(random) if random.random() < 0.5 else LiveLimits())
-        async with world.app:
-            story = Story(world, store, here, seed, patience)
-            try:
-                for step in steps:
-                    await story.take(step)
-            except Violation:
-                with suppress(Violation):
-                    await story.close()
-                raise
-            await story.close()
-            return story.counts
+    async def _begin(self, slot: int, ops: Sequence[Op], *, is_prepared: bool) -> None:
+        """Somebody has written, and takes his time over the commit."""
+        await self._end(slot, commits=False)
+        if self._place.has_many_writers:
+            made, _ = resolve([op for op in ops if stays_apart(op)], self._judge.last, self._locked)
+            if made:
+                await self._place.begin(slot, made, is_prepared=is_prepared)
+                self._locked.hold(slot, made)
+                self.counts["held open"] += 1
 
+    async def _end(self, slot: int, *, commits: bool) -> None:
+        made = self._locked.release(slot)
+        if made is not None:
+            await self._place.end(slot, commits=commits)
+            if commits:
+                self._has_written(True, apply(made, self._judge.last))
 
-__all__ = ["Story", "tell"]
+    # quiet
+
+    async def _settle(self) -> None:
+        """Everybody is there and everything has arrived: then all hold the last state, which is what REST says."""
+        await self._until_judged()
+        try:
+            async with asyncio.timeout(self._patience):
+                while not await self._is_quiet():
+                    pass
+        except TimeoutError:
+            waiting = [sub.name for client in self.clients for sub in client.subs.values() if not sub.is_ready]
+            raise Violation(f"after {self._patience} s, not ready: {waiting}") from None
+        self._judge.check(self.clients)
+        self.counts["settled"] += 1
+        for client in self.clients:
+            self._judge.expect_last(client)
+        for store in self._world.stores:
+            store.heal()
+        await self._compare_with_rest()
+
+    async def _is_quiet(self) -> bool:
+        for client in self.clients:
+            if client.subs and not client.is_connected:
+                await client.resume()
+        await self._rest()
+        await turns(50)  # whoever was given up as slow ends now
+        return all(client.is_at_rest for client in self.clients)
+
+    async def _compare_with_rest(self) -> None:
+        client = self._random.choice(self.clients)
+        for sub in list(client.subs.values()):
+            rest = self._random.choice(self._processes).rest.acting(client.token)
+            asked = sub.asked.json
+            if "read" in asked:
+                answer = (await rest.get(f"/{asked['read']}")).json
+            else:
+                answer = (await rest.post(f"/{asked['resource']}/query", asked["query"])).json
+            held = sub.value if sub.asked.is_value else {row["id"]: row for row in sub.records.values()}
+            expected = answer if sub.asked.is_value else {row["id"]: row for row in answer}
+            if held != expected:
+                raise Violation(f"{sub.name} of {sub.who}: {sub.asked}\n  holds {held!r}\n  REST  {answer!r}")

@@ -7,14 +7,16 @@ from random import Random
 
 import pytest
 
-from tests.model.clients import Violation
-from tests.model.plants import PLANTS, Patch
+from tests.model.held import Violation
+from tests.model.places import on_postgresql
+from tests.model.plants import PLANTS, SEVERAL, Patch
 from tests.model.shrink import shrink
 from tests.model.steps import Step, story
-from tests.model.story import tell
+from tests.model.telling import Setting, tell
 
-_STORIES = 60
+_STORIES = 200
 _LENGTH = 80
+_PATIENCE = 10.0
 
 
 @pytest.fixture(autouse=True)
@@ -29,12 +31,24 @@ def _quiet() -> Iterator[None]:
 def test_a_planted_fault_is_found(plant: Callable[[Patch], None], monkeypatch: pytest.MonkeyPatch) -> None:
     plant(monkeypatch.setattr)
 
-    def tell_stories() -> None:
-        for seed in range(_STORIES):
-            asyncio.run(tell(story(Random(seed), _LENGTH), seed))
+    with pytest.raises(Violation, match=r"holds|different states|failed under"):
+        tell_stories(Setting())
 
-    with pytest.raises(Violation, match=r"holds|different states"):
-        tell_stories()
+
+@pytest.mark.parametrize("plant", SEVERAL, ids=lambda plant: plant.__name__)
+def test_a_fault_that_two_processes_have_is_found(
+    plant: Callable[[Patch], None], monkeypatch: pytest.MonkeyPatch, postgresql: str
+) -> None:
+    plant(monkeypatch.setattr)
+
+    with pytest.raises(Violation, match=r"holds|different states|last state|was revoked|does not end"):
+        tell_stories(Setting(on_postgresql(postgresql), processes=2))
+
+
+def tell_stories(setting: Setting) -> None:
+    """Stories, until one of them breaks a promise."""
+    for seed in range(_STORIES):
+        asyncio.run(tell(story(Random(seed), _LENGTH, setting.processes), seed, setting, _PATIENCE))
 
 
 def test_the_story_of_a_failure_is_made_short() -> None:

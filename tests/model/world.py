@@ -1,15 +1,17 @@
-"""The application that the model test drives: three resources whose rules look at each other."""
+"""The application that the model test drives: three resources whose rules look at each other, and one that time shows.
+
+It runs as one process or several, which are applications of their own: they have in common a database, a bus that loses
+messages, what `auth` says, and what time it is.
+"""
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from random import Random
 from typing import Any, Literal
 
 from crudite import (
-    Actor,
     App,
     Count,
-    Credentials,
     Field,
     Limits,
     LiveLimits,
@@ -20,15 +22,14 @@ from crudite import (
     Ref,
     Request,
     Retention,
-    Unauthorized,
     allow,
     me,
     now,
 )
-from crudite.stores.base import Store
-from crudite.testing import Clock
-from tests.model.clients import FLEETING, REFUSED
-from tests.model.oracle import NOON, Who
+from crudite.buses.base import Bus
+from crudite.testing import Clock, Faulty
+from tests.model.oracle import NOON
+from tests.model.roles import Roles
 
 _STAFF = allow.role("staff")
 
@@ -76,47 +77,42 @@ class Task(
     note: str = Field(default="", read=_STAFF | allow.where(owner=me.id))
 
 
-_HOUR = timedelta(hours=1)
+class Notice(Record[str], rules={"read": _STAFF | allow.where(until__gt=now), "write": _STAFF}):
+    """Seen by everybody until it is over."""
+
+    until: datetime | None = None
+    text: str = ""
 
 
 class World:
-    """The application on a store, its clock, and who is of the `staff`, which may change."""
+    """The application on each of some stores, its clock, and who is who."""
 
-    def __init__(self, store: Store, limits: LiveLimits) -> None:
+    def __init__(self, stores: Sequence[Faulty], buses: Sequence[Bus], limits: LiveLimits, random: Random) -> None:
         self.limits = limits
-        self.staff = {"staff"}
+        self.stores = stores
         self.clock = Clock(NOON)
-        self.app = App(
-            Team, Member, Task, store=store, auth=self._authenticate, retention=Retention(), clock=self.clock,
-            limits=Limits(live=limits),
+        self.roles = Roles(lambda: self.clock.now, random)
+        self.apps = [self._app(store, bus) for store, bus in zip(stores, buses, strict=True)]
+
+    def _app(self, store: Faulty, bus: Bus) -> App:
+        app = App(
+            Team, Member, Task, Notice, store=store, bus=bus, auth=self.roles.authenticate, retention=Retention(),
+            clock=self.clock, limits=Limits(live=self.limits),
         )  # fmt: skip
 
-        @self.app.read("todo-count")
+        @app.read("todo-count")
         async def todo_count(request: Request) -> Count:
             return Task.where(status="todo").count()
 
-        @self.app.read("overdue")
+        @app.read("overdue")
         async def overdue(request: Request) -> Query[Task]:
             return Task.where(due__lt=now)
 
-        @self.app.read("top")
+        @app.read("top")
         async def top(request: Request) -> Query[Task]:
             return Task.where(status="todo").order("-points").limit(2)
 
-    def identify(self, token: str | None) -> Who:
-        """Who shows a token: it is his name, with a mark where it holds until the next full hour."""
-        name = token.removesuffix(FLEETING) if token is not None else None
-        return Who(name, name in self.staff)
-
-    def _authenticate(self, credentials: Credentials) -> Actor | None:
-        token = credentials.token
-        if token == REFUSED:
-            raise Unauthorized("The token is not valid.")
-        who, roles = self.identify(token), frozenset({"staff"})
-        if token is None or who.name is None:
-            return None
-        expires = NOON + ((self.clock.now - NOON) // _HOUR + 1) * _HOUR if token.endswith(FLEETING) else None
-        return Actor(id=who.name, roles=roles if who.is_staff else frozenset(), expires=expires)
+        return app
 
 
 def random_limits(random: Random) -> LiveLimits:
@@ -129,4 +125,4 @@ def random_limits(random: Random) -> LiveLimits:
     return LiveLimits(**drawn)
 
 
-CLASSES: dict[str, type[Record[Any]]] = {"teams": Team, "members": Member, "tasks": Task}
+CLASSES: dict[str, type[Record[Any]]] = {"teams": Team, "members": Member, "tasks": Task, "notices": Notice}
