@@ -77,7 +77,7 @@ def parse(where: str) -> Address:
     hosts = parts.netloc.rpartition("@")[2].split(",")
     if "@" in "".join((parts.path, parts.fragment, *asked)) or not all(map(_HOST.fullmatch, hosts)):
         raise StoreError(
-            "expected a URL such as postgresql://user:password@host:5432/name, with %2F, %3F, %23 and %40 for / ? # and @"
+            "expected a URL such as postgresql://user:password@host:5432/name, with %2F, %3F, %23, %40 for / ? # @"
         )
     faults: list[str] = []
     address = Address(
