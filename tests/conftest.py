@@ -23,6 +23,12 @@ settings.register_profile("thorough", max_examples=5_000, deadline=None, suppres
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 
+@pytest.hookimpl(optionalhook=True)  # one process knows no such hook
+def pytest_xdist_auto_num_workers() -> int:
+    """One process for each core and one more: half of what they do is to wait for servers, browsers and disks."""
+    return min((os.cpu_count() or 1) + 1, 8)
+
+
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
     """Crudite speaks asyncio only."""
