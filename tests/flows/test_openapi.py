@@ -49,9 +49,9 @@ from crudite import (
 )  # fmt: skip
 from crudite.testing import Client
 from crudite.testing.asgi import fetch, make_scope
-from tests.services.stores import fresh_store
+from tests.services.stores import STORES, fresh_store
 
-pytestmark = pytest.mark.only_on("sqlite", reason="a description asks no store")
+pytestmark = pytest.mark.only_on("sqlite", reason="a description asks no store; answers are tried on both")
 
 EXAMPLES = 5
 """How often each operation is fuzzed, with valid and again with invalid data."""
@@ -102,9 +102,9 @@ class Sample(Record[str], rules=allow.everyone, limit=10, max_limit=20):
     project: Ref[Project] | None = None
 
 
-def make_app(directory: Path) -> App:
+def make_app(store: str) -> App:
     app = App(
-        Project, Task, Sample, store=f"sqlite:///{directory / 'test.db'}", title="Samples",
+        Project, Task, Sample, store=store, title="Samples",
         interfaces=[Rest(), Sse(), WebSocket(), Browser(), OpenApi(public=True)],
     )  # fmt: skip
 
@@ -135,7 +135,7 @@ def store(tmp_path: Path) -> str:
 
 @pytest.fixture
 def app(tmp_path: Path) -> App:
-    return make_app(tmp_path)
+    return make_app(f"sqlite:///{tmp_path / 'test.db'}")
 
 
 async def test_the_document_is_valid_and_names_every_operation(app: App) -> None:
@@ -366,14 +366,16 @@ async def status_for(app: App, path: str, client: str, headers: dict[str, str]) 
     return (await fetch(app, scope, b"")).status
 
 
-@pytest.fixture(scope="module")
-def described(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """The running application as schemathesis sees it."""
+@pytest.fixture(scope="module", params=STORES)
+def described(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The running application as schemathesis sees it, on each store."""
+    on_sqlite = f"sqlite:///{tmp_path_factory.mktemp('described') / 'test.db'}"
+    store = on_sqlite if request.param == "sqlite" else f"{request.getfixturevalue('postgresql')}?schema=described"
     # a precondition is looked at before the body is (RFC 9110, section 13.2.1)
     refusals = [400, 401, 403, 404, 405, 406, 412, 413, 415, 422]
     checks = {"negative_data_rejection": {"expected-statuses": refusals}}
     config = SchemathesisConfig.from_dict({"seed": 1, "checks": checks})
-    app = make_app(tmp_path_factory.mktemp("described"))
+    app = make_app(store)
     return schemathesis.openapi.from_asgi("/openapi.json", app, config=config)
 
 
