@@ -2,8 +2,11 @@
 
 import math
 
+import pytest
+
 from benchmarks.expected import at_least, at_most, frames
 from benchmarks.fanout import Frame
+from benchmarks.scale import FLEETS, LIVES, Fleet, Life, late_at, most, uses
 from benchmarks.soak import Check, Ledger, lag_faults, memory_faults
 from benchmarks.views import Query, View
 
@@ -70,3 +73,10 @@ def test_ratios_are_taken_within_a_round_and_their_median_counts() -> None:
     row = rows["a frame to 10 WebSockets, CPU a delivery", "ws, websocket"]
     assert (row.expected, row.measured, row.holds) == (">= 1.3 x", "2.00 x", True)
     assert rows["a frame to 10 WebSockets, CPU a delivery", "socket.io, socket.io"].holds is None
+
+
+@pytest.mark.parametrize("life", LIVES, ids=lambda life: life.name)
+@pytest.mark.parametrize("fleet", FLEETS, ids=lambda fleet: fleet.name)
+def test_a_worker_that_is_simulated_is_as_busy_as_the_formula_says(fleet: Fleet, life: Life) -> None:
+    clients, _ = most(fleet, life, 0.5)
+    assert late_at(fleet, life, 0.5).busy == pytest.approx(uses(fleet, life, clients)["a worker"], abs=0.05)
