@@ -24,6 +24,7 @@ import logging
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from typing import Any, TypeAlias, TypeVar
 
@@ -115,7 +116,7 @@ class Joining:
             return finish(Reset("epoch"))
         position: Position | None = None
         if self._tail.since(token) is None:
-            located = await self._patiently(lambda: self._store.locate(token))
+            located = await self._patiently(partial(self._locate, token))
             if isinstance(located, Reset):
                 return finish(located)
             position = located
@@ -137,6 +138,10 @@ class Joining:
                     finish(self._missed(group, resume.cursor, relevant, feed, is_torn))
             else:
                 await self._resume_at_a_batch(group, gate, resume, relevant, feed, is_torn, finish)
+
+    async def _locate(self, token: bytes) -> Position | Reset:
+        async with self._reads:  # all who were here may come back at once, each from a place of its own
+            return await self._store.locate(token)
 
     def catch_up(self, group: Group, member: Member, missed: Missed) -> None:
         """Tells a member what it missed, in one frame, and gives it its place."""
