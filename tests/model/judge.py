@@ -44,16 +44,15 @@ class Judge:
         self._first[sub] = index
 
     def covers(self, shown: Iterable[Shown]) -> None:
-        """These have been told of the last state."""
+        """These have been told of the last state; what was observed so far may be of one before."""
+        self._place_all()
         for one in shown:
             self._first[one.held] = len(self.states) - 1
             self._observed.append(Observation([one]))
 
     def check(self, clients: Iterable[Client]) -> None:
         """Judges all that was observed since the last time. Raises Violation."""
-        observed, self._observed = self._observed, []
-        for observation in observed:
-            self._place(observation)
+        self._place_all()
         for client in clients:
             for one in client.too_large:
                 self._expect_large(one)
@@ -73,6 +72,11 @@ class Judge:
         """Only these subscriptions will be asked about."""
         kept = set(living())
         self._first = {sub: index for sub, index in self._first.items() if sub in kept}
+
+    def _place_all(self) -> None:
+        observed, self._observed = self._observed, []
+        for observation in observed:
+            self._place(observation)
 
     def _place(self, observation: Observation) -> None:
         """Finds the earliest state that all of them can have been at, not before any that they have been at."""

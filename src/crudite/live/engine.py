@@ -76,7 +76,7 @@ class Engine:
         self._dependencies = Dependencies(self.limits.keys)
         self._registry = Registry(self.limits, self.metrics, self._dependencies)
         self._grouping = Grouping(self._registry, self._dependencies, self._cursors, store.wake)
-        self._subscriptions = Subscriptions(self._grouping, self._cursors, self.limits, self.metrics)
+        self._subscriptions = Subscriptions(self._grouping, self._cursors, self.limits, self.metrics, self._spawn)
         self._acknowledging = Acknowledging(self.covers, self.fence)
         self._connections: set[Connection] = set()
         self._tasks: set[asyncio.Task[None]] = set()

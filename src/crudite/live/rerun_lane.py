@@ -81,6 +81,12 @@ class RerunLane:
         self._begun.set()
         self._wake()
 
+    async def fence(self) -> None:
+        """Returns when the lane stands at or after everything that was committed before the call; while it is followed,
+        or there is a group for which it is to be."""
+        self._begun.set()
+        await self._progress.fence()
+
     def forget(self, group: RerunGroup) -> None:
         """The group is over."""
         self._waiting.pop(group, None)

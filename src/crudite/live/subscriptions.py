@@ -7,6 +7,8 @@
 """
 
 import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 from crudite.changes import Reset
 from crudite.errors import Problem, Unavailable
@@ -33,8 +35,12 @@ from crudite.messages import LiveQuery
 class Subscriptions:
     """The subscriptions of an engine. Each is a member of one group at a time. None begins unless they are `opened`."""
 
-    def __init__(self, grouping: Grouping, cursors: Cursors, limits: LiveLimits, metrics: Metrics) -> None:
+    def __init__(
+        self, grouping: Grouping, cursors: Cursors, limits: LiveLimits, metrics: Metrics,
+        spawn: Callable[[Coroutine[Any, Any, None]], None],
+    ) -> None:  # fmt: skip
         self.are_open = False
+        self._spawn = spawn
         self._grouping = grouping
         self._cursors = cursors
         self._limits = limits
@@ -166,7 +172,9 @@ class Subscriptions:
             return subscribed
         if outcome is not None:
             self._publisher.tell_reset(member, outcome.reason)
-        self.start(member)
+            self._start_anew(member)
+        else:
+            self.start(member)
         return subscribed
 
     def _go_on(
@@ -182,6 +190,23 @@ class Subscriptions:
             self._joining.catch_up(group, member, outcome)
         else:
             self._publisher.tell_reset(member, outcome.reason)
+            self._start_anew(member)
+
+    def _start_anew(self, member: Member) -> None:
+        """Brings one to its set that has shown something before, in the other lane or at another process. What it shows
+        next must not be older; and a lane may be behind the other one."""
+        if isinstance(member.group, RerunGroup):
+            self._spawn(self._start_behind(member, member.subscription))
+        else:
+            self.start(member)
+
+    async def _start_behind(self, member: Member, subscription: Subscription) -> None:
+        """Starts one behind all that is committed by now, unless it is moved again meanwhile."""
+        try:
+            await self._rerun_lane.fence()
+        except Problem:  # the engine stops, and everybody is told
+            return
+        if member.subscription is subscription:
             self.start(member)
 
     def _discard_empty(self, group: Group, gate: Barrier | None) -> None:

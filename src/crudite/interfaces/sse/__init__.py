@@ -281,6 +281,8 @@ class _Stream:
             self._host.engine.metrics.resets["rights"] += 1
             if isinstance(problem := found[name], Problem):
                 connection.send(format.problem(to, problem))
+        if ended:  # what comes is not to be older than what was shown, and the lane that it is of may be behind
+            await self._host.engine.fence()
         for name in ended:
             if isinstance(query := found[name], LiveQuery):
                 await connection.subscribe(name, query)
