@@ -117,7 +117,6 @@ def test_hosts_as_libpq_has_them_are_taken(hosts: str) -> None:
     assert parse(f"postgresql://{hosts}/name").shown == f"postgresql://{hosts.rpartition('@')[2]}/name"
 
 
-
 def test_a_url_says_where_how_many_and_how_long() -> None:
     address = parse(
         "postgresql://me:sesame@one,two:5433/name?schema=Ours&connections=3&waiting=0&patience=0.5&connect_timeout=2"
