@@ -139,6 +139,10 @@ class Joining:
             else:
                 await self._resume_at_a_batch(group, gate, resume, relevant, feed, is_torn, finish)
 
+    async def fence(self) -> None:
+        """Returns when the lane stands at or after everything that was committed before the call."""
+        await self._progress.fence()
+
     async def _locate(self, token: bytes) -> Position | Reset:
         async with self._reads:  # all who were here may come back at once, each from a place of its own
             return await self._store.locate(token)

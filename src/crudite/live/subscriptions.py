@@ -194,16 +194,14 @@ class Subscriptions:
 
     def _start_anew(self, member: Member) -> None:
         """Brings one to its set that has shown something before, in the other lane or at another process. What it shows
-        next must not be older; and a lane may be behind the other one."""
-        if isinstance(member.group, RerunGroup):
-            self._spawn(self._start_behind(member, member.subscription))
-        else:
-            self.start(member)
+        next must not be older; and this lane may be behind that one."""
+        self._spawn(self._start_behind(member, member.subscription))
 
     async def _start_behind(self, member: Member, subscription: Subscription) -> None:
         """Starts one behind all that is committed by now, unless it is moved again meanwhile."""
+        lane = self._rerun_lane if isinstance(member.group, RerunGroup) else self._joining
         try:
-            await self._rerun_lane.fence()
+            await lane.fence()
         except Problem:  # the engine stops, and everybody is told
             return
         if member.subscription is subscription:
