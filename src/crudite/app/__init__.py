@@ -114,6 +114,7 @@ class App:
         self._error_handlers: list[tuple[type[Exception], Callable[..., Any]]] = []
         self._files: list[tuple[str, Files]] = []
         self.pipeline = Pipeline(self.identify, self._middleware, self._error_handlers, self._perform)
+        self._siblings: Siblings | None = None
         self._running: AsyncExitStack | None = None
         self._starting: asyncio.Lock | None = None
         self._router: Router | None = None
@@ -183,11 +184,13 @@ class App:
         One whose actor has other rights is moved to what he may see. Returns when all in this process are; the other
         processes on the store do the same as soon as they have come there in the change log.
 
-        Raises TypeError unless one of the two is given, RuntimeError from `auth` itself and from a handler that a live
-        query reads, which it would wait for.
+        Raises TypeError unless one of the two is given, RuntimeError where the application has not been started, and from
+        `auth` itself and a handler that a live query reads, which it would wait for.
         """
         if (account is None) == (session is None):
             raise TypeError("revoke() takes an account or a session")
+        if self._siblings is None:
+            raise RuntimeError("the application is not running, so it cannot tell others what is revoked")
         await self._siblings.revoke(account=account, session=session)
 
     # its life
@@ -239,7 +242,7 @@ class App:
 
         A barrier for tests. Raises RuntimeError when the application is not running.
         """
-        if self._running is None:
+        if self._running is None or self._siblings is None:
             raise RuntimeError("the application is not running")
         await self.engine.settled()
         await self._siblings.settled()
@@ -263,10 +266,9 @@ class App:
         catalog, secret, limits = self.definitions.catalog, self.store.secret, self.limits.live
         self.bus = _opened_bus(self._asked_bus)  # a bus of ours works once, and an application may start again
         await self._living.enter_async_context(self.bus)
-        self._siblings = Siblings(self.store, self.bus, self.identify.living, limits.tick)
-        await self._living.enter_async_context(_running(self._siblings.run()))
-        hear = self._siblings.hear
-        engine = Engine(self.store, catalog, secret=secret, limits=limits, clock=self.clock, hear=hear)
+        siblings = self._siblings = Siblings(self.store, self.bus, self.identify.living, limits.tick)
+        await self._living.enter_async_context(_running(siblings.run()))
+        engine = Engine(self.store, catalog, secret=secret, limits=limits, clock=self.clock, hear=siblings.hear)
         self.engine = await self._living.enter_async_context(engine)
         await self._living.enter_async_context(_running(keep_trimmed(self.store, self.retention)))
         if self.worker is not None:

@@ -67,7 +67,11 @@ class Siblings:
             return self._revoke(self._living.revoke_all())
         for signal in signals:
             if signal.topic == _REVOKED:
-                word = msgspec.json.decode(signal.payload, type=_Revocation)
+                try:
+                    word = msgspec.json.decode(signal.payload, type=_Revocation)
+                except (msgspec.DecodeError, TypeError):  # another version's, or another program's: whoever it is about
+                    self._revoke(self._living.revoke_all())
+                    continue
                 if word.by != self._name:
                     self._revoke(self._living.revoke(account=word.account, session=word.session))
 
