@@ -15,6 +15,9 @@ import apsw
 import asyncpg
 import msgspec
 
+from crudite.changes import Unit
+from crudite.stores.base import Store, SupportsLoad
+
 How: TypeAlias = Literal["plain", "rollback", "copy"]
 """How another program writes: plainly; but rolls back in the end; with COPY, where there is such a thing."""
 
@@ -53,6 +56,10 @@ class Place(Protocol):
 
     async def end(self, slot: int, *, commits: bool) -> None:
         """Ends it."""
+        ...
+
+    async def decided(self, store: Store) -> None:
+        """Waits until nothing is under way any more that one of ours has taken, whoever has stopped waiting for it."""
         ...
 
 
@@ -101,6 +108,10 @@ class SqlitePlace:
     async def end(self, slot: int, *, commits: bool) -> None:
         """There is one writer."""
         raise NotImplementedError
+
+    async def decided(self, store: Store) -> None:
+        """One comes after the other."""
+        await store.write(Unit(writes=()))
 
 
 def _execute(db: apsw.Connection, one: Made, *, replaces: bool) -> None:
@@ -165,6 +176,14 @@ class PostgresqlPlace:
             db = found
             await db.execute(word)
         await db.close()
+
+    async def decided(self, store: Store) -> None:
+        """Nothing waits for a connection, nor uses one."""
+        assert isinstance(store, SupportsLoad)
+        quiet = 0
+        while quiet < 20:  # between its turn and its connection a write is nowhere to be seen
+            await asyncio.sleep(0)
+            quiet = 0 if store.load.used or store.load.waiting else quiet + 1
 
     async def close(self) -> None:
         """Nothing of it is left."""

@@ -296,7 +296,8 @@ class Story:
         number, answer = client.write(f"{resource}.{action}", {"key": key} if action == "delete" else params)
         await client.until(lambda: answer.done(), self._patience)
         if not answer.done():  # cut off before the answer came: the database knows
-            await client.leave()  # whatever becomes of the call is decided then
+            await client.leave()
+            await self._place.decided(self._world.stores[self._world.apps.index(client.app)].store)
             return self._has_written(await self._processes[0].shows(one), state)
         message = answer.result()
         if "error" in message:
