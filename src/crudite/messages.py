@@ -22,7 +22,9 @@ class Actor:
     `roles` and `claims` are what authentication found; rules speak of them as `me.roles` and `me.<claim>`.
     `expires` is the moment, with a time zone, from which the credentials count no longer: requests are refused
     then, and living connections closed. `session` names one of several sign-ins of the account, so that
-    `App.revoke` can speak of it.
+    `App.revoke` can speak of it. `rests_on` are the records that the answer was read from, each with the fields that
+    matter, or None for any: when one of them changes, whoever lives on the answer is asked about again, and shown
+    nothing more by it from that commit on.
 
     Raises ValueError when `expires` has no time zone.
     """
@@ -32,6 +34,7 @@ class Actor:
     claims: Mapping[str, Any] = field(default_factory=dict, hash=False)
     expires: datetime | None = None
     session: str | None = None
+    rests_on: "tuple[tuple[type[Any], Key, frozenset[str] | None], ...]" = field(default=(), hash=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.expires is not None and self.expires.tzinfo is None:
@@ -78,6 +81,16 @@ class Credentials:
     cookies: Mapping[str, str] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
     address: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SignIn:
+    """What a client shows from now on: `token`, in the cookie `name` where it keeps cookies, until `expires`; None:
+    nothing any more."""
+
+    name: str
+    token: str | None
+    expires: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

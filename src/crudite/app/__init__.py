@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from crudite.app.entrance import find_endpoint, refuse, serve_lifespan
 from crudite.app.siblings import Siblings
-from crudite.auth import Authenticate, Identification
+from crudite.auth import Authenticate, Authenticator, Identification
 from crudite.buses import open_bus
 from crudite.buses.base import Bus
 from crudite.clock import Clock
@@ -60,7 +60,8 @@ class App:
 
     `store` is a URL such as `sqlite:///todo.db`, or a store; by default the environment variable `CRUDITE_STORE`,
     else a SQLite file beside the module that makes the application, and called as it. `auth` tells who shows some
-    credentials. `interfaces` are the ways to speak, by default REST, server-sent events, WebSocket, the browser
+    credentials: a function, or ways such as `Sessions(Account)`, of which the first that knows them
+    decides. `interfaces` are the ways to speak, by default REST, server-sent events, WebSocket, the browser
     client and the API description. `provide` gives handlers what they need: a type and how to make it. `lifespan`
     is run around the application's life, given the app.
     `hosts` are the names it answers to; without it, any, but on a loopback address only local names. `limits` bounds
@@ -77,7 +78,7 @@ class App:
         self,
         *resources: type[Record[Any]],
         store: str | Store | None = None,
-        auth: Authenticate | None = None,
+        auth: Authenticate | Sequence[Authenticate] | None = None,
         interfaces: Sequence[Interface] | None = None,
         provide: dict[Any, Callable[..., Any]] | None = None,
         lifespan: "Callable[[App], AbstractAsyncContextManager[Any]] | None" = None,
@@ -99,11 +100,15 @@ class App:
         self.worker: Worker | None = None
         """Which one it is of several processes behind one port, where it is; to be set before it starts."""
         self.mode: Mode = "dev" if os.environ.get("CRUDITE_MODE") == "dev" else "run"
+        ways = _several(auth)
+        joining = [way for way in ways if isinstance(way, Authenticator)]
+        resources = tuple(dict.fromkeys((*resources, *(kept for way in joining for kept in way.resources))))
         self.definitions: Definitions = compile_resources(resources, open=self.mode == "dev")
         self.handlers: dict[str, Handler] = {}
+        self._offered: set[str] = set()
         self.store = _opened(store, sys._getframe(1).f_globals.get("__file__"))  # noqa: SLF001 (the module that makes the application)
         self.hosts = hosts
-        self.identify = Identification(auth, self.clock)
+        self.identify = Identification(ways, self.clock)
         self._asked_bus = bus if bus is not None else os.environ.get("CRUDITE_BUS") or "local:"
         self.bus = _opened_bus(self._asked_bus)
         self.interfaces = tuple(interfaces) if interfaces is not None else default_interfaces()
@@ -119,6 +124,8 @@ class App:
         self._starting: asyncio.Lock | None = None
         self._router: Router | None = None
         self._quick: Quick | None = None
+        for way in joining:
+            way.join(self)
         self._check_routes()
 
     # what application code declares
@@ -141,6 +148,17 @@ class App:
     def delete(self, name: str) -> Callable[[F], F]:
         """Registers a handler for `DELETE /name` and the call `name`."""
         return self._handler(name, "delete")
+
+    def offer(self, name: str, kind: HandlerKind) -> Callable[[F], F]:
+        """Registers a handler that the application replaces by declaring one of that name itself."""
+
+        def register(function: F) -> F:
+            if name not in self.handlers:
+                self._handler(name, kind)(function)
+                self._offered.add(name)
+            return function
+
+        return register
 
     @overload
     def use(self, step: Step) -> Step: ...
@@ -184,8 +202,8 @@ class App:
         One whose actor has other rights is moved to what he may see. Returns when all in this process are; the other
         processes on the store do the same as soon as they have come there in the change log.
 
-        Raises TypeError unless one of the two is given, RuntimeError where the application has not been started, and from
-        `auth` itself and a handler that a live query reads, which it would wait for.
+        Raises TypeError unless one of the two is given, RuntimeError where the application has not been started; and
+        from `auth` itself and a handler that a live query reads, which it would wait for.
         """
         if (account is None) == (session is None):
             raise TypeError("revoke() takes an account or a session")
@@ -334,14 +352,16 @@ class App:
 
     def _handler(self, name: str, kind: HandlerKind) -> Callable[[F], F]:
         def register(function: F) -> F:
-            if name in self.handlers:
+            if name in self.handlers and name not in self._offered:
                 raise DeclarationError([f"Two handlers are called {name!r}."])
+            before = dict(self.handlers)
             self.handlers[name] = Handler.of(name, kind, function, list(self._provide))
             try:
                 self._check_routes()
             except DeclarationError:
-                del self.handlers[name]
+                self.handlers = before
                 raise
+            self._offered.discard(name)
             return function
 
         return register
@@ -388,6 +408,12 @@ async def _running(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
     finally:
         task.cancel()
         await asyncio.wait([task])
+
+
+def _several(auth: Authenticate | Sequence[Authenticate] | None) -> Sequence[Authenticate]:
+    if auth is None:
+        return ()
+    return auth if isinstance(auth, Sequence) else (auth,)
 
 
 def _opened(store: str | Store | None, module: str | None) -> Store:

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC
+from email.utils import format_datetime
 from http.cookies import CookieError, SimpleCookie
 from typing import Any, TypeAlias
 from urllib.parse import parse_qsl, urlsplit
@@ -10,7 +12,7 @@ import msgspec
 
 from crudite.errors import Fault, Forbidden, Malformed, Problem, TooLarge
 from crudite.interfaces.base import Receive, Scope, Send
-from crudite.messages import Credentials
+from crudite.messages import Credentials, SignIn
 from crudite.server.quick import Answer
 
 Headers = dict[str, str]
@@ -178,6 +180,20 @@ def is_same_host(origin: str, headers: Mapping[str, str]) -> bool:
         return urlsplit(origin).netloc == headers.get("host", "")
     except ValueError:
         return False
+
+
+def cookie(given: SignIn, scope: Scope) -> tuple[bytes, bytes]:
+    """The header that gives a browser a cookie to sign in with, or takes it away (RFC 6265): out of reach of scripts
+    and of other sites' forms, and for this application alone where it is mounted below a path."""
+    path = scope.get("root_path", "").rstrip("/") or "/"
+    parts = [f"{given.name}={given.token or ''}", f"Path={path}", "HttpOnly", "SameSite=Lax"]
+    if given.name.startswith("__") or scope.get("scheme") == "https":
+        parts.append("Secure")
+    if given.token is None:
+        parts.append("Max-Age=0")
+    elif given.expires is not None:
+        parts.append(f"Expires={format_datetime(given.expires.astimezone(UTC), usegmt=True)}")
+    return b"set-cookie", "; ".join(parts).encode()
 
 
 def _cookies(header: str) -> dict[str, str]:

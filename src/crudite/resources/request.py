@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
-from crudite.messages import ANONYMOUS, Actor, Credentials
+from crudite.messages import ANONYMOUS, Actor, Credentials, SignIn
 from crudite.query.parse import EMPTY, WrittenQuery
 from crudite.query.tree import And, Condition, Filter
 from crudite.resources.definition import Definition
@@ -62,12 +62,14 @@ class Request:
     have been looked at, before any middleware. `interface` names the way it came in, `id` is unique for it.
 
     `records` acts as the actor: his rules hold. `batch` takes further writes into the same transaction; in a
-    `before` hook they are committed together with the write at hand, or not at all.
+    `before` hook they are committed together with the write at hand, or not at all. A handler sets `signs_in` to what
+    the client is to show from now on: HTTP gives it a cookie, and a WebSocket is whoever that is at once.
     """
 
     __slots__ = (
         "_batch", "_credentials", "action", "actor", "args", "args_at", "data", "definition", "expect", "headers", "id",
         "interface", "is_live", "is_minimal", "is_system", "key", "keys", "name", "nesting", "performers", "query",
+        "signs_in",
     )  # fmt: skip
 
     def __init__(
@@ -114,6 +116,7 @@ class Request:
         self.is_minimal = is_minimal
         self.is_system = is_system
         self.performers = performers
+        self.signs_in: SignIn | None = None
         self._batch: Batch | None = None
 
     @property

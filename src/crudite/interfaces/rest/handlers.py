@@ -4,7 +4,7 @@ from typing import Any
 
 from crudite.errors import Fault, Malformed
 from crudite.interfaces.base import Host, Receive, Scope, Send
-from crudite.interfaces.http import decode_json, read_body, url_arguments
+from crudite.interfaces.http import cookie, decode_json, read_body, url_arguments
 from crudite.interfaces.rest.answers import Exchange, check_content_type, serve
 from crudite.messages import Answered, Found, Listed
 from crudite.resources.handlers import Handler
@@ -39,7 +39,8 @@ class HandlerEndpoints:
         )  # fmt: skip
         response = await self._host.pipeline(request)
         assert isinstance(response, Answered | Found | Listed)
-        await exchange.answer(200, response.json, [])
+        cookies = [cookie(request.signs_in, exchange.scope)] if request.signs_in is not None else []
+        await exchange.answer(200, response.json, cookies)
 
 
 def _body_arguments(body: bytes, from_url: dict[str, Any]) -> dict[str, Any]:

@@ -50,7 +50,7 @@ from crudite.interfaces.websocket.format import (
 from crudite.interfaces.websocket.requests import WRITES, request_for
 from crudite.interfaces.websocket.rights import connection_problem, expiring, nothing_of, rights
 from crudite.live import Subscribed
-from crudite.messages import ANONYMOUS, Actor, Credentials, Live, LiveQuery, Written
+from crudite.messages import ANONYMOUS, Actor, Credentials, Live, LiveQuery, SignIn, Written
 from crudite.resources.request import Request
 from crudite.server.extension import Tasks, WebSocketSink, sink_of
 from crudite.types import Plain
@@ -239,7 +239,10 @@ class Session:
             await self._pass_mark(msgspec.json.decode(call.params["min_cursor"]))
         question = self._stay.asks()
         response = await self._host.pipeline(request)
-        if self._stay.actor is None and not self._order.locked():
+        if request.signs_in is not None:
+            async with self._order:
+                await self._become(self._signed(request.signs_in), request_id)
+        elif self._stay.actor is None and not self._order.locked():
             self._stay.becomes(request.actor, question)
         return result(number, result_json(response)), response.mark if isinstance(response, Written) else None
 
@@ -318,22 +321,34 @@ class Session:
         token = params.get("token")
         if not isinstance(token, str | None):
             raise Malformed(faults=[Fault("bad_value", "token is a text or null.", pointer="/token")])
-        shown = replace(self.credentials, token=token)
+        actor = await self._become(replace(self.credentials, token=token), request_id)
+        public = {"id": actor.id, "roles": sorted(actor.roles)} if actor.is_known else None
+        self._send(result(number, f'{{"actor":{encode(public)}}}'))
+
+    def _signed(self, given: SignIn) -> Credentials:
+        """What is shown from now on by somebody who has signed in or out."""
+        cookies = {name: value for name, value in self.credentials.cookies.items() if name != given.name}
+        if given.token is not None:
+            cookies[given.name] = given.token
+        return replace(self.credentials, token=None, cookies=cookies)
+
+    async def _become(self, shown: Credentials, request_id: str) -> Actor:
+        """Is whoever shows that from now on, and shows everything as he may see it, before it returns. Raises
+        Unauthorized for bad credentials, which change nothing."""
         before, self._stay.actor = self._stay.actor, None
         question = self._stay.asks()
         try:
             actor = await self._host.identify(shown)
             self._check_stay()
-            if token is not None and not actor.is_known:
+            if shown.token is not None and not actor.is_known:
                 raise Unauthorized("The token is not valid.")
         except BaseException:
             self._stay.actor = before
             raise
         self.credentials = shown
         self._stay.becomes(actor, question)
-        public = {"id": actor.id, "roles": sorted(actor.roles)} if actor.is_known else None
         await self._move(actor, request_id)  # first: once it is answered, nothing is told under the old rights
-        self._send(result(number, f'{{"actor":{encode(public)}}}'))
+        return actor
 
     async def _move(self, actor: Actor, request_id: str) -> None:
         """Moves every subscription to what this actor may see, where that is something else: all together, since each

@@ -1,4 +1,4 @@
-"""Who is asking: from credentials to an actor, by a function of the application's own, and for how long.
+"""For how long somebody is who he is: living connections, and the end of what they live on.
 
 A request asks once and is over. A living connection goes on with what it was told, so somebody has to watch it:
 its credentials may expire, and they may be revoked. `Living` knows the connections and who each of them is; what
@@ -16,50 +16,19 @@ from typing import Any, Protocol, Self, TypeAlias
 from crudite.clock import Alarm, Clock
 from crudite.errors import Unauthorized
 from crudite.messages import ANONYMOUS, Actor, Credentials
-from crudite.resources.hooks import call
 
-Authenticate: TypeAlias = Callable[[Credentials], Actor | Awaitable[Actor | None] | None]
-"""Finds out who shows these credentials: None for nobody in particular. Raises Unauthorized for bad ones."""
+Identify: TypeAlias = Callable[[Credentials], Awaitable[Actor]]
+"""Who shows these credentials. Raises Unauthorized when they are bad, or have expired."""
 
 WARNING = timedelta(seconds=60)
 """How long before its credentials expire a living connection is told so."""
 FAREWELL = timedelta(seconds=10)
 """How long a connection whose credentials hold no longer may take for its last words, and for answers under way."""
+INVALID = {"www-authenticate": 'Bearer error="invalid_token"'}
+"""What is said with the refusal of bad credentials (RFC 6750, section 3.1)."""
 _SIDE_BY_SIDE = 32
-_INVALID = {"www-authenticate": 'Bearer error="invalid_token"'}  # RFC 6750, section 3.1
 
 _log = logging.getLogger("crudite")
-
-
-class Identification:
-    """Turns credentials into an actor through the application's `authenticate` function, if it has one.
-
-    `clock` tells the time that expires credentials. `living` are the connections that live on an answer.
-    """
-
-    def __init__(self, authenticate: Authenticate | None, clock: Clock) -> None:
-        self._authenticate = authenticate
-        self._clock = clock
-        self.living = Living(self, clock)
-
-    @property
-    def is_needed(self) -> bool:
-        """Whether anybody can be told from anybody else."""
-        return self._authenticate is not None
-
-    async def __call__(self, credentials: Credentials) -> Actor:
-        """The actor who shows these credentials. Raises Unauthorized when they are bad, or have expired."""
-        if self._authenticate is None:
-            return ANONYMOUS
-        with self.living.waited_for():
-            found = await call(self._authenticate, credentials)
-        if found is None:
-            return ANONYMOUS
-        if not isinstance(found, Actor):
-            raise Unauthorized("The credentials could not be understood.")
-        if found.expires is not None and found.expires <= self._clock():
-            raise _expired()
-        return found
 
 
 class Guest(Protocol):
@@ -164,7 +133,7 @@ class Stay:
         left = (self._expires - self._clock()).total_seconds()
         if left > 0:
             self.guest.warn(ceil(left))
-        self._alarm = self._clock.at(self._expires, lambda: self.end(_expired()))
+        self._alarm = self._clock.at(self._expires, lambda: self.end(expired()))
 
     def _rest(self) -> None:
         if self._alarm is not None:
@@ -174,7 +143,7 @@ class Stay:
 class Living:
     """The living connections of this process, each for as long as its credentials hold."""
 
-    def __init__(self, identify: Identification, clock: Clock) -> None:
+    def __init__(self, identify: Identify, clock: Clock) -> None:
         self._identify = identify
         self._clock = clock
         self._stays: set[Stay] = set()
@@ -218,8 +187,7 @@ class Living:
             for stay in left:
                 await self._ask(stay)
 
-        if self._identify.is_needed:
-            await asyncio.gather(*(ask_some() for _ in range(_SIDE_BY_SIDE)))
+        await asyncio.gather(*(ask_some() for _ in range(_SIDE_BY_SIDE)))
 
     async def _ask(self, stay: Stay) -> None:
         guest, asked = stay.guest, None
@@ -228,7 +196,7 @@ class Living:
             try:
                 actor = await self._identify(asked)
                 if stay.is_other(actor):
-                    raise Unauthorized("The credentials have been revoked.", headers=_INVALID)
+                    raise Unauthorized("The credentials have been revoked.", headers=INVALID)
                 await guest.reconsider(actor, asked, question)
             except Exception as error:
                 if guest.credentials is not asked:
@@ -239,9 +207,9 @@ class Living:
                     await guest.reconsider(ANONYMOUS, asked, question)
 
 
-def _expired() -> Unauthorized:
+def expired() -> Unauthorized:
     """The problem of credentials that were good once."""
-    return Unauthorized("The credentials have expired.", headers=_INVALID)
+    return Unauthorized("The credentials have expired.", headers=INVALID)
 
 
 def _concerns(actor: Actor | None, account: str | int | None, session: str | None) -> bool:

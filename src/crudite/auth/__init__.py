@@ -1,0 +1,8 @@
+"""Who is asking, and for how long."""
+
+from crudite.auth.identification import Authenticate, Authenticator, Home, Identification
+from crudite.auth.living import FAREWELL, WARNING, Guest, Living, Stay
+
+__all__ = [
+    "FAREWELL", "WARNING", "Authenticate", "Authenticator", "Guest", "Home", "Identification", "Living", "Stay",
+]  # fmt: skip
