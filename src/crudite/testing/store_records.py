@@ -31,7 +31,7 @@ from crudite.testing.samples import (
     update,
     where,
 )
-from crudite.testing.store_base import OpensStores
+from crudite.testing.store_base import PATIENCE, OpensStores
 
 _TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0"))
 _BITS = st.binary(min_size=8, max_size=8).map(lambda raw: float(struct.unpack("<d", raw)[0]))
@@ -158,6 +158,18 @@ class RecordContract(OpensStores):
             assert len(refused) == 20
             assert {o.kind for o in refused} == {"unique"}
             assert len((await store.page(listing(AUTHOR))).keys) == 20
+
+    async def test_a_unit_without_writes_changes_nothing_whoever_has_written_before(self, tmp_path: Path) -> None:
+        async with self.opened(tmp_path) as store, self.opened(tmp_path) as other:
+            made = (await store.write(unit(create(BOOK, title="a")))).stored[0]
+            await store.write(unit(update(BOOK, made.key, title="b")))
+            await other.write(unit(create(BOOK, title="c")))
+            before = (await store.read([])).position
+            done = await asyncio.wait_for(store.write(unit()), PATIENCE)
+            assert (done.mark, done.stored) == (None, ())
+            assert (await store.read([])).position.token == before.token
+            await store.write(unit(create(BOOK, title="d")))
+            assert len((await other.page(listing(BOOK))).keys) == 3
 
     async def test_what_is_missing_or_has_another_version_is_refused(self, tmp_path: Path) -> None:
         async with self.opened(tmp_path) as store:

@@ -299,6 +299,8 @@ class Writer:
     def _one(self, unit: Unit) -> Outcome:
         """A unit's commit, or why there is none; then nothing of it is left in the transaction."""
         writes = unit.writes
+        if not writes:  # what was read of the log's head is of another transaction
+            return Commit(None, ())
         saved = len(writes) != 1 or _may_fail_late(writes[0])
         if saved:
             self._execute("SAVEPOINT unit")
