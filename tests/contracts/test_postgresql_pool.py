@@ -10,10 +10,10 @@ import asyncpg
 import pytest
 
 from crudite.errors import StoreError, StoreLocked
+from crudite.postgresql.address import duration
 from crudite.stores.base import Load, Row
 from crudite.stores.postgresql import PostgresqlStore
-from crudite.stores.postgresql.address import duration, parse
-from crudite.stores.postgresql.connections import REQUEST
+from crudite.stores.postgresql.connections import REQUEST, parse
 from crudite.stores.postgresql.pool import Pool
 from crudite.testing.samples import BOOK, LIBRARY, create, key_of, listing, plain, select, unit, update
 

@@ -11,8 +11,7 @@ import pytest
 from crudite.errors import StoreError
 from crudite.stores.base import Store
 from crudite.stores.postgresql import PostgresqlStore
-from crudite.stores.postgresql.address import parse
-from crudite.stores.postgresql.connections import REQUEST, connect
+from crudite.stores.postgresql.connections import REQUEST, connect, parse
 from crudite.testing.contracts import StoreContract
 from crudite.testing.samples import BOOK, LIBRARY, create, listing, unit
 from tests.services.pooler import Pooler, pooler_before

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from crudite.errors import StoreError
-from crudite.stores.postgresql.address import parse
-from crudite.stores.postgresql.connections import connect
+from crudite.stores.postgresql.connections import connect, parse
 from tests.services.tls import Certificates, Front, tls_before
 
 

@@ -12,8 +12,7 @@ import pytest
 from crudite.errors import StoreError
 from crudite.stores.base import Row
 from crudite.stores.postgresql import PostgresqlStore
-from crudite.stores.postgresql.address import parse
-from crudite.stores.postgresql.connections import REQUEST
+from crudite.stores.postgresql.connections import REQUEST, parse
 from crudite.stores.postgresql.pool import Pool
 from crudite.testing.samples import BOOK, LIBRARY, create, key_of, listing, plain, select, unit, update
 from tests.services.cluster import Cluster, cluster

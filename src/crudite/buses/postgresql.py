@@ -1,26 +1,21 @@
 """The bus that PostgreSQL has built in, `postgresql://host/name`: LISTEN and NOTIFY, on a connection of its own."""
 
-import asyncio
 import binascii
 from base64 import b64decode, b64encode
 from collections.abc import Collection, Sequence
-from contextlib import suppress
 from itertools import count
 from typing import Any
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
-import asyncpg
-
-from crudite.buses.base import check_hosts, check_prefix
+from crudite.buses.base import check_prefix
 from crudite.buses.link import Ears, LinkedBus, Patience, Wire
 from crudite.buses.waiting import Message
 from crudite.errors import BusError
+from crudite.postgresql import connecting
+from crudite.postgresql.address import Address, WrongAddress, parse
+from crudite.postgresql.connecting import Connection
 
 _MOST = 5_990  # in base 64, with its number, the 7,999 bytes that NOTIFY takes
 _PAUSE = 0.005
-_DRIVER = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
-_OF_STORES = ("connections", "waiting", "patience", "connect_timeout")
-"""What may be in the URL because it is the store's too, and says nothing here."""
 _SETTINGS = {
     "application_name": "crudite bus",
     "synchronous_commit": "off",  # a notification is told, never kept
@@ -40,33 +35,25 @@ class PostgresqlBus(LinkedBus):
     """
 
     def __init__(self, url: str, *, patience: Patience | None = None) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in ("postgresql", "postgres"):
-            raise BusError("expected a URL such as postgresql://user@host/name?prefix=name")
-        asked = dict(parse_qsl(parts.query))
-        if "pooler" in asked:
-            raise BusError("a pooler lends its connections, and who listens needs one for good: name the server itself")
-        asked = {name: value for name, value in asked.items() if name not in _OF_STORES}
-        schema = asked.pop("schema", "crudite")
-        self._prefix = check_prefix(asked.pop("prefix", schema))
-        self._url = urlunsplit(parts._replace(query=urlencode(asked)))
-        self._settings = {name: value for name, value in _SETTINGS.items() if name not in asked}
-        where = check_hosts(parts)
-        super().__init__(f"postgresql://{where}{parts.path}", _MOST, patience or Patience(), pause=_PAUSE)
+        self._address = _parse(url)
+        self._prefix = check_prefix(self._address.also.get("prefix") or self._address.schema or "crudite")
+        super().__init__(self._address.shown, _MOST, patience or Patience(), pause=_PAUSE)
 
     async def connect(self, ears: Ears) -> Wire:
         """A connection to the server."""
-        connecting = asyncio.ensure_future(
-            asyncpg.connect(self._url, timeout=self._patience.answer, server_settings=self._settings)
-        )
-        try:
-            connection = await asyncio.shield(connecting)
-        except asyncio.CancelledError:
-            # cut off while it negotiates encryption, the driver would leave an error behind that nobody takes
-            with suppress(*_DRIVER):
-                (await connecting).terminate()
-            raise
+        settings = self._address.session(_SETTINGS)
+        connection = await connecting.connect(self._address, settings, self._patience.answer)
         return _Wire(connection, self._prefix, ears)
+
+
+def _parse(url: str) -> Address:
+    try:
+        address = parse(url, also=("prefix",))
+    except WrongAddress as error:
+        raise BusError(f"the bus: {error}") from error
+    if address.pooler is not None:
+        raise BusError("a pooler lends its connections, and who listens needs one for good: name the server itself")
+    return address
 
 
 class _Wire:
@@ -75,7 +62,7 @@ class _Wire:
     A server merges equal notifications of one transaction; so each payload gets a number.
     """
 
-    def __init__(self, connection: Any, prefix: str, ears: Ears) -> None:
+    def __init__(self, connection: Connection, prefix: str, ears: Ears) -> None:
         self._connection = connection
         self._prefix = prefix
         self._ears = ears

@@ -52,12 +52,30 @@ def test_a_url_names_a_bus(url: str, kind: str) -> None:
         "redis://me:12/secret@host",
         "postgresql://me:12/secret@host/name",
         "postgresql://me:secret@host:port/name",
+        "postgresql://me:secret@[::1/name",
     ],
 )
 def test_another_url_is_refused_and_its_password_is_not_told(url: str) -> None:
     with pytest.raises(BusError) as caught:
         open_bus(url)
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        ("channel_binding=require", "channel_binding: the driver has no such parameter"),
+        ("sslmode=foo", "sslmode: expected one of disable, allow, prefer, require, verify-ca, verify-full"),
+        ("sslmode=verify-full&sslrootcert=/none/ca.pem", "sslrootcert: there is no file '/none/ca.pem'"),
+        ("connections=many", "connections: expected a whole number from 1"),
+        ("patinece=3", "patinece: PostgreSQL has no such setting; patience is perhaps what is meant"),
+        ("prefx=shop", "prefx: PostgreSQL has no such setting; prefix is perhaps what is meant"),
+    ],
+)
+def test_what_a_url_of_postgresql_asks_for_is_looked_at_before_anything_is_connected(asked: str, expected: str) -> None:
+    with pytest.raises(BusError) as caught:
+        open_bus(f"postgresql://me:secret@host/name?{asked}")
+    assert str(caught.value).startswith(f"the bus: postgresql://host/name: {expected}")
 
 
 def test_a_driver_that_is_not_installed_is_named_with_its_remedy(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,21 +1,20 @@
 """How connections to the server are opened, and what they are set to."""
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import Any, TypeAlias
+from typing import Any
 
 import asyncpg
 
 from crudite.errors import StoreError
+from crudite.postgresql import address as addresses
+from crudite.postgresql import connecting
+from crudite.postgresql.address import Address, duration
+from crudite.postgresql.connecting import Connection
 from crudite.query.sql import quote
-from crudite.stores.postgresql.address import Address, duration, parse
 from crudite.stores.postgresql.dialect import literal
 from crudite.stores.postgresql.errors import translated
-
-Connection: TypeAlias = Any
-"""One of asyncpg's connections: it has no types of its own."""
 
 READ_SECONDS = 5
 _OLDEST = 16
@@ -111,27 +110,33 @@ def _value(name: str, value: str) -> str:
     return ", ".join(quote(one.strip().strip('"')) for one in value.split(","))
 
 
+def parse(where: str) -> Address:
+    """The address in a store's URL. Raises StoreError."""
+    try:
+        return addresses.parse(where)
+    except addresses.WrongAddress as error:
+        raise StoreError(str(error)) from error
+
+
 async def connect(address: Address, settings: Mapping[str, str]) -> Connection:
     """A connection of the caller's own. Raises StoreError when the server is too old or cannot be reached."""
     session = address.session(settings)
     # the server ends what takes too long; if it does not even say so, it cannot be reached any more
     limit = duration(session.get("statement_timeout", "0"))
-    options: dict[str, Any] = {
-        "dsn": address.url,
-        "timeout": address.reach,
-        "command_timeout": None if limit is None else limit + _SECONDS_TO_ANSWER,
-    }
+    patience = None if limit is None else limit + _SECONDS_TO_ANSWER
     with translated(address.shown):
         if address.pooler is None:
-            connection = await _connect(
-                connection_class=Session, server_settings=session, statement_cache_size=PREPARED,
-                max_cached_statement_lifetime=0, max_cacheable_statement_size=_LONGEST_PREPARED, **options,
+            connection = await connecting.connect(
+                address, session, address.reach, command_timeout=patience, connection_class=Session,
+                statement_cache_size=PREPARED, max_cached_statement_lifetime=0,
+                max_cacheable_statement_size=_LONGEST_PREPARED,
             )  # fmt: skip
         else:  # poolers refuse settings that they cannot keep apart, and a prepared statement stays on its server
             name = {"application_name": session.pop("application_name")}
-            connection = await _connect(
-                connection_class=LentSession, server_settings=name, statement_cache_size=0, **options
-            )
+            connection = await connecting.connect(
+                address, name, address.reach, command_timeout=patience, connection_class=LentSession,
+                statement_cache_size=0,
+            )  # fmt: skip
             connection.begin_with(session)
     version = connection.get_server_version()
     if version.major < _OLDEST:
@@ -151,23 +156,6 @@ async def migrating(address: Address) -> AsyncIterator[Connection]:
             yield connection
     finally:
         await connection.close()
-
-
-async def _connect(**options: Any) -> Connection:
-    connecting = asyncio.ensure_future(asyncpg.connect(**options))
-    try:
-        return await asyncio.shield(connecting)
-    except asyncio.CancelledError:
-        # cut off while it negotiates encryption, the driver would leave an error behind that nobody takes; who is
-        # cancelled once more does not wait for the end of it
-        connecting.add_done_callback(_let_go)
-        await asyncio.wait([connecting])
-        raise
-
-
-def _let_go(connecting: "asyncio.Future[Connection]") -> None:
-    if not connecting.cancelled() and connecting.exception() is None:
-        connecting.result().terminate()
 
 
 __all__ = [

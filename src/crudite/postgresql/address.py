@@ -2,13 +2,13 @@
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal, TypeAlias
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
-from crudite.errors import StoreError
 from crudite.query.sql import quote
 
 Pooler: TypeAlias = Literal["transaction"] | None
@@ -27,9 +27,14 @@ _UNKNOWN = {
     "sslcompression", "sslcertmode", "sslcrldir", "sslsni", "tcp_user_timeout",
 }  # fmt: skip
 """What libpq understands and the driver does not: the server would take it for a setting of its own."""
+_OURS = {"schema", "connections", "waiting", "patience", "connect_timeout", "pooler"}
+_EXPECTED = "postgresql://user:password@host:5432/name, with %2F, %3F, %23, %40 for / ? # @"
 _HOST = re.compile(r"(\[[0-9a-fA-F:.%]+\]|[^:@\[\]]*)(:[0-9]*)?")
 _SETTING = re.compile(r"[a-z_][a-z0-9_$]*(\.[a-z_][a-z0-9_$]*)?", re.IGNORECASE)
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?) *(us|ms|s|min|h|d|)")
+_MISTYPED = 0.86
+"""How much of a parameter's name (see difflib) another name has that is the same one, mistyped. No setting of
+PostgreSQL that a connection may have comes so near."""
 _UNITS = {"us": 1e-6, "ms": 1e-3, "": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 
 
@@ -41,6 +46,7 @@ class Address:
     of the search path. `connections` are open at most for requests, None for as many as the store says; `waiting` may
     wait for one, each for `patience` seconds; `reach` seconds are given to the making of one. `settings` are
     PostgreSQL's own, which win over ours. `pooler` says how a pooler between us and the server lends its connections.
+    `also` is what was asked under the names that only one kind of reader knows.
     """
 
     url: str
@@ -51,6 +57,7 @@ class Address:
     reach: float = 10.0
     pooler: Pooler = None
     settings: Mapping[str, str] = field(default_factory=dict[str, str])
+    also: Mapping[str, str] = field(default_factory=dict[str, str])
 
     @property
     def shown(self) -> str:
@@ -64,21 +71,28 @@ class Address:
         return {"application_name": "crudite", "jit": "off", **ours, **self.settings, **home}
 
 
-def parse(where: str) -> Address:
-    """The address in a URL: libpq's form, its parameters for TLS, PostgreSQL's settings, and ours.
+class WrongAddress(ValueError):
+    """A URL that is none, or asks for what there is not. The message names everything that is wrong, and no
+    password."""
 
-    Raises StoreError, which names everything that is wrong with it.
+
+def parse(where: str, also: Collection[str] = ()) -> Address:
+    """The address in a URL: libpq's form, its parameters for TLS, PostgreSQL's settings, ours, and what else the reader
+    knows. The URL of a store names a bus as well, so ours are the same for both.
+
+    Raises WrongAddress.
     """
-    parts = urlsplit(where)
+    try:
+        parts = urlsplit(where)
+    except ValueError:  # which may hold the password
+        raise WrongAddress(f"expected a URL such as {_EXPECTED}") from None
     if parts.scheme not in ("postgresql", "postgres"):
-        raise StoreError("expected a URL such as postgresql://user@host/name")
+        raise WrongAddress("expected a URL such as postgresql://user@host/name")
     asked = dict(parse_qsl(parts.query, keep_blank_values=True))
     # a password that holds one of / ? # cuts the URL off in its middle: nothing of it may be shown then
     hosts = parts.netloc.rpartition("@")[2].split(",")
     if "@" in "".join((parts.path, parts.fragment, *asked)) or not all(map(_HOST.fullmatch, hosts)):
-        raise StoreError(
-            "expected a URL such as postgresql://user:password@host:5432/name, with %2F, %3F, %23, %40 for / ? # @"
-        )
+        raise WrongAddress(f"expected a URL such as {_EXPECTED}")
     faults: list[str] = []
     address = Address(
         url=urlunsplit(parts._replace(query=urlencode({n: v for n, v in asked.items() if n in _DRIVER}))),
@@ -88,11 +102,12 @@ def parse(where: str) -> Address:
         patience=_seconds(asked.pop("patience", "5"), "patience", faults),
         reach=_seconds(asked.pop("connect_timeout", "10"), "connect_timeout", faults),
         pooler=_pooler(asked.pop("pooler", None), faults),
+        also={name: asked.pop(name) for name in also if name in asked},
         settings={name: value for name, value in asked.items() if name not in _DRIVER},
     )
-    faults += [*_wrong_with_tls(asked), *_wrong_with_settings(address.settings)]
+    faults += [*_wrong_with_tls(asked), *_wrong_with_settings(address.settings, also)]
     if faults:
-        raise StoreError(f"{address.shown}: {'; '.join(faults)}")
+        raise WrongAddress(f"{address.shown}: {'; '.join(faults)}")
     return address
 
 
@@ -133,12 +148,14 @@ def _wrong_with_tls(asked: Mapping[str, str]) -> Iterator[str]:
             yield f"{name}: there is no file {asked[name]!r}"
 
 
-def _wrong_with_settings(settings: Mapping[str, str]) -> Iterator[str]:
+def _wrong_with_settings(settings: Mapping[str, str], also: Collection[str]) -> Iterator[str]:
     for name in settings:
         if name in _UNKNOWN:
             yield f"{name}: the driver has no such parameter"
         elif not _SETTING.fullmatch(name):
             yield f"{name}: expected the name of a setting"
+        elif near := get_close_matches(name, (*_OURS, *also, *_DRIVER), 1, _MISTYPED):
+            yield f"{name}: PostgreSQL has no such setting; {near[0]} is perhaps what is meant"
 
 
 def duration(text: str) -> float | None:
