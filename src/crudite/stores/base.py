@@ -88,13 +88,15 @@ class Step:
     """One step of a migration: what it does in words, its SQL, and what it would lose (empty: nothing).
 
     A step without SQL cannot be taken before something is mended, which its description says. `holds_up` says in words
-    who has to wait while it is taken, and for what, where that may be long.
+    who has to wait while it is taken, and for what, where that may be long. What takes away something that is in
+    nobody's way `may_stay` undone: only a migration that may lose something takes it.
     """
 
     description: str
     sql: tuple[str, ...]
     loses: str = ""
     holds_up: tuple[str, ...] = ()
+    may_stay: bool = False
 
     @property
     def is_blocked(self) -> bool:
@@ -262,12 +264,18 @@ class Store(Protocol):
         ...
 
     async def plan(self, catalog: Catalog) -> Sequence[Step]:
-        """The steps from the database's schema to the catalog's; none when they agree. The store need not be open."""
+        """The steps from the database's schema to the catalog's; none when they agree. The store need not be open.
+
+        What is in the database and not in the catalog, such as the column of a field that was removed, is in nobody's
+        way as long as records can be written without it: servers that still declare it go on. Steps that take such
+        away `may_stay` undone.
+        """
         ...
 
     async def migrate(self, catalog: Catalog, *, lose: bool = False) -> Sequence[Step]:
-        """Takes the steps in one transaction and returns them. Steps that lose something only with `lose`;
-        else StoreOutdated names them and nothing is done. The store need not be open."""
+        """Takes the steps in one transaction and returns them. Without `lose`, those that may stay undone are left,
+        and others that lose something are not taken: StoreOutdated names them and nothing is done. The store need not
+        be open."""
         ...
 
 
