@@ -34,6 +34,7 @@ RATE = 150.0  # writes a second
 CHECK_SECONDS = 20.0
 LIFE_SECONDS = 90.0  # of one server at least, on average: memory that grows must have time to be seen
 EQUAL_SECONDS = 30.0  # within which all must be equal once nobody writes
+REST_SECONDS = 2.0  # after which it is looked up once more what all must be equal to
 CACHES_MB = 240.0  # what the page caches of one process may take, once; memory is to be flat after that
 FLAT, FLAT_CHECKS = 1.15, 24  # how much larger memory may be than half a life ago, when the life had so many checks
 LATER, LATER_SECONDS = 2.0, 0.1  # how much later events may be in the last third than in the first
@@ -256,24 +257,17 @@ class Soak:
         found += self.soaked.faults(stored)
         if found:
             return [f"{len(found)} records of the store are wrong: {found[0]}"]
-        answers: dict[str, dict[str, dict[str, Any]]] = {}
-        for query in {view.query.url: view.query for each in self.viewers for view in each.views}.values():
-            answers[query.url] = {record["id"]: record for record in self.fetch(query)}
-
-        def unequal() -> list[str]:
-            return [
-                difference(viewer, view.query, view.records, answers[view.query.url])
-                for viewer in self.viewers
-                for view in viewer.views
-                if not viewer.is_ready or view.records != answers[view.query.url]
-            ]
-
+        queries = {view.query.url: view.query for each in self.viewers for view in each.views}.values()
         deadline, self.is_checking = time.monotonic() + EQUAL_SECONDS, True
-        while found := unequal():
+        while True:
+            answers = {query.url: {record["id"]: record for record in self.fetch(query)} for query in queries}
+            found = self.unequal(answers)
+            if not found:
+                break
             if time.monotonic() > deadline:
                 return [f"{len(found)} views are not what REST answers: {found[0]}; the server: {self.state()}"]
-            rested = time.monotonic() + 0.1
-            while time.monotonic() < rested:
+            rested = time.monotonic() + REST_SECONDS
+            while self.unequal(answers) and time.monotonic() < rested:
                 self.act(time.monotonic())
                 self.swarm.turn(0.02)
         self.is_checking = False
@@ -282,6 +276,16 @@ class Soak:
         log = self.soaked.server.log()
         at = log.find("Traceback")
         return [] if at < 0 else [f"the server's log has a traceback: {log[max(0, at - 500) : at + 5_000]}"]
+
+    def unequal(self, answers: dict[str, dict[str, dict[str, Any]]]) -> list[str]:
+        """The views that are not what was answered to their queries. Whoever is idle in a transaction for long may end it
+        in between, so that it has to be asked again."""
+        return [
+            difference(viewer, view.query, view.records, answers[view.query.url])
+            for viewer in self.viewers
+            for view in viewer.views
+            if not viewer.is_ready or view.records != answers[view.query.url]
+        ]
 
     def state(self) -> str:
         """What the server tells of its connections, and what it has written last."""
