@@ -278,8 +278,8 @@ class Soak:
         return [] if at < 0 else [f"the server's log has a traceback: {log[max(0, at - 500) : at + 5_000]}"]
 
     def unequal(self, answers: dict[str, dict[str, dict[str, Any]]]) -> list[str]:
-        """The views that are not what was answered to their queries. Whoever is idle in a transaction for long may end it
-        in between, so that it has to be asked again."""
+        """The views that are not what was answered to their queries. Whoever is idle in a transaction for long may end
+        it in between, so that it has to be asked again."""
         return [
             difference(viewer, view.query, view.records, answers[view.query.url])
             for viewer in self.viewers
