@@ -3,11 +3,9 @@
 import asyncio
 import itertools
 import json
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Sequence
 from typing import Any
 
-import asyncpg
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -37,39 +35,12 @@ from crudite.testing.samples import (
     where,
 )
 from tests.services.postgresql import postgresql as postgresql
+from tests.services.strangers import opened, stranger, until, until_waiting
 
 pytestmark = pytest.mark.anyio
 
 MANY = 50
 PATIENCE = 10
-
-
-@asynccontextmanager
-async def opened(url: str, connections: int = 4) -> AsyncIterator[PostgresqlStore]:
-    """An open store of the samples, closed at the end."""
-    store = PostgresqlStore(url, connections=connections)
-    await store.open(LIBRARY)
-    try:
-        yield store
-    finally:
-        await store.close()
-
-
-@asynccontextmanager
-async def stranger(url: str) -> AsyncIterator[Any]:
-    """A connection of another program."""
-    connection = await asyncpg.connect(url)
-    try:
-        yield connection
-    finally:
-        await connection.close(timeout=5)
-
-
-async def until(connection: Any, question: str) -> None:
-    """Returns when the answer is true."""
-    async with asyncio.timeout(PATIENCE):
-        while not await connection.fetchval(question):
-            pass  # asking is waiting
 
 
 async def together(store: PostgresqlStore, units: Sequence[Unit]) -> list[Any]:
@@ -117,7 +88,7 @@ async def test_many_reads_by_key_are_one_statement(postgresql_database: str) -> 
         keys = [key_of(one) for one in await together(store, authors(MANY))]
         await other.execute("BEGIN; LOCK TABLE authors IN ACCESS EXCLUSIVE MODE")
         reading = asyncio.gather(*(store.lookup(select(AUTHOR), key) for key in keys))
-        await until(other, "SELECT count(*) > 0 FROM pg_locks WHERE NOT granted")
+        await until_waiting(other)
         assert store.load.used == 1
         await other.execute("COMMIT")
         assert [plain(row.json)["id"] for row in await reading if row is not None] == keys
@@ -130,7 +101,7 @@ async def test_selections_that_differ_in_their_constants_are_one_statement(postg
         asked = [(select(BOOK, where(BOOK, "year", year)), key) for year in range(8) for key in keys]
         await other.execute("BEGIN; LOCK TABLE books IN ACCESS EXCLUSIVE MODE")
         reading = asyncio.gather(*(store.lookup(*one) for one in asked))
-        await until(other, "SELECT count(*) > 0 FROM pg_locks WHERE NOT granted")
+        await until_waiting(other)
         assert store.load.used == 1
         await other.execute("COMMIT")
         found = [n for n, row in enumerate(await reading) if row is not None]
@@ -164,11 +135,11 @@ async def test_a_key_that_cannot_be_looked_up_spoils_it_for_nobody_else(postgres
 
 
 async def test_who_stops_waiting_for_a_read_disturbs_nobody(postgresql_database: str) -> None:
-    async with opened(postgresql_database, connections=1) as store, stranger(postgresql_database) as other:
+    async with opened(f"{postgresql_database}?connections=1") as store, stranger(postgresql_database) as other:
         keys = [key_of(one) for one in await together(store, authors(10))]
         await other.execute("BEGIN; LOCK TABLE authors IN ACCESS EXCLUSIVE MODE")
         reading = [asyncio.ensure_future(store.lookup(select(AUTHOR), key)) for key in keys]
-        await until(other, "SELECT count(*) > 0 FROM pg_locks WHERE NOT granted")
+        await until_waiting(other)
         reading[3].cancel()
         await other.execute("COMMIT")
         rows = await asyncio.gather(*reading, return_exceptions=True)
@@ -177,7 +148,7 @@ async def test_who_stops_waiting_for_a_read_disturbs_nobody(postgresql_database:
 
 
 async def test_a_lost_connection_is_no_matter_to_those_who_read(postgresql_database: str) -> None:
-    async with opened(postgresql_database, connections=1) as store, stranger(postgresql_database) as other:
+    async with opened(f"{postgresql_database}?connections=1") as store, stranger(postgresql_database) as other:
         keys = [key_of(one) for one in await together(store, authors(10))]
         await other.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
@@ -356,7 +327,7 @@ async def test_a_create_that_nobody_waits_for_any_more_disturbs_nobody(postgresq
 
 
 async def test_what_was_accepted_is_finished_before_the_store_is_closed(postgresql_database: str) -> None:
-    async with opened(postgresql_database, connections=1) as store:
+    async with opened(f"{postgresql_database}?connections=1") as store:
         writing = [asyncio.ensure_future(store.write(one)) for one in authors(MANY)]
         await asyncio.sleep(0)
         await store.close()

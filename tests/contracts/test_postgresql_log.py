@@ -27,7 +27,7 @@ from crudite.testing.samples import (
     update,
 )
 from crudite.testing.store_base import next_batch
-from tests.contracts.postgresql_log import cut, following, here, is_waiting, opened, since, stranger, titles
+from tests.services.strangers import cut, following, here, opened, since, stranger, titles, until_waiting
 
 # ------------------------------------------------------------------ readers
 
@@ -168,7 +168,7 @@ UPDATE _logs SET (trim_tx, trim_seq, trim_salt) = (SELECT tx, seq, salt FROM _ch
 TRUNCATE _changes_0""")
         reading = asyncio.ensure_future(store.changes(start, end, 10))
         locating = asyncio.ensure_future(store.locate(start.token))
-        await is_waiting(other)
+        await until_waiting(other)
         await other.execute("COMMIT")
         assert await reading == Reset("gap")
         assert await locating == Reset("gap")

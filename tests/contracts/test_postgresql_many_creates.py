@@ -1,21 +1,16 @@
 """A unit of many creates is one statement on PostgreSQL, and nobody can tell from what comes of it."""
 
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
-import asyncpg
 import pytest
 
 from crudite.changes import Refused, Reset
 from crudite.ids import uuid7
-from crudite.schema import Catalog, FieldSpec, FieldType, Reference
-from crudite.stores.postgresql import PostgresqlStore
+from crudite.schema import FieldSpec, FieldType, Reference
 from crudite.testing.samples import (
     AUTHOR,
     BOOK,
-    LIBRARY,
     LOAN,
     catalog,
     create,
@@ -26,6 +21,7 @@ from crudite.testing.samples import (
     text,
     unit,
 )
+from tests.services.strangers import opened, stranger
 
 MANY = 300
 TAKEN = uuid7()
@@ -33,32 +29,12 @@ NODE = schema(
     "Node",
     [text("name"), FieldSpec("parent", FieldType("uuid"), nullable=True, reference=Reference("Node"))],
 )
+
 # how often somebody inserts into a table
 COUNT = """CREATE SEQUENCE inserts;
 CREATE FUNCTION counted() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM nextval('inserts'); RETURN NULL; END $$;
 CREATE TRIGGER counted AFTER INSERT ON {} FOR EACH STATEMENT EXECUTE FUNCTION counted()"""
 COUNTED = "SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM inserts"
-
-
-@asynccontextmanager
-async def opened(url: str, catalog: Catalog = LIBRARY) -> AsyncIterator[PostgresqlStore]:
-    """An open store, closed at the end."""
-    store = PostgresqlStore(url)
-    await store.open(catalog)
-    try:
-        yield store
-    finally:
-        await store.close()
-
-
-@asynccontextmanager
-async def stranger(url: str) -> AsyncIterator[Any]:
-    """A connection of another program."""
-    connection = await asyncpg.connect(url)
-    try:
-        yield connection
-    finally:
-        await connection.close(timeout=5)
 
 
 async def test_creates_of_one_unit_are_one_statement_and_are_told_in_their_order(postgresql_database: str) -> None:

@@ -2,8 +2,6 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -33,6 +31,7 @@ from crudite.testing.samples import (
     unit,
     update,
 )
+from tests.services.strangers import opened, stranger, until_waiting
 
 PATIENCE = 30.0
 TEXT, UUID = FieldType("text"), FieldType("uuid")
@@ -53,34 +52,6 @@ NEXT = catalog(
     ),
     schema("Shelf", [text("name")]),
 )  # fmt: skip
-
-
-@asynccontextmanager
-async def opened(url: str, catalog: Catalog = LIBRARY, **options: Any) -> AsyncIterator[PostgresqlStore]:
-    """An open store, closed at the end."""
-    store = PostgresqlStore(url)
-    await store.open(catalog, **options)
-    try:
-        yield store
-    finally:
-        await store.close()
-
-
-@asynccontextmanager
-async def stranger(url: str) -> AsyncIterator[Any]:
-    """A connection of another program."""
-    connection = await asyncpg.connect(url, server_settings={"application_name": "stranger"})
-    try:
-        yield connection
-    finally:
-        await connection.close(timeout=5)
-
-
-async def waiting(connection: Any, count: int = 1) -> None:
-    """Returns when so many sessions wait for a lock."""
-    async with asyncio.timeout(PATIENCE):
-        while await connection.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted") < count:
-            pass  # asking is waiting
 
 
 async def everything(connection: Any) -> dict[str, Any]:
@@ -161,7 +132,7 @@ async def test_one_process_migrates_and_the_others_find_nothing_to_do(
     async with stranger(postgresql_database) as other:
         await other.execute("BEGIN; LOCK TABLE authors IN ACCESS SHARE MODE")  # holds up whoever is first
         migrating = [asyncio.ensure_future(store.migrate(NEXT, lose=True)) for store in stores]
-        await waiting(other, 3)
+        await until_waiting(other, 3)
         await other.execute("COMMIT")
         taken = await asyncio.wait_for(asyncio.gather(*migrating), PATIENCE)
     assert sorted(bool(steps) for steps in taken) == [False, False, True]
@@ -203,7 +174,7 @@ async def test_a_migration_never_queues_everybody_behind_it_and_comes_to_an_end(
         assert await store.plan(LIBRARY) == []
         migrating = asyncio.ensure_future(migration.migrate(NEXT, lose=True))
         async with stranger(postgresql_database) as other:
-            await waiting(other)
+            await until_waiting(other)
         await slow.execute("COMMIT")
         assert await asyncio.wait_for(migrating, PATIENCE)
 
@@ -214,7 +185,7 @@ async def test_a_writer_in_the_middle_of_a_transaction_is_waited_for_and_not_los
     async with stranger(postgresql_database) as writer, stranger(postgresql_database) as other:
         await writer.execute("BEGIN; INSERT INTO books (title) VALUES ('u')")
         migrating = asyncio.ensure_future(PostgresqlStore(postgresql_database).migrate(new))
-        await waiting(other)
+        await until_waiting(other)
         await writer.execute("UPDATE authors SET name = 'b'; COMMIT")
         await asyncio.wait_for(migrating, PATIENCE)
         assert await other.fetchval("SELECT count(*) FROM books WHERE shelf = 'top'") == 2

@@ -12,10 +12,10 @@ import pytest
 from crudite.errors import StoreError, StoreLocked
 from crudite.postgresql.address import duration
 from crudite.stores.base import Load, Row
-from crudite.stores.postgresql import PostgresqlStore
 from crudite.stores.postgresql.connections import REQUEST, parse
 from crudite.stores.postgresql.pool import Pool
-from crudite.testing.samples import BOOK, LIBRARY, create, key_of, listing, plain, select, unit, update
+from crudite.testing.samples import BOOK, create, key_of, listing, plain, select, unit, update
+from tests.services.strangers import opened, stranger
 
 PID = "SELECT pg_backend_pid()"
 SECONDS = 20.0
@@ -30,27 +30,6 @@ async def pooled(url: str, size: int = 10) -> AsyncIterator[Pool]:
         yield pool
     finally:
         await pool.close()
-
-
-@asynccontextmanager
-async def opened(url: str) -> AsyncIterator[PostgresqlStore]:
-    """An open store of the samples, closed at the end."""
-    store = PostgresqlStore(url)
-    await store.open(LIBRARY)
-    try:
-        yield store
-    finally:
-        await store.close()
-
-
-@asynccontextmanager
-async def stranger(url: str) -> AsyncIterator[Any]:
-    """A connection of another program."""
-    connection = await asyncpg.connect(url)
-    try:
-        yield connection
-    finally:
-        await connection.close(timeout=5)
 
 
 async def pid(pool: Pool) -> int:

@@ -1,25 +1,11 @@
 """What a role must be allowed on PostgreSQL: to own the tables; nothing about the server."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Any
-
-import asyncpg
 import pytest
 
 from crudite.stores.postgresql import PostgresqlStore
 from crudite.testing.samples import BOOK, LIBRARY, create, key_of, listing, unit, update
 from crudite.testing.store_base import next_batch
-
-
-@asynccontextmanager
-async def stranger(url: str) -> AsyncIterator[Any]:
-    """The server's superuser."""
-    connection = await asyncpg.connect(url)
-    try:
-        yield connection
-    finally:
-        await connection.close(timeout=5)
+from tests.services.strangers import stranger
 
 
 @pytest.mark.parametrize("place", ["database", "schema"])

@@ -3,8 +3,6 @@
 import asyncio
 import hashlib
 import random
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +10,7 @@ import asyncpg
 import msgspec
 import pytest
 
-from crudite.changes import Change, Position, Refused, Reset
+from crudite.changes import Refused, Reset
 from crudite.errors import StoreError, StoreLocked, StoreOutdated, StoreTooNew
 from crudite.query.plan import Need
 from crudite.stores.base import Store
@@ -36,6 +34,7 @@ from crudite.testing.samples import (
     update,
 )
 from crudite.testing.store_base import next_batch
+from tests.services.strangers import all_since, here, opened, since, stranger, titles, until_waiting
 
 
 class TestPostgresqlStore(StoreContract):
@@ -54,75 +53,35 @@ class TestPostgresqlStore(StoreContract):
         return PostgresqlStore(f"{self.server}?schema=place_{name}", connections=4)
 
 
-@asynccontextmanager
-async def opened(url: str) -> AsyncIterator[PostgresqlStore]:
-    """An open store of the samples, closed at the end."""
-    store = PostgresqlStore(url)
-    await store.open(LIBRARY)
-    try:
-        yield store
-    finally:
-        await store.close()
-
-
-@asynccontextmanager
-async def stranger(url: str) -> AsyncIterator[Any]:
-    """A connection of another program."""
-    connection = await asyncpg.connect(url)
-    try:
-        yield connection
-    finally:
-        await connection.close(timeout=5)
-
-
-async def waiting(connection: Any) -> None:
-    """Returns when some session waits for a lock."""
-    async with asyncio.timeout(10):
-        while not await connection.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
-            pass  # asking is waiting
-
-
-async def since(store: Store, start: Position) -> list[Change]:
-    """All changes from a position to now."""
-    changes = await store.changes(start, (await store.read([])).position, 10_000)
-    assert not isinstance(changes, Reset)
-    return list(changes)
-
-
-def titles(changes: list[Change]) -> list[str | None]:
-    """The titles of what was written."""
-    return [None if change.after is None else change.after["title"] for change in changes]
-
-
 async def test_what_commits_late_is_told_late_and_not_lost(postgresql_database: str) -> None:
     async with opened(postgresql_database) as store, stranger(postgresql_database) as slow:
-        start = (await store.read([])).position
+        start = await here(store)
         batches = store.follow(start)
         await slow.execute("BEGIN; INSERT INTO books (title) VALUES ('slow')")
         mark = (await store.write(unit(create(BOOK, title="quick")))).mark
         assert mark is not None
         batch = await next_batch(batches)
-        assert titles(list(batch.changes)) == ["quick"]
+        assert titles(batch.changes) == ["quick"]
         assert batch.position.covers(mark)
         between = batch.position
         await slow.execute("COMMIT")
         batch = await next_batch(batches)
-        assert titles(list(batch.changes)) == ["slow"]
+        assert titles(batch.changes) == ["slow"]
         assert not between.covers(batch.changes[0].mark)
         located = await store.locate(between.token)
         assert located == between
-        assert titles(await since(store, between)) == ["slow"]
-        assert titles(await since(store, start)) == ["slow", "quick"]  # in the order of their numbers
+        assert await since(store, between) == ["slow"]
+        assert await since(store, start) == ["slow", "quick"]  # in the order of their numbers
         await batches.aclose()  # type: ignore[attr-defined]
 
 
 async def test_what_is_rolled_back_moves_no_position(postgresql_database: str) -> None:
     async with opened(postgresql_database) as store, stranger(postgresql_database) as other:
         await store.write(unit(create(BOOK, title="a")))
-        before = (await store.read([])).position
+        before = await here(store)
         await other.execute("BEGIN; INSERT INTO books (title) VALUES ('b'); ROLLBACK")
         await other.execute("CREATE TABLE theirs (x int)")
-        assert (await store.read([])).position == before
+        assert await here(store) == before
 
 
 async def test_a_follower_ends_where_the_tables_are_whoever_writes_and_however(
@@ -130,14 +89,14 @@ async def test_a_follower_ends_where_the_tables_are_whoever_writes_and_however(
 ) -> None:
     """Readers that go by number, or by the oldest running transaction, lose or turn round changes here."""
     async with opened(postgresql_database) as store:
-        start = (await store.read([])).position
+        start = await here(store)
         keys = [key_of(await store.write(unit(create(BOOK, title=str(n), year=0)))) for n in range(10)]
         writers = [_shuffle(postgresql_database, keys, random.Random(seed)) for seed in range(8)]
         done = asyncio.gather(*writers)
         held: dict[Any, dict[str, Any]] = {}
         batches = store.follow(start)
         position = start
-        while not (done.done() and position == (await store.read([])).position):
+        while not (done.done() and position == await here(store)):
             store.wake()
             batch = await next_batch(batches)
             position = batch.position
@@ -150,7 +109,7 @@ async def test_a_follower_ends_where_the_tables_are_whoever_writes_and_however(
             (page,) = await batch.fetch([listing(BOOK)])
             assert [msgspec.json.decode(r) for r in page.records] == [held[key] for key in sorted(held)]
         await done
-        assert len(await since(store, start)) > 200
+        assert len(await all_since(store, start)) > 200
         await batches.aclose()  # type: ignore[attr-defined]
 
 
@@ -198,14 +157,14 @@ async def test_the_log_tells_of_every_way_to_write(postgresql_database: str) -> 
             (f"DELETE FROM books WHERE id = '{b}'", [("deleted", b, None)]),
             ("TRUNCATE books CASCADE", [("deleted", a, None)]),
         ):  # fmt: skip
-            start = (await store.read([])).position
+            start = await here(store)
             await other.execute(statement)
-            changes = await since(store, start)
+            changes = await all_since(store, start)
             told = [(c.kind, c.key, title) for c, title in zip(changes, titles(changes), strict=True)]
             assert told == expected, statement
-        start = (await store.read([])).position
+        start = await here(store)
         await other.copy_records_to_table("books", records=[("5",), ("6",)], columns=["title"])
-        assert titles(await since(store, start)) == ["5", "6"]
+        assert await since(store, start) == ["5", "6"]
 
 
 async def test_an_update_by_others_moves_the_version_once_unless_it_is_quiet(
@@ -213,10 +172,10 @@ async def test_an_update_by_others_moves_the_version_once_unless_it_is_quiet(
 ) -> None:
     async with opened(postgresql_database) as store, stranger(postgresql_database) as other:
         made = (await store.write(unit(create(AUTHOR, name="a")))).stored[0]
-        start = (await store.read([])).position
+        start = await here(store)
         await other.execute("UPDATE authors SET name = 'b', note = 'n'")
         await other.execute("UPDATE authors SET note = 'm'")
-        loud, quiet = await since(store, start)
+        loud, quiet = await all_since(store, start)
         assert loud.after is not None
         assert quiet.after is not None
         assert (loud.after["version"], quiet.after["version"]) == (made.version + 1, made.version + 1)
@@ -226,13 +185,13 @@ async def test_an_update_by_others_moves_the_version_once_unless_it_is_quiet(
 
 async def test_images_do_not_depend_on_the_settings_of_who_writes(postgresql_database: str) -> None:
     async with opened(postgresql_database) as store, stranger(postgresql_database) as other:
-        start = (await store.read([])).position
+        start = await here(store)
         await other.execute(
             "SET DateStyle = 'German'; SET TimeZone = 'Asia/Tokyo'; SET extra_float_digits = -5; "
             "SET search_path = pg_catalog; INSERT INTO public.samples (float, datetime, date, time) VALUES "
             "(0.1234567890123456, '2026-11-20T23:00:00.5Z', '2026-11-20', '01:02:03')"
         )
-        (change,) = await since(store, start)
+        (change,) = await all_since(store, start)
         assert change.after is not None
         assert change.after["float"] == 0.1234567890123456
         assert change.after["datetime"] == "2026-11-20T23:00:00.500000Z"
@@ -258,11 +217,11 @@ async def test_trimming_waits_for_transactions_that_began_before_the_cut(postgre
         await store.write(unit(create(BOOK, title="old")))
         await slow.execute("BEGIN; INSERT INTO books (title) VALUES ('slow')")
         await store.write(unit(create(BOOK, title="new")))
-        between = (await store.read([])).position
+        between = await here(store)
         assert await store.trim(older_than=3600, larger_than=0) == 0
         assert await store.locate(between.token) == between
         await slow.execute("COMMIT")
-        assert titles(await since(store, between)) == ["slow"]
+        assert await since(store, between) == ["slow"]
         assert await store.trim(older_than=3600, larger_than=0) == 3
         assert await store.locate(between.token) == Reset("gap")
 
@@ -270,20 +229,20 @@ async def test_trimming_waits_for_transactions_that_began_before_the_cut(postgre
 async def test_a_copy_in_another_home_begins_a_new_log(postgresql_database: str) -> None:
     async with opened(postgresql_database) as store:
         await store.write(unit(create(BOOK, title="a")))
-        place = (await store.read([])).position.token
+        place = (await here(store)).token
     async with stranger(postgresql_database) as other:
         await other.execute("UPDATE _logs SET home = 'another server'")
     async with opened(postgresql_database) as store:
         assert await store.locate(place) == Reset("epoch")
-        start = (await store.read([])).position
+        start = await here(store)
         await store.write(unit(create(BOOK, title="b")))
-        assert titles(await since(store, start)) == ["b"]
+        assert await since(store, start) == ["b"]
 
 
 async def test_numbers_that_come_again_after_a_crash_are_recognised(postgresql_database: str) -> None:
     async with opened(postgresql_database) as store, stranger(postgresql_database) as other:
         await store.write(unit(create(BOOK, title="a")))
-        place = (await store.read([])).position.token
+        place = (await here(store)).token
         await other.execute("UPDATE _changes SET salt = salt + 1")
         assert await store.locate(place) == Reset("epoch")
 
@@ -294,14 +253,14 @@ async def test_numbers_that_come_again_after_a_crash_are_recognised(postgresql_d
 )
 async def test_triggers_that_are_gone_come_back_and_end_the_log(postgresql_database: str, deed: str) -> None:
     async with opened(postgresql_database) as store:
-        place = (await store.read([])).position.token
+        place = (await here(store)).token
     async with stranger(postgresql_database) as other:
         await other.execute(deed)
     async with opened(postgresql_database) as store:
         assert await store.locate(place) == Reset("schema")
-        start = (await store.read([])).position
+        start = await here(store)
         await store.write(unit(create(BOOK, title="a")))
-        assert titles(await since(store, start)) == ["a"]
+        assert await since(store, start) == ["a"]
 
 
 async def test_what_a_write_needs_stays_until_its_commit(postgresql_database: str) -> None:
@@ -311,7 +270,7 @@ async def test_what_a_write_needs_stays_until_its_commit(postgresql_database: st
         write = msgspec.structs.replace(create(BOOK, title="t"), needs=(need,))
         await other.execute(f"BEGIN; DELETE FROM authors WHERE id = '{author}'")
         writing = asyncio.ensure_future(store.write(unit(write)))
-        await waiting(other)
+        await until_waiting(other)
         await other.execute("COMMIT")
         with pytest.raises(Refused) as refused:
             await writing
@@ -323,7 +282,7 @@ async def test_a_condition_holds_for_the_record_as_others_left_it(postgresql_dat
         made = (await store.write(unit(create(BOOK, title="a")))).stored[0]
         await other.execute("BEGIN; UPDATE books SET title = 'b'")
         writing = asyncio.ensure_future(store.write(unit(update(BOOK, made.key, expect=made.version, year=1))))
-        await waiting(other)
+        await until_waiting(other)
         await other.execute("COMMIT")
         with pytest.raises(Refused) as refused:
             await writing
@@ -338,7 +297,7 @@ async def test_a_unit_that_lost_a_deadlock_is_run_again(postgresql_database: str
         both = unit(update(BOOK, one, title="c"), update(BOOK, two, title="d"))
         writing = asyncio.ensure_future(store.write(both))
         async with stranger(postgresql_database) as watching:
-            await waiting(watching)
+            await until_waiting(watching)
         await other.execute(f"UPDATE books SET year = 1 WHERE id = '{one}'; COMMIT")
         await writing
         records = [msgspec.json.decode(r) for r in (await store.page(listing(BOOK, "title"))).records]
@@ -360,7 +319,7 @@ async def test_a_lock_that_somebody_holds_too_long_is_an_error_of_ours(postgresq
 
 async def test_a_follower_goes_on_after_its_connection_was_ended(postgresql_database: str) -> None:
     async with opened(postgresql_database) as store, stranger(postgresql_database) as other:
-        batches = store.follow((await store.read([])).position)
+        batches = store.follow(await here(store))
         await store.write(unit(create(BOOK, title="a")))
         batch = await next_batch(batches)
         await other.execute(

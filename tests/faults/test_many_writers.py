@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
-import asyncpg
 import pytest
 
 from tests.faults.fleet import Fleet, fetch, fleet, program, wanted_by
 from tests.faults.tabs import SocketTab, StreamTab, Tab
+from tests.services.strangers import stranger
 from tests.services.workers import PATIENCE
 
 WRITERS = 24
@@ -27,16 +27,6 @@ async def processes(tmp_path: Path, postgresql_database: str) -> AsyncIterator[F
     """Two servers on a database."""
     async with fleet(tmp_path, postgresql_database, servers=2, program=program(postgresql_database)) as two:
         yield two
-
-
-@asynccontextmanager
-async def stranger(url: str) -> AsyncIterator[Any]:
-    """A connection of another program."""
-    connection = await asyncpg.connect(url)
-    try:
-        yield connection
-    finally:
-        await connection.close(timeout=5)
 
 
 @asynccontextmanager

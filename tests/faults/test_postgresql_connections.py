@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any, Literal
 
-import asyncpg
 import pytest
 
 from crudite.errors import StoreError
@@ -14,9 +13,10 @@ from crudite.stores.base import Row
 from crudite.stores.postgresql import PostgresqlStore
 from crudite.stores.postgresql.connections import REQUEST, parse
 from crudite.stores.postgresql.pool import Pool
-from crudite.testing.samples import BOOK, LIBRARY, create, key_of, listing, plain, select, unit, update
+from crudite.testing.samples import BOOK, create, key_of, listing, plain, select, unit, update
 from tests.services.cluster import Cluster, cluster
 from tests.services.proxy import Proxy
+from tests.services.strangers import opened, stranger, until_waiting
 
 SECONDS = 60.0
 END = "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = current_database()"
@@ -31,33 +31,12 @@ def server() -> Iterator[Cluster]:
 
 
 @asynccontextmanager
-async def opened(url: str) -> AsyncIterator[PostgresqlStore]:
-    """An open store of the samples, closed at the end."""
-    store = PostgresqlStore(url)
-    await store.open(LIBRARY)
-    try:
-        yield store
-    finally:
-        await store.close()
-
-
-@asynccontextmanager
 async def through(url: str) -> AsyncIterator[tuple[Proxy, str]]:
     """A network to the server of a URL, and the URL by that way."""
     head, _, name = url.rpartition("/")
     start, _, port = head.rpartition(":")
     async with Proxy(int(port)) as proxy:
         yield proxy, f"{start}:{proxy.port}/{name}"
-
-
-@asynccontextmanager
-async def stranger(url: str) -> AsyncIterator[Any]:
-    """A connection of another program."""
-    connection = await asyncpg.connect(url)
-    try:
-        yield connection
-    finally:
-        await connection.close(timeout=5)
 
 
 async def rest() -> None:
@@ -203,7 +182,7 @@ async def test_a_read_whose_connection_is_ended_in_the_middle_is_read_again(post
                      lambda: store.page(listing(BOOK, total=True))):  # fmt: skip
             await other.execute("BEGIN; LOCK TABLE books")
             reading = asyncio.create_task(read())
-            await waiting(other)
+            await until_waiting(other)
             await other.execute(END_OTHERS)
             await other.execute("COMMIT")
             assert await reading
@@ -213,7 +192,7 @@ async def test_a_write_whose_connection_is_ended_is_not_done_and_not_told_to_be(
     async with opened(postgresql_database) as store, stranger(postgresql_database) as other:
         await other.execute("BEGIN; LOCK TABLE books")
         writing = asyncio.create_task(store.write(unit(create(BOOK, title="a"))))
-        await waiting(other)
+        await until_waiting(other)
         await other.execute(END_OTHERS)
         await other.execute("COMMIT")
         with pytest.raises(StoreError):
@@ -242,13 +221,6 @@ async def test_a_write_whose_connection_is_lost_before_its_transaction_began_is_
         assert [json.loads(one)["title"] for one in (await store.page(listing(BOOK))).records] == (
             ["b"] if alone else ["a", "b"]
         )
-
-
-async def waiting(connection: Any) -> None:
-    """Returns when some session waits for a lock."""
-    async with asyncio.timeout(SECONDS):
-        while not await connection.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
-            pass  # asking is waiting
 
 
 # networks

@@ -22,8 +22,8 @@ from crudite.live.cursors import Cursors
 from crudite.stores.postgresql import PostgresqlStore
 from crudite.testing.samples import BOOK, LIBRARY, create, key_of, listing, unit
 from crudite.testing.store_base import next_batch
-from tests.contracts.postgresql_log import following, here, opened, since, stranger
 from tests.faults.postgresql_servers import Server, server
+from tests.services.strangers import following, here, opened, since, stranger
 
 
 @pytest.fixture(scope="module")
