@@ -5,9 +5,8 @@ from typing import Any, TypeAlias
 
 from msgspec.structs import replace
 
-from crudite import auth
 from crudite.app.siblings import Siblings
-from crudite.auth import Living, Stay
+from crudite.auth import Living, Stay, living
 from crudite.interfaces.websocket.session import Session
 from crudite.live import jobs, joining, keysets, publisher, rerun, rerun_lane, window
 from crudite.live.differences import Differences
@@ -179,7 +178,7 @@ def a_revocation_stays_where_it_was_asked_for(patch: Patch) -> None:
 
 def a_wake_up_counts_as_a_change(patch: Patch) -> None:
     """Who hears of a commit takes it for granted that he has seen it."""
-    look, read_some = store.PostgresqlStore.look, follow.read_some
+    look, read_news = store.PostgresqlStore.look, follow.read_news
     heard = 0
 
     def listen(self: Any) -> None:
@@ -189,12 +188,12 @@ def a_wake_up_counts_as_a_change(patch: Patch) -> None:
 
     async def read_less(*given: Any) -> Any:
         nonlocal heard
-        found = await read_some(*given)
+        position, found = await read_news(*given)
         was_told, heard = heard > 3, 0
-        return Stretch((), signals=found.signals) if was_told and not found.signals else found
+        return position, Stretch((), signals=found.signals) if was_told and not found.signals else found
 
     patch(store.PostgresqlStore, "look", listen)
-    patch(follow, "read_some", read_less)
+    patch(follow, "read_news", read_less)
 
 
 def a_cursor_of_another_process_is_as_of_now(patch: Patch) -> None:
@@ -241,8 +240,8 @@ def the_log_leads_on_from_everywhere(patch: Patch) -> None:
 
 
 def a_session_is_nobodys(patch: Patch) -> None:
-    concerns = auth._concerns
-    patch(auth, "_concerns", lambda actor, account, session: session is None and concerns(actor, account, session))
+    concerns = living._concerns
+    patch(living, "_concerns", lambda actor, account, session: session is None and concerns(actor, account, session))
 
 
 SEVERAL = (

@@ -1,5 +1,6 @@
 """How connections to the server are opened, and what they are set to."""
 
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -41,6 +42,7 @@ _DEADLINES = ("statement_timeout", "transaction_timeout")
 # the next morning.
 PREPARED = 400
 _LONGEST_PREPARED = 64 * 1024
+_BEGIN = re.compile(r"\s*(?:ROLLBACK\s*;\s*)?(?:BEGIN|START)\b[^;]*", re.IGNORECASE)
 
 
 class Session(asyncpg.Connection):  # type: ignore[misc]
@@ -74,10 +76,10 @@ class LentSession(Session):
         """Executes as the driver does."""
         if args:
             return await self._alone(super().execute, query, *args, **options)
-        if not self.is_in_transaction():
-            begin, _, rest = query.partition(";")
-            is_begin = begin.lstrip()[:5].upper() in ("BEGIN", "START")
-            query = f"{begin}; {self._settings};{rest}" if is_begin else f"{self._settings}; {query}"
+        if found := _BEGIN.match(query):
+            query = f"{found[0]}; {self._settings};{query[found.end() :]}"
+        elif not self.is_in_transaction():
+            query = f"{self._settings}; {query}"
         return await super().execute(query, **options)
 
     async def executemany(self, command: str, args: Any, **options: Any) -> Any:

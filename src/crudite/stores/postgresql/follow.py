@@ -12,12 +12,13 @@ from crudite.stores.base import Page, Stretch
 from crudite.stores.postgresql.connections import FOLLOW, Address, Connection, connect
 from crudite.stores.postgresql.errors import DRIVER, translated
 from crudite.stores.postgresql.install import check_server
-from crudite.stores.postgresql.log import PostgresqlPosition, check, read_head, read_some
+from crudite.stores.postgresql.log import PostgresqlPosition, read_head, read_news
 from crudite.stores.postgresql.reads import read_pages
 from crudite.stores.postgresql.watch import Watch
 
 # the lock comes before the snapshot: one that is older than the emptying of a table would find nothing in it
 SNAPSHOT = 'BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; LOCK TABLE "_changes" IN ACCESS SHARE MODE'
+_NEXT = f"ROLLBACK; {SNAPSHOT}"
 
 
 class PostgresqlBatch:
@@ -67,15 +68,14 @@ class Follower:
             return (await read_head(connection)).position != since
 
     async def next(self, since: PostgresqlPosition) -> PostgresqlBatch:
-        """What leads from a position to the head, which may be the same place."""
+        """What leads from a position to the head, which may be the same place. The last batch's snapshot is let go."""
         async with self._connected() as connection:
+            if self._watch.is_due:
+                await self._let_go(connection)
             await self._watch.look(connection, self._catalog())
-            await connection.execute(SNAPSHOT)
-            head = await read_head(connection)
-            found: Stretch | Reset | None = await check(connection, since, head)
-            if found is None:
-                found = await read_some(connection, self._catalog(), since, head.position, self._most)
-            self._holder = PostgresqlBatch(head.position, found, self)
+            await connection.execute(SNAPSHOT if self._holder is None else _NEXT)
+            position, found = await read_news(connection, self._catalog(), since, self._most)
+            self._holder = PostgresqlBatch(position, found, self)
             return self._holder
 
     async def fetch(self, batch: PostgresqlBatch, plans: Sequence[Plan]) -> tuple[Page, ...]:
@@ -88,10 +88,14 @@ class Follower:
     async def release(self) -> None:
         """Lets the last batch's snapshot go."""
         if self._holder is not None:
-            self._holder = None
             with suppress(StoreError):  # whoever ended the connection has ended the snapshot too
                 async with self._connected() as connection:
-                    await connection.execute("ROLLBACK")
+                    await self._let_go(connection)
+
+    async def _let_go(self, connection: Connection) -> None:
+        if self._holder is not None:
+            self._holder = None
+            await connection.execute("ROLLBACK")
 
     async def close(self) -> None:
         """Lets go of the server."""

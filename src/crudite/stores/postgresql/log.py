@@ -36,15 +36,26 @@ _SIGNAL = 'INSERT INTO "_changes" (tbl, pk, after) VALUES ($1, $2, $3)'
 SIGNALS = "_signals"
 """What stands for a table in the rows of the log that are signals: their topic is the key, their payload the image."""
 _ENDED = 'SELECT ended FROM "_logs" WHERE id = $1 AND ended IS NOT NULL'
-# the two halves overlap nowhere: what was running then has an id below the last one
-_BETWEEN = """FROM (
-SELECT seq, tx, tbl, pk, before, after FROM "_changes" WHERE tx > $1::text::xid8
+# The two halves overlap nowhere: what was running then has an id below the last one. Bounds are selected, and there are
+# two of them, so that the server plans once, for any values, and for few rows: by way of the index.
+_ALL = "seq, tx, tbl, pk, before, after, salt"
+_BETWEEN = f"""FROM (
+SELECT {_ALL} FROM "_changes" WHERE tx > (SELECT $1::text::xid8) AND tx <= (SELECT $2::text::xid8)
 UNION ALL
-SELECT seq, tx, tbl, pk, before, after FROM "_changes" WHERE tx = ANY($2::text[]::xid8[])
-) AS c WHERE tx <= $3::text::xid8 AND tx <> ALL($4::text[]::xid8[])"""
-_ROWS = f"SELECT * {_BETWEEN} ORDER BY seq LIMIT $5"
+SELECT c.* FROM unnest((SELECT $3::text[]::xid8[])) AS r(tx) CROSS JOIN LATERAL (
+SELECT {_ALL} FROM "_changes" AS c WHERE c.tx BETWEEN r.tx AND r.tx OFFSET 0) AS c
+) AS c WHERE tx <> ALL((SELECT $4::text[]::xid8[])::xid8[])"""
+_ROWS = f"SELECT * {_BETWEEN} ORDER BY seq LIMIT $5::int"
 _ROWS_BUT = f"SELECT * {_BETWEEN} AND tbl <> ALL($5::text[]) ORDER BY seq"
 _LARGE_ONES = f"SELECT tbl {_BETWEEN} GROUP BY tbl HAVING count(*) > $5"
+# first what there is to know of the log, then what is in it
+_NEWS = f"""SELECT 0::bigint AS seq, NULL::xid8 AS tx, NULL AS tbl, NULL AS pk, NULL AS before, NULL AS after,
+NULL::bigint AS salt, ARRAY[pg_current_snapshot()::text, id::text, trim_tx::text, trim_seq::text, trim_salt::text,
+(SELECT salt::text FROM "_changes" WHERE tx = (SELECT $1::text::xid8) AND seq = (SELECT $6::bigint))] AS state
+FROM "_logs" WHERE ended IS NULL
+UNION ALL (SELECT *, NULL {_BETWEEN} ORDER BY seq LIMIT $5::int) ORDER BY seq"""
+_LAST = str((1 << 63) - 1)
+"""An id that comes after those of all transactions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +108,13 @@ async def read_head(connection: Connection) -> Head:
     last = trimmed if tx is None else PostgresqlPosition(log, int(tx), seq, salt)
     if _place(last) < _place(trimmed):  # rows of what is cut off may still lie about
         last = trimmed
-    running = tuple(sorted(one for one in _running(snapshot) if one <= last.tx))
-    return Head(PostgresqlPosition(log, last.tx, last.seq, last.salt, running), trimmed)
+    return Head(_head(log, _place(last), last.salt, snapshot), trimmed)
+
+
+def _head(log: int, place: tuple[int, int], salt: int, snapshot: str) -> PostgresqlPosition:
+    """The position of a snapshot, by the last row that it sees."""
+    running = tuple(sorted(one for one in _running(snapshot) if one <= place[0]))
+    return PostgresqlPosition(log, *place, salt, running)
 
 
 def _running(snapshot: str) -> list[int]:
@@ -151,14 +167,22 @@ async def check(connection: Connection, position: PostgresqlPosition, head: Head
         return None
     if position.tx > now.tx:
         return Reset("epoch")
-    if any(one <= trimmed.tx for one in position.running):
-        return Reset("gap")  # it has ended since, and what it wrote may be cut off
-    if _place(position) < _place(trimmed):
+    if _is_cut(position, trimmed):
         return Reset("gap")
-    salt = trimmed.salt
-    if _place(position) != _place(trimmed):
-        salt = await connection.fetchval(_SALT, str(position.tx), position.seq)
-    return None if salt == position.salt else Reset("epoch")
+    salt = await connection.fetchval(_SALT, str(position.tx), position.seq)
+    return None if _leads_on(position, trimmed, salt) else Reset("epoch")
+
+
+def _is_cut(position: PostgresqlPosition, trimmed: PostgresqlPosition) -> bool:
+    """Whether something after a position may be cut off: also what was running then, and has ended since."""
+    return _place(position) < _place(trimmed) or any(one <= trimmed.tx for one in position.running)
+
+
+def _leads_on(position: PostgresqlPosition, trimmed: PostgresqlPosition, salt: int | None) -> bool:
+    """Whether a position's row, which has this salt now, is the one that it was; None for a row that is gone."""
+    if _is_cut(position, trimmed):
+        return False
+    return position.salt == (trimmed.salt if _place(position) == _place(trimmed) else salt)
 
 
 def _place(position: PostgresqlPosition) -> tuple[int, int]:
@@ -177,13 +201,27 @@ async def read_changes(
     return found if isinstance(found, Reset) else _changes(catalog, found)
 
 
-async def read_some(
+async def read_news(
+    connection: Connection, catalog: Catalog, since: PostgresqlPosition, most: int
+) -> tuple[PostgresqlPosition, Stretch | Reset]:
+    """The head of the log in the current snapshot, and what leads there from a position: without a limit, but of
+    resources with more than `most` changes only the names."""
+    running, but = _texts(since.running), list[str]()
+    first, *rows = await connection.fetch(_NEWS, str(since.tx), _LAST, running, but, most + 1, since.seq)
+    snapshot, log, tx, seq, cut, salt = first["state"]
+    trimmed = PostgresqlPosition(int(log), int(tx), int(seq), int(cut))
+    there = None if salt is None else int(salt)
+    if since.log == trimmed.log and len(rows) <= most and _leads_on(since, trimmed, there):
+        place, salt = max([(_place(since), since.salt), *(((row["tx"], row["seq"]), row["salt"]) for row in rows)])
+        return _head(since.log, place, salt, snapshot), Stretch(_changes(catalog, rows), signals=_signals(rows))
+    head = await read_head(connection)
+    reset = await check(connection, since, head)
+    return head.position, reset or await _read_bulk(connection, catalog, since, head.position, most)
+
+
+async def _read_bulk(
     connection: Connection, catalog: Catalog, since: PostgresqlPosition, until: PostgresqlPosition, most: int
 ) -> Stretch:
-    """The same without a limit, but of resources with more than `most` changes only the names."""
-    found = await _read(connection, since, until, most)
-    if not isinstance(found, Reset):
-        return Stretch(_changes(catalog, found), signals=_signals(found))
     bounds = _bounds(since, until)
     large = [row[0] for row in await connection.fetch(_LARGE_ONES, *bounds, most) if row[0] != SIGNALS]
     rows = await connection.fetch(_ROWS_BUT, *bounds, large)
@@ -207,8 +245,8 @@ def _signals(rows: Sequence[Any]) -> list[Signal]:
     return [Signal(row["pk"], row["after"]) for row in rows if row["tbl"] == SIGNALS]
 
 
-def _bounds(since: PostgresqlPosition, until: PostgresqlPosition) -> tuple[str, list[str], str, list[str]]:
-    return str(since.tx), _texts(since.running), str(until.tx), _texts(until.running)
+def _bounds(since: PostgresqlPosition, until: PostgresqlPosition) -> tuple[str, str, list[str], list[str]]:
+    return str(since.tx), str(until.tx), _texts(since.running), _texts(until.running)
 
 
 def _changes(catalog: Catalog, found: Sequence[Any]) -> list[Change]:
@@ -220,7 +258,7 @@ def _texts(running: Sequence[int]) -> list[str]:
 
 
 def _change(catalog: Catalog, row: Any) -> Change | None:
-    _, tx, table, key, before, after = row
+    tx, table, key, before, after = row[1:6]
     schema = catalog.by_table.get(table)
     if schema is None:  # its resource has been removed from the application
         return None

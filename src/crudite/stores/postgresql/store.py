@@ -104,6 +104,15 @@ class PostgresqlStore:
         return self._address.shown
 
     @property
+    def is_shared(self) -> bool:
+        """Whoever reaches the server can open it."""
+        return True
+
+    async def exists(self) -> bool:
+        """A database on a server is there: it is not for us to make."""
+        return True
+
+    @property
     def secret(self) -> bytes:
         """A random secret that lives in the database, the same for every process that opens it."""
         self._open_pool()
@@ -167,15 +176,16 @@ class PostgresqlStore:
         self._wakeups.add(wakeup)
         try:
             while self._pool is not None:
-                wanted, wakeup.is_wanted = wakeup.is_wanted, False
+                wanted, is_heard = wakeup.is_wanted, wakeup.is_set()
+                wakeup.is_wanted = False
                 wakeup.clear()
-                if wanted or await follower.has_moved(position):
+                if is_heard or await follower.has_moved(position):
                     batch = await follower.next(position)
                     position = _own(batch.position)
                     if batch.is_news or wanted:
                         yield batch
+                if not wakeup.is_set():
                     await follower.release()
-                else:
                     await wakeup.wait_for(_SECONDS_BETWEEN_LOOKS)
         finally:
             self._wakeups.discard(wakeup)

@@ -32,13 +32,17 @@ class Watch:
         self._due = 0.0
         self._seen = ""
 
+    @property
+    def is_due(self) -> bool:
+        """Whether it is time to look."""
+        return asyncio.get_running_loop().time() >= self._due
+
     async def look(self, connection: Connection, catalog: Catalog, *, at_once: bool = False) -> None:
         """Begins a new log when the old one leads nowhere, and puts back triggers; the connection is in no
-        transaction. Looks only once a second, unless it is to be at once."""
-        now = asyncio.get_running_loop().time()
-        if now < self._due and not at_once:
+        transaction. Looks only when it is due, unless it is to be at once."""
+        if not (self.is_due or at_once):
             return
-        self._due = now + _SECONDS_BETWEEN_LOOKS
+        self._due = asyncio.get_running_loop().time() + _SECONDS_BETWEEN_LOOKS
         found = await connection.fetchrow(_LOOK)
         if not (found["is_home"] and found["is_alive"]):
             await _renew(connection)
