@@ -1,7 +1,6 @@
 """What an issuer says of whoever shows a token: checked (RFC 7519, section 4.1), and made into an actor."""
 
 import logging
-import math
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -124,9 +123,9 @@ def _moment(given: Any) -> datetime | None:
     """A moment in seconds since 1970. Raises Unauthorized for what is none."""
     if given is None:
         return None
-    if isinstance(given, bool) or not isinstance(given, int | float) or not math.isfinite(given):
+    if isinstance(given, bool) or not isinstance(given, int | float) or given != given:
         refuse("a time in it is none")
-    return datetime.fromtimestamp(min(max(given, 0.0), _LATEST), UTC)
+    return datetime.fromtimestamp(min(max(given, 0), _LATEST), UTC)
 
 
 def names(given: str | Collection[str] | None) -> frozenset[str]:

@@ -18,7 +18,7 @@ from urllib.parse import quote_plus, urlsplit
 import h11
 
 _HEADER_BYTES = 16_384
-_READ_BYTES = 65_536
+_READ_BYTES = 8_192
 
 
 class Unreachable(Exception):

@@ -6,13 +6,15 @@ ever serves as a secret (RFC 8725, sections 3.1 and 3.2).
 """
 
 import logging
-from collections.abc import Collection, Iterable, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 from joserfc import jwk, jws
-from joserfc.errors import JoseError
+from joserfc.errors import JoseError, SecurityWarning
 from joserfc.util import urlsafe_b64decode
 
 LONGEST_TOKEN = 16_384
@@ -68,7 +70,7 @@ def read_keys(given: str | bytes | Mapping[str, Any], algorithms: Collection[str
         members = given.get("keys", [given])
         return [_usable(_imported(dict(one)), one, algorithms) for one in members]
     raw = given.encode() if isinstance(given, str) else given
-    key = _from_pem(raw) if b"-----BEGIN " in raw else jwk.OctKey.import_key(raw)
+    key = _from_pem(raw) if b"-----BEGIN " in raw else _imported(raw, jwk.OctKey.import_key)
     return [_usable(key, {}, algorithms)]
 
 
@@ -149,19 +151,19 @@ def _is_signed(given: jws.CompactSignature, algorithm: str, key: VerifyingKey) -
         return False
 
 
-def _imported(member: Mapping[str, Any]) -> Any:
+def _imported(given: Any, read: Callable[[Any], Any] = jwk.import_key) -> Any:
     try:
-        return jwk.import_key(dict(member))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", SecurityWarning)  # a weak key is refused below, not only warned of
+            return read(given)
     except (JoseError, ValueError, TypeError, KeyError) as error:
         raise ValueError(f"a key cannot be read: {error}") from error
 
 
 def _from_pem(raw: bytes) -> Any:
     for kind in (jwk.RSAKey, jwk.ECKey, jwk.OKPKey):
-        try:
-            return kind.import_key(raw)
-        except (JoseError, ValueError, TypeError):
-            continue
+        with suppress(ValueError):
+            return _imported(raw, kind.import_key)
     raise ValueError("expected a public key in PEM of the kind RSA, EC or Ed25519")
 
 
