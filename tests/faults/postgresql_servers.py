@@ -1,13 +1,12 @@
 """A PostgreSQL server that a test may stop, crash, copy and fail over: not the one that all tests share."""
 
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.services.postgresql import Installation, free_port, install
+from tests.services.postgresql import Installation, free_port, install, server_folder
 
 SETTINGS = {
     "listen_addresses": "127.0.0.1",
@@ -78,8 +77,7 @@ class Server:
 @contextmanager
 def server() -> Iterator[Server]:
     """A new server that runs; it is stopped at the end if it still does, as are those that were made from it."""
-    with tempfile.TemporaryDirectory(prefix="postgresql-", ignore_cleanup_errors=True) as name:
-        folder = Path(name)
+    with server_folder() as folder:
         one = Server(install(folder), folder / "data")
         one.create()
         one.start()

@@ -1,13 +1,12 @@
 """A PostgreSQL server of a test's own, that can be stopped, killed and started again."""
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from tests.services.postgresql import Installation, free_port, install
+from tests.services.postgresql import Installation, free_port, install, server_folder
 
 Stop = Literal["fast", "immediate"]
 
@@ -40,8 +39,7 @@ class Cluster:
 @contextmanager
 def cluster() -> Iterator[Cluster]:
     """A running server with synchronous commits, gone afterwards."""
-    with tempfile.TemporaryDirectory(prefix="cluster-", ignore_cleanup_errors=True) as name:
-        folder = Path(name)
+    with server_folder() as folder:
         one = Cluster(install(folder), folder, free_port())
         one.installation.run(
             "initdb", "-D", folder / "data", "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync",

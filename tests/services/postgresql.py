@@ -4,6 +4,7 @@ Logical decoding is on and durability is off, for speed. Its databases are Swedi
 they sort `a A b B` and `z å`, so that whatever leaves the order of texts to the database is found out.
 """
 
+import fcntl
 import importlib.util
 import os
 import pwd
@@ -34,6 +35,9 @@ SETTINGS = {
 
 
 LANGUAGE = "sv_SE.UTF-8"
+_LOCALES = Path(__file__).parents[2] / ".tools" / "locales"
+_MEMORY = Path("/dev/shm")
+_ROOM = 4 << 30  # bytes: what a few servers may come to
 _BY_CODE_POINT = ("--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8")
 _BY_LANGUAGE = ("--locale=C", "--locale-provider=libc", f"--lc-collate={LANGUAGE}", f"--lc-ctype={LANGUAGE}")
 
@@ -89,11 +93,44 @@ def install(folder: Path) -> Installation:
 
 
 def has_language(folder: Path) -> bool:
-    """Puts the locale of LANGUAGE into a folder, if this machine has its source and the program that makes locales."""
-    name, _, characters = LANGUAGE.partition(".")
+    """Puts the locale of LANGUAGE into a folder, if this machine has its source and the program that makes locales.
+
+    That takes seconds, so it is made once and kept.
+    """
+    _LOCALES.mkdir(parents=True, exist_ok=True)
+    with (_LOCALES / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # the other processes of this run want it too
+        kept = _LOCALES / LANGUAGE
+        if not kept.exists() and not _is_made(kept):
+            return False
+    shutil.copytree(kept, folder / LANGUAGE)
+    return True
+
+
+def _is_made(locale: Path) -> bool:
+    """Makes a locale, whole or not at all."""
+    name, _, characters = locale.name.partition(".")
     program = shutil.which("localedef")
-    command = [program or "", "-i", name, "-f", characters, "--no-archive", str(folder / LANGUAGE)]
-    return program is not None and subprocess.run(command, capture_output=True, timeout=60, check=False).returncode == 0
+    with tempfile.TemporaryDirectory(dir=locale.parent) as folder:
+        fresh = Path(folder, locale.name)
+        command = [program or "", "-i", name, "-f", characters, "--no-archive", str(fresh)]
+        is_made = program and subprocess.run(command, capture_output=True, timeout=60, check=False).returncode == 0
+        return bool(is_made) and fresh.rename(locale).exists()
+
+
+@contextmanager
+def server_folder() -> Iterator[Path]:
+    """A folder for a server, gone afterwards: in memory, where that can be had, for tests make thousands of tables."""
+    place = _MEMORY if _is_fit(_MEMORY) else None
+    with tempfile.TemporaryDirectory(prefix="postgresql-", dir=place, ignore_cleanup_errors=True) as name:
+        yield Path(name)
+
+
+def _is_fit(folder: Path) -> bool:
+    """Whether there is room for servers, and for the programs that root copies."""
+    if not os.access(folder, os.W_OK):
+        return False
+    return shutil.disk_usage(folder).free > _ROOM and not os.statvfs(folder).f_flag & os.ST_NOEXEC
 
 
 def free_port() -> int:
@@ -106,8 +143,8 @@ def free_port() -> int:
 @contextmanager
 def serving() -> Iterator[str]:
     """The URL of a server with one superuser and no password: `postgresql://postgres@127.0.0.1:PORT/postgres`."""
-    with tempfile.TemporaryDirectory(prefix="postgresql-", ignore_cleanup_errors=True) as name:
-        folder, port = Path(name), free_port()
+    with server_folder() as folder:
+        port = free_port()
         server, data = install(folder), folder / "data"
         server.run(
             "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync",
