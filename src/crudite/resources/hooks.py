@@ -31,7 +31,8 @@ async def run_hook(hook: Hook, record: Any, request: Any, old: Any) -> None:
 
 
 async def call(function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
-    """The result of application code: awaited when it is a coroutine function, else from a thread."""
-    if inspect.iscoroutinefunction(function):
+    """The result of application code: awaited when it is a coroutine function, or an object that is called like one,
+    else from a thread."""
+    if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__):
         return await function(*arguments, **named)
     return await asyncio.to_thread(function, *arguments, **named)

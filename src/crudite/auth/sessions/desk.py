@@ -1,0 +1,218 @@
+"""The desk: where sessions are begun, renewed and ended, and passwords are looked at."""
+
+import asyncio
+import logging
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import datetime
+
+from crudite.auth.sessions.accounts import Account, Accounts
+from crudite.auth.sessions.home import SessionHome
+from crudite.auth.sessions.keeping import Keeper, Kept
+from crudite.auth.sessions.settings import COOKIE, DEV_COOKIE, PREFIX, Settings
+from crudite.auth.sessions.throttle import Throttle, place
+from crudite.auth.sessions.tokens import Token, new_token
+from crudite.errors import Forbidden, Malformed, Unauthorized
+from crudite.messages import Actor, Credentials, SignIn
+from crudite.resources.passwords import Hashing
+from crudite.resources.request import Request
+from crudite.schema import format_datetime
+from crudite.types import Key, PlainRecord
+
+_NOBODY: dict[str, Key] = {"uuid": "00000000-0000-7000-8000-000000000000", "text": "", "integer": -1}
+_LONGEST_AGENT = 200
+_MOMENT = 5.0
+"""Seconds that a WebSocket has to show its new credentials in place of those that have ended."""
+
+_log = logging.getLogger("crudite")
+
+
+class Desk:
+    """Begins, renews and ends the sessions of an application's accounts."""
+
+    def __init__(
+        self, home: SessionHome, accounts: Accounts, keeper: Keeper, settings: Settings, hashing: Hashing,
+        throttle: Throttle,
+    ) -> None:  # fmt: skip
+        self.accounts = accounts
+        self.keeper = keeper
+        self.settings = settings
+        self.throttle = throttle
+        self.hashing = hashing
+        self._home = home
+        self._nobody: Key = _NOBODY[accounts.definition.schema.key_field.type.kind]
+        self._exchanged: dict[int, tuple[Credentials, Actor]] = {}
+
+    @property
+    def now(self) -> datetime:
+        """What time it is."""
+        return self._home.clock()
+
+    @property
+    def cookie(self) -> str:
+        """The name of the cookie."""
+        cookie = self.settings.cookie
+        return DEV_COOKIE if cookie == COOKIE and self._home.mode == "dev" else cookie
+
+    def exchanged(self, credentials: Credentials) -> Actor | None:
+        """Who shows credentials that a WebSocket is giving up at this moment; None for any others."""
+        found = self._exchanged.get(id(credentials))
+        return found[1] if found is not None else None
+
+    async def log_in(self, request: Request, name: str, password: str, *, bearer: bool = False) -> PlainRecord:
+        """Begins a session for whoever knows the password, in place of the one that the request was made in. Raises
+        Unauthorized, which does not tell what is wrong, TooManyRequests, and Forbidden for an address that is to be
+        verified first."""
+        account = await self.proven(request, name, password)
+        if self.settings.must_verify and not account.is_verified:
+            raise Forbidden("The address has not been verified yet.", reason="not_verified")
+        return await self.enter(request, account, bearer=bearer)
+
+    async def enter(self, request: Request, account: Account, *, bearer: bool = False) -> PlainRecord:
+        """Begins a session of an account, of which somebody else has made sure that it is his who asks."""
+        token, now = new_token(PREFIX), self.now
+        kept = Kept(
+            id=token.id, account=account.key, digest=token.digest, stamp=account.stamp, created_at=now, seen_at=now,
+            renewed_at=now, expires_at=now + min(self.settings.idle, self.settings.lasts),
+            ends_at=now + self.settings.lasts, address=request.credentials.address, agent=_agent(request),
+        )  # fmt: skip
+        await self.keeper.begin(kept)
+        with self._exchanging(request):
+            if request.actor.session is not None:
+                await self.end([request.actor.session])
+        return self._shown(request, kept, token, bearer)
+
+    async def proven(self, request: Request, name: str, password: str) -> Account:
+        """The account with a name, when the password is its. Raises as `log_in` does."""
+        address = request.credentials.address
+        await self.throttle.from_address(address)
+        spelled = self.accounts.spelled(name)
+        account = await self.accounts.named(name) if spelled is not None else None
+        kept = await self.keeper.of(account.key if account is not None else self._nobody)
+        at_home = any(place(one.address) == place(address) for one in kept)
+        await self.throttle.on_account(spelled if spelled is not None else name, address, at_home=at_home)
+        return await self._checked(account, password)
+
+    async def log_out(self, request: Request) -> None:
+        """Ends the session that the request was made in. There may be none."""
+        with self._exchanging(request):
+            if request.actor.session is not None:
+                await self.end([request.actor.session])
+            request.signs_in = SignIn(self.cookie, None)
+
+    async def log_out_everywhere(self, request: Request) -> int:
+        """Ends all sessions of the account; how many there were. Raises Unauthorized for nobody."""
+        own = await self.own(request)
+        with self._exchanging(request):
+            ended = await self.end_all(own.account)
+            request.signs_in = SignIn(self.cookie, None)
+        return ended
+
+    async def change_password(self, request: Request, old: str, new: str, *, bearer: bool = False) -> PlainRecord:
+        """Gives the account of this session another password, when the old one is right, and the session another token.
+        All others end. Raises Unauthorized, Forbidden for a wrong old one, Invalid, TooManyRequests."""
+        own = await self.own(request)
+        if request.interface == "websocket" and not bearer:
+            raise Malformed("A WebSocket cannot give the browser its new cookie: use HTTP, or ask for `bearer`.")
+        account = await self.accounts.read(own.account)
+        if account is None:
+            raise nobody()
+        await self.throttle.on_account(account.name, request.credentials.address, at_home=True)
+        if not await self.hashing.verify(account.hash, old):
+            raise Forbidden("The old password is wrong.")
+        with self._exchanging(request):
+            await self.set_password(account, new, pointer="/new")
+            changed = await self.accounts.read(own.account)
+            if changed is None:
+                raise nobody()
+            await self.end_all(own.account, but=own.id)
+            return await self.renew(request, own, changed, bearer=bearer)
+
+    async def renew(self, request: Request, own: Kept, account: Account, *, bearer: bool = False) -> PlainRecord:
+        """Gives a session another token. The one before is worth nothing from now on."""
+        token = new_token(PREFIX, own.id)
+        renewed = replace(own, digest=token.digest, stamp=account.stamp, renewed_at=self.now)
+        if not await self.keeper.change(
+            own.id, digest=renewed.digest, stamp=renewed.stamp, renewed_at=renewed.renewed_at
+        ):
+            raise nobody()
+        return self._shown(request, renewed, token, bearer)
+
+    async def set_password(self, account: Account, password: str, *, pointer: str) -> None:
+        """Gives an account another password, whereby its sessions have come to their end. Raises Invalid for what
+        cannot be one, with the pointer."""
+        self.accounts.check_password(password, pointer)
+        changes: PlainRecord = {self.accounts.fields.password: password}
+        await self._home.records.update(self.accounts.resource, account.key, **changes)
+
+    async def own(self, request: Request) -> Kept:
+        """The session that a request was made in. Raises Unauthorized when there is none."""
+        session = request.actor.session
+        kept = await self.keeper.find(session) if session is not None else None
+        if kept is None or kept.account != request.actor.id:
+            raise nobody()
+        return kept
+
+    async def end_all(self, account: Key, *, but: str | None = None) -> int:
+        """Ends the sessions of an account, all or all but one; how many there were."""
+        return await self.end([kept.id for kept in await self.keeper.of(account) if kept.id != but])
+
+    async def end(self, sessions: Collection[str]) -> int:
+        """Ends sessions, for every process, and closes the connections that live on them; how many there were."""
+        ended = [session for session in sessions if await self.keeper.end(session)]
+        if self.keeper.record is None:
+            for session in ended:
+                await self._revoke(session)
+        return len(ended)
+
+    async def _checked(self, account: Account | None, password: str) -> Account:
+        is_right = await self.hashing.verify(account.hash if account is not None else None, password)
+        if account is None or not is_right or not account.can_sign_in or account.hash is None:
+            raise Unauthorized("The name or the password is wrong.")
+        hash = await self.hashing.renewed(account.hash, password)
+        if hash is not None:
+            await self.accounts.keep_hash(account, hash)
+        return account
+
+    def _shown(self, request: Request, kept: Kept, token: Token, bearer: bool) -> PlainRecord:
+        if request.interface == "websocket" or not bearer:
+            request.signs_in = SignIn(self.cookie, token.text, kept.ends_at)
+        shown = {"account": kept.account, "session": kept.id, "ends_at": format_datetime(kept.ends_at)}
+        return {**shown, "token": token.text} if bearer else shown
+
+    @contextmanager
+    def _exchanging(self, request: Request) -> Iterator[None]:
+        """The credentials of a WebSocket come to their end in this block, and it will show others right after it. It is
+        who it was so long, lest it be closed in between. Nobody else shows these very credentials."""
+        if request.interface != "websocket":
+            yield
+            return
+        key, session = id(request.credentials), request.actor.session
+        self._exchanged[key] = request.credentials, request.actor
+
+        def over() -> None:
+            self._exchanged.pop(key, None)
+            if session is not None:  # should it show the old ones still, then no longer
+                self._asking = asyncio.ensure_future(self._revoke(session))
+
+        try:
+            yield
+        finally:
+            asyncio.get_running_loop().call_later(_MOMENT, over)
+
+    async def _revoke(self, session: str) -> None:
+        try:
+            await self._home.revoke(session=session)
+        except RuntimeError as error:  # the application has stopped, and its connections with it
+            _log.debug("nobody is left to be told that a session has ended: %s", error)
+
+
+def nobody() -> Unauthorized:
+    """The problem of whoever is not signed in and should be."""
+    return Unauthorized("Nobody is signed in.")
+
+
+def _agent(request: Request) -> str | None:
+    agent = request.headers.get("user-agent", "").replace("\0", "")[:_LONGEST_AGENT]
+    return agent or None

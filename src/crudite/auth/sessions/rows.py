@@ -1,0 +1,130 @@
+"""Sessions as rows of the application's own store: listed, live, and ended one by one, at `/sessions`."""
+
+import types
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from datetime import datetime
+from typing import Any, cast
+from uuid import UUID
+
+import msgspec
+
+from crudite.auth.sessions.home import SessionHome
+from crudite.auth.sessions.keeping import Kept, Part, merged
+from crudite.errors import Conflict, NotFound, PreconditionFailed
+from crudite.query.plan import Mask, Plan, Selection
+from crudite.query.resolve import Resolver
+from crudite.query.tree import EVERYTHING
+from crudite.resources.declare import Record, Resource
+from crudite.resources.fields import Field, Ref
+from crudite.rules import allow, me
+from crudite.types import Key, Plain
+
+_FORGOTTEN_AT_ONCE = 20
+_TRIES = 10
+_PLAIN = ("digest", "stamp", "address", "agent", "client", "values")
+
+
+class SessionRow(Resource):
+    """What is kept of a session, but for whose it is."""
+
+    digest: str = Field(visible="secret")
+    stamp: str = Field(visible="secret")
+    seen_at: datetime
+    renewed_at: datetime
+    expires_at: datetime = Field(index=True)
+    ends_at: datetime
+    address: str | None = None
+    agent: str | None = None
+    client: dict[str, Any] = Field(default_factory=dict)
+    values: dict[str, Any] = Field(default_factory=dict, visible="secret")
+
+
+def session_resource(account: type[Record[Any]]) -> type[Resource]:
+    """The resource of the sessions of these accounts. Whoever is signed in sees and ends his own; nobody makes one but
+    by signing in. Those of a deleted account go with it."""
+    own = allow.where(account=me.id)
+
+    def declare(names: dict[str, Any]) -> None:
+        names["__module__"] = __name__
+        names["__doc__"] = "One sign-in of an account."
+        names["__annotations__"] = {"account": Ref[account]}  # type: ignore[valid-type]
+        names["account"] = Field(immutable=True, on_delete="cascade")
+
+    options = {"rules": {"read": own, "delete": own}, "path": "sessions"}
+    return cast(type[Resource], types.new_class("Session", (SessionRow,), options, declare))
+
+
+class RowKeeper:
+    """Keeps sessions in the application's store (`Keeper`)."""
+
+    def __init__(self, home: SessionHome, resource: type[Resource]) -> None:
+        self._home = home
+        self.record: type[Record[Any]] | None = resource
+        self._resource: Any = resource
+        self._definition = home.definitions[resource]
+        schema = self._definition.schema
+        self._all = Selection(schema, EVERYTHING, Mask(tuple(schema.fields)))
+
+    async def find(self, id: str) -> Kept | None:
+        """The session with a number; None when there is none, or not any more."""
+        row = await self._home.store.lookup(self._all, id)
+        return None if row is None else self._kept(row.json)
+
+    async def begin(self, session: Kept) -> None:
+        """Keeps a new session. Forgets some that have expired."""
+        values = {name: getattr(session, name) for name in Kept.__slots__ if name not in ("id", "created_at")}
+        await self._home.records.create(self._resource, id=UUID(session.id), **values)
+        query = self._resource.where(expires_at__lt=session.created_at).order("expires_at").limit(_FORGOTTEN_AT_ONCE)
+        for expired in await self._home.records.list(query):
+            await self.end(str(expired.id))
+
+    async def change(self, id: str, **values: Any) -> bool:
+        """Changes some of what is kept of a session. Whether there (still) is such a session."""
+        try:
+            await self._home.records.update(self._resource, id, **values)
+        except NotFound:
+            return False
+        return True
+
+    async def end(self, id: str) -> bool:
+        """Ends a session. Whether there was one."""
+        with suppress(NotFound):
+            await self._home.records.delete(self._resource, id)
+            return True
+        return False
+
+    async def remember(self, id: str, part: Part, patch: Mapping[str, Plain], most: int) -> Mapping[str, Plain] | None:
+        """Merges values into those of a session: null takes one away. Returns all of them; None when there is no such
+        session. Raises TooLarge for more than `most` bytes of JSON, Conflict when they keep changing."""
+        for _ in range(_TRIES):
+            row = await self._home.store.lookup(self._all, id)
+            if row is None:
+                return None
+            values = merged(getattr(self._kept(row.json), part), patch, most)
+            given = {**patch, **values} if part == "client" else values  # an update merges into what it may read
+            try:
+                await self._home.records.update(self._resource, id, expect_version=row.version, **{part: given})
+            except PreconditionFailed:
+                continue
+            except NotFound:
+                return None
+            return values
+        raise Conflict("The values of the session keep changing; try again.")
+
+    async def of(self, account: Key) -> Sequence[Kept]:
+        """The sessions of an account that have not expired, the oldest first."""
+        resolver = Resolver(self._definition.schema, self._home.definitions.catalog)
+        query = self._resource.where(account=account, expires_at__gt=self._home.clock())
+        selection = Selection(self._all.schema, resolver.filter(query.written.filter), self._all.mask)
+        page = await self._home.store.page(Plan(selection=selection, sort=resolver.sort(["id"])))
+        return [self._kept(text) for text in page.records]
+
+    def _kept(self, text: str) -> Kept:
+        plain = msgspec.json.decode(text)
+        row = self._definition.from_plain(plain)
+        return Kept(
+            id=plain["id"], account=plain["account"], created_at=row.created_at, seen_at=row.seen_at,
+            renewed_at=row.renewed_at, expires_at=row.expires_at, ends_at=row.ends_at,
+            **{name: plain[name] for name in _PLAIN},
+        )  # fmt: skip

@@ -1,0 +1,334 @@
+"""Sessions of accounts: `App(Account, …, auth=Sessions(Account))`."""
+
+import builtins
+import logging
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any, cast
+from urllib.parse import urlsplit
+
+import msgspec
+
+from crudite.auth.identification import Home
+from crudite.auth.sessions import handlers
+from crudite.auth.sessions.accounts import Accounts
+from crudite.auth.sessions.desk import Desk
+from crudite.auth.sessions.home import SessionHome
+from crudite.auth.sessions.keeping import Keeper, Kept
+from crudite.auth.sessions.links import Links, link_resource
+from crudite.auth.sessions.mail import SendMail, print_mail
+from crudite.auth.sessions.rows import RowKeeper, session_resource
+from crudite.auth.sessions.settings import COOKIE, PREFIX, Settings
+from crudite.auth.sessions.throttle import ACCOUNT_RATE, ADDRESS_RATE, Throttle
+from crudite.auth.sessions.tokens import read_token
+from crudite.errors import DeclarationError, Fault, Forbidden, NotFound, StoreError
+from crudite.limiting import Rate
+from crudite.messages import Actor, Credentials
+from crudite.query.tree import Filter
+from crudite.resources.declare import Record
+from crudite.resources.passwords import Hashing
+from crudite.resources.request import Request
+from crudite.schema import format_datetime
+from crudite.types import Key, Plain, PlainRecord
+
+_DAY = timedelta(days=1)
+_MOST_VALUES = 16_384
+_log = logging.getLogger("crudite")
+
+
+class Sessions:
+    """Signs the accounts of a resource in and out, and knows who shows one of their sessions.
+
+    `name` is the field that one signs in with (an `Email`, or the only other text that is unique), `password` the
+    `Password`, `roles` the field that holds the roles (`roles`), `verified` the one that holds the address that has
+    been verified (`verified`); they are found by their types and names. `claims` are further fields that rules may
+    speak of, as `me.team`. `only` is a condition on the account, such as `allow.where(blocked=False)`: no other one
+    signs in, or stays. With `must_verify` only those sign in whose address has been verified.
+
+    A session ends `idle` after its last use, which is written down at most once in `seen_every`, and `lasts` after its
+    beginning at the latest. Its token is in the `cookie`, or in the answer for a client that asks for it as a bearer
+    token. `hashing` says how passwords are hashed, `account_rate` and `address_rate` how often a password can be tried.
+
+    `mail` sends mail: `async def send(mail: Mail)`; under `crudite dev` it is shown in the terminal instead where there
+    is none. `url` is the address of the pages that its links lead to (`{url}/reset-password#token`). Links can be used
+    within `link_lasts`. With `sign_up` whoever wants may sign up without learning whether an address has an account.
+
+    Raises ValueError for times and an address that cannot be; `App(…)` raises DeclarationError when the resource cannot
+    be signed in with safely.
+    """
+
+    def __init__(
+        self,
+        account: type[Record[Any]],
+        *,
+        name: str | None = None,
+        password: str | None = None,
+        roles: str | None = None,
+        verified: str | None = None,
+        claims: Sequence[str] = (),
+        only: Filter | None = None,
+        must_verify: bool = False,
+        cookie: str = COOKIE,
+        idle: timedelta = 14 * _DAY,
+        lasts: timedelta = 90 * _DAY,
+        seen_every: timedelta = timedelta(minutes=5),
+        hashing: Hashing | None = None,
+        account_rate: Rate = ACCOUNT_RATE,
+        address_rate: Rate = ADDRESS_RATE,
+        mail: SendMail | None = None,
+        url: str | None = None,
+        link_lasts: timedelta = timedelta(hours=1),
+        sign_up: bool = False,
+    ) -> None:
+        if url is not None and (urlsplit(url).scheme not in ("https", "http") or not urlsplit(url).netloc):
+            raise ValueError(f"url is the address of a site, such as https://shop.example, got {url!r}")
+        self.account = account
+        self.settings = Settings(
+            cookie=cookie, idle=idle, lasts=lasts, seen_every=seen_every, link_lasts=link_lasts,
+            must_verify=must_verify, url=url,
+        )  # fmt: skip
+        self._told = {"name": name, "password": password, "roles": roles, "verified": verified, "claims": claims}
+        self._only = only
+        self._hashing = hashing or Hashing()
+        self._rates = account_rate, address_rate
+        self._mail = mail
+        self._signs_up = sign_up
+        self._links: Links | None = None
+        self._rows = session_resource(account)
+        self._link_rows = link_resource(account)
+
+    # what an application asks of it (auth.Authenticator)
+
+    @property
+    def resources(self) -> Sequence[type[Record[Any]]]:
+        """The sessions, and the one-use links."""
+        return (self._rows, self._link_rows)
+
+    def join(self, home: Home) -> None:
+        """It belongs to an application now."""
+        lent = cast(SessionHome, home)
+        accounts = Accounts(lent, self.account, self._only, **self._told)
+        accounts.definition.memo[Hashing] = self._hashing
+        accounts.definition.memo[Sessions] = self
+        throttle = Throttle(lent.limiter, *self._rates)
+        self._desk = Desk(lent, accounts, self._keeper(lent), self.settings, self._hashing, throttle)
+        self._offer(lent, accounts)
+        _guard_password(lent, accounts)
+
+    async def __call__(self, credentials: Credentials) -> Actor | None:
+        """Who shows a session: its token as bearer token, or in the cookie. None for everything else, a session that
+        has ended among it."""
+        if (held := self._desk.exchanged(credentials)) is not None:
+            return held
+        text = credentials.token if credentials.token is not None else credentials.cookies.get(self._desk.cookie)
+        shown = read_token(PREFIX, text) if text is not None else None
+        kept = await self._desk.keeper.find(shown.id) if shown is not None else None
+        if shown is None or kept is None or not shown.opens(kept.digest) or kept.expires_at <= self._desk.now:
+            return None
+        account = await self._desk.accounts.read(kept.account)
+        if account is None or not account.can_sign_in or account.stamp != kept.stamp:
+            return None
+        if self.settings.must_verify and not account.is_verified:
+            return None
+        kept = await self._seen(kept)
+        rests_on: builtins.list[Any] = [(self.account, account.key, self._desk.accounts.matters)]
+        if self._desk.keeper.record is not None:
+            rests_on.append((self._desk.keeper.record, kept.id, frozenset(("renewed_at",))))
+        claims = dict(account.claims)
+        if account.is_verified:
+            claims["verified"] = account.name
+        return Actor(
+            account.key, account.roles, claims, expires=kept.expires_at, session=kept.id, rests_on=tuple(rests_on)
+        )
+
+    # what its handlers do, and those of an application may call
+
+    async def log_in(self, request: Request, name: str, password: str, *, bearer: bool = False) -> PlainRecord:
+        """Begins a session for whoever knows the password, in place of the one that the request was made in: the
+        browser gets a cookie, and a client that wants `bearer` the token in what is returned.
+
+        Raises Unauthorized, which does not tell what is wrong, TooManyRequests, Unavailable, and Forbidden where the
+        address is to be verified first.
+        """
+        return await self._desk.log_in(request, name, password, bearer=bearer)
+
+    async def enter(self, request: Request, account: Key, *, bearer: bool = False) -> PlainRecord:
+        """Begins a session of an account, of which the application has made sure by itself that it is his who asks.
+        Raises NotFound for an account that is not there, or may not sign in."""
+        found = await self._desk.accounts.read(account)
+        if found is None or not found.can_sign_in:
+            raise NotFound("There is no such account.")
+        return await self._desk.enter(request, found, bearer=bearer)
+
+    async def log_out(self, request: Request) -> None:
+        """Ends the session that the request was made in. There may be none."""
+        await self._desk.log_out(request)
+
+    async def log_out_everywhere(self, request: Request) -> int:
+        """Ends all sessions of the account; how many there were. Raises Unauthorized for nobody."""
+        return await self._desk.log_out_everywhere(request)
+
+    async def end_all(self, account: Key) -> int:
+        """Ends all sessions of an account, such as one that has been blocked; how many there were."""
+        return await self._desk.end_all(account)
+
+    async def renew(self, request: Request, *, bearer: bool = False) -> PlainRecord:
+        """Gives the session of a request another token, such as before something that needs more rights. Raises
+        Unauthorized for nobody."""
+        own = await self._desk.own(request)
+        account = await self._desk.accounts.read(own.account)
+        if account is None:
+            raise NotFound("There is no such account.")
+        return await self._desk.renew(request, own, account, bearer=bearer)
+
+    async def change_password(self, request: Request, old: str, new: str, *, bearer: bool = False) -> PlainRecord:
+        """Changes the password of whoever is signed in, ends his other sessions, and gives this one another token.
+        Raises Unauthorized, Forbidden for a wrong old one, Invalid for a new one that cannot be, TooManyRequests."""
+        return await self._desk.change_password(request, old, new, bearer=bearer)
+
+    async def show(self, request: Request) -> PlainRecord | None:
+        """What the client may know of its session; None without one."""
+        session = request.actor.session
+        kept = await self._desk.keeper.find(session) if session is not None else None
+        if kept is None or kept.account != request.actor.id:
+            return None
+        roles = sorted(request.actor.roles)
+        return {**_described(kept), "roles": roles, "client": dict(kept.client)}
+
+    async def list(self, request: Request) -> builtins.list[PlainRecord]:
+        """The sessions of whoever is signed in, the oldest first. Raises Unauthorized for nobody."""
+        own = await self._desk.own(request)
+        return [_described(kept) for kept in await self._desk.keeper.of(own.account)]
+
+    async def end(self, request: Request, session: str) -> None:
+        """Ends one of the sessions of whoever is signed in. Raises Unauthorized for nobody, NotFound for a session that
+        is not his."""
+        own = await self._desk.own(request)
+        if session == own.id:
+            return await self._desk.log_out(request)
+        if session not in {kept.id for kept in await self._desk.keeper.of(own.account)}:
+            raise NotFound("There is no such session.")
+        await self._desk.end([session])
+
+    async def values(self, request: Request) -> Mapping[str, Plain]:
+        """The values that the server keeps in the session of a request; the client does not see them. Raises
+        Unauthorized for nobody."""
+        return (await self._desk.own(request)).values
+
+    async def remember(
+        self, request: Request, values: Mapping[str, Plain], *, client: bool = False
+    ) -> Mapping[str, Plain]:
+        """Keeps values in the session of a request, beside those that are there: None takes one away. They are plain
+        data, 16 KiB in all. With `client` they are those that the client reads and writes, too. Returns all of them.
+        Raises Unauthorized for nobody, TooLarge."""
+        own = await self._desk.own(request)
+        held = await self._desk.keeper.remember(own.id, "client" if client else "values", values, _MOST_VALUES)
+        return held if held is not None else {}
+
+    async def forgot_password(self, request: Request, name: str) -> None:
+        """Mails a link for another password to the account of a name, if there is one; after it has returned, so that
+        nothing tells. Raises TooManyRequests, RuntimeError without `mail`."""
+        await self._mailing.forgot_password(request, name)
+
+    async def reset_password(self, request: Request, token: str, password: str) -> Key:
+        """Gives the account of a link another password, and ends all its sessions; the account's key. Raises Forbidden
+        for a link that cannot be used (any more), Invalid for what cannot be a password, TooManyRequests."""
+        return await self._mailing.reset_password(request, token, password)
+
+    async def send_verification(self, request: Request) -> None:
+        """Mails a link that verifies his address to whoever is signed in. Raises Unauthorized for nobody."""
+        await self._mailing.send_verification(request)
+
+    async def verify_address(self, request: Request, token: str) -> Key:
+        """The address of a link is verified; the account's key. Raises Forbidden for a link that cannot be used (any
+        more), TooManyRequests."""
+        return await self._mailing.verify_address(request, token)
+
+    async def sign_up(self, request: Request, account: Mapping[str, Any]) -> None:
+        """Makes an account and mails a link that verifies its address; where the name is taken, tells its owner. All
+        that after it has returned. Raises Invalid, Forbidden for fields with a rule of their own, TooManyRequests."""
+        await self._mailing.sign_up(request, dict(account))
+
+    async def mailed(self) -> None:
+        """Returns when all mail that was asked for before the call is on its way. A barrier for tests."""
+        await self._mailing.settled()
+
+    @property
+    def _mailing(self) -> Links:
+        if self._links is None:
+            raise RuntimeError("nobody sends mail: Sessions(…, mail=…)")
+        return self._links
+
+    # joining
+
+    def _keeper(self, home: SessionHome) -> Keeper:
+        return RowKeeper(home, self._rows)
+
+    def _offer(self, home: SessionHome, accounts: Accounts) -> None:
+        fields = accounts.fields
+        handlers.offer_sessions(home, self, fields.name, fields.password)
+        handlers.offer_ending(home, self)
+        send = self._mail or (print_mail if home.mode == "dev" else None)
+        if send is None:
+            _log.info("nobody sends mail (Sessions(…, mail=…)), so lost passwords cannot be replaced by their owners")
+            if self._signs_up or self.settings.must_verify:
+                raise DeclarationError(["Sessions(…): sign_up and must_verify need mail=, which sends mail."])
+            return
+        if fields.verified is None and (self._signs_up or self.settings.must_verify):
+            raise DeclarationError([
+                f"{self.account.__name__}: sign_up and must_verify need a field for the address that is verified, "
+                "such as verified: str | None = Field(default=None, write=allow.nobody)."
+            ])  # fmt: skip
+        self._links = Links(home, self._desk, self._link_rows, send)
+        handlers.offer_mail(home, self, fields.name, fields.password)
+        if fields.verified is not None:
+            handlers.offer_verification(home, self)
+        if self._signs_up:
+            handlers.offer_sign_up(home, self)
+
+    async def _seen(self, kept: Kept) -> Kept:
+        """The session, of which the use is written down."""
+        now = self._desk.now
+        if now - kept.seen_at < self.settings.seen_every:
+            return kept
+        seen: dict[str, Any] = {"seen_at": now, "expires_at": min(now + self.settings.idle, kept.ends_at)}
+        try:
+            await self._desk.keeper.change(kept.id, **seen)
+        except StoreError as error:  # a store that cannot be written can still be read
+            _log.warning("the use of a session could not be written down: %s", error)
+            return kept
+        return replace(kept, **seen)
+
+
+def _described(kept: Kept) -> PlainRecord:
+    times = ("created_at", "seen_at", "expires_at", "ends_at")
+    return {
+        "id": kept.id, "account": kept.account, **{name: format_datetime(getattr(kept, name)) for name in times},
+        "address": kept.address, "agent": kept.agent,
+    }  # fmt: skip
+
+
+def _guard_password(home: SessionHome, accounts: Accounts) -> None:
+    """A password is changed by who knows the old one, and not by whoever may write the account; unless the application
+    has a rule of its own for that."""
+    field = accounts.fields.password
+    if field in accounts.definition.field_write:
+        return
+
+    @home.use(name=accounts.definition.path, action=("update", "replace"))
+    async def refuse_silent_change(request: Request, next: Any) -> Any:
+        if field in _names(request.data):
+            detail = "A password is changed by `change-password`, which asks for the old one."
+            raise Forbidden(faults=[Fault("not_writable", detail, pointer=f"/{field}")])
+        return await next()
+
+
+def _names(data: Any) -> Collection[str]:
+    """The names of the fields that a request gives; none for what is no object, which is refused later."""
+    if isinstance(data, bytes | bytearray | memoryview | msgspec.Raw):
+        try:
+            data = msgspec.json.decode(bytes(data))
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return ()
+    return data if isinstance(data, Mapping) else ()

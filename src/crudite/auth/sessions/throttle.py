@@ -1,0 +1,45 @@
+"""How often somebody may try a password.
+
+Tries are counted by the address they come from, and by the account they are for. An account is never closed by that: it
+gets further tries as time passes, and addresses from which its owner is signed in have tries of their own, which no
+stranger can use up. A name that nobody has is counted like any other, so that the answer does not tell.
+"""
+
+from crudite.limiting import Limiter, Rate, network
+
+ACCOUNT_RATE = Rate("10/5 minutes", name="log-in by account")
+ADDRESS_RATE = Rate("100/5 minutes", name="log-in by address")
+MAIL_RATE = Rate("5/hour", name="mail by account")
+
+
+class Throttle:
+    """Counts tries, and slows those down who try too often. Its methods raise TooManyRequests, which says when to come
+    again."""
+
+    def __init__(self, limiter: Limiter, account: Rate, address: Rate) -> None:
+        self._limiter = limiter
+        self._account = account
+        self._address = address
+
+    async def from_address(self, address: str | None) -> None:
+        """Somebody at this address tries something."""
+        await self._take(f"sign:{place(address)}", self._address)
+
+    async def on_account(self, name: str, address: str | None, *, at_home: bool) -> None:
+        """Somebody tries a password of the account with this name. `at_home` says that its owner is signed in at the
+        address already."""
+        await self._take(f"sign:{name}:{place(address)}" if at_home else f"sign:{name}", self._account)
+
+    async def may_mail(self, name: str) -> bool:
+        """Whether one more mail may go to an account: strangers can ask for them."""
+        return (await self._limiter.take(f"mail:{name}", MAIL_RATE)).is_allowed
+
+    async def _take(self, key: str, rate: Rate) -> None:
+        verdict = await self._limiter.take(key, rate)
+        if not verdict.is_allowed:
+            raise verdict.problem()
+
+
+def place(address: str | None) -> str:
+    """What an address counts as; nothing for none."""
+    return network(address) if address else ""
