@@ -1,6 +1,9 @@
 """What the migrations of all databases share: what columns were, what they become, and why a step may not be taken."""
 
-from collections.abc import Callable, Collection, Sequence
+import logging
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
@@ -10,24 +13,89 @@ from crudite.query.sql import quote
 from crudite.schema import FieldSpec, FieldType, Kind, ResourceSchema
 from crudite.stores.base import Step
 
+_log = logging.getLogger("crudite.store")
 
-class OldField(msgspec.Struct, frozen=True):
-    """A column as it was made."""
+_INDEX = re.compile(r'CREATE (UNIQUE )?INDEX "(?:[^"]|"")+" ON "(?:[^"]|"")+" \((.*)\)')
+_NAME = re.compile(r'"((?:[^"]|"")+)"(?: NULLS FIRST)?')
+_IS_LEFT = "is not declared: `crudite db migrate --lose` takes it away"
+
+
+class OldField(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A column as it was made. Of one that no application has declared, it is not known whether it is `secret`."""
 
     kind: Kind
     places: int = 0
     choices: list[Any] | None = None
+    secret: bool | None = None
+    quiet: bool = False
+    unique: bool = False
 
     @classmethod
     def of(cls, field: FieldSpec) -> "OldField":
         """The column that a field is made into today."""
         choices = field.type.choices
-        return cls(field.type.kind, field.type.places, list(choices) if choices is not None else None)
+        listed = list(choices) if choices is not None else None
+        return cls(field.type.kind, field.type.places, listed, field.secret, field.quiet, field.unique)
 
     @property
     def type(self) -> FieldType:
         """Its type, as far as a column's values depend on it."""
         return FieldType(self.kind, self.places, tuple(self.choices) if self.choices is not None else None)
+
+    def holds(self, field: FieldSpec) -> bool:
+        """Whether it keeps values as the field does."""
+        return self.type == OldField.of(field).type
+
+
+class OldTable(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A table as it was made: for a resource, with columns for its fields.
+
+    `left` are columns that earlier versions of the application declared, or other programs made, and this one does
+    not. A table that `is_left` is of a resource that it does not declare.
+    """
+
+    resource: str
+    fields: dict[str, OldField]
+    left: list[str] = []
+    is_left: bool = False
+
+
+OldTables: TypeAlias = Mapping[str, OldTable]
+"""What the tables of a database were made from, by their names."""
+
+
+def columns_of(schema: ResourceSchema, was: OldTable | None, left: Mapping[str, OldField]) -> dict[str, OldField]:
+    """The columns of a resource's table, with what is left in it: then in the order of old, so that several versions
+    of the application want the same triggers."""
+    now = {**{field.name: OldField.of(field) for field in schema.fields.values()}, **left}
+    before = was.fields if was is not None and left else {}
+    return {name: now[name] for name in dict.fromkeys((*before, *now)) if name in now}
+
+
+def watched(schema: ResourceSchema, table: OldTable | None) -> ResourceSchema:
+    """The resource as the log's triggers see it: with the columns that are left, for the servers that still declare
+    them. What nobody has ever declared is nobody's business."""
+    if table is None or not table.left:
+        return schema
+    fields = {
+        name: schema.fields[name] if name in schema.fields
+        else FieldSpec(name, old.type, nullable=True, unique=old.unique, secret=bool(old.secret), quiet=old.quiet)
+        for name, old in table.fields.items()
+        if name in schema.fields or old.secret is not None
+    }  # fmt: skip
+    return replace(schema, fields=fields)
+
+
+def tell_left(old: OldTables, new: OldTables) -> None:
+    """Says in the log what nobody declares any more, when it is found for the first time."""
+    for table, now in new.items():
+        was = old.get(table)
+        if now.is_left and not (was is not None and was.is_left):
+            _log.warning("table %s %s", table, _IS_LEFT)
+        elif not now.is_left:
+            for name in now.left:
+                if was is None or name not in was.left:
+                    _log.warning("column %s.%s %s", table, name, _IS_LEFT)
 
 
 ConversionRule: TypeAlias = Callable[[str, FieldType, FieldType], tuple[str, str]]
@@ -78,8 +146,49 @@ def occurs_repeatedly(group: Sequence[str], count: int) -> str:
     return f"{count} values of {', '.join(group)} occur more than once"
 
 
+def count_lost(values: Mapping[str, int]) -> str:
+    """Says what goes with columns of which so many values are there."""
+    told = (f"{count} values of {name}" if count else f"{name}, which is empty" for name, count in values.items())
+    return ", ".join(told)
+
+
+def count_records(resource: str, records: int) -> str:
+    """Says what goes with a table of so many records."""
+    return f"{records} records of {resource}" if records else f"the table of {resource}, which is empty"
+
+
+def tell_indexes(dropped: Mapping[str, str], made: Mapping[str, str]) -> str:
+    """Says which indexes go and which come, each given by its name and the statement that makes it."""
+    told = []
+    for name, text in dropped.items():
+        if name not in made:
+            is_unique, fields = _told(text)
+            told.append(f"let {fields} be repeated" if is_unique else f"drop the index on {fields}")
+    for name, text in made.items():
+        is_unique, fields = _told(text)
+        if name in dropped:
+            told.append(f"renew the index on {fields}")
+        else:
+            told.append(f"make {fields} unique" if is_unique else f"make an index on {fields}")
+    return "; ".join(told)
+
+
+def indexed(text: str) -> tuple[bool, list[str]]:
+    """Whether a statement makes a unique index, and on which columns; none for an index of words."""
+    found = _INDEX.match(text)
+    if found is None:
+        return False, []
+    return found[1] is not None, [name.replace('""', '"') for name in _NAME.findall(found[2])]
+
+
+def _told(text: str) -> tuple[bool, str]:
+    is_unique, names = indexed(text)
+    return is_unique, ", ".join(names) or "its words"
+
+
 def refuse(steps: Sequence[Step]) -> None:
-    """Raises StoreOutdated that lists the steps, when there are any."""
+    """Raises StoreOutdated that lists the steps, when there are any that may not stay undone."""
+    steps = [step for step in steps if not step.may_stay]
     if steps:
         lines = [f"- {step.description}" + (f" (loses {step.loses})" if step.loses else "") for step in steps]
         text = "The database is older than what the application declares:\n" + "\n".join(lines)

@@ -1,15 +1,18 @@
 """The store contract: bringing a database from one schema to the next one."""
 
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
+from crudite.changes import Change
 from crudite.errors import StoreOutdated
 from crudite.schema import FieldSpec, FieldType, Reference, ResourceSchema
-from crudite.testing.samples import catalog, create, delete, listing, schema, text, unit, update
-from crudite.testing.store_base import OpensStores
+from crudite.stores.base import Batch
+from crudite.testing.samples import catalog, create, delete, listing, plain, schema, text, unit, update
+from crudite.testing.store_base import OpensStores, next_batch
 
 INTEGER = FieldType("integer")
 NOTE = schema("Note", [text("title"), FieldSpec("size", INTEGER, nullable=True)])
@@ -84,22 +87,144 @@ class SchemaContract(OpensStores):
         assert await self.after(tmp_path, NOTE, memo, {"title": "a"}) == [{"name": "a", "size": None}]
 
     async def test_what_a_step_loses_is_named_and_done_only_when_told(self, tmp_path: Path) -> None:
-        await self.filled(tmp_path, {"title": "a", "size": 1}, {"title": "b"})
-        new = note(text("title"))
-        await self.refused(tmp_path, new, "1 values of size")
+        await self.filled(tmp_path, {"title": "12", "size": 1}, {"title": "twelve"})
+        new = note(FieldSpec("title", INTEGER, nullable=True), FieldSpec("size", INTEGER, nullable=True))
+        await self.refused(tmp_path, new, "1 values of title")
         async with self.opened(tmp_path, catalog(NOTE)) as store:
             (step,) = await store.plan(catalog(new))
-            assert step.loses == "1 values of size"
+            assert (step.loses, step.may_stay) == ("1 values of title", False)
             with pytest.raises(StoreOutdated):
                 await store.migrate(catalog(new))
             assert len(await store.migrate(catalog(new), lose=True)) == 1
-            made = await store.write(unit(create(new, title="c")))
+            made = await store.write(unit(create(new, title=3)))
             assert len((await store.page(listing(new))).keys) == 3
-            await store.write(unit(update(new, made.stored[0].key, title="d")))
+            await store.write(unit(update(new, made.stored[0].key, title=4)))
 
-    async def test_a_removed_resource_loses_its_records(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize(
+        "removed",
+        [
+            FieldSpec("size", INTEGER, nullable=True),
+            FieldSpec("size", INTEGER, default=7),
+            FieldSpec("size", INTEGER, nullable=True, unique=True, indexed=True),
+            FieldSpec("size", INTEGER, default=7, unique=True),
+            FieldSpec("size", INTEGER),
+        ],
+        ids=["null", "default", "unique", "unique default", "needed"],
+    )
+    async def test_a_field_that_is_not_declared_any_more_stays_in_nobodys_way(
+        self, tmp_path: Path, caplog: pytest.LogCaptureFixture, removed: FieldSpec
+    ) -> None:
+        old, new = note(text("title"), removed), note(text("title"))
+        async with self.opened(tmp_path, catalog(old)) as store:
+            await store.write(unit(create(old, title="a", size=1)))
+        for title in ("b", "c"):
+            async with self.opened(tmp_path, catalog(new)) as store:
+                made = (await store.write(unit(create(new, title=title)))).stored[0]
+                changed = (await store.write(unit(update(new, made.key, title=f"{title}!")))).stored[0]
+                for shown in (made, changed):
+                    assert list(plain(shown.json)) == ["id", "title", "version", "created_at", "updated_at"]
+                assert await store.migrate(catalog(new)) == []
+        assert caplog.text.count("column notes.size is not declared: `crudite db migrate --lose` takes it away") == 1
+        store = self.make_store(tmp_path)
+        (step,) = await store.plan(catalog(new))
+        values = 3 if removed.default == 7 else 1
+        assert (step.description, step.loses) == ("notes: remove size", f"{values} values of size")
+        assert step.may_stay
+        assert await store.migrate(catalog(new), lose=True) == [step]
+        assert await store.plan(catalog(new)) == []
+        async with self.opened(tmp_path, catalog(new)) as store:
+            titles = [plain(record)["title"] for record in (await store.page(listing(new, "title"))).records]
+            assert titles == ["a", "b!", "c!"]
+
+    async def test_a_field_that_is_declared_again_has_its_values(self, tmp_path: Path) -> None:
+        await self.filled(tmp_path, {"title": "a", "size": 1})
+        async with self.opened(tmp_path, catalog(note(text("title")))) as store:
+            await store.write(unit(create(note(text("title")), title="b")))
+        async with self.opened(tmp_path, catalog(NOTE)) as store:
+            records = [plain(record) for record in (await store.page(listing(NOTE, "title"))).records]
+        assert [(record["title"], record["size"]) for record in records] == [("a", 1), ("b", None)]
+
+    async def test_values_of_a_group_that_must_be_unique_are_so_no_more_without_one_of_its_fields(
+        self, tmp_path: Path
+    ) -> None:
+        old, new = note(text("title"), text("kind", default="x"), unique=(("title", "kind"),)), note(text("title"))
+        async with self.opened(tmp_path, catalog(old)) as store:
+            await store.write(unit(create(old, title="a")))
+        async with self.opened(tmp_path, catalog(new)) as store:
+            await store.write(unit(create(new, title="a"), create(new, title="a")))
+            assert len((await store.page(listing(new))).keys) == 3
+
+    async def test_what_a_field_pointed_at_is_held_no_more_when_the_field_is_not_declared(self, tmp_path: Path) -> None:
+        shelf = schema("Shelf", [text("name")])
+        on_shelf = FieldSpec("shelf", FieldType("uuid"), reference=Reference("Shelf"))
+        old, new = note(text("title"), on_shelf), note(text("title"))
+        lent = schema("Lent", [on_shelf])
+        async with self.opened(tmp_path, catalog(shelf, old, lent)) as store:
+            key = (await store.write(unit(create(shelf, name="s")))).stored[0].key
+            await store.write(unit(create(old, title="a", shelf=key)))
+            await store.write(unit(create(lent, shelf=key)))
+        async with self.opened(tmp_path, catalog(shelf, new)) as store:
+            await store.write(unit(delete(shelf, key)))
+            await store.write(unit(create(new, title="b")))
+            assert len((await store.page(listing(new))).keys) == 2
+
+    async def test_servers_of_two_versions_go_on_beside_each_other_where_one_has_removed_a_field(
+        self, tmp_path: Path
+    ) -> None:
+        secret = text("hash", default="", secret=True)
+        old = note(
+            text("title"), FieldSpec("size", INTEGER, nullable=True), secret, text("seen", default="", quiet=True)
+        )
+        new, visit = note(text("title")), schema("Visit", [text("page")])
+        async with self.opened(tmp_path, catalog(old, visit)) as before:
+            first = (await before.write(unit(create(old, title="a", size=1, hash="h")))).stored[0].key
+            batches = before.follow((await before.read([])).position)
+            async with (
+                self.opened(tmp_path, catalog(new)) as after,
+                self.opened(tmp_path, catalog(old, visit)) as again,
+            ):
+                ours = after.follow((await after.read([])).position)
+                await after.write(unit(update(new, first, title="b")))
+                await before.write(unit(update(old, first, size=2)))
+                await again.write(unit(update(old, first, seen="yes")))
+                await before.write(unit(create(visit, page="/")))
+                made = (await after.write(unit(create(new, title="c")))).stored[0]
+                assert "size" not in plain(made.json)
+                told = await self.told(batches, 5)
+                assert [(change.schema.name, change.kind) for change in told] == [
+                    ("Note", "updated"), ("Note", "updated"), ("Note", "updated"), ("Visit", "created"),
+                    ("Note", "created"),
+                ]  # fmt: skip
+                seen = [(i["title"], i["size"], i["seen"]) for c in told if (i := c.after) is not None and "size" in i]
+                assert seen == [("b", 1, ""), ("b", 2, ""), ("b", 2, "yes"), ("c", None, "")]
+                assert not any("hash" in (change.after or {}) for change in told)
+                assert [change.key for change in await self.told(ours, 4)] == [first, first, first, made.key]
+                await ours.aclose()  # type: ignore[attr-defined]
+            await batches.aclose()  # type: ignore[attr-defined]
+
+    async def told(self, batches: AsyncIterator[Batch], count: int) -> list[Change]:
+        """So many changes that a follower is told, without a reset."""
+        changes: list[Change] = []
+        while len(changes) < count:
+            batch = await next_batch(batches)
+            assert batch.reset is None
+            changes += batch.changes
+        return changes
+
+    async def test_a_resource_that_is_not_declared_any_more_keeps_its_records(
+        self, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
         await self.filled(tmp_path, {"title": "a"})
-        await self.refused(tmp_path, schema("Other", [text("x")]), "1 records of Note")
+        other = schema("Other", [text("x")])
+        for _ in range(2):
+            async with self.opened(tmp_path, catalog(other)):
+                pass
+        assert caplog.text.count("table notes is not declared: `crudite db migrate --lose` takes it away") == 1
+        async with self.opened(tmp_path, catalog(other, NOTE)) as store:
+            assert len((await store.page(listing(NOTE))).keys) == 1
+            (step,) = await store.plan(catalog(other))
+            assert (step.description, step.loses) == ("notes: remove the table", "1 records of Note")
+            assert await store.migrate(catalog(other), lose=True) == [step]
 
     @pytest.mark.parametrize(
         ("old", "new", "value", "becomes"),

@@ -1,8 +1,6 @@
 """The way of one table from what it was to a schema."""
 
-from collections.abc import Collection, Sequence
-
-import msgspec
+from collections.abc import Collection, Mapping, Sequence
 
 from crudite.query.sql import quote
 from crudite.schema import NO_DEFAULT, FieldSpec, ResourceSchema
@@ -22,19 +20,25 @@ from crudite.stores.postgresql.ddl import (
 )
 from crudite.stores.steps import (
     OldField,
+    OldTable,
     cannot_become,
+    columns_of,
+    count_lost,
     count_repeated,
+    indexed,
     needs_default,
     occurs_repeatedly,
     old_name,
+    tell_indexes,
 )
 
+_GIVEN = """SELECT a.attname, a.attnotnull, a.atthasdef OR a.attidentity <> '' AS has_default FROM pg_attribute AS a
+WHERE a.attrelid = $1::text::regclass AND a.attnum > 0 AND NOT a.attisdropped"""
 
-class OldTable(msgspec.Struct, frozen=True):
+
+class MadeTable(OldTable, frozen=True, kw_only=True):
     """A table as it was made, and the statements that made it."""
 
-    resource: str
-    fields: dict[str, OldField]
     statement: str
     indexes: dict[str, str]
     references: dict[str, str]
@@ -43,47 +47,95 @@ class OldTable(msgspec.Struct, frozen=True):
 class Alteration:
     """Finds out what it takes to make one table another one, asking the data what would be lost."""
 
-    def __init__(self, connection: Connection, schema: ResourceSchema, source: str, was: OldTable) -> None:
+    def __init__(self, connection: Connection, schema: ResourceSchema, source: str, was: MadeTable) -> None:
         self._connection = connection
         self._schema = schema
         self._source = source
         self._was = was
         self._old: dict[str, OldField] = {}
-        self._rows = 0
+        self._left: list[str] = []
+        self._loosened: list[str] = []
+        self._kept: dict[str, str] = {}
         self._sources: dict[str, str] = {}
         self._done: list[str] = []
-        self._loses: list[str] = []
+        self._loses: dict[str, int] = {}
         self._values: dict[str, str] = {}
         self._conversions: dict[str, str] = {}
 
-    async def steps(self) -> list[Step]:
-        """The steps for the table; instead of them, those that stand in the way."""
+    @property
+    def left(self) -> dict[str, OldField]:
+        """The columns that nobody declares, as they are if they stay; known when the steps are."""
+        return {name: self._old[name] for name in self._left}
+
+    def made(self, references: dict[str, str], left: Mapping[str, OldField]) -> MadeTable:
+        """The table as it is made when the steps are taken, with what is left in it."""
+        statement, was = create_table(self._schema), _lines(self._was.statement)
+        same = tuple(f"{quote(name)} " for name in left if name not in self._loosened)
+        kept = [line for line in was if line.startswith(same)]
+        indexes = {**create_indexes(self._schema), **(self._kept if left else {})}
+        return MadeTable(
+            self._schema.name, columns_of(self._schema, self._was, left), list(left),
+            statement="\n".join((statement, *kept)), indexes=indexes, references=references,
+        )  # fmt: skip
+
+    async def steps(self, *, removing: bool) -> list[Step]:
+        """The steps for the table, instead of them those that stand in the way; and what takes away what is left, if
+        that may be done."""
         schema, was = self._schema, self._was
-        there = await install.columns(self._connection, self._source)
+        given = {row[0]: row for row in await self._connection.fetch(_GIVEN, quote(self._source))}
+        self._old = {name: was.fields.get(name, OldField("text")) for name in given}
+        found = {field.name: old_name(field, schema, self._old) for field in schema.fields.values()}
+        self._sources = {name: source for name, source in found.items() if source is not None}
+        self._left = [name for name in given if name not in self._sources.values()]
+        self._loosened = [name for name in self._left if given[name]["attnotnull"] and not given[name]["has_default"]]
         indexes = await install.indexes(self._connection, self._source)
         wanted = create_indexes(schema)
-        same_table = (
-            was.statement == create_table(schema) and self._source == schema.table and set(there) == set(schema.fields)
-        )
         made = {name: text for name, text in was.indexes.items() if name in indexes}
-        outdated = [name for name, text in made.items() if wanted.get(name) != text]
-        new = [text for name, text in wanted.items() if made.get(name) != text]
-        if same_table and not outdated and not new:
-            return []
-        self._old = {name: was.fields.get(name, OldField("text")) for name in there}
-        self._rows = await self._count("TRUE")
+        null = [name for name in self._left if not given[name]["has_default"]]
+        self._kept = self._in_nobodys_way({name: text for name, text in made.items() if name not in wanted}, null)
+        outdated = {name: text for name, text in made.items() if wanted.get(name) != text and name not in self._kept}
+        new = {name: text for name, text in wanted.items() if made.get(name) != text}
+        same_table = (
+            self._source == schema.table
+            and all(self._sources.get(name) == name for name in schema.fields)
+            and {column.definition for column in columns(schema)} <= _lines(was.statement)
+            and not self._loosened
+        )
+        steps = [] if same_table and not outdated and not new else await self._change(same_table, outdated, new)
+        if self._left and removing:
+            steps.append(await self._remove())
+        return steps
+
+    async def _change(self, same_table: bool, outdated: Mapping[str, str], new: Mapping[str, str]) -> list[Step]:
+        schema = self._schema
         blocked = [*await self._map_fields(), *await self._duplicates()]
         if blocked:
             return [Step(f"{schema.table}: {reason}", ()) for reason in blocked]
         dropped = [f"DROP INDEX {quote(name)}" for name in outdated]
         if same_table:
-            what = f"renew {len(outdated) + len(new)} indexes"
-            return [Step(f"{schema.table}: {what}", (*dropped, *new))]
-        sql = [*dropped, *await self._alter(), *new]
+            return [Step(f"{schema.table}: {tell_indexes(outdated, new)}", (*dropped, *new.values()))]
+        sql = [*dropped, *await self._alter(), *new.values()]
         if self._source != schema.table:
             self._done.insert(0, f"rename the table from {self._source}")
+        self._done += [f"let go of {name}, which is not declared" for name in self._loosened]
         what = "; ".join(self._done) or "renew its checks and defaults"
-        return [Step(f"{schema.table}: {what}", tuple(sql), ", ".join(self._loses))]
+        return [Step(f"{schema.table}: {what}", tuple(sql), count_lost(self._loses))]
+
+    async def _remove(self) -> Step:
+        table = self._schema.table
+        counts = {name: await self._count(f"{quote(name)} IS NOT NULL") for name in self._left}
+        sql = tuple(f"ALTER TABLE {quote(table)} DROP COLUMN {quote(name)}" for name in self._left)
+        return Step(f"{table}: remove {', '.join(self._left)}", sql, count_lost(counts), may_stay=True)
+
+    def _in_nobodys_way(self, indexes: Mapping[str, str], null: Sequence[str]) -> dict[str, str]:
+        """Those indexes that stand on what is left alone, and let rows be written without it: which is `null` then."""
+        found = {}
+        for name, text in indexes.items():
+            is_unique, on = indexed(text)
+            stands = bool(on) and set(on) <= set(self._left)
+            if stands and not (is_unique and set(on).isdisjoint(null)):
+                found[name] = text
+        return found
 
     async def _alter(self) -> list[str]:
         """The statements that change the table, between taking its checks away and giving them back."""
@@ -97,9 +149,10 @@ class Alteration:
             old_key, new_key = quote(key_name(was_table)), quote(key_name(schema.table))
             sql.append(f"ALTER TABLE {table} RENAME CONSTRAINT {old_key} TO {new_key}")
         kept = set(self._sources.values())
-        before = [f"DROP CONSTRAINT {quote(name)}" for name in self._old if name in present and name not in settled]
-        before += [f"DROP COLUMN {quote(name)}" for name in self._old if name not in kept]
         loose = [name for name in self._old if name in kept and name not in settled]
+        before = [f"DROP CONSTRAINT {quote(name)}" for name in loose if name in present]
+        nullable = [source for name, source in self._sources.items() if schema.fields[name].nullable]
+        before += [f"ALTER {quote(name)} DROP NOT NULL" for name in (*self._loosened, *nullable) if name not in settled]
         before += [f"ALTER {quote(name)} DROP DEFAULT" for name in loose if not self._was_numbered(name)]
         before += [f"ALTER {quote(name)} DROP IDENTITY" for name in loose if self._loses_number(name)]
         sql += [f"ALTER TABLE {table} {part}" for part in (*before, *self._conversions.values())]
@@ -113,7 +166,7 @@ class Alteration:
 
     def _settled(self, present: Collection[str]) -> set[str]:
         """The columns that are as they are wanted: touching them would read the whole table for nothing."""
-        made = {line.strip().removesuffix(",") for line in self._was.statement.splitlines()}
+        made = _lines(self._was.statement)
         return {
             column.name
             for column in columns(self._schema)
@@ -135,8 +188,8 @@ class Alteration:
         if column.name not in self._sources:
             return [f"ADD COLUMN {column.definition}"]
         parts = []
-        if column.name != self._schema.key:
-            parts.append(f"ALTER {name} {'DROP' if column.nullable else 'SET'} NOT NULL")
+        if not column.nullable and column.name != self._schema.key:
+            parts.append(f"ALTER {name} SET NOT NULL")
         if column.default:
             parts.append(f"ALTER {name} SET DEFAULT ({column.default})")
         if column.check:
@@ -147,24 +200,18 @@ class Alteration:
         """Decides what each new column is filled with; returns what stands in the way."""
         blocked = []
         for field in self._schema.fields.values():
-            old = old_name(field, self._schema, self._old)
-            if old is not None:
-                self._sources[field.name] = old
-            reason = self._added(field) if old is None else await self._converted(field, old)
+            old = self._sources.get(field.name)
+            reason = await (self._added(field) if old is None else self._converted(field, old))
             if reason:
                 blocked.append(reason)
-        for name in self._old:
-            if name not in self._sources.values():
-                self._done.append(f"remove {name}")
-                self._lose(await self._count(f"{quote(name)} IS NOT NULL"), f"values of {name}")
         return blocked
 
-    def _added(self, field: FieldSpec) -> str:
+    async def _added(self, field: FieldSpec) -> str:
         self._done.append(f"add {field.name}")
         system = (self._schema.key, "version", "created_at", "updated_at")
         if field.default is NO_DEFAULT:
-            lacks = not field.nullable and field.name not in system and self._rows
-            return needs_default(field, self._rows) if lacks else ""
+            lacking = 0 if field.nullable or field.name in system else await self._count("TRUE")
+            return needs_default(field, lacking) if lacking else ""
         self._values[field.name] = stored_default(field)
         return ""
 
@@ -175,10 +222,11 @@ class Alteration:
         value = column
         conversion = convert(column, old.type, field.type)
         misfits = await self._count(conversion.misfits(column))
-        if old != OldField.of(field):
+        if not old.holds(field):
             self._done.append(f"make {field.name} {field.type.described}")
             value = f"CASE WHEN {conversion.fits} THEN {conversion.value} END"
-            self._lose(misfits, f"values of {name}")
+            if misfits:
+                self._loses[name] = misfits
         if not field.nullable:
             nulls = await self._count(f"{column} IS NULL")
             if misfits and field.default is NO_DEFAULT:
@@ -211,6 +259,7 @@ class Alteration:
         count: int = await self._connection.fetchval(text)
         return count
 
-    def _lose(self, count: int, what: str) -> None:
-        if count:
-            self._loses.append(f"{count} {what}")
+
+def _lines(statement: str) -> set[str]:
+    """What the lines of a statement define."""
+    return {line.strip().removesuffix(",") for line in statement.splitlines()}

@@ -4,6 +4,8 @@ import hashlib
 import secrets
 from typing import Literal
 
+import msgspec
+
 from crudite.errors import StoreReadOnly, StoreTooNew
 from crudite.query.sql import quote
 from crudite.schema import Catalog
@@ -11,6 +13,7 @@ from crudite.stores.postgresql.connections import Connection
 from crudite.stores.postgresql.ddl import FORMAT, SYSTEM_TABLES
 from crudite.stores.postgresql.search import FUNCTION
 from crudite.stores.postgresql.triggers import OURS, Trigger, create_triggers
+from crudite.stores.steps import OldTable, watched
 
 _TABLES = """SELECT c.relname FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
 WHERE n.nspname = current_schema() AND c.relkind IN ('r', 'p')"""
@@ -26,8 +29,10 @@ _TRIGGERS = f"""SELECT t.tgname, c.relname, p.prosrc,
 CASE t.tgenabled WHEN 'O' THEN '' WHEN 'A' THEN 'ALWAYS' ELSE 'DISABLED' END {_OUR_TRIGGERS}"""
 _SEARCHES = """SELECT count(*) FROM pg_proc AS p JOIN pg_namespace AS n ON n.oid = p.pronamespace
 WHERE n.nspname = current_schema() AND p.proname = $1"""
+# those that no trigger calls any more
 _FUNCTIONS = f"""SELECT p.proname FROM pg_proc AS p JOIN pg_namespace AS n ON n.oid = p.pronamespace
-WHERE n.nspname = current_schema() AND p.proname ~ '{OURS}' AND p.prorettype = 'trigger'::regtype"""
+WHERE n.nspname = current_schema() AND p.proname ~ '{OURS}' AND p.prorettype = 'trigger'::regtype
+AND NOT EXISTS (SELECT FROM pg_trigger AS t WHERE t.tgfoid = p.oid)"""
 
 # the server (its system identifier and, after a failover, its timeline) and the database in it; a copy that
 # was restored elsewhere has another home, and ids of transactions that mean nothing there
@@ -143,18 +148,36 @@ INSERT INTO "_alive" (log) SELECT id FROM "_logs" WHERE ended IS NULL""")
 
 async def triggers_agree(connection: Connection, catalog: Catalog) -> bool:
     """Whether the catalog's triggers are installed, word for word, and no others of ours."""
-    wanted = {t.name: (t.table, t.body, t.mode) for t in await _wanted(connection, catalog)}
+    wanted = {t.name: (t.table, t.body, t.mode) for t in await wanted_triggers(connection, catalog)}
     return await installed_triggers(connection) == wanted
 
 
 async def installed_triggers(connection: Connection) -> dict[str, tuple[str, str, str]]:
-    """Our triggers that are there, by name: their table, what they do, and in which mode they are switched on."""
-    return {row[0]: (row[1], row[2], row[3]) for row in await connection.fetch(_TRIGGERS)}
+    """Our triggers that are there, by name: their table, what they do, and in which mode they are switched on. Not
+    those of tables that nobody declares any more: other servers may still do so."""
+    left = {name for name, table in (await made_tables(connection)).items() if table.is_left}
+    found = await connection.fetch(_TRIGGERS)
+    return {name: (table, body, mode) for name, table, body, mode in found if table not in left}
+
+
+async def wanted_triggers(connection: Connection, catalog: Catalog) -> list[Trigger]:
+    """The triggers of a catalog's resources, which watch what is left in their tables too."""
+    here, made = await place(connection) or "", await made_tables(connection)
+    schemas = [watched(schema, made.get(schema.table)) for schema in catalog.values()]
+    return [trigger for schema in schemas for trigger in create_triggers(schema, here)]
+
+
+async def made_tables(connection: Connection) -> dict[str, OldTable]:
+    """What the tables were made from, as it was saved last."""
+    if not await connection.fetchval("SELECT to_regclass('\"_schema\"') IS NOT NULL"):
+        return {}
+    saved = await connection.fetchval('SELECT description FROM "_schema"')
+    return msgspec.json.decode(saved, type=dict[str, OldTable]) if saved else {}
 
 
 async def install_triggers(connection: Connection, catalog: Catalog) -> None:
     """Puts the catalog's triggers in place of what is there, and leaves alone what agrees. Inside a transaction."""
-    wanted = await _wanted(connection, catalog)
+    wanted = await wanted_triggers(connection, catalog)
     tables = {trigger.name: trigger.table for trigger in wanted}
     for name, (table, _, _) in (await installed_triggers(connection)).items():
         if tables.get(name) != table:
@@ -172,7 +195,7 @@ async def mend_triggers(connection: Connection, catalog: Catalog) -> list[str]:
     installed, present = await installed_triggers(connection), await tables(connection)
     broken = [
         trigger
-        for trigger in await _wanted(connection, catalog)
+        for trigger in await wanted_triggers(connection, catalog)
         if trigger.table in present and installed.get(trigger.name) != (trigger.table, trigger.body, trigger.mode)
     ]
     for text in (text for trigger in broken for text in trigger.statements):
@@ -182,7 +205,7 @@ async def mend_triggers(connection: Connection, catalog: Catalog) -> list[str]:
 
 async def owner(connection: Connection, catalog: Catalog) -> str:
     """What `_logs.wanted` is when the triggers in the database are those that the catalog wants."""
-    return _digest(await _wanted(connection, catalog))
+    return _digest(await wanted_triggers(connection, catalog))
 
 
 async def drop_triggers(connection: Connection) -> None:
@@ -191,11 +214,6 @@ async def drop_triggers(connection: Connection) -> None:
         await connection.execute(f"DROP TRIGGER {quote(name)} ON {quote(table)}")
     for row in await connection.fetch(_FUNCTIONS):
         await connection.execute(f"DROP FUNCTION {quote(row[0])}()")
-
-
-async def _wanted(connection: Connection, catalog: Catalog) -> list[Trigger]:
-    here = await place(connection) or ""
-    return [trigger for schema in catalog.values() for trigger in create_triggers(schema, here)]
 
 
 def _digest(triggers: list[Trigger]) -> str:

@@ -6,6 +6,10 @@ what differs given back: one way for every change. References come last, when ev
 indexes of words rest on is made before all tables and removed behind them. What a step would lose is counted in the
 data.
 
+What the catalog does not declare stays where it is, and is watched by the log's triggers as before, so that servers
+which still declare it go on beside this one. Only what would be in the way of new records is let go, which takes a
+moment and loses nothing: that a column must be given, a reference, a unique index.
+
 One process migrates at a time; another one waits, and then finds nothing to do. All tables that are touched are
 locked before anything is done, each lock waited for only so long that whoever queues up behind it meets no deadline of
 his own; then everything is let go, the others have as much time as they were held up, and it is tried again.
@@ -24,13 +28,12 @@ from crudite.query.sql import quote
 from crudite.schema import Catalog, ResourceSchema
 from crudite.stores.base import Step
 from crudite.stores.postgresql import install
-from crudite.stores.postgresql.alteration import Alteration, OldTable
+from crudite.stores.postgresql.alteration import Alteration, MadeTable
 from crudite.stores.postgresql.connections import Connection
 from crudite.stores.postgresql.ddl import FORMAT, create_indexes, create_references, create_table, too_long
 from crudite.stores.postgresql.locks import take_locks, with_holds
 from crudite.stores.postgresql.search import FUNCTION, create_function
-from crudite.stores.postgresql.triggers import create_triggers
-from crudite.stores.steps import OldField, refuse
+from crudite.stores.steps import columns_of, count_records, refuse, tell_left
 
 logger = logging.getLogger("crudite.store")
 
@@ -55,24 +58,14 @@ _SAVE = """INSERT INTO "_schema" (id, format, description) VALUES (1, $1, $2)
 ON CONFLICT (id) DO UPDATE SET format = excluded.format, description = excluded.description"""
 
 
-def describe(catalog: Catalog) -> str:
-    """What the tables are made from, as JSON to be kept in the database."""
-    tables = {schema.table: _describe(schema, catalog) for schema in catalog.values()}
-    return msgspec.json.encode(tables).decode()
-
-
-def _describe(schema: ResourceSchema, catalog: Catalog) -> OldTable:
-    fields = {field.name: OldField.of(field) for field in schema.fields.values()}
-    references = create_references(schema, dict(catalog))
-    return OldTable(schema.name, fields, create_table(schema), create_indexes(schema), references)
-
-
 class Steps(NamedTuple):
-    """The steps from what is there to a catalog: references are let go first and held last."""
+    """The steps from what is there to a catalog: references are let go first and held last. `made` is what the tables
+    are made from when they are taken."""
 
     let_go: list[Step]
     tables: list[Step]
     hold: list[Step]
+    made: dict[str, MadeTable]
 
     @property
     def all(self) -> list[Step]:
@@ -85,41 +78,51 @@ class Steps(NamedTuple):
         return any(not text.startswith("CREATE") for step in self.tables for text in step.sql)
 
 
-async def plan(connection: Connection, catalog: Catalog) -> Steps:
-    """The steps from what is there to the catalog; none when they agree. Only reads."""
+async def plan(connection: Connection, catalog: Catalog, *, removing: bool = True) -> Steps:
+    """The steps from what is there to the catalog; none when they agree. Only reads. Without `removing`, what nobody
+    declares is left where it is, and not counted."""
     present = await install.tables(connection)
     saved = await connection.fetchval(_SAVED) if "_schema" in present else None
-    old = msgspec.json.decode(saved, type=dict[str, OldTable]) if saved else {}
+    old = msgspec.json.decode(saved, type=dict[str, MadeTable]) if saved else {}
     old = {table: was for table, was in old.items() if table in present}
     names = [name for schema in catalog.values() for name in too_long(schema)]
     if names:
-        return Steps([], [Step(f"{name}: PostgreSQL takes names of at most 63 bytes", ()) for name in names], [])
+        return Steps([], [Step(f"{name}: PostgreSQL takes names of at most 63 bytes", ()) for name in names], [], {})
     sources = {schema.table: _source(schema, old, catalog) for schema in catalog.values()}
-    steps: list[Step] = []
-    for table, was in old.items():
-        if table not in sources.values():
-            steps.append(await _drop(connection, table, was))
+    left = {table: was for table, was in old.items() if table not in sources.values()}
+    made = {table: msgspec.structs.replace(was, is_left=True, references={}) for table, was in left.items()}
+    steps = [await _drop(connection, table, was) for table, was in left.items()] if removing else []
+    if removing:
+        made = {}
     for schema in catalog.values():
-        source = sources[schema.table]
+        source, references = sources[schema.table], create_references(schema, dict(catalog))
         if source is not None:
-            steps += await Alteration(connection, schema, source, old[source]).steps()
-        elif schema.table in present and schema.table not in old:
+            alteration = Alteration(connection, schema, source, old[source])
+            steps += await alteration.steps(removing=removing)
+            made[schema.table] = alteration.made(references, {} if removing else alteration.left)
+            continue
+        if schema.table in present and schema.table not in old:
             steps.append(Step(f"{schema.table}: a table of this name is there that Crudite did not make", ()))
         else:
             sql = (create_table(schema), *create_indexes(schema).values())
             steps.append(Step(f"{schema.table}: make the table", sql))
+        made[schema.table] = MadeTable(
+            schema.name, columns_of(schema, None, {}), statement=create_table(schema),
+            indexes=create_indexes(schema), references=references,
+        )  # fmt: skip
     is_searched, searches = any(schema.search for schema in catalog.values()), await install.searches(connection)
     if is_searched and not searches:
         steps.insert(0, Step("make the function that finds the words of a text", (create_function(),)))
-    elif searches and not is_searched:
-        steps.append(Step("remove the function that finds words", (f"DROP FUNCTION {quote(FUNCTION)}",)))
+    elif searches and not is_searched and (removing or not left):  # an index of what is left may rest on it
+        sql = (f"DROP FUNCTION {quote(FUNCTION)}",)
+        steps.append(Step("remove the function that finds words", sql, may_stay=bool(left)))
     let_go = await _let_go(connection, catalog, old, sources)
     named = {table: source for table, source in sources.items() if source is not None}
     hold = _hold(catalog, old, sources)
-    return Steps(let_go, await with_holds(connection, steps, named), await with_holds(connection, hold, named))
+    return Steps(let_go, await with_holds(connection, steps, named), await with_holds(connection, hold, named), made)
 
 
-def _source(schema: ResourceSchema, old: Mapping[str, OldTable], catalog: Catalog) -> str | None:
+def _source(schema: ResourceSchema, old: Mapping[str, MadeTable], catalog: Catalog) -> str | None:
     """The table that becomes the schema's: of the same name, or of the resource that was renamed."""
     if schema.table in old:
         return schema.table
@@ -129,16 +132,16 @@ def _source(schema: ResourceSchema, old: Mapping[str, OldTable], catalog: Catalo
     return None
 
 
-async def _drop(connection: Connection, table: str, was: OldTable) -> Step:
+async def _drop(connection: Connection, table: str, was: MadeTable) -> Step:
     count = await connection.fetchval(f"SELECT count(*) FROM {quote(table)}")
-    loses = f"{count} records of {was.resource}" if count else ""
-    return Step(f"{table}: remove the table", (f"DROP TABLE {quote(table)}",), loses)
+    loses = count_records(was.resource, count)
+    return Step(f"{table}: remove the table", (f"DROP TABLE {quote(table)}",), loses, may_stay=True)
 
 
 async def _let_go(
     connection: Connection,
     catalog: Catalog,
-    old: Mapping[str, OldTable],
+    old: Mapping[str, MadeTable],
     sources: Mapping[str, str | None],
 ) -> list[Step]:
     """The step that takes references away that the catalog has otherwise or not at all."""
@@ -152,7 +155,7 @@ async def _let_go(
     return [Step(f"let {len(sql)} references go", tuple(sql))] if sql else []
 
 
-def _hold(catalog: Catalog, old: Mapping[str, OldTable], sources: Mapping[str, str | None]) -> list[Step]:
+def _hold(catalog: Catalog, old: Mapping[str, MadeTable], sources: Mapping[str, str | None]) -> list[Step]:
     """The step that makes the references which are new or were let go."""
     sql: list[str] = []
     for schema in catalog.values():
@@ -222,22 +225,24 @@ async def _migrate(connection: Connection, catalog: Catalog, lose: bool, schema:
     if schema is not None and await connection.fetchval("SELECT to_regnamespace($1) IS NULL", quote(schema)):
         await connection.execute(f"CREATE SCHEMA {quote(schema)}")
     await install.create_system_tables(connection)
-    planned = await plan(connection, catalog)
+    planned = await plan(connection, catalog, removing=lose)
     steps = planned.all
     refuse([step for step in steps if step.is_blocked or (step.loses and not lose)])
+    before = await install.made_tables(connection)
+    described = msgspec.json.encode(planned.made).decode()
     saved = await connection.fetchval(_SAVED)
-    if steps or saved != describe(catalog) or not await install.triggers_agree(connection, catalog):
-        await _take(connection, catalog, planned)
+    if steps or saved != described or not await install.triggers_agree(connection, catalog):
+        await _take(connection, catalog, planned, described)
+        tell_left(before, planned.made)
     return steps
 
 
-async def _take(connection: Connection, catalog: Catalog, planned: Steps) -> None:
-    """Takes the steps, renews the triggers, remembers the catalog; inside a transaction."""
+async def _take(connection: Connection, catalog: Catalog, planned: Steps, described: str) -> None:
+    """Takes the steps, renews the triggers, remembers what the tables are made from; inside a transaction."""
     tables = await install.tables(connection)
+    await connection.execute(_SAVE, FORMAT, described)
     before = await install.installed_triggers(connection)
-    here = await install.place(connection) or ""
-    triggers = [trigger for schema in catalog.values() for trigger in create_triggers(schema, here)]
-    wanted = {t.name: (t.table, t.body, t.mode) for t in triggers}
+    wanted = {t.name: (t.table, t.body, t.mode) for t in await install.wanted_triggers(connection, catalog)}
     changed = {name for name in {*before, *wanted} if before.get(name) != wanted.get(name)}
     also = {trigger[0] for name in changed for trigger in (before.get(name), wanted.get(name)) if trigger is not None}
     # before anything is done: no lock is waited for while there is work that would be lost, and nobody is in the middle
@@ -256,4 +261,3 @@ async def _take(connection: Connection, catalog: Catalog, planned: Steps) -> Non
     on_old_tables = {name: trigger for name, trigger in after.items() if trigger[0] in tables}
     if planned.alters or before != on_old_tables:
         await install.end_log(connection, "schema")  # the images, or what no log tells of, have changed
-    await connection.execute(_SAVE, FORMAT, describe(catalog))

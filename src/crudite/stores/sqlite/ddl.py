@@ -4,7 +4,7 @@ Everything is plain SQLite 3.40: the columns have defaults and checks of built-i
 other program can insert a record naming only its own columns, and cannot store what could not be read back.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from crudite.query.sql import quote
 from crudite.schema import NO_DEFAULT, SAFE_INTEGER, FieldSpec, FieldType, Kind, ResourceSchema
@@ -95,12 +95,25 @@ def is_numbered(schema: ResourceSchema) -> bool:
     return schema.key_field.type.kind in ("integer", "bigint")
 
 
-def create_table(schema: ResourceSchema, targets: dict[str, ResourceSchema], name: str = "") -> str:
+def create_table(schema: ResourceSchema, targets: dict[str, ResourceSchema]) -> str:
     """The statement that makes a resource's table; `targets` are the schemas that references name."""
-    columns = [_column(field, schema, targets) for field in schema.fields.values()]
+    return table_of(schema.table, define_columns(schema, targets).values(), table_options(schema))
+
+
+def table_of(name: str, columns: Iterable[str], options: str) -> str:
+    """The statement that makes a table of columns, each as it is defined."""
     body = ",\n  ".join(columns)
-    options = "STRICT" if is_numbered(schema) else "STRICT, WITHOUT ROWID"
-    return f"CREATE TABLE {quote(name or schema.table)} (\n  {body}\n) {options}"
+    return f"CREATE TABLE {quote(name)} (\n  {body}\n) {options}"
+
+
+def table_options(schema: ResourceSchema) -> str:
+    """What stands behind the columns of a resource's table."""
+    return "STRICT" if is_numbered(schema) else "STRICT, WITHOUT ROWID"
+
+
+def define_columns(schema: ResourceSchema, targets: dict[str, ResourceSchema]) -> dict[str, str]:
+    """The definitions of the columns of a resource's table, by name."""
+    return {field.name: _column(field, schema, targets) for field in schema.fields.values()}
 
 
 def create_indexes(schema: ResourceSchema) -> dict[str, str]:

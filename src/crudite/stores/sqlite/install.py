@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterable
 from typing import Literal
 
 import apsw
+import msgspec
 
 from crudite.errors import StoreCorrupt, StoreTooNew
 from crudite.query.sql import quote
@@ -14,12 +15,25 @@ from crudite.stores.sqlite.ddl import APPLICATION_ID, FORMAT, SYSTEM_TABLES
 from crudite.stores.sqlite.log import LAST
 from crudite.stores.sqlite.search import fill_search
 from crudite.stores.sqlite.triggers import create_search_triggers, create_triggers
+from crudite.stores.steps import OldTable, watched
 
 # SQLite runs the newest trigger first. One of another program that changes the same row again must run after
 # ours, or the log would end with the older image.
 _LATER_TRIGGERS = """SELECT tbl_name FROM sqlite_schema WHERE type = 'trigger' AND rowid >
 (SELECT min(rowid) FROM sqlite_schema WHERE type = 'trigger' AND name GLOB 'crudite *')
 AND name NOT GLOB 'crudite *'"""
+
+
+class MadeTable(OldTable, frozen=True):
+    """A table as it was made, and a digest of the triggers that its resource alone would have."""
+
+    triggers: str = ""
+
+
+def made_tables(connection: apsw.Connection) -> dict[str, MadeTable]:
+    """What the tables were made from, as it was saved last."""
+    found = rows(connection, "SELECT description FROM _schema") if "_schema" in tables(connection) else []
+    return msgspec.json.decode(found[0][0], type=dict[str, MadeTable]) if found else {}
 
 
 def check_owner(connection: apsw.Connection, path: str) -> None:
@@ -81,14 +95,20 @@ def agree_for(connection: apsw.Connection, schemas: Collection[ResourceSchema]) 
     """Whether just the triggers of these resources are installed and run before those of others."""
     tables = {schema.table for schema in schemas}
     overtaken = any(table in tables for (table,) in rows(connection, _LATER_TRIGGERS))
-    return not overtaken and installed_triggers(connection) == wanted_triggers(schemas)
+    return not overtaken and installed_triggers(connection) == wanted_triggers(_watched(connection, schemas))
 
 
 def install_triggers(connection: apsw.Connection, catalog: Catalog) -> None:
     """Puts the catalog's triggers in place of what is there. Inside a transaction."""
     drop_triggers(connection)
-    for text in wanted_triggers(catalog.values()).values():
+    for text in wanted_triggers(_watched(connection, catalog.values())).values():
         connection.execute(text)
+
+
+def imaged(connection: apsw.Connection, catalog: Catalog) -> frozenset[str]:
+    """The tables of which the log keeps just what the catalog declares, and nothing that only others do."""
+    there = installed_triggers(connection).items()
+    return frozenset(schema.table for schema in catalog.values() if create_triggers(schema).items() <= there)
 
 
 def unwatched(connection: apsw.Connection, catalog: Catalog) -> list[ResourceSchema]:
@@ -116,6 +136,13 @@ def wanted_triggers(schemas: Iterable[ResourceSchema]) -> dict[str, str]:
 
 
 def installed_triggers(connection: apsw.Connection) -> dict[str, str]:
-    """Our triggers that are there, by name."""
-    text = "SELECT name, sql FROM sqlite_schema WHERE type = 'trigger' AND name GLOB 'crudite *'"
-    return {row[0]: row[1] for row in rows(connection, text)}
+    """Our triggers that are there, by name, but for those of tables that nobody declares any more: other servers may
+    still do so."""
+    left = {name for name, table in made_tables(connection).items() if table.is_left}
+    text = "SELECT name, sql, tbl_name FROM sqlite_schema WHERE type = 'trigger' AND name GLOB 'crudite *'"
+    return {name: text for name, text, table in rows(connection, text) if table not in left}
+
+
+def _watched(connection: apsw.Connection, schemas: Iterable[ResourceSchema]) -> list[ResourceSchema]:
+    made = made_tables(connection)
+    return [watched(schema, made.get(schema.table)) for schema in schemas]

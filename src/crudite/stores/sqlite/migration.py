@@ -1,80 +1,52 @@
 """The steps from the database's schema to a catalog's, and taking them.
 
-A table whose statement differs is made anew, filled and renamed, as SQLite's documentation advises
-(lang_altertable.html, section 7): one way for every change. What a step would lose is counted in the
-data that is there: text that happens to hold only dates becomes a date without a loss. An index of words is made
-anew when its table is.
+What a step would lose is counted in the data that is there: text that happens to hold only dates becomes a date
+without a loss. An index of words is made anew when its table is. What the catalog does not declare stays where it is,
+and is watched by the log's triggers as before, so that servers which still declare it go on beside this one; only
+what would be in the way of new records is let go: a column that must be given, a reference, a unique index.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
+from typing import NamedTuple
 
 import apsw
 import msgspec
 
 from crudite.errors import StoreOutdated
 from crudite.query.sql import quote
-from crudite.schema import NO_DEFAULT, Catalog, FieldSpec, ResourceSchema
+from crudite.schema import Catalog, ResourceSchema
 from crudite.stores.base import Step
 from crudite.stores.sqlite import install
+from crudite.stores.sqlite.alteration import Alteration, let_go, remove
 from crudite.stores.sqlite.connections import pragma, rows
-from crudite.stores.sqlite.conversion import convert
-from crudite.stores.sqlite.ddl import create_indexes, create_table, is_numbered, literal, stored_default
-from crudite.stores.sqlite.search import create_search, is_of_search
-from crudite.stores.steps import (
-    OldField,
-    cannot_become,
-    count_repeated,
-    needs_default,
-    occurs_repeatedly,
-    old_name,
-    refuse,
-)
+from crudite.stores.sqlite.ddl import create_indexes, create_table
+from crudite.stores.sqlite.install import MadeTable
+from crudite.stores.sqlite.search import create_search, is_of_search, tables_of_search
+from crudite.stores.steps import OldField, columns_of, refuse, tell_left
 
 
-class OldTable(msgspec.Struct, frozen=True):
-    """A table as it was made, and a digest of the triggers that were."""
+class Way(NamedTuple):
+    """The steps to a catalog, and what the tables are made from when they are taken."""
 
-    resource: str
-    fields: dict[str, OldField]
-    triggers: str = ""
-
-
-def describe(catalog: Catalog) -> str:
-    """What the tables are made from, as JSON to be kept in the file."""
-    tables = {schema.table: _describe(schema) for schema in catalog.values()}
-    return msgspec.json.encode(tables).decode()
-
-
-def _describe(schema: ResourceSchema) -> OldTable:
-    fields = {field.name: OldField.of(field) for field in schema.fields.values()}
-    texts = msgspec.json.encode(sorted(install.wanted_triggers([schema]).values()))
-    return OldTable(schema.name, fields, blake2b(texts, digest_size=8).hexdigest())
+    steps: list[Step]
+    tables: dict[str, MadeTable]
 
 
 def is_of(connection: apsw.Connection, catalog: Catalog) -> bool:
     """Whether it was this catalog that the file was brought to last, and not that of another version."""
-    return _saved(connection) == describe(catalog)
+    declared = {
+        name: msgspec.structs.replace(was, fields=_declared(was), left=[])
+        for name, was in install.made_tables(connection).items()
+        if not was.is_left
+    }
+    return declared == {schema.table: _made(schema, None, {}) for schema in catalog.values()}
 
 
-def plan(connection: apsw.Connection, catalog: Catalog) -> list[Step]:
-    """The steps from what is there to the catalog; none when they agree. Only reads."""
-    present = install.tables(connection)
-    old = _load(connection) if "_schema" in present else {}
-    steps: list[Step] = []
-    made: list[Step] = []
-    used: set[str] = set()
-    for schema in catalog.values():
-        source = _source(schema, old, present, catalog)
-        if source is None:
-            made.append(_create(schema, catalog, schema.table in present and schema.table not in used))
-            continue
-        used.add(source)
-        steps += _Table(connection, schema, catalog, source, old[source], present[source]).steps()
-    for table in old:
-        if table in present and table not in used:
-            steps.append(_drop(connection, table, old[table]))
-    return steps + made + _search_steps(catalog, present)
+def plan(connection: apsw.Connection, catalog: Catalog, *, removing: bool = True) -> list[Step]:
+    """The steps from what is there to the catalog; none when they agree. Only reads. Without `removing`, what nobody
+    declares is left where it is, and not counted."""
+    return _find_way(connection, catalog, removing=removing).steps
 
 
 def migrate(connection: apsw.Connection, catalog: Catalog, *, lose: bool) -> list[Step]:
@@ -88,11 +60,15 @@ def migrate(connection: apsw.Connection, catalog: Catalog, *, lose: bool) -> lis
     try:
         connection.execute("BEGIN IMMEDIATE")
         install.create_system_tables(connection)
-        steps = plan(connection, catalog)
+        steps, tables = _find_way(connection, catalog, removing=lose)
         refuse([step for step in steps if step.is_blocked or (step.loses and not lose)])
-        if steps or not is_of(connection, catalog) or not install.triggers_agree(connection, catalog):
-            take(connection, catalog, steps)
+        before = install.made_tables(connection)
+        if lose:
+            tables = _without_left(tables)
+        if steps or tables != before or not install.triggers_agree(connection, catalog):
+            take(connection, catalog, steps, tables)
         connection.execute("COMMIT")
+        tell_left(before, tables)
         return steps
     finally:
         if connection.in_transaction:
@@ -101,10 +77,16 @@ def migrate(connection: apsw.Connection, catalog: Catalog, *, lose: bool) -> lis
         pragma(connection, "foreign_keys = ON")
 
 
-def take(connection: apsw.Connection, catalog: Catalog, steps: Sequence[Step]) -> None:
-    """Takes the steps, renews the triggers, remembers the catalog; in a transaction without foreign keys."""
-    tables = install.tables(connection)
-    agreed = install.agree_for(connection, [schema for schema in catalog.values() if schema.table in tables])
+def take(connection: apsw.Connection, catalog: Catalog, steps: Sequence[Step], tables: Mapping[str, MadeTable]) -> None:
+    """Takes the steps, renews the triggers, remembers what the tables are made from; in a transaction without foreign
+    keys."""
+    text = "INSERT INTO _schema (id, description) VALUES (1, ?)"
+    described = msgspec.json.encode(tables).decode()
+    connection.execute(f"{text} ON CONFLICT DO UPDATE SET description = excluded.description", (described,))
+    present = install.tables(connection)
+    agreed = install.agree_for(connection, [schema for schema in catalog.values() if schema.table in present])
+    if agreed and not steps:
+        return  # what is left is noted, and what is there stays as it is
     unwatched = install.unwatched(connection, catalog)
     install.drop_triggers(connection)
     dangling = len(rows(connection, "PRAGMA foreign_key_check")) if steps else 0
@@ -120,28 +102,58 @@ def take(connection: apsw.Connection, catalog: Catalog, steps: Sequence[Step]) -
     made_anew = any("DROP TABLE" in text for step in steps for text in step.sql)
     if made_anew or not agreed:
         install.end_log(connection, "schema")  # the images have changed, or something that no log tells of
-    text = "INSERT INTO _schema (id, description) VALUES (1, ?)"
-    connection.execute(f"{text} ON CONFLICT DO UPDATE SET description = excluded.description", (describe(catalog),))
 
 
-def _load(connection: apsw.Connection) -> dict[str, OldTable]:
-    saved = _saved(connection)
-    return msgspec.json.decode(saved, type=dict[str, OldTable]) if saved else {}
+def _find_way(connection: apsw.Connection, catalog: Catalog, *, removing: bool) -> Way:
+    present = install.tables(connection)
+    old = {table: was for table, was in install.made_tables(connection).items() if table in present}
+    steps: list[Step] = []
+    made: list[Step] = []
+    tables: dict[str, MadeTable] = {}
+    used: set[str] = set()
+    for schema in catalog.values():
+        source = _source(schema, old, catalog)
+        if source is None:
+            made.append(_create(schema, catalog, schema.table in present and schema.table not in used))
+            tables[schema.table] = _made(schema, None, {})
+            continue
+        used.add(source)
+        alteration = Alteration(connection, schema, catalog, source, old[source], present[source])
+        steps += alteration.steps(removing=removing)
+        tables[schema.table] = _made(schema, old[source], alteration.left)
+    left = {table: was for table, was in old.items() if table not in used}
+    for table, was in left.items():
+        steps += let_go(connection, table, present[table])
+        if removing:
+            steps.append(remove(connection, table, was, present))
+        tables[table] = msgspec.structs.replace(was, is_left=True)
+    return Way(steps + made + _search_steps(catalog, present, left), tables)
 
 
-def _saved(connection: apsw.Connection) -> str:
-    found = rows(connection, "SELECT description FROM _schema")
-    return found[0][0] if found else ""
+def _made(schema: ResourceSchema, was: MadeTable | None, left: Mapping[str, OldField]) -> MadeTable:
+    texts = msgspec.json.encode(sorted(install.wanted_triggers([schema]).values()))
+    digest = blake2b(texts, digest_size=8).hexdigest()
+    return MadeTable(schema.name, columns_of(schema, was, left), list(left), triggers=digest)
 
 
-def _source(
-    schema: ResourceSchema, old: Mapping[str, OldTable], present: Mapping[str, str], catalog: Catalog
-) -> str | None:
+def _declared(was: MadeTable) -> dict[str, OldField]:
+    return {name: old for name, old in was.fields.items() if name not in was.left}
+
+
+def _without_left(tables: Mapping[str, MadeTable]) -> dict[str, MadeTable]:
+    return {
+        name: msgspec.structs.replace(table, fields=_declared(table), left=[])
+        for name, table in tables.items()
+        if not table.is_left
+    }
+
+
+def _source(schema: ResourceSchema, old: Mapping[str, MadeTable], catalog: Catalog) -> str | None:
     """The table that becomes the schema's: of the same name, or of the resource that was renamed."""
-    if schema.table in old and schema.table in present:
+    if schema.table in old:
         return schema.table
     for table, was in old.items():
-        if table in present and table not in catalog.by_table and was.resource in (schema.name, schema.renamed_from):
+        if table not in catalog.by_table and was.resource in (schema.name, schema.renamed_from):
             return table
     return None
 
@@ -153,15 +165,11 @@ def _create(schema: ResourceSchema, catalog: Catalog, taken: bool) -> Step:
     return Step(f"{schema.table}: make the table", sql)
 
 
-def _drop(connection: apsw.Connection, table: str, was: OldTable) -> Step:
-    count = _number(connection, f"SELECT count(*) FROM {quote(table)}")
-    loses = f"{count} records of {was.resource}" if count else ""
-    return Step(f"{table}: remove the table", (f"DROP TABLE {quote(table)}",), loses)
-
-
-def _search_steps(catalog: Catalog, present: Mapping[str, str]) -> list[Step]:
-    """Takes away the indexes of words that are not as they are wanted, and makes those that are."""
-    there = {name: text for name, text in present.items() if is_of_search(name)}
+def _search_steps(catalog: Catalog, present: Mapping[str, str], left: Iterable[str]) -> list[Step]:
+    """Takes away the indexes of words that are not as they are wanted, and makes those that are; those of tables that
+    are left stay as long as they."""
+    kept = {name for table in left for name in tables_of_search(table)}
+    there = {name: text for name, text in present.items() if is_of_search(name) and name not in kept}
     wanted = {name: text for schema in catalog.values() for name, text in create_search(schema).items()}
     sql = [f"DROP TABLE {quote(name)}" for name, text in there.items() if wanted.get(name) != text]
     sql += [text for name, text in wanted.items() if there.get(name) != text]
@@ -173,157 +181,3 @@ def _is_stale(schema: ResourceSchema, steps: Sequence[Step]) -> bool:
     taken = [text for step in steps for text in step.sql]
     renamed = f"RENAME TO {quote(schema.table)}"
     return not set(create_search(schema).values()).isdisjoint(taken) or any(text.endswith(renamed) for text in taken)
-
-
-def _number(connection: apsw.Connection, text: str) -> int:
-    number: int = rows(connection, text)[0][0]
-    return number
-
-
-class _Table:
-    """The way of one table from what it was to a schema."""
-
-    def __init__(
-        self,
-        connection: apsw.Connection,
-        schema: ResourceSchema,
-        catalog: Catalog,
-        source: str,
-        was: OldTable,
-        statement: str,
-    ) -> None:
-        self._connection = connection
-        self._schema = schema
-        self._source = source
-        self._wanted = create_table(schema, dict(catalog))
-        self._statement = statement
-        columns = [row[1] for row in rows(connection, f"PRAGMA table_info({quote(source)})")]
-        self._old = {name: was.fields.get(name, OldField("text")) for name in columns}
-        self._rows = _number(connection, f"SELECT count(*) FROM {quote(source)}")
-        self._done: list[str] = []
-        self._loses: list[str] = []
-        self._values: dict[str, str] = {}
-
-    def steps(self) -> Iterator[Step]:
-        """The steps for the table; first those that stand in the way."""
-        same_table = self._source == self._schema.table and self._is_same()
-        present, wanted = install.indexes(self._connection, self._source), create_indexes(self._schema)
-        if same_table and present == wanted:
-            return
-        blocked = [*self._map_fields(), *self._duplicates(present)]
-        if blocked:
-            yield from (Step(f"{self._schema.table}: {reason}", ()) for reason in blocked)
-        elif same_table:
-            yield self._reindex(present, wanted)
-        else:
-            yield self._rebuild()
-
-    def _is_same(self) -> bool:
-        """Whether the table keeps values as the schema does; its statement has no scale of decimals."""
-        fields = self._schema.fields
-        scales = {name: old.places for name, old in self._old.items()}
-        return _body(self._statement) == _body(self._wanted) and all(
-            field.type.places == scales.get(name) for name, field in fields.items()
-        )
-
-    def _reindex(self, present: Mapping[str, str], wanted: Mapping[str, str]) -> Step:
-        old = [name for name, text in present.items() if wanted.get(name) != text and _is_ours(name, self._source)]
-        new = {name: text for name, text in wanted.items() if present.get(name) != text}
-        sql = (*[f"DROP INDEX {quote(name)}" for name in old], *new.values())
-        what = [*[f"drop the index {quote(name)}" for name in old], *[f"make the index {quote(name)}" for name in new]]
-        return Step(f"{self._schema.table}: {'; '.join(what)}", sql)
-
-    def _rebuild(self) -> Step:
-        schema, fresh = self._schema, f"_new {self._schema.table}"
-        names, values = ", ".join(map(quote, self._values)), ", ".join(self._values.values())
-        sql = [
-            self._wanted.replace(f"CREATE TABLE {quote(schema.table)}", f"CREATE TABLE {quote(fresh)}", 1),
-            f"INSERT INTO {quote(fresh)} ({names}) SELECT {values} FROM {quote(self._source)}",
-        ]
-        if is_numbered(schema):
-            new, old = literal(fresh), literal(self._source)
-            sql.append(f"DELETE FROM sqlite_sequence WHERE name = {new}")
-            text = f"INSERT INTO sqlite_sequence (name, seq) SELECT {new}, seq FROM sqlite_sequence"
-            sql.append(f"{text} WHERE name = {old}")
-        sql.append(f"DROP TABLE {quote(self._source)}")
-        sql.append(f"ALTER TABLE {quote(fresh)} RENAME TO {quote(schema.table)}")
-        sql += create_indexes(schema).values()
-        if self._source != schema.table:
-            self._done.insert(0, f"rename the table from {self._source}")
-        what = "; ".join(self._done) or "renew its checks and defaults"
-        return Step(f"{schema.table}: {what}", tuple(sql), ", ".join(self._loses))
-
-    def _map_fields(self) -> list[str]:
-        """Decides what each new column is filled with; returns what stands in the way."""
-        blocked = []
-        used = set()
-        for field in self._schema.fields.values():
-            old = old_name(field, self._schema, self._old)
-            if old is not None:
-                used.add(old)
-            reason = self._added(field) if old is None else self._converted(field, old)
-            if reason:
-                blocked.append(reason)
-        for name in self._old:
-            if name not in used:
-                self._done.append(f"remove {name}")
-                self._lose(self._count(f"{quote(name)} IS NOT NULL"), f"values of {name}")
-        return blocked
-
-    def _added(self, field: FieldSpec) -> str:
-        self._done.append(f"add {field.name}")
-        if field.default is NO_DEFAULT and not field.nullable and self._has_no_default(field):
-            return needs_default(field, self._rows) if self._rows else ""
-        if field.default is not NO_DEFAULT:
-            self._values[field.name] = stored_default(field)
-        return ""
-
-    def _has_no_default(self, field: FieldSpec) -> bool:
-        return field.name not in (self._schema.key, "version", "created_at", "updated_at")
-
-    def _converted(self, field: FieldSpec, name: str) -> str:
-        column, old = quote(name), self._old[name]
-        conversion = convert(column, old.type, field.type)
-        if name != field.name:
-            self._done.append(f"rename {name} to {field.name}")
-        changes = old != OldField.of(field)
-        if changes:
-            self._done.append(f"make {field.name} {field.type.described}")
-        value = conversion.value
-        misfits = self._count(conversion.misfits(column))
-        if changes:
-            value = f"CASE WHEN {conversion.fits} THEN {conversion.value} END"
-            self._lose(misfits, f"values of {name}")
-        if not field.nullable:
-            if field.default is not NO_DEFAULT:
-                value = f"coalesce({value}, {stored_default(field)})"
-            elif misfits:
-                return cannot_become(field, name, misfits)
-            elif nulls := self._count(f"{column} IS NULL"):
-                return needs_default(field, nulls)
-        self._values[field.name] = value
-        return ""
-
-    def _duplicates(self, present: Mapping[str, str]) -> Iterator[str]:
-        """What stands in the way of the unique indexes that are new."""
-        groups = [(f.name,) for f in self._schema.fields.values() if f.unique and f.name != self._schema.key]
-        for group in dict.fromkeys([*groups, *self._schema.unique]):
-            values = [self._values.get(name, "NULL") for name in group]
-            count = _number(self._connection, count_repeated(self._source, values))
-            if count:
-                yield occurs_repeatedly(group, count)
-
-    def _count(self, condition: str) -> int:
-        return _number(self._connection, f"SELECT count(*) FROM {quote(self._source)} WHERE {condition}")
-
-    def _lose(self, count: int, what: str) -> None:
-        if count:
-            self._loses.append(f"{count} {what}")
-
-
-def _is_ours(index: str, table: str) -> bool:
-    return index.startswith((f"{table} unique ", f"{table} by "))
-
-
-def _body(statement: str) -> str:
-    return statement.partition("(")[2]

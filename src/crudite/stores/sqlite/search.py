@@ -34,6 +34,11 @@ def is_of_search(table: str) -> bool:
     return table.startswith("_search ") and table.endswith((" keys", " words"))
 
 
+def tables_of_search(table: str) -> tuple[str, str]:
+    """The names of the two tables that stand beside a table whose words are searched."""
+    return f"_search {table} keys", f"_search {table} words"
+
+
 def fill_search(schema: ResourceSchema) -> tuple[str, ...]:
     """The statements that make the index anew from the records; none where nothing is searched."""
     if not schema.search:
@@ -103,8 +108,8 @@ def _column(schema: ResourceSchema) -> str:
 
 
 def _index(schema: ResourceSchema) -> str:
-    return f"_search {schema.table} words"
+    return tables_of_search(schema.table)[1]
 
 
 def _keys(schema: ResourceSchema) -> str:
-    return f"_search {schema.table} keys"
+    return tables_of_search(schema.table)[0]

@@ -56,7 +56,7 @@ def prepare(
         try:
             install.check_owner(connection, path)
             if not migrate:
-                refuse(migration.plan(connection, catalog))
+                refuse(migration.plan(connection, catalog, removing=False))
             make_writer(connection, synchronous)
             migration.migrate(connection, catalog, lose=False)
             if replaced:
@@ -100,6 +100,7 @@ class Session:
         self._pages_to_copy_at = _PAGES_TO_COPY
         self._warned = 0.0
         self._is_closing = False
+        self.writer.trust_images(install.imaged(connection, catalog))
         self.writer.start()
 
     def has_changed(self) -> bool:
@@ -132,7 +133,7 @@ class Session:
         def work(connection: apsw.Connection) -> list[Step]:
             steps = migration.migrate(connection, catalog, lose=lose)
             self.catalog = catalog
-            self.verified = pragma(connection, "schema_version")
+            self._note_schema(connection)
             return steps
 
         return await self.writer.run(work)
@@ -179,7 +180,11 @@ class Session:
             install.install_triggers(connection, self.catalog)
             install.fill(connection, unwatched)
             install.end_log(connection, "schema")
+        self._note_schema(connection)
+
+    def _note_schema(self, connection: apsw.Connection) -> None:
         self.verified = pragma(connection, "schema_version")
+        self.writer.trust_images(install.imaged(connection, self.catalog))
 
     def _verify_alone(self, connection: apsw.Connection) -> None:
         connection.execute("BEGIN IMMEDIATE")

@@ -73,7 +73,13 @@ class Performer:
         self._clock = clock
         self.head: int | None = None
         """The number of the log's last row, where the last write happened to read it."""
+        self._trusted: frozenset[str] = frozenset()
         self._shapes: dict[Any, _Shape] = {}
+
+    def trust_images(self, tables: frozenset[str]) -> None:
+        """Takes what is returned from the log where that keeps just what is declared: in these tables, from now on."""
+        self._trusted = tables
+        self._shapes.clear()
 
     def perform(self, index: int, write: Write) -> Stored:
         """Makes write number `index` of its unit. Raises Refused, having changed nothing but for `after`."""
@@ -212,7 +218,7 @@ class Performer:
         if shape is None:
             if len(self._shapes) > 2000:  # selections are made once by those who ask often; this is for the others
                 self._shapes.clear()
-            shape = self._shapes[memo] = _compile(write, names, add_key)
+            shape = self._shapes[memo] = _compile(write, names, add_key, write.schema.table in self._trusted)
         return shape
 
     def _check_needs(self, index: int, write: Write) -> None:
@@ -277,10 +283,10 @@ class Performer:
         return {row[3]: f"SELECT 1 FROM {quote(row[2])} WHERE {quote(row[4])} = ?" for row in rows}
 
 
-def _compile(write: Write, names: tuple[str, ...], add_key: bool) -> _Shape:
+def _compile(write: Write, names: tuple[str, ...], add_key: bool, imaged: bool) -> _Shape:
     schema, table = write.schema, quote(write.schema.table)
     json = "NULL"
-    is_imaged = write.returning is not None and schema.logged and _shows_image(write.returning)
+    is_imaged = imaged and write.returning is not None and schema.logged and _shows_image(write.returning)
     if write.returning is not None and not is_imaged and is_plain(write.returning):
         json = record_json(schema, write.returning.mask.always, table, _dialect)
     returning = f' RETURNING {table}.{quote(schema.key)}, {table}."version", {json}'

@@ -101,6 +101,10 @@ class Writer:
         self.is_cut_off = False
         """Whether another file was found at the path; no write is taken then."""
 
+    def trust_images(self, tables: frozenset[str]) -> None:
+        """Answers with what the log keeps of these tables; before `start`, or by what the writer itself runs."""
+        self._performer.trust_images(tables)
+
     def start(self) -> None:
         """Begins to take units."""
         self._thread.start()
