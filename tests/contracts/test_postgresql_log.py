@@ -12,6 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crudite.changes import Change, Position, Reset
+from crudite.errors import StoreError
+from crudite.query.plan import Aggregate, Measure, Plan
+from crudite.stores.base import Page
 from crudite.testing.samples import (
     AUTHOR,
     BOOK,
@@ -22,6 +25,7 @@ from crudite.testing.samples import (
     key_of,
     listing,
     schema,
+    select,
     text,
     unit,
     update,
@@ -366,3 +370,56 @@ async def test_what_is_replicated_from_elsewhere_is_in_the_log(postgresql_databa
         start = await here(store)
         await other.execute("SET session_replication_role = replica; INSERT INTO books (title) VALUES ('copied')")
         assert await since(store, start) == ["copied"]
+
+
+# ------------------------------------------- tables that are emptied or rewritten
+
+
+COUNTED = Plan(selection=select(BOOK), aggregate=Aggregate((Measure("count"),)))
+ANEW = {
+    "emptied": "TRUNCATE books CASCADE",
+    "rewritten": "ALTER TABLE books ADD theirs uuid DEFAULT gen_random_uuid()",
+}
+
+
+def books_in(page: Page) -> int:
+    """How many records a page has, or what it has counted."""
+    return len(page.keys) if page.keys or not page.records else int(page.records[0])
+
+
+@pytest.mark.parametrize("deed", ANEW.values(), ids=ANEW)
+@pytest.mark.parametrize("plan", [listing(BOOK), COUNTED], ids=["listed", "counted"])
+async def test_what_is_read_at_a_batch_is_not_nothing_because_the_table_has_become_another_one(
+    postgresql_database: str, deed: str, plan: Plan
+) -> None:
+    async with opened(postgresql_database) as store, stranger(postgresql_database) as other:
+        start = await here(store)
+        await store.write(unit(create(BOOK, title="a")))
+        async with following(store, start) as batches:
+            batch = await next_batch(batches)
+            await other.execute(deed)
+            with pytest.raises(StoreError, match="emptied or rewritten"):
+                await batch.fetch([plan])
+        left = await other.fetchval("SELECT count(*)::int FROM books")
+        async with following(store, batch.position) as batches:  # begun again, as whoever follows does
+            await store.write(unit(create(AUTHOR, name="b")))
+            batch = await next_batch(batches)
+            assert [change.kind for change in batch.changes] == [*["deleted"] * (1 - left), "created"]
+            (page,) = await batch.fetch([plan])
+            assert books_in(page) == left
+
+
+@pytest.mark.parametrize("deed", ANEW.values(), ids=ANEW)
+async def test_a_page_and_its_position_agree_when_the_table_becomes_another_one_before_it_is_read(
+    postgresql_database: str, deed: str
+) -> None:
+    async with opened(postgresql_database) as store, stranger(postgresql_database) as other:
+        await store.write(unit(create(BOOK, title="a")))
+        async with other.transaction():
+            await other.execute(deed)
+            reading = asyncio.ensure_future(store.read([listing(BOOK)]))
+            async with stranger(postgresql_database) as eye:
+                await until_waiting(eye)
+        position, (page,) = await reading
+        assert books_in(page) == await other.fetchval("SELECT count(*) FROM books")
+        assert await since(store, position) == []

@@ -44,7 +44,8 @@ class PostgresqlBatch:
         return bool(self.changes or self.bulk or self.signals) or self.reset is not None
 
     async def fetch(self, plans: Sequence[Plan]) -> tuple[Page, ...]:
-        """Reads exactly at the batch's position. Raises StoreError when its snapshot has been let go."""
+        """Reads exactly at the batch's position. Raises StoreError when its snapshot has been let go, or what it saw of
+        a table is gone."""
         return await self._follower.fetch(self, plans)
 
 
@@ -83,7 +84,7 @@ class Follower:
         async with self._connected() as connection:
             if self._holder is not batch:
                 raise StoreError(f"{self._address.shown}: the batch's snapshot has been let go")
-            return await read_pages(connection, plans)
+            return await read_pages(connection, plans, self._catalog())
 
     async def release(self) -> None:
         """Lets the last batch's snapshot go."""

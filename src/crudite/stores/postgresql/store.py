@@ -25,7 +25,7 @@ from crudite.stores.postgresql.inserts import is_insert
 from crudite.stores.postgresql.log import PostgresqlPosition
 from crudite.stores.postgresql.lookups import Lookups
 from crudite.stores.postgresql.pool import CONNECTIONS, Pool, Use
-from crudite.stores.postgresql.reads import read_page, read_pages
+from crudite.stores.postgresql.reads import Emptied, read_page, read_pages
 from crudite.stores.postgresql.trimming import trim
 from crudite.stores.postgresql.watch import Watch
 from crudite.stores.postgresql.writes import Writes
@@ -36,6 +36,7 @@ A = TypeVar("A")
 T = TypeVar("T")
 
 _SECONDS_BETWEEN_LOOKS = 0.025
+_MOST_TRIES = 3
 
 
 class _Groups(NamedTuple):
@@ -152,9 +153,12 @@ class PostgresqlStore:
         return await self._open_pool().read(work, read_page, plan)
 
     async def read(self, plans: Sequence[Plan]) -> Pages:
-        """Reads pages in one snapshot, with its position."""
+        """Reads pages in one snapshot, with its position; in another one when a table was emptied meanwhile."""
         work = _in_snapshot if plans else _at_once
-        return await self._open_pool().read(work, _read, plans)
+        for _ in range(_MOST_TRIES - 1):
+            with suppress(Emptied):
+                return await self._open_pool().read(work, _read, (plans, self._catalog))
+        return await self._open_pool().read(work, _read, (plans, self._catalog))
 
     async def write(self, unit: Unit) -> Commit:
         """Commits a unit durably, or raises Refused and changes nothing."""
@@ -274,9 +278,9 @@ class PostgresqlStore:
         self._tell()
 
 
-async def _read(connection: Connection, plans: Sequence[Plan]) -> Pages:
+async def _read(connection: Connection, asked: tuple[Sequence[Plan], Catalog]) -> Pages:
     head = await log.read_head(connection)
-    return Pages(head.position, await read_pages(connection, plans))
+    return Pages(head.position, await read_pages(connection, *asked))
 
 
 async def _changes(
