@@ -6,7 +6,6 @@ import typer
 
 from crudite.app import App
 from crudite.cli.routes import has_rules, routes_of
-from crudite.cli.target import store_name
 
 _MOST = 6
 _NAMES = {
@@ -29,7 +28,7 @@ def dev_banner(app: App, shown: str, url: str, version: str) -> None:
         typer.secho(f"  {title:<12}", nl=False, dim=True)
         typer.echo("  ".join([base + places[0], *places[1:_MOST]]) + more)
     typer.secho(f"  {'database':<12}", nl=False, dim=True)
-    typer.echo(store_name(app))
+    typer.echo(app.store.shown)
     typer.echo()
     typer.echo("Restarts when a Python file changes; Ctrl-C ends it.")
 
@@ -37,7 +36,7 @@ def dev_banner(app: App, shown: str, url: str, version: str) -> None:
 def run_banner(app: App, shown: str, url: str, version: str, workers: int = 1) -> None:
     """Says what runs, and which resources nobody can reach."""
     how = f", {workers} workers" if workers > 1 else ""
-    typer.echo(f"Crudite {version} serves {shown} at {url}, database {store_name(app)}{how}. Ctrl-C ends it.")
+    typer.echo(f"Crudite {version} serves {shown} at {url}, database {app.store.shown}{how}. Ctrl-C ends it.")
     closed = [definition.name for definition in app.definitions if not has_rules(definition)]
     if closed:
         typer.secho(f"Nobody may use {', '.join(closed)}: give it rules=…, such as allow.everyone.", fg="yellow")

@@ -9,7 +9,7 @@ import typer
 
 from crudite.app import App
 from crudite.cli.failures import Failure
-from crudite.cli.target import find, is_made, load, store_name
+from crudite.cli.target import expect_database, find, load
 from crudite.stores.base import Step
 
 
@@ -30,7 +30,7 @@ def show_plan(named: str | None, store: str | None, verbose: bool) -> None:
     """Prints what a migration would do."""
     app = load(find(named), store=store)
     steps = _plan(app)
-    _print(steps, store_name(app), verbose)
+    _print(steps, app.store.shown, verbose)
     if any(step.is_blocked for step in steps):
         typer.echo("Mend what the steps say that cannot be done, then plan again.")
     elif any(step.loses for step in steps):
@@ -41,7 +41,7 @@ def migrate(named: str | None, store: str | None, lose: bool, yes: bool, verbose
     """Takes the steps, after a question when something is lost. Raises Failure when they cannot be taken."""
     app = load(find(named), store=store)
     steps = _plan(app)
-    _print(steps, store_name(app), verbose)
+    _print(steps, app.store.shown, verbose)
     if not steps:
         return
     if any(step.is_blocked for step in steps):
@@ -61,7 +61,7 @@ def check(named: str | None, store: str | None) -> bool:
     checked = app.store
     if not isinstance(checked, SupportsCheck):
         why = "the server itself keeps its tables whole, and lets no reference point at nothing."
-        raise Failure(f"there is nothing to check in {store_name(app)}: {why}")
+        raise Failure(f"there is nothing to check in {app.store.shown}: {why}")
     if _plan(app):
         raise Failure("the database's schema is not the application's.", "`crudite db plan` shows what differs.")
     damage, dangling = asyncio.run(_find_faults(checked, app))
@@ -71,7 +71,7 @@ def check(named: str | None, store: str | None) -> bool:
         target = f"{one.target} {one.target_key}"
         typer.echo(f"{one.resource} {one.key}: {one.field} points at {target}, which is not there.")
     if not damage and not dangling:
-        typer.echo(f"{store_name(app)} is whole, and every reference points at a record.")
+        typer.echo(f"{app.store.shown} is whole, and every reference points at a record.")
     return not damage and not dangling
 
 
@@ -84,8 +84,7 @@ async def _find_faults(store: "SupportsCheck", app: App) -> tuple[Sequence[str],
 
 
 def _plan(app: App) -> Sequence[Step]:
-    if not is_made(app.store):
-        raise Failure(f"there is no database {store_name(app)} yet.", "`crudite dev` and `crudite run` make it.")
+    expect_database(app.store)
     return asyncio.run(app.store.plan(app.definitions.catalog))
 
 

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import typer
 
 from crudite.cli.failures import Failure
-from crudite.cli.target import find, is_made, load, store_url
+from crudite.cli.target import expect_database, find, load, store_url
 from crudite.schema import Catalog
 from crudite.stores import open_end, open_store
 from crudite.stores.base import Step, Store
@@ -83,8 +83,7 @@ def _connect_source(where: str, catalog: Catalog) -> CopyEnd:
     """An end that has the schema of the application already. Raises Failure otherwise."""
     url = store_url(where)
     store, end = open_store(url), open_end(url)
-    if not is_made(store):
-        raise Failure(f"there is no database {end.shown}.")
+    expect_database(store)
     if asyncio.run(store.plan(catalog)):
         hint = f"`crudite db plan --store {where}` shows what differs, `crudite db migrate` brings it forward."
         raise Failure(f"{end.shown} has not the schema that the application declares.", hint)

@@ -23,10 +23,11 @@ from crudite.cli.failures import Failure
 from crudite.cli.server import Farewell, Place, address, listen, serve
 from crudite.cli.stalls import StallWatch
 from crudite.cli.supervisor import supervise
-from crudite.cli.target import Target, find, is_made, load
+from crudite.cli.target import Target, find, load
 from crudite.cli.tether import Tether
 from crudite.cli.workers import Upkeep, keep_workers
 from crudite.interfaces.base import Worker
+from crudite.stores.base import Step
 
 _LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
 _DEV_PATIENCE = 2.0
@@ -76,7 +77,7 @@ def run_worker(
     target = find(named)
     app = _loaded(target, terms)
     app.worker = Worker(place.number, shares.parent)
-    if getattr(app.store, "path", None) == ":memory:":
+    if not app.store.is_shared:
         raise Failure("a database in memory lives in one process.", "Give a file by --store, or run one worker.")
     _serve(app, target, listening, terms, place, says_so=not is_restart)
 
@@ -147,9 +148,11 @@ def serve_development(target: Target, listening: socket.socket, store: str | Non
 def _tell_migration(app: App) -> None:
     """Says which steps will be taken on a database that is there; those that lose something will be
     refused."""
-    if not is_made(app.store):
-        return
-    steps = asyncio.run(app.store.plan(app.definitions.catalog))
+    steps = asyncio.run(_steps(app))
     if not any(step.loses or step.is_blocked for step in steps):
         for step in steps:
             typer.echo(f"Schema: {step.description}")
+
+
+async def _steps(app: App) -> Sequence[Step]:
+    return await app.store.plan(app.definitions.catalog) if await app.store.exists() else ()

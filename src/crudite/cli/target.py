@@ -1,5 +1,6 @@
 """Which application is meant, and loading it: from a file, a module, or what lies in the folder."""
 
+import asyncio
 import importlib
 import importlib.util
 import os
@@ -101,16 +102,10 @@ def sqlite_url(path: Path) -> str:
     return f"sqlite:///{quote(str(path))}"
 
 
-def is_made(store: Store) -> bool:
-    """Whether a store's database is there, as far as that can be told without connecting: a file may not be."""
-    path = getattr(store, "path", None)
-    return path is None or Path(path).exists()
-
-
-def store_name(app: App) -> str:
-    """How a person would name an application's store."""
-    path = getattr(app.store, "path", None)
-    return _relative(Path(path)) if path is not None else getattr(app.store, "shown", type(app.store).__name__)
+def expect_database(store: Store) -> None:
+    """Raises Failure when there is no database yet: who only looks at one makes none."""
+    if not asyncio.run(store.exists()):
+        raise Failure(f"there is no database {store.shown} yet.", "`crudite dev` and `crudite run` make it.")
 
 
 def _split(text: str) -> tuple[str, str | None]:

@@ -180,6 +180,21 @@ class Store(Protocol):
     Every method may raise a `StoreError`. A method that is cancelled leaves the database as it was or as asked.
     """
 
+    @property
+    def shown(self) -> str:
+        """What people know it by, open or not: the path of a file, the address of a server without a password."""
+        ...
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether other processes can open the same database."""
+        ...
+
+    async def exists(self) -> bool:
+        """Whether there is a database already, and not one that `open` or `migrate` would have to make. The store need
+        not be open, and nothing is made."""
+        ...
+
     async def open(self, catalog: Catalog, *, migrate: bool = True) -> None:
         """Connects, and brings the schema to what the catalog describes.
 

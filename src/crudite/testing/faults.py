@@ -122,6 +122,20 @@ class Faulty:
 
     # the port
 
+    @property
+    def shown(self) -> str:
+        """What people know the other store by."""
+        return self.store.shown
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether other processes can open the other store's database."""
+        return self.store.is_shared
+
+    async def exists(self) -> bool:
+        """Whether the other store's database is there."""
+        return await self.store.exists()
+
     async def open(self, catalog: Catalog, *, migrate: bool = True) -> None:
         """Opens the other store."""
         await self.store.open(catalog, migrate=migrate)
@@ -209,8 +223,8 @@ class Faulty:
         return await self.store.migrate(catalog, lose=lose)
 
     def __getattr__(self, name: str) -> Any:
-        """What the other store can do beyond the port."""
-        if name == "store":  # not made yet
+        """What the other store can do beyond the port, but for the ways round the steps."""
+        if name in ("glance", "ask", "submit") or name == "store":  # not made yet
             raise AttributeError(name)
         return getattr(self.store, name)
 

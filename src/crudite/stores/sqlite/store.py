@@ -77,6 +77,21 @@ class SqliteStore:
         self._watch = asyncio.create_task(self._keep_watch(), name="crudite-watch")
 
     @property
+    def shown(self) -> str:
+        """The file's path, from here when it lies below."""
+        path = Path(":memory:" if self._is_in_memory else self.path)
+        return str(path.relative_to(here) if path.is_relative_to(here := Path.cwd()) else path)
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether other processes can open the file."""
+        return not self._is_in_memory
+
+    async def exists(self) -> bool:
+        """Whether the file is there."""
+        return identity(self.path) is not None
+
+    @property
     def secret(self) -> bytes:
         """A random secret that lives in the file, the same for every process that opens it."""
         return self._open_session().secret
