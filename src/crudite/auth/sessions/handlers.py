@@ -5,18 +5,16 @@ They do nothing by themselves: what they call are methods of `Sessions`, which a
 
 import inspect
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from crudite.auth.identification import Home
+from crudite.auth.sessions.signing import Signing
 from crudite.resources.request import Request
-
-if TYPE_CHECKING:
-    from crudite.auth.sessions.sessions import Sessions
 
 Function = Callable[..., Awaitable[Any]]
 
 
-def offer_sessions(home: Home, sessions: "Sessions", name: str, password: str) -> None:
+def offer_sessions(home: Home, sessions: Signing, name: str, password: str) -> None:
     """Offers logging in and out, and what belongs to it; `name` and `password` are what the account's fields are
     called."""
 
@@ -53,7 +51,7 @@ def offer_sessions(home: Home, sessions: "Sessions", name: str, password: str) -
     home.offer("session/client", "update")(session_client)
 
 
-def offer_listing(home: Home, sessions: "Sessions") -> None:
+def offer_listing(home: Home, sessions: Signing) -> None:
     """Offers the list of one's own sessions where they are no rows of the application's store."""
 
     async def listed(request: Request) -> Any:
@@ -63,7 +61,7 @@ def offer_listing(home: Home, sessions: "Sessions") -> None:
     home.offer("sessions", "read")(listed)
 
 
-def offer_ending(home: Home, sessions: "Sessions") -> None:
+def offer_ending(home: Home, sessions: Signing) -> None:
     """Offers to end one of one's own sessions, wherever they are kept."""
 
     async def end_session(request: Request, session: str) -> Any:
@@ -74,7 +72,7 @@ def offer_ending(home: Home, sessions: "Sessions") -> None:
     home.offer("end-session", "create")(end_session)
 
 
-def offer_mail(home: Home, sessions: "Sessions", name: str, password: str) -> None:
+def offer_mail(home: Home, sessions: Signing, name: str, password: str) -> None:
     """Offers to choose another password by a mail."""
 
     async def forgot_password(request: Request, **given: Any) -> Any:
@@ -90,7 +88,7 @@ def offer_mail(home: Home, sessions: "Sessions", name: str, password: str) -> No
     home.offer("reset-password", "create")(taking(reset_password, {"token": str, password: str}))
 
 
-def offer_verification(home: Home, sessions: "Sessions") -> None:
+def offer_verification(home: Home, sessions: Signing) -> None:
     """Offers to verify addresses by a mail."""
 
     async def send_verification(request: Request) -> Any:
@@ -106,7 +104,7 @@ def offer_verification(home: Home, sessions: "Sessions") -> None:
     home.offer("verify-address", "create")(verify_address)
 
 
-def offer_sign_up(home: Home, sessions: "Sessions") -> None:
+def offer_sign_up(home: Home, sessions: Signing) -> None:
     """Offers to make an account without telling who has one."""
 
     async def sign_up(request: Request, account: dict[str, Any]) -> Any:

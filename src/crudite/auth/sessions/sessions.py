@@ -20,24 +20,22 @@ from crudite.auth.sessions.links import Links, link_resource
 from crudite.auth.sessions.mail import SendMail, print_mail
 from crudite.auth.sessions.rows import RowKeeper, session_resource
 from crudite.auth.sessions.settings import COOKIE, PREFIX, Settings
+from crudite.auth.sessions.signing import Signing
 from crudite.auth.sessions.throttle import ACCOUNT_RATE, ADDRESS_RATE, Throttle
 from crudite.auth.sessions.tokens import read_token
-from crudite.errors import DeclarationError, Fault, Forbidden, NotFound, StoreError
+from crudite.errors import DeclarationError, Fault, Forbidden, StoreError
 from crudite.limiting import Rate
 from crudite.messages import Actor, Credentials
 from crudite.query.tree import Filter
 from crudite.resources.declare import Record
 from crudite.resources.passwords import Hashing
 from crudite.resources.request import Request
-from crudite.schema import format_datetime
-from crudite.types import Key, Plain, PlainRecord
 
 _DAY = timedelta(days=1)
-_MOST_VALUES = 16_384
 _log = logging.getLogger("crudite")
 
 
-class Sessions:
+class Sessions(Signing):
     """Signs the accounts of a resource in and out, and knows who shows one of their sessions.
 
     `name` is the field that one signs in with (an `Email`, or the only other text that is unique), `password` the
@@ -94,7 +92,6 @@ class Sessions:
         self._rates = account_rate, address_rate
         self._mail = mail
         self._signs_up = sign_up
-        self._links: Links | None = None
         self._rows = session_resource(account)
         self._link_rows = link_resource(account)
 
@@ -142,124 +139,6 @@ class Sessions:
             account.key, account.roles, claims, expires=kept.expires_at, session=kept.id, rests_on=tuple(rests_on)
         )
 
-    # what its handlers do, and those of an application may call
-
-    async def log_in(self, request: Request, name: str, password: str, *, bearer: bool = False) -> PlainRecord:
-        """Begins a session for whoever knows the password, in place of the one that the request was made in: the
-        browser gets a cookie, and a client that wants `bearer` the token in what is returned.
-
-        Raises Unauthorized, which does not tell what is wrong, TooManyRequests, Unavailable, and Forbidden where the
-        address is to be verified first.
-        """
-        return await self._desk.log_in(request, name, password, bearer=bearer)
-
-    async def enter(self, request: Request, account: Key, *, bearer: bool = False) -> PlainRecord:
-        """Begins a session of an account, of which the application has made sure by itself that it is his who asks.
-        Raises NotFound for an account that is not there, or may not sign in."""
-        found = await self._desk.accounts.read(account)
-        if found is None or not found.can_sign_in:
-            raise NotFound("There is no such account.")
-        return await self._desk.enter(request, found, bearer=bearer)
-
-    async def log_out(self, request: Request) -> None:
-        """Ends the session that the request was made in. There may be none."""
-        await self._desk.log_out(request)
-
-    async def log_out_everywhere(self, request: Request) -> int:
-        """Ends all sessions of the account; how many there were. Raises Unauthorized for nobody."""
-        return await self._desk.log_out_everywhere(request)
-
-    async def end_all(self, account: Key) -> int:
-        """Ends all sessions of an account, such as one that has been blocked; how many there were."""
-        return await self._desk.end_all(account)
-
-    async def renew(self, request: Request, *, bearer: bool = False) -> PlainRecord:
-        """Gives the session of a request another token, such as before something that needs more rights. Raises
-        Unauthorized for nobody."""
-        own = await self._desk.own(request)
-        account = await self._desk.accounts.read(own.account)
-        if account is None:
-            raise NotFound("There is no such account.")
-        return await self._desk.renew(request, own, account, bearer=bearer)
-
-    async def change_password(self, request: Request, old: str, new: str, *, bearer: bool = False) -> PlainRecord:
-        """Changes the password of whoever is signed in, ends his other sessions, and gives this one another token.
-        Raises Unauthorized, Forbidden for a wrong old one, Invalid for a new one that cannot be, TooManyRequests."""
-        return await self._desk.change_password(request, old, new, bearer=bearer)
-
-    async def show(self, request: Request) -> PlainRecord | None:
-        """What the client may know of its session; None without one."""
-        session = request.actor.session
-        kept = await self._desk.keeper.find(session) if session is not None else None
-        if kept is None or kept.account != request.actor.id:
-            return None
-        roles = sorted(request.actor.roles)
-        return {**_described(kept), "roles": roles, "client": dict(kept.client)}
-
-    async def list(self, request: Request) -> builtins.list[PlainRecord]:
-        """The sessions of whoever is signed in, the oldest first. Raises Unauthorized for nobody."""
-        own = await self._desk.own(request)
-        return [_described(kept) for kept in await self._desk.keeper.of(own.account)]
-
-    async def end(self, request: Request, session: str) -> None:
-        """Ends one of the sessions of whoever is signed in. Raises Unauthorized for nobody, NotFound for a session that
-        is not his."""
-        own = await self._desk.own(request)
-        if session == own.id:
-            return await self._desk.log_out(request)
-        if session not in {kept.id for kept in await self._desk.keeper.of(own.account)}:
-            raise NotFound("There is no such session.")
-        await self._desk.end([session])
-
-    async def values(self, request: Request) -> Mapping[str, Plain]:
-        """The values that the server keeps in the session of a request; the client does not see them. Raises
-        Unauthorized for nobody."""
-        return (await self._desk.own(request)).values
-
-    async def remember(
-        self, request: Request, values: Mapping[str, Plain], *, client: bool = False
-    ) -> Mapping[str, Plain]:
-        """Keeps values in the session of a request, beside those that are there: None takes one away. They are plain
-        data, 16 KiB in all. With `client` they are those that the client reads and writes, too. Returns all of them.
-        Raises Unauthorized for nobody, TooLarge."""
-        own = await self._desk.own(request)
-        held = await self._desk.keeper.remember(own.id, "client" if client else "values", values, _MOST_VALUES)
-        return held if held is not None else {}
-
-    async def forgot_password(self, request: Request, name: str) -> None:
-        """Mails a link for another password to the account of a name, if there is one; after it has returned, so that
-        nothing tells. Raises TooManyRequests, RuntimeError without `mail`."""
-        await self._mailing.forgot_password(request, name)
-
-    async def reset_password(self, request: Request, token: str, password: str) -> Key:
-        """Gives the account of a link another password, and ends all its sessions; the account's key. Raises Forbidden
-        for a link that cannot be used (any more), Invalid for what cannot be a password, TooManyRequests."""
-        return await self._mailing.reset_password(request, token, password)
-
-    async def send_verification(self, request: Request) -> None:
-        """Mails a link that verifies his address to whoever is signed in. Raises Unauthorized for nobody."""
-        await self._mailing.send_verification(request)
-
-    async def verify_address(self, request: Request, token: str) -> Key:
-        """The address of a link is verified; the account's key. Raises Forbidden for a link that cannot be used (any
-        more), TooManyRequests."""
-        return await self._mailing.verify_address(request, token)
-
-    async def sign_up(self, request: Request, account: Mapping[str, Any]) -> None:
-        """Makes an account and mails a link that verifies its address; where the name is taken, tells its owner. All
-        that after it has returned. Raises Invalid, Forbidden for fields with a rule of their own, TooManyRequests."""
-        await self._mailing.sign_up(request, dict(account))
-
-    async def mailed(self) -> None:
-        """Returns when all mail that was asked for before the call is on its way. A barrier for tests."""
-        await self._mailing.settled()
-
-    @property
-    def _mailing(self) -> Links:
-        if self._links is None:
-            raise RuntimeError("nobody sends mail: Sessions(…, mail=…)")
-        return self._links
-
     # joining
 
     def _keeper(self, home: SessionHome) -> Keeper:
@@ -299,14 +178,6 @@ class Sessions:
             _log.warning("the use of a session could not be written down: %s", error)
             return kept
         return replace(kept, **seen)
-
-
-def _described(kept: Kept) -> PlainRecord:
-    times = ("created_at", "seen_at", "expires_at", "ends_at")
-    return {
-        "id": kept.id, "account": kept.account, **{name: format_datetime(getattr(kept, name)) for name in times},
-        "address": kept.address, "agent": kept.agent,
-    }  # fmt: skip
 
 
 def _guard_password(home: SessionHome, accounts: Accounts) -> None:
