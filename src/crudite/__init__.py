@@ -1,7 +1,7 @@
 """Declare a resource once; every client gets it live, over the interface that it already speaks."""
 
 from crudite.app import App
-from crudite.auth import Authenticate
+from crudite.auth import Authenticate, Introspection, Jwt
 from crudite.errors import (
     Conflict,
     CruditeError,
@@ -55,7 +55,9 @@ __all__ = [
     "Forbidden",
     "Groups",
     "Insight",
+    "Introspection",
     "Invalid",
+    "Jwt",
     "Limits",
     "LiveLimits",
     "Malformed",

@@ -56,6 +56,7 @@ class Issuer:
         """Not set: it takes what is asked and says nothing."""
         self.answers.set()
         self.port = 0
+        self._was_asked = asyncio.Condition()
         self._server: asyncio.Server | None = None
         self._talks: set[asyncio.Task[None]] = set()
 
@@ -83,18 +84,25 @@ class Issuer:
             await self._server.wait_closed()
             self._server = None
 
+    async def is_asked(self, path: str, times: int) -> None:
+        """Returns when it has been asked for a path so often."""
+        async with asyncio.timeout(10), self._was_asked:
+            await self._was_asked.wait_for(lambda: self.asked.get(path, 0) >= times)
+
     async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
         self._talks.add(task)
         try:
-            with suppress(OSError, asyncio.IncompleteReadError):
+            with suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):  # streams would report it
                 head = (await reader.readuntil(b"\r\n\r\n")).decode()
                 first, *lines = head.split("\r\n")
                 headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
                 body = await reader.readexactly(int(headers.get("content-length", "0")))
                 path = first.split()[1]
-                self.asked[path] = self.asked.get(path, 0) + 1
+                async with self._was_asked:
+                    self.asked[path] = self.asked.get(path, 0) + 1
+                    self._was_asked.notify_all()
                 await self.answers.wait()
                 writer.write(self.says if self.says is not None else self._answer(path, headers, body))
                 await writer.drain()
