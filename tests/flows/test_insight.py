@@ -152,9 +152,10 @@ async def test_each_of_several_workers_tells_the_figures_of_all(tmp_path: Path) 
             await view.ready()
             told = (await local(one.app, "/metrics")).text
             while 'crudite_live_subscriptions{worker="2"} 1' not in told:  # it leaves its figures every two seconds
-                assert 'crudite_live_subscriptions{worker="1"} 0' in told
+                assert 'crudite_live_subscriptions{worker="1"} 0\n' in told
                 told = (await local(one.app, "/metrics")).text
-            assert 'crudite_connections{interface="sse",worker="2"} 1' in told
+            assert 'crudite_live_subscriptions{worker="2"} 1\n' in told
+            assert 'crudite_connections{interface="sse",worker="2"} 1\n' in told
             assert told.count("# TYPE crudite_live_subscriptions ") == 1
         alone = (await local(one.app, "/metrics")).text
         assert 'worker="1"' in alone

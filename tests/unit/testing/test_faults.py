@@ -56,7 +56,7 @@ async def test_a_write_that_fails_before_is_not_made_and_one_that_fails_after_is
         assert [row["title"] for row in (await client.get("/todos")).json] == ["kept"]
 
 
-async def test_the_log_is_followed_on_after_failures() -> None:
+async def test_the_log_is_followed_on_after_failures_which_is_said(caplog: pytest.LogCaptureFixture) -> None:
     store = faulty()
     async with Client(App(Todo, store=store)) as client, client.live("todos") as view:
         await view.ready()
@@ -64,6 +64,11 @@ async def test_the_log_is_followed_on_after_failures() -> None:
         await client.post("/todos", {"title": "a"})
         assert [row["title"] for row in await view.until(lambda rows: len(rows) == 1)] == ["a"]
         assert [kind for kind, _ in view.events] == ["ready", "added"]
+    told = [record.getMessage() for record in caplog.records if record.name == "crudite.live"]
+    assert [text.partition(",")[0] for text in told] == [
+        *["the log cannot be followed"] * 2,
+        "the log is followed again",
+    ]
 
 
 async def test_a_healed_store_fails_no_more() -> None:
