@@ -1,5 +1,7 @@
 """How connections to the server are opened, and what they are set to."""
 
+import asyncio
+import logging
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -17,9 +19,12 @@ from crudite.query.sql import quote
 from crudite.stores.postgresql.dialect import literal
 from crudite.stores.postgresql.errors import translated
 
+logger = logging.getLogger("crudite.store")
+
 READ_SECONDS = 5
 _OLDEST = 16
 _SECONDS_TO_ANSWER = 5.0
+_SECONDS_BETWEEN_TRIES = 0.1
 
 # short statements that nobody waits for too long: the deadlines of requests
 REQUEST = {
@@ -150,14 +155,31 @@ async def connect(address: Address, settings: Mapping[str, str]) -> Connection:
 @asynccontextmanager
 async def migrating(address: Address) -> AsyncIterator[Connection]:
     """A connection for the time of a block, on which statements take their time whatever the URL says; the driver's
-    errors in it are raised as StoreError."""
+    errors in it are raised as StoreError. A server that is starting up, or ending, is waited for."""
     settings = {name: value for name, value in address.settings.items() if name.lower() not in _DEADLINES}
-    connection = await connect(replace(address, settings=settings), MIGRATE)
+    connection = await _connect_patiently(replace(address, settings=settings), MIGRATE)
     try:
         with translated(address.shown):
             yield connection
     finally:
         await connection.close()
+
+
+async def _connect_patiently(address: Address, settings: Mapping[str, str]) -> Connection:
+    """A connection as `connect` makes it, to a server that is given as long as the making of one may take, to be ready.
+    Nobody listens on a refused port: that is raised at once."""
+    loop = asyncio.get_running_loop()
+    until, is_told = loop.time() + address.reach, False
+    while True:
+        try:
+            return await connect(address, settings)
+        except StoreError as error:
+            if not isinstance(error.__cause__, asyncpg.CannotConnectNowError) or loop.time() > until:
+                raise
+            if not is_told:
+                logger.warning("%s: waiting for it, for at most %g seconds", error, address.reach)
+                is_told = True
+        await asyncio.sleep(_SECONDS_BETWEEN_TRIES)
 
 
 __all__ = [
