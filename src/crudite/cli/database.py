@@ -35,6 +35,8 @@ def show_plan(named: str | None, store: str | None, verbose: bool) -> None:
         typer.echo("Mend what the steps say that cannot be done, then plan again.")
     elif any(step.loses for step in steps):
         typer.echo("`crudite db migrate --lose` takes steps that lose something.")
+        if all(step.may_stay for step in steps if step.loses):
+            typer.echo("What they take away is not declared, and may stay.")
 
 
 def migrate(named: str | None, store: str | None, lose: bool, yes: bool, verbose: bool) -> None:
@@ -42,15 +44,18 @@ def migrate(named: str | None, store: str | None, lose: bool, yes: bool, verbose
     app = load(find(named), store=store)
     steps = _plan(app)
     _print(steps, app.store.shown, verbose)
-    if not steps:
-        return
     if any(step.is_blocked for step in steps):
         raise Failure("some steps cannot be done.", "Mend what they say, such as a missing default, then try again.")
-    if any(step.loses for step in steps):
+    wanted = steps if lose else [step for step in steps if not step.may_stay]
+    if any(step.loses for step in wanted):
         if not lose:
             raise Failure("this would lose data.", "With --lose it is done, after a question. Make a copy first.")
         if not yes:
             typer.confirm("Lose that, for ever?", abort=True)
+    if len(wanted) < len(steps):
+        typer.echo("What is not declared stays, in nobody's way; --lose takes it away.")
+    if not wanted:
+        return
     taken = asyncio.run(app.store.migrate(app.definitions.catalog, lose=lose))
     typer.secho(f"Done: {len(taken)} step{'s' if len(taken) != 1 else ''}.", fg="green")
 
@@ -62,7 +67,7 @@ def check(named: str | None, store: str | None) -> bool:
     if not isinstance(checked, SupportsCheck):
         why = "the server itself keeps its tables whole, and lets no reference point at nothing."
         raise Failure(f"there is nothing to check in {app.store.shown}: {why}")
-    if _plan(app):
+    if any(not step.may_stay for step in _plan(app)):
         raise Failure("the database's schema is not the application's.", "`crudite db plan` shows what differs.")
     damage, dangling = asyncio.run(_find_faults(checked, app))
     for text in damage:

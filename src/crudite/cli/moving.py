@@ -84,7 +84,7 @@ def _connect_source(where: str, catalog: Catalog) -> CopyEnd:
     url = store_url(where)
     store, end = open_store(url), open_end(url)
     expect_database(store)
-    if asyncio.run(store.plan(catalog)):
+    if any(not step.may_stay for step in asyncio.run(store.plan(catalog))):
         hint = f"`crudite db plan --store {where}` shows what differs, `crudite db migrate` brings it forward."
         raise Failure(f"{end.shown} has not the schema that the application declares.", hint)
     return end
@@ -93,7 +93,7 @@ def _connect_source(where: str, catalog: Catalog) -> CopyEnd:
 def _prepare(store: Store, shown: str, catalog: Catalog) -> None:
     """Gives the target the schema, as far as nothing is lost."""
     steps: Sequence[Step] = asyncio.run(store.plan(catalog))
-    if any(step.loses or step.is_blocked for step in steps):
+    if any((step.loses or step.is_blocked) and not step.may_stay for step in steps):
         hint = "`crudite db plan --store URL` shows what is there. Take an empty one, or bring that one forward."
         raise Failure(f"{shown} has another schema, and would lose something for this one.", hint)
     asyncio.run(store.migrate(catalog))

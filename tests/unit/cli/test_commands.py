@@ -302,17 +302,38 @@ def changed(crudite: Crudite) -> None:
     write("todo.py", TODO.replace("done: bool = False", "due: int = 3"))
 
 
+def retyped(crudite: Crudite) -> None:
+    """The same, but that `done` is a date in the file."""
+    changed(crudite)
+    write("todo.py", "from datetime import date\n" + TODO.replace("done: bool = False", "done: date | None = None"))
+
+
 def test_a_plan_tells_the_steps_what_they_lose_and_their_sql(crudite: Crudite) -> None:
     changed(crudite)
     result = crudite("db", "plan", "todo.py", "--verbose")
     assert result.exit_code == 0
-    assert "add due; remove done" in result.stdout
-    assert "loses 1 values of done" in result.stdout
+    assert "- todos: add due\n" in result.stdout
+    assert "- todos: remove done\n  loses 1 values of done\n" in result.stdout
     assert "CREATE TABLE" in result.stdout
+    assert result.stdout.endswith("What they take away is not declared, and may stay.\n")
+
+
+def test_what_is_not_declared_any_more_stays_until_a_migration_may_lose_it(crudite: Crudite) -> None:
+    changed(crudite)
+    taken = crudite("db", "migrate", "todo.py")
+    assert (taken.exit_code, "What is not declared stays" in taken.stdout) == (0, True)
+    assert "Done: 1 step." in taken.stdout
+    assert crudite("db", "check", "todo.py").exit_code == 0
+    again = crudite("db", "migrate", "todo.py")
+    assert (again.exit_code, "Done" in again.stdout) == (0, False)
+    assert crudite("db", "migrate", "todo.py", "--lose").exit_code == 1  # nobody answered the question
+    assert "remove done" in crudite("db", "plan", "todo.py").stdout
+    assert crudite("db", "migrate", "todo.py", "--lose", "--yes").exit_code == 0
+    assert crudite("db", "plan", "todo.py").stdout == "todo.db has the schema that the application declares.\n"
 
 
 def test_a_migration_that_loses_something_needs_a_word_and_an_answer(crudite: Crudite) -> None:
-    changed(crudite)
+    retyped(crudite)
     refused = crudite("db", "migrate", "todo.py")
     assert (refused.exit_code, "this would lose data" in refused.stderr) == (1, True)
     assert crudite("db", "migrate", "todo.py", "--lose").exit_code == 1  # nobody answered the question
@@ -323,7 +344,7 @@ def test_a_migration_that_loses_something_needs_a_word_and_an_answer(crudite: Cr
 
 
 def test_serving_a_database_that_would_lose_something_says_what_to_do(crudite: Crudite) -> None:
-    changed(crudite)
+    retyped(crudite)
     result = crudite("run", "todo.py", "--port", "0")
     assert result.exit_code == 1
     assert "crudite db plan" in result.stderr
