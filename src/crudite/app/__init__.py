@@ -286,7 +286,10 @@ class App:
         await self._living.enter_async_context(self.bus)
         siblings = self._siblings = Siblings(self.store, self.bus, self.identify.living, limits.tick)
         await self._living.enter_async_context(_running(siblings.run()))
-        engine = Engine(self.store, catalog, secret=secret, limits=limits, clock=self.clock, hear=siblings.hear)
+        foresee = siblings.foresee if self.is_private else None
+        engine = Engine(
+            self.store, catalog, secret=secret, limits=limits, clock=self.clock, hear=siblings.hear, foresee=foresee
+        )
         self.engine = await self._living.enter_async_context(engine)
         await self._living.enter_async_context(_running(keep_trimmed(self.store, self.retention)))
         if self.worker is not None:

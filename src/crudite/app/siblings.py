@@ -15,7 +15,7 @@ import msgspec
 from crudite.auth import Living
 from crudite.buses.base import Bus
 from crudite.ids import uuid7
-from crudite.stores.base import Signal, Store
+from crudite.stores.base import Batch, Signal, Store
 
 _CHANGES = "changes"
 _REVOKED = "revoked"
@@ -75,9 +75,17 @@ class Siblings:
                 if word.by != self._name:
                     self._revoke(self._living.revoke(account=word.account, session=word.session))
 
+    def foresee(self, batch: Batch) -> None:
+        """Takes in what has changed, before anything is told of it: whose rights rest on that shows no more by them."""
+        if batch.reset is not None:
+            self._living.notice_all()
+        else:
+            self._living.notice(batch.changes, batch.bulk)
+
     async def settled(self) -> None:
         """Returns when all has been asked about that was heard before the call."""
         await asyncio.gather(*self._revoking, return_exceptions=True)
+        await self._living.settled()
 
     async def _tell(self) -> None:
         while True:

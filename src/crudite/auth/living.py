@@ -1,18 +1,26 @@
 """For how long somebody is who he is: living connections, and the end of what they live on.
 
 A request asks once and is over. A living connection goes on with what it was told, so somebody has to watch it:
-its credentials may expire, and they may be revoked. `Living` knows the connections and who each of them is; what
-a connection does when it hears of it is its interface's own affair (`Guest`).
+its credentials may expire, they may be revoked, and the records that the answer was read from may change (`resting`).
+`Living` knows the connections and who each of them is; what a connection does when it hears of it is its interface's
+own affair (`Guest`).
+
+                  asks                 becomes
+    nobody yet ──────────► (asking) ──────────────► somebody ──► over: expired, refused, gone
+                               ▲                       │
+                               └─────── doubted ◄──────┘    shows nothing meanwhile
 """
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from math import ceil
 from typing import Any, Protocol, Self, TypeAlias
 
+from crudite.auth.resting import Resting
+from crudite.changes import Change
 from crudite.clock import Alarm, Clock
 from crudite.errors import Unauthorized
 from crudite.messages import ANONYMOUS, Actor, Credentials
@@ -37,6 +45,11 @@ class Guest(Protocol):
     @property
     def credentials(self) -> Credentials:
         """What it shows at the moment."""
+        ...
+
+    def doubt(self) -> None:
+        """What its answer rests on has changed: nothing is shown that was made for the answer, from now on and until
+        it is reconsidered."""
         ...
 
     async def reconsider(self, actor: Actor, credentials: Credentials, question: int) -> None:
@@ -66,33 +79,33 @@ class Stay:
     as long as its block, or until the credentials hold no longer.
 
     Whoever asks `authenticate` numbers the question (`asks`), before: answers may come in another order than that
-    of their questions, and the newest question decides.
+    of their questions, and the newest question decides. An answer to a question of before a doubt may be a wrong one.
     """
 
-    __slots__ = ("_alarm", "_answered", "_asked", "_clock", "_expires", "_stays", "actor", "guest")
+    __slots__ = ("_alarm", "_answered", "_clock", "_doubted", "_expires", "_living", "actor", "guest")
 
-    def __init__(self, guest: Guest, stays: "set[Stay]", clock: Clock) -> None:
+    def __init__(self, guest: Guest, living: "Living", clock: Clock) -> None:
         self.guest = guest
         self.actor: Actor | None = None
-        self._stays = stays
+        self._living = living
         self._clock = clock
-        self._asked = 0
         self._answered = 0  # the newest question of which the answer is known
+        self._doubted = 0  # questions of up to here may have been answered from what is not so any more
         self._expires: datetime | None = None
         self._alarm: Alarm | None = None
 
     def __enter__(self) -> Self:
-        self._stays.add(self)
+        self._living.stays.add(self)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._stays.discard(self)
-        self._rest()
+        self._living.leave(self)
+        self._silence()
 
     @property
     def is_over(self) -> bool:
         """Whether nobody is there any more."""
-        return self not in self._stays
+        return self not in self._living.stays
 
     def is_other(self, actor: Actor) -> bool:
         """Whether that is somebody else than it was so far."""
@@ -100,12 +113,20 @@ class Stay:
 
     def asks(self) -> int:
         """The number of a question that is about to be asked."""
-        self._asked += 1
-        return self._asked
+        return self._living.resting.mark()
 
     def is_answered_since(self, question: int) -> bool:
         """Whether a later question has been answered already."""
         return self._answered > question
+
+    def holding(self, question: int) -> Callable[[], bool]:
+        """Tells, whenever it is called, whether the answer to a question is not doubted."""
+        return lambda: self._doubted < question
+
+    def doubt(self) -> None:
+        """What was answered so far may be wrong by now. Somebody is to ask again."""
+        self._doubted = self._living.resting.mark()
+        self.guest.doubt()
 
     def becomes(self, actor: Actor, question: int) -> Actor:
         """It is this actor from now on, for as long as the credentials hold: so the question was answered. Changes
@@ -114,11 +135,14 @@ class Stay:
             return self.actor
         self._answered = question
         self.actor = actor
-        if actor.expires != self._expires and not self.is_over:
-            self._rest()
+        if self.is_over:
+            return actor
+        if actor.expires != self._expires:
+            self._silence()
             self._expires = actor.expires
             if actor.expires is not None:
                 self._alarm = self._clock.at(actor.expires - WARNING, self._warn)
+        self._living.rests(self, actor, question)
         return actor
 
     def end(self, problem: Unauthorized) -> None:
@@ -135,7 +159,7 @@ class Stay:
             self.guest.warn(ceil(left))
         self._alarm = self._clock.at(self._expires, lambda: self.end(expired()))
 
-    def _rest(self) -> None:
+    def _silence(self) -> None:
         if self._alarm is not None:
             self._alarm.cancel()
 
@@ -144,9 +168,11 @@ class Living:
     """The living connections of this process, each for as long as its credentials hold."""
 
     def __init__(self, identify: Identify, clock: Clock) -> None:
+        self.stays: set[Stay] = set()
+        self.resting = Resting[Stay]()
         self._identify = identify
         self._clock = clock
-        self._stays: set[Stay] = set()
+        self._asking: set[asyncio.Task[None]] = set()
         self._waited_for: set[asyncio.Task[Any] | None] = set()
 
     @contextmanager
@@ -165,7 +191,38 @@ class Living:
     def joined(self, guest: Guest) -> Stay:
         """Watches a connection for as long as the block of what is returned lasts. Enter it before anything is asked
         for the connection."""
-        return Stay(guest, self._stays, self._clock)
+        return Stay(guest, self, self._clock)
+
+    def leave(self, stay: Stay) -> None:
+        """Nobody is there any more."""
+        self.stays.discard(stay)
+        self.resting.forget(stay)
+
+    def rests(self, stay: Stay, actor: Actor, question: int) -> None:
+        """The answer to a question rests on some records, which may have changed since it was asked."""
+        if self.resting.rests(stay, actor.rests_on, question):
+            self._doubt((stay,))
+
+    def notice(self, changes: Sequence[Change], unknown: Iterable[str]) -> None:
+        """Some records have been changed, and of some resources nobody knows which: whoever rests on one of them shows
+        nothing more under what he was, and is asked about. To be told before anything else is made of the changes."""
+        if self.stays:
+            self._doubt(self.resting.touched(changes, unknown))
+
+    def notice_all(self) -> None:
+        """Anything may have changed."""
+        self._doubt(self.resting.lost())
+
+    async def settled(self) -> None:
+        """Returns when all has been asked that was to be asked at the time of the call."""
+        await asyncio.gather(*self._asking, return_exceptions=True)
+
+    def _doubt(self, stays: Iterable[Stay]) -> None:
+        for stay in stays:
+            stay.doubt()
+            task = asyncio.create_task(self._ask(stay))
+            self._asking.add(task)
+            task.add_done_callback(self._asking.discard)
 
     async def revoke(self, *, account: str | int | None = None, session: str | None = None) -> None:
         """Asks `authenticate` again about every connection of an account or of a session.
@@ -176,12 +233,12 @@ class Living:
         """
         if asyncio.current_task() in self._waited_for:
             raise RuntimeError("auth, and a handler that a live query reads, cannot wait for a revocation")
-        concerned = [stay for stay in self._stays if _concerns(stay.actor, account, session)]
+        concerned = [stay for stay in self.stays if _concerns(stay.actor, account, session)]
         await asyncio.gather(*(self._ask(stay) for stay in concerned))
 
     async def revoke_all(self) -> None:
         """The same for every connection, some at a time: nobody knows whose rights have changed."""
-        left = iter(list(self._stays))
+        left = iter(list(self.stays))
 
         async def ask_some() -> None:
             for stay in left:

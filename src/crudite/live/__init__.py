@@ -1,6 +1,6 @@
 """The live engine: from committed changes to what each subscriber should see."""
 
-from crudite.live.connection import Connection
+from crudite.live.connection import Connection, Holds
 from crudite.live.cursors import schema_of
 from crudite.live.engine import Engine
 from crudite.live.frames import Changed, Format, Frame, LaneName, Subscribed, Subscription
@@ -15,6 +15,7 @@ __all__ = [
     "Engine",
     "Format",
     "Frame",
+    "Holds",
     "LaneName",
     "LiveLimits",
     "Metrics",

@@ -16,6 +16,13 @@ from crudite.messages import LiveQuery
 from crudite.types import Plain
 
 Announce = Callable[[Subscribed], bytes]
+Holds = Callable[[], bool]
+"""Whether what a query was made for, the rights of whoever asks, is still so."""
+
+
+def always() -> bool:
+    """It holds, whatever happens."""
+    return True
 
 
 class Hub(Protocol):
@@ -31,9 +38,12 @@ class Hub(Protocol):
         query: LiveQuery,
         resume: Resume | None,
         announce: Announce | None,
+        holds: Holds,
     ) -> Subscribed: ...
 
-    async def move(self, member: Member, query: LiveQuery, announce: Announce | None) -> None: ...
+    async def move(self, member: Member, query: LiveQuery, announce: Announce | None, holds: Holds) -> None: ...
+
+    def suspend(self, connection: "Connection") -> None: ...
 
     def keeping_up(self, connection: "Connection") -> AbstractContextManager[None]: ...
 
@@ -78,12 +88,14 @@ class Connection:
         cursor: str | None = None,
         key: str | None = None,
         announce: Announce | None = None,
+        holds: Holds = always,
     ) -> Subscribed:
         """Keeps a query live under a name of the client's choice.
 
         With `cursor` and `key` (from an earlier subscription to the same query) it goes on from there if it
         can; if not, a reset and a new snapshot follow. `announce` makes the message that answers the client:
-        it is put into the outbox before anything else of this subscription.
+        it is put into the outbox before anything else of this subscription. Where the query does not hold any more
+        by the time that it could be shown, the subscription is suspended from its beginning.
 
         Raises Conflict when the name is taken or the query's records are in no log, TooManyRequests beyond
         the limit of subscriptions, Unavailable when the connection ends meanwhile.
@@ -95,20 +107,28 @@ class Connection:
         resume = Resume(cursor, key) if cursor is not None else None
         self._coming += (name,)
         try:
-            return await self._hub.join(self, name, query, resume, announce)
+            return await self._hub.join(self, name, query, resume, announce, holds)
         finally:
             self._coming = tuple(one for one in self._coming if one != name)
 
-    async def move(self, name: str, query: LiveQuery, *, announce: Announce | None = None) -> None:
+    async def move(
+        self, name: str, query: LiveQuery, *, announce: Announce | None = None, holds: Holds = always
+    ) -> None:
         """Goes on with another query of the same resource under the same name, as when the actor has other rights.
 
         The message that `announce` makes is followed by what leads from the one set to the other: one frame for
         the subscription alone and a commit; or a reset and a snapshot, where it is too much or one of the queries is
-        run again. An unknown name is no error.
+        run again. A subscription that was suspended shows that query from then on, where it holds. An unknown name is
+        no error.
         """
         member = self.members.get(name)
         if member is not None:
-            await self._hub.move(member, query, announce)
+            await self._hub.move(member, query, announce, holds)
+
+    def suspend(self) -> None:
+        """What is shown may be what the client may not see any more: takes it away, by resets, and shows nothing more
+        until each subscription is moved to what it is to show. One that is behind with what it shows is closed."""
+        self._hub.suspend(self)
 
     def keeping_up(self) -> AbstractContextManager[None]:
         """For work that must not wait for the client: within it, it is told every step or, if it takes too little, the

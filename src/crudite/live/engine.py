@@ -20,7 +20,7 @@ from crudite.clock import Clock
 from crudite.errors import Unavailable
 from crudite.live.acknowledging import Acknowledging
 from crudite.live.catching_up import CatchingUp
-from crudite.live.connection import Announce, Connection
+from crudite.live.connection import Announce, Connection, Holds
 from crudite.live.cursors import Cursors
 from crudite.live.dependencies import Dependencies
 from crudite.live.exact_lane import ExactLane
@@ -53,7 +53,8 @@ class Engine:
 
     `secret` (16 bytes or more, the same in all processes and across restarts) protects cursors and keys;
     `clock` tells the time that queries mean by `now`. `hear` is told of the signals in the log, and None where some may
-    have been missed. Leaving the block says goodbye to every connection.
+    have been missed; `foresee` of every batch, before anything of it is told. Leaving the block says goodbye to every
+    connection.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class Engine:
         limits: LiveLimits | None = None,
         clock: Callable[[], datetime] | None = None,
         hear: Callable[[Sequence[Signal] | None], None] = lambda signals: None,
+        foresee: Callable[[Batch], None] | None = None,
     ) -> None:
         self.limits = limits or LiveLimits()
         self.metrics = Metrics()
@@ -72,6 +74,7 @@ class Engine:
         self._catalog = catalog
         self._clock = Clock.of(clock)
         self._hear = hear
+        self._foresee = foresee
         self._cursors = Cursors(secret)
         self._dependencies = Dependencies(self.limits.keys)
         self._registry = Registry(self.limits, self.metrics, self._dependencies)
@@ -219,14 +222,22 @@ class Engine:
     # What connections need of their engine (connection.Hub).
 
     async def join(
-        self, connection: Connection, name: str, query: LiveQuery, resume: Resume | None, announce: Announce | None
-    ) -> Subscribed:
+        self, connection: Connection, name: str, query: LiveQuery, resume: Resume | None, announce: Announce | None,
+        holds: Holds,
+    ) -> Subscribed:  # fmt: skip
         """Adds a subscription to a connection, see `Connection.subscribe`."""
-        return await self._subscriptions.join(connection, name, query, resume, announce)
+        return await self._subscriptions.join(connection, name, query, resume, announce, holds)
 
-    async def move(self, member: Member, query: LiveQuery, announce: Announce | None) -> None:
+    async def move(self, member: Member, query: LiveQuery, announce: Announce | None, holds: Holds) -> None:
         """Leads a subscription on to another query, see `Connection.move`."""
-        await self._subscriptions.move(member, query, announce)
+        await self._subscriptions.move(member, query, announce, holds)
+
+    def suspend(self, connection: Connection) -> None:
+        """Shows a connection nothing for now, see `Connection.suspend`."""
+        if connection.outbox.is_behind:
+            return self.forget(connection, "slow")
+        for member in connection.members.values():
+            self._subscriptions.suspend(member)
 
     @contextmanager
     def keeping_up(self, connection: Connection) -> Iterator[None]:
@@ -269,6 +280,8 @@ class Engine:
 
     async def _follow_exactly(self) -> None:
         async def work(batch: Batch) -> None:
+            if self._foresee is not None:
+                self._foresee(batch)
             await self._exact_lane.work(batch)
             self._acknowledging.tell()
             if batch.signals:
@@ -294,6 +307,8 @@ class Engine:
 
     async def _run_again(self) -> None:
         async def work(batch: Batch) -> None:
+            if self._foresee is not None:  # this lane may be the first that comes to it
+                self._foresee(batch)
             await self._rerun_lane.work(batch)
             self._acknowledging.tell()
 

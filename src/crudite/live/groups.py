@@ -5,6 +5,8 @@ waiting ─────────────► ready, shut out ────�
    ▲                        │  ▲                    │   │            has no gate, or an open one
    │                        │  └──────dismiss───────┘   │
    └────────unseat──────────┴───────────────────────────┘            `leave` ends it from anywhere
+
+A member that is suspended waits, but for no set: it is not known whether its query is still what it may see.
 """
 
 from collections.abc import Hashable, MutableMapping, Sequence
@@ -25,7 +27,18 @@ class Member:
     under way for it. While it gets frames it belongs to an `audience`.
     """
 
-    __slots__ = ("audience", "format", "gate", "group", "home", "left", "outbox", "ready", "subscription")
+    __slots__ = (
+        "audience",
+        "format",
+        "gate",
+        "group",
+        "home",
+        "is_suspended",
+        "left",
+        "outbox",
+        "ready",
+        "subscription",
+    )
 
     def __init__(
         self,
@@ -43,6 +56,7 @@ class Member:
         self.home = home
         self.ready = False
         self.left = False
+        self.is_suspended = False
         self.audience: Audience | None = None
         self.gate = gate
         home[subscription.name] = self
@@ -74,7 +88,7 @@ class Member:
 
     def awaits(self, group: "Group") -> bool:
         """Whether it still waits for its set in this group: it may have been moved to another one since it asked."""
-        return self.group is group and not self.ready and not self.left
+        return self.group is group and not (self.ready or self.left or self.is_suspended)
 
     @property
     def is_alone(self) -> bool:

@@ -3,17 +3,18 @@
        join                       start, or resume
 ○ ───────────► waiting for its set ────────────────► served ──► ended: by leave, or with its group by end
                     ▲                                  │
-                    └───── move, where it is void ─────┘
+                    ├───── move, where it is void ─────┤
+                    └─ move ─ suspended ◄── suspend ───┘
 """
 
 import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from crudite.changes import Reset
+from crudite.changes import Reset, ResetReason
 from crudite.errors import Problem, Unavailable
 from crudite.live.catching_up import CatchingUp
-from crudite.live.connection import Announce, Connection
+from crudite.live.connection import Announce, Connection, Holds
 from crudite.live.cursors import Cursors
 from crudite.live.exact import KeptGroup
 from crudite.live.frames import Subscribed, Subscription
@@ -62,8 +63,9 @@ class Subscriptions:
         self.are_open = False
 
     async def join(
-        self, connection: Connection, name: str, query: LiveQuery, resume: Resume | None, announce: Announce | None
-    ) -> Subscribed:
+        self, connection: Connection, name: str, query: LiveQuery, resume: Resume | None, announce: Announce | None,
+        holds: Holds,
+    ) -> Subscribed:  # fmt: skip
         """Adds one to a connection, see `Connection.subscribe`."""
         group, gate = await self._group_for(connection.outbox, query)
         if connection.ended is not None or connection.is_winding_up or not self.are_open:
@@ -71,6 +73,7 @@ class Subscriptions:
             raise Unavailable("The connection is closed.")
         subscription = self._subscription(name, query, group)
         member = Member(subscription, group, connection.format, connection.outbox, connection.members, gate)
+        member.is_suspended = not holds()
         self._metrics.live_subs += 1
         told: list[Subscribed] = []
 
@@ -89,9 +92,18 @@ class Subscriptions:
             raise
         return told[0]
 
-    async def move(self, member: Member, query: LiveQuery, announce: Announce | None) -> None:
+    def suspend(self, member: Member) -> None:
+        """Takes what a client holds of one away, and shows nothing until it is moved, see `Connection.suspend`."""
+        if member.ready:
+            member.group.unseat(member)
+            self._publisher.tell_reset(member, "rights")
+        member.is_suspended = True
+
+    async def move(self, member: Member, query: LiveQuery, announce: Announce | None, holds: Holds) -> None:
         """Leads one on to another query, see `Connection.move`."""
         if self._cursors.key(query) == member.subscription.key:
+            if member.is_suspended and not member.left and holds():
+                self._begin_again(member, "rights", holds)
             return None
         group, gate = await self._group_for(member.outbox, query)
         if member.left:
@@ -101,7 +113,8 @@ class Subscriptions:
         def finish(outcome: Outcome) -> None:
             try:
                 if not member.left:  # and if it was reset meanwhile, there is nothing that would differ
-                    self._go_on(member, query, group, gate, outcome if member.ready else Reset("rights"), announce)
+                    outcome = outcome if member.ready else Reset("rights")
+                    self._go_on(member, query, group, gate, outcome, announce, holds)
             finally:
                 if not done.done():
                     done.set_result(None)
@@ -123,7 +136,7 @@ class Subscriptions:
     def start(self, member: Member) -> None:
         """Sees to it that a member gets its set."""
         group = member.group
-        if member.left or not self.are_open:
+        if member.left or member.is_suspended or not self.are_open:
             return
         if isinstance(group, KeptGroup):
             self._joining.start(group, member)
@@ -164,7 +177,7 @@ class Subscriptions:
         subscribed = Subscribed(member.subscription, isinstance(outcome, Missed))
         if announce is not None:
             member.outbox.send(announce(subscribed))
-        if member.left:
+        if member.left or member.is_suspended:
             return subscribed
         if isinstance(outcome, Missed):
             self._metrics.resume_hits += 1
@@ -179,7 +192,7 @@ class Subscriptions:
 
     def _go_on(
         self, member: Member, query: LiveQuery, group: AnyGroup, gate: Gate | None, outcome: Outcome,
-        announce: Announce | None,
+        announce: Announce | None, holds: Holds,
     ) -> None:  # fmt: skip
         old = member.group, member.gate
         member.move(group, gate, self._subscription(member.subscription.name, query, group))
@@ -189,7 +202,13 @@ class Subscriptions:
         if isinstance(outcome, Missed):
             self._joining.catch_up(group, member, outcome)
         else:
-            self._publisher.tell_reset(member, outcome.reason)
+            self._begin_again(member, outcome.reason, holds)
+
+    def _begin_again(self, member: Member, reason: ResetReason, holds: Holds) -> None:
+        """Gives one that had other rights its set anew, where it is still known what that is."""
+        member.is_suspended = not holds()
+        self._publisher.tell_reset(member, reason)
+        if not member.is_suspended:
             self._start_anew(member)
 
     def _start_anew(self, member: Member) -> None:

@@ -29,7 +29,7 @@ from crudite.interfaces.http import (
 from crudite.interfaces.marks import names_mark, pass_mark
 from crudite.interfaces.sse.format import NOWHERE, Spelling, Waiting, has_same_schema, proof_of
 from crudite.interfaces.subscribing import live_query
-from crudite.live import Connection
+from crudite.live import Connection, Holds
 from crudite.messages import Actor, Credentials, Live, LiveQuery
 from crudite.query.parse import parse_url
 from crudite.resources.definition import Definition
@@ -196,6 +196,7 @@ class _Stream:
         self._connection: Connection | None = None
         self._problem: Unauthorized | None = None
         self._order = asyncio.Lock()  # rights do not change while it opens
+        self._is_doubted = False
 
     @property
     def is_over(self) -> bool:
@@ -220,7 +221,7 @@ class _Stream:
             self._connection = format.connection = connection = self._host.engine.connect(format)
             try:
                 with connection.keeping_up():  # nobody reads it yet
-                    await self._begin(connection, queries, resume)
+                    await self._begin(connection, queries, resume, self.stay.holding(question))
                 if self._problem is not None:
                     raise self._problem
             except BaseException as error:
@@ -231,7 +232,7 @@ class _Stream:
             return connection
 
     async def _begin(
-        self, connection: Connection, queries: Sequence[tuple[str, LiveQuery]], resume: str | None
+        self, connection: Connection, queries: Sequence[tuple[str, LiveQuery]], resume: str | None, holds: Holds
     ) -> None:
         connection.send(f"retry: {self._host.engine.retry_in()}\n\n".encode())
         cursor, _, proof = (resume or "").partition("~")
@@ -241,23 +242,31 @@ class _Stream:
         other = None if has_same_schema(proof, own) else ""  # a key of other rights, or of another schema
         for name, query in queries:
             key = self._keys[name] if is_same else other
-            await connection.subscribe(name, query, cursor=cursor if resume is not None else None, key=key)
+            since = cursor if resume is not None else None
+            await connection.subscribe(name, query, cursor=since, key=key, holds=holds)
+
+    def doubt(self) -> None:
+        """Takes away what is live, until it is known what may be shown."""
+        self._is_doubted = True
+        if self._connection is not None:
+            self._connection.suspend()
 
     async def reconsider(self, actor: Actor, credentials: Credentials, question: int) -> None:
-        """Where the actor sees something else by now, every query begins again, with a reset.
+        """Where the actor sees something else by now, or it was not known, every query begins again, with a reset.
 
         What differs cannot be told alone: whoever is cut off in the middle of that could not resume.
         """
         async with self._order:
             if self._connection is None:
                 return
+            holds, was_doubted, self._is_doubted = self.stay.holding(question), self._is_doubted, False
             found = await self._found(self._connection, self.stay.becomes(actor, question))
             keys = {name: self._host.engine.key(one) for name, one in found.items() if isinstance(one, LiveQuery)}
-            if keys == {name: self._keys[name] for name in found}:
+            if keys == {name: self._keys[name] for name in found} and not was_doubted:
                 return
             self._keys = keys
             with self._connection.keeping_up():  # whoever has asked for it does not wait for the client
-                await self._begin_again(self._connection, found)
+                await self._begin_again(self._connection, found, holds)
 
     async def _found(self, connection: Connection, actor: Actor) -> Mapping[str, LiveQuery | Problem]:
         found: dict[str, LiveQuery | Problem] = {}
@@ -270,7 +279,9 @@ class _Stream:
                     found[name] = problem
         return found
 
-    async def _begin_again(self, connection: Connection, found: Mapping[str, LiveQuery | Problem]) -> None:
+    async def _begin_again(
+        self, connection: Connection, found: Mapping[str, LiveQuery | Problem], holds: Holds
+    ) -> None:
         format = Waiting(Spelling(proof_of(self._keys), self._named), frozenset(found), NOWHERE)
         format.connection = connection
         connection.speak(format)
@@ -285,7 +296,7 @@ class _Stream:
             await self._host.engine.fence()
         for name in ended:
             if isinstance(query := found[name], LiveQuery):
-                await connection.subscribe(name, query)
+                await connection.subscribe(name, query, holds=holds)
         if not connection.members:
             connection.outbox.end("closed")
 

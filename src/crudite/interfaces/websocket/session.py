@@ -49,7 +49,7 @@ from crudite.interfaces.websocket.format import (
 )
 from crudite.interfaces.websocket.requests import WRITES, request_for
 from crudite.interfaces.websocket.rights import connection_problem, expiring, nothing_of, rights
-from crudite.live import Subscribed
+from crudite.live import Holds, Subscribed
 from crudite.messages import ANONYMOUS, Actor, Credentials, Live, LiveQuery, SignIn, Written
 from crudite.resources.request import Request
 from crudite.server.extension import Tasks, WebSocketSink, sink_of
@@ -277,7 +277,7 @@ class Session:
         query, actor = await self._live(asked, request_id)
         self._check_stay()
         if self._stay.is_other(actor):
-            await self._move(actor, request_id)
+            await self._move(actor, question, request_id)
         self._stay.becomes(actor, question)
         path = query.plan.selection.schema.path
         is_answered = False
@@ -288,7 +288,8 @@ class Session:
             return message(result(number, subscribed_result(subscribed, path))) if is_answered else b""
 
         try:
-            await self._connection.subscribe(name, query, cursor=cursor, key=key, announce=announce)
+            holds = self._stay.holding(question)
+            await self._connection.subscribe(name, query, cursor=cursor, key=key, announce=announce, holds=holds)
         except Problem:
             self._check_stay()
             raise
@@ -347,18 +348,23 @@ class Session:
             raise
         self.credentials = shown
         self._stay.becomes(actor, question)
-        await self._move(actor, request_id)  # first: once it is answered, nothing is told under the old rights
+        await self._move(
+            actor, question, request_id
+        )  # first: once it is answered, nothing is told under the old rights
         return actor
 
-    async def _move(self, actor: Actor, request_id: str) -> None:
+    async def _move(self, actor: Actor, question: int, request_id: str) -> None:
         """Moves every subscription to what this actor may see, where that is something else: all together, since each
         shows what the one before might see until it has moved."""
         before = {name: member.subscription.query for name, member in self._connection.members.items()}
         asked = [(name, msgspec.json.decode(one)) for name, one in self._asked.items() if name in before]
-        await asyncio.gather(*(self._move_one(name, one, before[name], actor, request_id) for name, one in asked))
+        holds = self._stay.holding(question)
+        await asyncio.gather(
+            *(self._move_one(name, one, before[name], actor, holds, request_id) for name, one in asked)
+        )
 
     async def _move_one(
-        self, name: str, asked: Mapping[str, Any], before: LiveQuery, actor: Actor, request_id: str
+        self, name: str, asked: Mapping[str, Any], before: LiveQuery, actor: Actor, holds: Holds, request_id: str
     ) -> None:
         refusal: Problem | None = None
         try:
@@ -366,7 +372,8 @@ class Session:
         except Problem as problem:
             query, refusal = nothing_of(before), problem
         try:
-            await self._connection.move(name, query, announce=lambda subscribed: rights(subscribed.subscription))
+            announce = lambda subscribed: rights(subscribed.subscription)  # noqa: E731
+            await self._connection.move(name, query, announce=announce, holds=holds)
         except Problem as problem:
             refusal = problem
         if refusal is not None and name in self._connection.members:
@@ -382,7 +389,11 @@ class Session:
         with self._connection.keeping_up():
             async with self._order:
                 if self.credentials is credentials:
-                    await self._move(self._stay.becomes(actor, question), new_request_id())
+                    await self._move(self._stay.becomes(actor, question), question, new_request_id())
+
+    def doubt(self) -> None:
+        """Takes away what is live, until it is known what may be shown."""
+        self._connection.suspend()
 
     def warn(self, seconds: int) -> None:
         """Tells the client to show other credentials, within so many seconds."""
