@@ -10,7 +10,7 @@ import logging
 import types
 from collections.abc import Awaitable
 from datetime import datetime
-from typing import Any, Literal, TypeAlias, cast
+from typing import Any, Literal, NamedTuple, TypeAlias, cast
 from uuid import UUID
 
 import msgspec
@@ -35,6 +35,14 @@ Purpose: TypeAlias = Literal["reset", "verify"]
 _MOST_ASIDE = 100
 _FORGOTTEN_AT_ONCE = 20
 _log = logging.getLogger("crudite")
+
+
+class _Link(NamedTuple):
+    """One link, as it was opened: the address that it was sent to, and the account."""
+
+    id: str
+    account: Key
+    to: str
 
 
 class LinkRow(Resource):
@@ -94,7 +102,7 @@ class Links:
         await self._use(link, changes)
         await self._desk.end_all(link.account)
         await self._forget_others(link.account)
-        return cast(Key, link.account)
+        return link.account
 
     async def send_verification(self, request: Request) -> None:
         """Mails a link to the address of whoever is signed in, which verifies it. Raises Unauthorized for nobody."""
@@ -114,7 +122,7 @@ class Links:
         if account is None or account.name != link.to:
             raise _void()
         await self._use(link, {verified: link.to})
-        return cast(Key, link.account)
+        return link.account
 
     async def sign_up(self, request: Request, values: PlainRecord) -> None:
         """Makes an account and mails it a link that verifies its address; where the name is taken, tells its owner.
@@ -160,18 +168,19 @@ class Links:
         query = self._resource.where(expires_at__lt=now).order("expires_at").limit(_FORGOTTEN_AT_ONCE)
         await self._forget(await self._home.records.list(query))
 
-    async def _opened(self, request: Request, purpose: Purpose, token: str) -> Any:
+    async def _opened(self, request: Request, purpose: Purpose, token: str) -> _Link:
         await self._desk.throttle.from_address(request.credentials.address)
         shown = read_token(LINK_PREFIX, token)
         row = await self._home.store.lookup(self._all, shown.id) if shown is not None else None
         if shown is None or row is None:
             raise _void()
-        link = self._definition.from_plain(msgspec.json.decode(row.json))
-        if not shown.opens(link.digest) or link.purpose != purpose or link.expires_at <= self._desk.now:
+        plain = msgspec.json.decode(row.json)
+        is_over = self._definition.from_plain(plain).expires_at <= self._desk.now
+        if not shown.opens(plain["digest"]) or plain["purpose"] != purpose or is_over:
             raise _void()
-        return link
+        return _Link(shown.id, plain["account"], plain["to"])
 
-    async def _use(self, link: Any, changes: dict[str, Plain]) -> None:
+    async def _use(self, link: _Link, changes: dict[str, Plain]) -> None:
         """Uses a link up by changing its account, both or none."""
         try:
             async with self._home.records.batch() as batch:

@@ -21,7 +21,7 @@ class Mail:
     kind: MailKind
     to: str
     subject: str
-    text: str
+    text: str = field(repr=False)
     account: str | int
     token: str | None = field(default=None, repr=False)
     link: str | None = field(default=None, repr=False)
