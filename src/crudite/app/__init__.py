@@ -101,7 +101,7 @@ class App:
         """Which one it is of several processes behind one port, where it is; to be set before it starts."""
         self.mode: Mode = "dev" if os.environ.get("CRUDITE_MODE") == "dev" else "run"
         ways = _several(auth)
-        joining = [way for way in ways if isinstance(way, Authenticator)]
+        joining = self._joining = [way for way in ways if isinstance(way, Authenticator)]
         resources = tuple(dict.fromkeys((*resources, *(kept for way in joining for kept in way.resources))))
         self.definitions: Definitions = compile_resources(resources, open=self.mode == "dev")
         self.handlers: dict[str, Handler] = {}
@@ -278,6 +278,9 @@ class App:
     async def _open(self, stack: AsyncExitStack) -> None:
         await self.store.open(self.definitions.catalog)
         stack.push_async_callback(self.store.close)
+        for way in self._joining:
+            if isinstance(way, AbstractAsyncContextManager):
+                await stack.enter_async_context(way)
         self.sealer = Sealer(self.store.secret)
         self._actions = Actions(self.definitions, self.store, self.sealer, self.clock)
         self._living = await stack.enter_async_context(AsyncExitStack())

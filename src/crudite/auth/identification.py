@@ -8,8 +8,10 @@ from crudite.clock import Clock
 from crudite.errors import Unauthorized
 from crudite.messages import ANONYMOUS, Actor, Credentials
 from crudite.resources.declare import Record
+from crudite.resources.definition import Definitions
 from crudite.resources.hooks import call
 from crudite.resources.records import Records
+from crudite.stores.base import Store
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -21,6 +23,8 @@ class Home(Protocol):
     """What an application lends to a way of authenticating."""
 
     clock: Clock
+    definitions: Definitions
+    store: Store
 
     @property
     def mode(self) -> str:
@@ -45,7 +49,8 @@ class Home(Protocol):
 @runtime_checkable
 class Authenticator(Protocol):
     """A way to tell who is asking that keeps records or offers handlers: `Sessions(Account)`. It is an `Authenticate`
-    function, too."""
+    function, too. One that is an asynchronous context manager is entered when the store is open, and left before it
+    is closed."""
 
     @property
     def resources(self) -> Sequence[type[Record[Any]]]:

@@ -184,8 +184,11 @@ def is_same_host(origin: str, headers: Mapping[str, str]) -> bool:
 
 def cookie(given: SignIn, scope: Scope) -> tuple[bytes, bytes]:
     """The header that gives a browser a cookie to sign in with, or takes it away (RFC 6265): out of reach of scripts
-    and of other sites' forms, and for this application alone where it is mounted below a path."""
+    and of other sites' forms, and for this application alone where it is mounted below a path. But `__Host-` in its name
+    says that it is for the whole host; browsers take no other one (RFC 6265bis, section 4.1.3.2)."""
     path = scope.get("root_path", "").rstrip("/") or "/"
+    if given.name.startswith("__Host-"):
+        path = "/"
     parts = [f"{given.name}={given.token or ''}", f"Path={path}", "HttpOnly", "SameSite=Lax"]
     if given.name.startswith("__") or scope.get("scheme") == "https":
         parts.append("Secure")
