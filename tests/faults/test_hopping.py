@@ -2,7 +2,7 @@
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -50,6 +50,25 @@ steps = st.lists(
 )
 rooms = itertools.count()
 
+FAULTS = {
+    "whoever comes back has missed nothing": """
+from crudite.live.tail import Tail
+
+Tail.since = lambda self, token: []
+""",
+    "each process has cursors of its own": """
+import os
+from crudite.live.cursors import Cursors
+
+make = Cursors.__init__
+Cursors.__init__ = lambda self, secret: make(self, secret + os.urandom(8))
+""",
+}
+NOTICED = {
+    "whoever comes back has missed nothing": "is neither before nor after",
+    "each process has cursors of its own": "had to begin anew",
+}
+
 
 @pytest.fixture
 async def servers(tmp_path: Path, kind_of_store: str) -> AsyncIterator[Fleet]:
@@ -85,6 +104,12 @@ class Room:
         tab.on_whole = note
         return tab
 
+    async def open(self, http: httpx2.AsyncClient) -> None:
+        """Its records are there, and all numbers are 0."""
+        created = [{"id": self.key(record), "room": self.number} for record in range(RECORDS)]
+        answer = await http.post(f"http://127.0.0.1:{self.ports[0]}/todos", json=created)
+        assert answer.status_code == 201, answer.text
+
     async def write(self, http: httpx2.AsyncClient, server: int, *which: int) -> None:
         """The numbers of one record, or of two in one transaction, grow by one, of each by one writer at a time."""
         for record in sorted(which):
@@ -107,9 +132,7 @@ class Room:
 
 async def live(room: Room, http: httpx2.AsyncClient, story: list[Step]) -> list[Tab]:
     """Tells a story in a room: writes run beside each other, and clients hop meanwhile. The clients in the end."""
-    created = [{"id": room.key(record), "room": room.number} for record in range(RECORDS)]
-    answer = await http.post(f"http://127.0.0.1:{room.ports[0]}/todos", json=created)
-    assert answer.status_code == 201, answer.text
+    await room.open(http)
     tabs = [room.watch(client) for client in range(len(CLIENTS))]
     async with asyncio.TaskGroup() as tasks:
         stays = [tasks.create_task(tab.stay(room.ports[n % 2])) for n, tab in enumerate(tabs)]
@@ -143,10 +166,51 @@ async def test_all_processes_tell_the_same_in_the_same_order_and_whoever_hops_be
     room = Room(servers.ports)
     async with httpx2.AsyncClient(timeout=60) as http:
         tabs = await live(room, http, story)
-    assert [tab.resets for tab in tabs] == [0] * len(tabs)
+    check(room, tabs)
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.only_on("sqlite", reason="the fault is one of the live engine")
+async def test_a_gap_would_be_noticed(tmp_path: Path, fault: str) -> None:
+    program = PROGRAM.format(bus=tmp_path / "bus") + FAULTS[fault]
+    async with fleet(tmp_path, kept_store(), servers=2, program=program) as two:
+        room = Room(two.ports)
+        async with httpx2.AsyncClient(timeout=60) as http:
+            tabs = await be_away(room, http)
+
+    with pytest.raises(AssertionError, match=NOTICED[fault]):
+        check(room, tabs)
+
+
+async def be_away(room: Room, http: httpx2.AsyncClient) -> list[Tab]:
+    """Somebody is away while one record is written, and sees at the other server what happens to the next."""
+    await room.open(http)
+    left, other = room.watch(0), room.watch(1)
+    first, second = room.key(0), room.key(1)
+    async with asyncio.TaskGroup() as tasks:
+        stays = [tasks.create_task(left.stay(room.ports[0])), tasks.create_task(other.stay(room.ports[1]))]
+        await left.until(lambda: left.is_ready)
+        await other.until(lambda: other.is_ready)
+        stays[0].cancel()
+        await asyncio.wait([stays[0]])
+        await room.write(http, 0, 0)
+        await other.until(lambda: other.rows[first]["n"] == 1)
+        stays[0] = tasks.create_task(left.stay(room.ports[1]))
+        await left.until(lambda: left.is_ready)
+        await room.write(http, 1, 1)
+        await left.until(lambda: left.rows[second]["n"] == 1)
+        for stay in stays:
+            stay.cancel()
+    return [left, other]
+
+
+def check(room: Room, tabs: Sequence[Tab]) -> None:
+    """Nobody was told to begin anew, and all that was shown is one history."""
+    assert [tab.resets for tab in tabs] == [0] * len(tabs), "somebody had to begin anew"
     # of any two sets that anybody was shown, one is the other one later: all saw the same commits in the same order
     shown = sorted(set(itertools.chain(*room.seen)), key=sum)
     for earlier, later in itertools.pairwise(shown):
-        assert all(a <= b for a, b in zip(earlier, later, strict=True)), (earlier, later)
+        follows = all(a <= b for a, b in zip(earlier, later, strict=True))
+        assert follows, f"{earlier} is neither before nor after {later}"
     for sets in room.seen:
         assert sets == sorted(sets, key=sum)
