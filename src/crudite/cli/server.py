@@ -22,7 +22,7 @@ from crudite.server.websocket import WebSocketProtocol
 
 
 @dataclass(frozen=True, slots=True)
-class Farewell:
+class Ending:
     """How a server ends. Times are seconds since it was told to.
 
     `silent`: until then it says that it is not ready and does nothing else, so that load balancers hear of it.
@@ -35,12 +35,12 @@ class Farewell:
     patience: float
 
     @classmethod
-    def within(cls, seconds: float) -> "Farewell":
+    def within(cls, seconds: float) -> "Ending":
         """One that takes at most so long: silent for a tenth of it, 1 second at most, drained after nine tenths."""
         return cls(min(seconds / 10, 1.0), seconds * 0.9, seconds)
 
     @classmethod
-    def at_once(cls, patience: float) -> "Farewell":
+    def at_once(cls, patience: float) -> "Ending":
         """One without any steps."""
         return cls(0.0, 0.0, patience)
 
@@ -63,7 +63,7 @@ class Server(uvicorn.Server):
         app: App,
         config: uvicorn.Config,
         announce: Callable[[], None],
-        farewell: Farewell,
+        ending: Ending,
         place: Place | None = None,
     ) -> None:
         super().__init__(config)
@@ -71,7 +71,7 @@ class Server(uvicorn.Server):
         self._accepting: list[Accepting] = []
         self._app = app
         self._announce = announce
-        self._farewell = farewell
+        self._ending = ending
         self._has_siblings = False
 
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
@@ -107,7 +107,7 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Ends living connections first; they would outlast any patience. Then lets requests finish."""
-        farewell, began = self._farewell, asyncio.get_running_loop().time()
+        ending, began = self._ending, asyncio.get_running_loop().time()
 
         def left(until: float) -> float:
             return max(began + until - asyncio.get_running_loop().time(), 0.0)
@@ -117,14 +117,14 @@ class Server(uvicorn.Server):
             self._listen_no_more()
         # Whoever asks again now hears that the connection will not last, and takes another one in good order.
         self.server_state.default_headers = [*self.server_state.default_headers, (b"connection", b"close")]
-        await self._unless_forced(asyncio.sleep(farewell.silent))
+        await self._unless_forced(asyncio.sleep(ending.silent))
         self._listen_no_more()
         for connection in list(self.server_state.connections):
             if isinstance(connection, HttpProtocol):
                 connection.shutdown()
-        await self._unless_forced(self._app.say_goodbye(left(farewell.drained)))
-        await self._unless_forced(self._requests_end(left(farewell.patience)))
-        self.config.timeout_graceful_shutdown = max(ceil(left(farewell.patience)), 1)
+        await self._unless_forced(self._app.say_goodbye(left(ending.drained)))
+        await self._unless_forced(self._requests_end(left(ending.patience)))
+        self.config.timeout_graceful_shutdown = max(ceil(left(ending.patience)), 1)
         await super().shutdown(sockets)
 
     async def _requests_end(self, within: float) -> None:
@@ -162,22 +162,22 @@ def _spare_the_collector() -> None:
 
 
 def serve(
-    app: App, listening: socket.socket, announce: Callable[[], None], *, access_log: bool, farewell: Farewell,
+    app: App, listening: socket.socket, announce: Callable[[], None], *, access_log: bool, ending: Ending,
     place: Place | None = None,
 ) -> None:  # fmt: skip
-    """Serves an application on a listening socket until SIGTERM or SIGINT, says `farewell` and returns; a worker also
-    when its parent says so.
+    """Serves an application on a listening socket until SIGTERM or SIGINT, ends as `ending` says and returns; a worker
+    also when its parent says so.
 
     Raises what starting the application raises.
     """
-    config = configuration(app, access_log=access_log, patience=ceil(farewell.patience))
+    config = configuration(app, access_log=access_log, patience=ceil(ending.patience))
 
     def announced() -> None:
         announce()
         if place is not None:
             place.tether.answers(server.leave)
 
-    server = Server(app, config, announced, farewell, place)
+    server = Server(app, config, announced, ending, place)
     with _signals_only_end(server), asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
         runner.run(server.serve(sockets=[listening]))
 

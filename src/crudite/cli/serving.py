@@ -20,7 +20,7 @@ from crudite.cli import logs
 from crudite.cli.accepting import Shares
 from crudite.cli.banner import dev_banner, run_banner
 from crudite.cli.failures import Failure
-from crudite.cli.server import Farewell, Place, address, listen, serve
+from crudite.cli.server import Ending, Place, address, listen, serve
 from crudite.cli.stalls import StallWatch
 from crudite.cli.supervisor import supervise
 from crudite.cli.target import Target, find, load
@@ -98,8 +98,8 @@ def _serve(
         if says_so:
             run_banner(app, target.shown, address(listening), version("crudite"), terms.workers)
 
-    farewell = Farewell.within(terms.grace)
-    serve(app, listening, announce, access_log=terms.access_log, farewell=farewell, place=place)
+    ending = Ending.within(terms.grace)
+    serve(app, listening, announce, access_log=terms.access_log, ending=ending, place=place)
 
 
 def _worker_command(target: Target, listening: socket.socket, terms: Terms) -> list[str]:
@@ -140,7 +140,7 @@ def serve_development(target: Target, listening: socket.socket, store: str | Non
             dev_banner(app, target.shown, address(listening), version("crudite"))
 
     try:
-        serve(app, listening, announce, access_log=True, farewell=Farewell.at_once(_DEV_PATIENCE))
+        serve(app, listening, announce, access_log=True, ending=Ending.at_once(_DEV_PATIENCE))
     finally:
         watch.stop()
 
@@ -155,4 +155,5 @@ def _tell_migration(app: App) -> None:
 
 
 async def _steps(app: App) -> Sequence[Step]:
-    return await app.store.plan(app.definitions.catalog) if await app.store.exists() else ()
+    steps = await app.store.plan(app.definitions.catalog) if await app.store.exists() else ()
+    return [step for step in steps if not step.may_stay]

@@ -14,7 +14,7 @@ _LAST_WORDS = 1.0
 """Seconds that a hung process has to write down where it stands."""
 
 
-class Worker:
+class WorkerProcess:
     """A process that serves. Awaiting `run` to its end is the starter's."""
 
     def __init__(self, number: int, process: Process, tether: socket.socket) -> None:
@@ -29,7 +29,7 @@ class Worker:
     @classmethod
     async def started(
         cls, number: int, command: Sequence[str], listening: int, environment: Mapping[str, str]
-    ) -> "Worker":
+    ) -> "WorkerProcess":
         """Starts the command, which is told of its end of the tether, with the listening socket."""
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
@@ -90,7 +90,7 @@ class Worker:
         """Waits until it is gone."""
         await self._gone.wait()
 
-    def look(self) -> float:
+    def tick(self) -> float:
         """Notes that a while has passed; the silence."""
         self.silence = self.silence + INTERVAL if self.has_answered and not self._is_held() else 0.0
         return self.silence

@@ -1,9 +1,9 @@
 """`crudite run --workers N`: a parent that keeps N workers serving on one listening socket.
 
 Theory of operation. The parent binds the socket and never imports the application. Each worker is this program again
-(`Worker`), an ordinary `crudite run` on the socket that it inherits, tied to the parent by a `Tether`. New connections
-wait in the socket's queue, which outlives every worker, so that none is refused while workers come and go. There are
-N places; a task keeps each filled.
+(`WorkerProcess`), an ordinary `crudite run` on the socket that it inherits, tied to the parent by a `Tether`. New
+connections wait in the socket's queue, which outlives every worker, so that none is refused while workers come and go.
+There are N places; a task keeps each filled.
 
 | what happens | what the parent does |
 |---|---|
@@ -31,7 +31,7 @@ from pathlib import Path
 
 from crudite.cli.accepting import Shares
 from crudite.cli.tether import INTERVAL
-from crudite.cli.worker import Worker
+from crudite.cli.worker import WorkerProcess
 
 _ALLOWANCE = 5.0
 """Seconds that a worker has beyond its grace before it is killed."""
@@ -78,13 +78,13 @@ class _Parent:
         self._upkeep = upkeep
         self._environment = environment
         self._shares = shares
-        self._workers: set[Worker] = set()
-        self._places: dict[int, Worker] = {}
+        self._workers: set[WorkerProcess] = set()
+        self._places: dict[int, WorkerProcess] = {}
         self._placing = asyncio.Lock()
         self._count = upkeep.count
         self._ending = asyncio.Event()
         self._renewal = asyncio.Event()
-        self._newest: Worker | None = None
+        self._newest: WorkerProcess | None = None
         self._has_terminal = sys.stdin.isatty()
 
     async def run(self) -> int:
@@ -100,21 +100,21 @@ class _Parent:
                 self._tasks.create_task(self._keep(number))
             self._tasks.create_task(self._renew_when_told())
             while not await self._is_ending_within(INTERVAL):
-                await self._look()
+                await self._kill_hung()
         return 0
 
-    async def _start(self, number: int) -> Worker:
+    async def _start(self, number: int) -> WorkerProcess:
         is_first = not self._workers
         command = self._command if is_first else [*self._command, "--restarted"]
         environment = {**self._environment, "CRUDITE_WORKER": str(number)}
-        worker = await Worker.started(number, command, self._listening.fileno(), environment)
+        worker = await WorkerProcess.started(number, command, self._listening.fileno(), environment)
         self._workers.add(worker)
         self._tasks.create_task(self._mind(worker))
         if self._ending.is_set():
             worker.signal(signal.SIGTERM)
         return worker
 
-    async def _mind(self, worker: Worker) -> None:
+    async def _mind(self, worker: WorkerProcess) -> None:
         await worker.run()
         self._workers.discard(worker)
 
@@ -139,7 +139,7 @@ class _Parent:
             pause = min(pause * 2, _LONGEST_PAUSE) or 1.0
         self._places.pop(number, None)
 
-    async def _placed(self, number: int) -> Worker | None:
+    async def _placed(self, number: int) -> WorkerProcess | None:
         """The worker of a place; a new one where there is none, or one that is gone. None when all end."""
         async with self._placing:
             worker = self._places.get(number)
@@ -182,15 +182,15 @@ class _Parent:
         await old.gone()
         return True
 
-    def _dismiss(self, worker: Worker) -> None:
+    def _dismiss(self, worker: WorkerProcess) -> None:
         worker.leave()
         patience = self._upkeep.grace + _ALLOWANCE
         asyncio.get_running_loop().call_later(patience, worker.signal, signal.SIGKILL)
 
-    async def _look(self) -> None:
-        """Kills who has not been heard of for long. Time is counted in looks, so that a machine that was suspended,
+    async def _kill_hung(self) -> None:
+        """Kills who has not been heard of for long. Time is counted in ticks, so that a machine that was suspended,
         or too busy to let even this process run, makes nobody seem hung."""
-        hung = [worker for worker in self._workers if worker.look() > self._upkeep.hung_after > 0]
+        hung = [worker for worker in self._workers if worker.tick() > self._upkeep.hung_after > 0]
         for worker in hung:
             _log.error("%s has given no sign of life for %g s; it is killed", worker, self._upkeep.hung_after)
         await asyncio.gather(*(worker.abort() for worker in hung))

@@ -48,7 +48,7 @@ class Export(Protocol):
         ...
 
 
-class Load(Protocol):
+class Filling(Protocol):
     """A transaction that fills a database; nobody else writes there meanwhile."""
 
     async def count(self, schema: ResourceSchema) -> int:
@@ -89,7 +89,7 @@ class CopyEnd(Protocol):
         """A snapshot for the length of a block. Others may write meanwhile; none of it is seen."""
         ...
 
-    def load(self, catalog: Catalog) -> AbstractAsyncContextManager[Load]:
+    def fill(self, catalog: Catalog) -> AbstractAsyncContextManager[Filling]:
         """A transaction for the length of a block: all of it is there at its end, and a new log begins; or nothing,
         when the block raises or a reference would point at nothing."""
         ...
@@ -133,15 +133,15 @@ async def copy(
     if await source.identity() == await target.identity():
         raise StoreError(f"{source.shown} and {target.shown} are one and the same database")
     counts: dict[str, int] = {}
-    async with source.export(catalog) as export, target.load(catalog) as load:
-        there = {schema.name: await load.count(schema) for schema in catalog.values()}
+    async with source.export(catalog) as export, target.fill(catalog) as filling:
+        there = {schema.name: await filling.count(schema) for schema in catalog.values()}
         if any(there.values()):
             if not repeat:
                 raise NotEmpty(target.shown, {name: count for name, count in there.items() if count})
-            await load.clear()
+            await filling.clear()
         for schema in catalog.values():
-            counts[schema.name] = await _copy_one(export, load, schema, size, progress)
-        await load.seal_with(export.secret)
+            counts[schema.name] = await _copy_one(export, filling, schema, size, progress)
+        await filling.seal_with(export.secret)
         moved = await export.has_moved()
     return Copied(counts, moved)
 
@@ -173,16 +173,16 @@ async def compare(
                 yield Difference(schema.name, None, ("the next number",))
 
 
-async def _copy_one(export: Export, load: Load, schema: ResourceSchema, size: int, progress: Progress) -> int:
+async def _copy_one(export: Export, filling: Filling, schema: ResourceSchema, size: int, progress: Progress) -> int:
     done, highest = 0, await export.number(schema) if _is_numbered(schema) else 0
     async for records in export.records(schema, size):
-        await load.add(schema, records)
+        await filling.add(schema, records)
         done += len(records)
         if _is_numbered(schema):
             highest = max(highest, int(str(records[-1][0])))
         progress(schema.name, done)
     if highest > 0:
-        await load.go_on_after(schema, highest)
+        await filling.go_on_after(schema, highest)
     return done
 
 

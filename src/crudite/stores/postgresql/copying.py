@@ -48,7 +48,7 @@ class PostgresqlEnd:
             yield _Export(self._address, connection, head.position, secret)
 
     @asynccontextmanager
-    async def load(self, catalog: Catalog) -> AsyncIterator["_Load"]:
+    async def fill(self, catalog: Catalog) -> AsyncIterator["_Filling"]:
         """A transaction without triggers and foreign keys; whoever reads or writes the tables waits for it."""
         try:
             async with migrating(self._address) as connection, connection.transaction():
@@ -59,7 +59,7 @@ class PostgresqlEnd:
                     await connection.execute("SET LOCAL lock_timeout TO DEFAULT")
                 await install.drop_triggers(connection)
                 references = await _let_go(connection, catalog)
-                yield _Load(connection, catalog)
+                yield _Filling(connection, catalog)
                 for text in references:
                     await connection.execute(text)
                 await install.install_triggers(connection, catalog)
@@ -112,7 +112,7 @@ class _Export:
             return (await log.read_head(connection)).position != self._position
 
 
-class _Load:
+class _Filling:
     """A transaction that fills the database."""
 
     def __init__(self, connection: Connection, catalog: Catalog) -> None:

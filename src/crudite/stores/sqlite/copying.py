@@ -26,14 +26,10 @@ class SqliteEnd:
     """The file of a SQLite store's URL."""
 
     def __init__(self, url: str) -> None:
-        self._path = SqliteStore(url).path
-        if self._path == ":memory:":
+        store = SqliteStore(url)
+        self._path, self.shown = store.path, store.shown
+        if not store.is_shared:
             raise StoreError("a database in memory cannot be copied: it goes with the process that has it")
-
-    @property
-    def shown(self) -> str:
-        """The file's path."""
-        return self._path
 
     async def identity(self) -> str:
         """The file's device and inode."""
@@ -54,7 +50,7 @@ class SqliteEnd:
                 watching.close(True)
 
     @asynccontextmanager
-    async def load(self, catalog: Catalog) -> AsyncIterator["_Load"]:
+    async def fill(self, catalog: Catalog) -> AsyncIterator["_Filling"]:
         """A transaction in which no trigger runs; other writers wait for it, as long as they do."""
         with translated(self._path):
             connection = connect(self._path)
@@ -63,7 +59,7 @@ class SqliteEnd:
                 pragma(connection, "foreign_keys = OFF")
                 connection.execute("BEGIN IMMEDIATE")
                 install.drop_triggers(connection)
-                yield _Load(connection, catalog)
+                yield _Filling(connection, catalog)
                 await _run(_finish, connection, catalog, self._path)
             finally:
                 connection.close(True)
@@ -111,7 +107,7 @@ class _Export:
             raise StoreCorrupt(f"a record of {schema.name} cannot be read: {error}") from error
 
 
-class _Load:
+class _Filling:
     """A transaction that fills the file."""
 
     def __init__(self, connection: apsw.Connection, catalog: Catalog) -> None:
