@@ -26,6 +26,7 @@ from crudite.interfaces.openapi import OpenApi
 from crudite.interfaces.rest import Rest
 from crudite.interfaces.sse import Sse
 from crudite.interfaces.websocket import WebSocket
+from crudite.limiting import Rate
 from crudite.live import LiveLimits, Retention
 from crudite.messages import Actor, Credentials, Response
 from crudite.pipeline import Next
@@ -71,6 +72,7 @@ __all__ = [
     "PreconditionFailed",
     "Problem",
     "Query",
+    "Rate",
     "Record",
     "Ref",
     "Request",

@@ -1,8 +1,9 @@
 """The one shape of every step, `async (request, next) -> response`, and the order in which steps run.
 
-    credentials → actor → middleware → rules → validation → hooks → action → response
+    credentials → rates → actor → rates → middleware → rules → validation → hooks → action → response
 
-The last four are inside the action (`resources.actions`). Every interface sends every request through here, and
+Addresses are counted before anybody is asked who shows the credentials, actors behind that. The last four are inside
+the action (`resources.actions`). Every interface sends every request through here, and
 whatever goes wrong comes out as one Problem.
 """
 
@@ -12,8 +13,9 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from crudite.auth import Identification
-from crudite.errors import Problem, StoreError, Unavailable, Unexpected
-from crudite.messages import Response
+from crudite.errors import Problem, StoreError, Unauthorized, Unavailable, Unexpected
+from crudite.limiting import AUTH, Rate, Rates
+from crudite.messages import Credentials, Response
 from crudite.resources.hooks import call
 from crudite.resources.request import Request
 
@@ -43,18 +45,21 @@ class Pipeline:
     def __init__(
         self,
         identify: Identification,
+        rates: Rates,
         middleware: Sequence[Middleware],
         error_handlers: Sequence[tuple[type[Exception], Callable[..., Any]]],
         perform: Performs,
     ) -> None:
         self._identify = identify
+        self._rates = rates
         self._middleware = middleware
         self._error_handlers = error_handlers
         self._perform = perform
 
     def is_bare(self, name: str, action: str) -> bool:
-        """Whether nothing of the application's stands before an action: nobody is asked who he is, no step."""
-        if self._identify.is_needed:
+        """Whether nothing of the application's stands before an action over REST: nobody is asked who he is, nothing is
+        counted, no step."""
+        if self._identify.is_needed or self._rates.are_for(name, action):
             return False
         return not (self._middleware and any(m.is_for(name, action) for m in self._middleware))
 
@@ -65,7 +70,10 @@ class Pipeline:
     async def __call__(self, request: Request) -> Response:
         """The response to a request. Raises nothing but a Problem."""
         try:
-            if self._identify.is_needed and not request.actor.is_known:
+            rates = self._rates.of(request)
+            if rates:
+                await self._count(request, rates)
+            elif self._identify.is_needed and not request.actor.is_known:
                 request.actor = await self._identify(request.credentials)
             name, action = request.name, request.action
             steps = [m.step for m in self._middleware if m.is_for(name, action)] if self._middleware else ()
@@ -76,6 +84,24 @@ class Pipeline:
             raise
         except Exception as error:
             raise await self._problem(error, request) from error
+
+    async def count_auth(self, credentials: Credentials, interface: str) -> None:
+        """Counts that a living connection shows other credentials, by its address. Raises TooManyRequests."""
+        request = Request("call", AUTH, credentials=credentials, interface=interface)
+        await self._rates.count(request, [rate for rate in self._rates.of(request) if not callable(rate.by)])
+
+    async def _count(self, request: Request, rates: Sequence[Rate]) -> None:
+        """Finds out who asks, and counts the request: for its address first, which costs the least. One whose
+        credentials are refused counts for its address too: nobody is to guess without end."""
+        count = self._rates.count
+        await count(request, [rate for rate in rates if rate.by == "address"])
+        try:
+            if self._identify.is_needed and not request.actor.is_known:
+                request.actor = await self._identify(request.credentials)
+        except Unauthorized:
+            await count(request, [rate for rate in rates if rate.by == "actor"])
+            raise
+        await count(request, [rate for rate in rates if rate.by != "address"])
 
     async def _problem(self, error: Exception, request: Request) -> Problem:
         for kind, handler in self._error_handlers:

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from datetime import datetime
 from pathlib import Path
+from time import monotonic
 from types import TracebackType
 from typing import Any, Literal, Self, TypeAlias, TypeVar, overload
 from urllib.parse import quote
@@ -31,6 +32,7 @@ from crudite.interfaces.rest import Rest
 from crudite.interfaces.rest.quick import QuickAnswers, QuickResource
 from crudite.interfaces.sse import Sse
 from crudite.interfaces.websocket import WebSocket
+from crudite.limiting import Counts, Limiter, Rate, Rates, counted_in, open_counts
 from crudite.live import Engine, Retention, keep_trimmed
 from crudite.messages import ANONYMOUS, Response
 from crudite.pipeline import Middleware, Pipeline, Step
@@ -68,8 +70,10 @@ class App:
     what one client may ask for, `retention` how far back the change log reaches. `clock` tells what rules, queries and
     defaults mean by `now`: a function that returns a time with a zone, by default the machine's. `bus` is a URL such as
     `nats://127.0.0.1`, or a bus, by which processes on the same store wake each other; by default the environment
-    variable `CRUDITE_BUS`, else none. `staff` is the rule, such as `allow.role("staff")`, for who may look behind the
-    scenes from another machine (see `Insight`).
+    variable `CRUDITE_BUS`, else none. `rates` say how often one client may come, and `rates_store` where that is
+    counted: `shared` among all processes over the bus, within milliseconds; exactly in the database (`store`) or on a
+    server (`redis://host`); in each process alone (`memory`). `staff` is the rule, such as `allow.role("staff")`, for
+    who may look behind the scenes from another machine (see `Insight`).
 
     Raises DeclarationError, naming every fault, when the resources cannot work together.
     """
@@ -87,6 +91,8 @@ class App:
         retention: Retention | None = None,
         clock: Callable[[], datetime] | None = None,
         bus: str | Bus | None = None,
+        rates: Sequence[Rate] = (),
+        rates_store: str | Counts = "shared",
         staff: Filter = allow.nobody,
         title: str | None = None,
     ) -> None:
@@ -109,6 +115,10 @@ class App:
         self.store = _opened(store, sys._getframe(1).f_globals.get("__file__"))  # noqa: SLF001 (the module that makes the application)
         self.hosts = hosts
         self.identify = Identification(ways, self.clock)
+        self._seconds = None if clock is None else lambda: self.clock().timestamp()
+        self.limiter = Limiter(self._seconds or monotonic)
+        self._rates, self._rates_store = Rates(rates, self.limiter), rates_store
+        self.definitions.catalog = counted_in(rates_store, self.definitions.catalog)
         self._asked_bus = bus if bus is not None else os.environ.get("CRUDITE_BUS") or "local:"
         self.bus = _opened_bus(self._asked_bus)
         self.interfaces = tuple(interfaces) if interfaces is not None else default_interfaces()
@@ -118,7 +128,7 @@ class App:
         self._middleware: list[Middleware] = []
         self._error_handlers: list[tuple[type[Exception], Callable[..., Any]]] = []
         self._files: list[tuple[str, Files]] = []
-        self.pipeline = Pipeline(self.identify, self._middleware, self._error_handlers, self._perform)
+        self.pipeline = Pipeline(self.identify, self._rates, self._middleware, self._error_handlers, self._perform)
         self._siblings: Siblings | None = None
         self._running: AsyncExitStack | None = None
         self._starting: asyncio.Lock | None = None
@@ -127,6 +137,7 @@ class App:
         for way in joining:
             way.join(self)
         self._check_routes()
+        self._counts()
 
     # what application code declares
 
@@ -276,6 +287,8 @@ class App:
                 await running.aclose()
 
     async def _open(self, stack: AsyncExitStack) -> None:
+        if faults := self._rates.faults({*self.definitions.by_path, *self.handlers}):
+            raise DeclarationError(faults)
         await self.store.open(self.definitions.catalog)
         stack.push_async_callback(self.store.close)
         for way in self._joining:
@@ -287,6 +300,7 @@ class App:
         catalog, secret, limits = self.definitions.catalog, self.store.secret, self.limits.live
         self.bus = _opened_bus(self._asked_bus)  # a bus of ours works once, and an application may start again
         await self._living.enter_async_context(self.bus)
+        await self._living.enter_async_context(self.limiter.counting(self._counts()))
         siblings = self._siblings = Siblings(self.store, self.bus, self.identify.living, limits.tick)
         await self._living.enter_async_context(_running(siblings.run()))
         foresee = siblings.foresee if self.is_private else None
@@ -355,6 +369,12 @@ class App:
         return await self._actions.perform(request)
 
     # joining
+
+    def _counts(self) -> Counts:
+        where = self._rates_store
+        if not isinstance(where, str):
+            return where
+        return open_counts(where, self.limiter.memory, self.bus, self.store, self._seconds)
 
     def _handler(self, name: str, kind: HandlerKind) -> Callable[[F], F]:
         def register(function: F) -> F:

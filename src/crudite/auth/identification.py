@@ -6,6 +6,7 @@ from typing import Any, Protocol, TypeAlias, TypeVar, runtime_checkable
 from crudite.auth.living import INVALID, Living, expired
 from crudite.clock import Clock
 from crudite.errors import Unauthorized
+from crudite.limiting import Limiter
 from crudite.messages import ANONYMOUS, Actor, Credentials
 from crudite.resources.declare import Record
 from crudite.resources.definition import Definitions
@@ -25,6 +26,7 @@ class Home(Protocol):
     clock: Clock
     definitions: Definitions
     store: Store
+    limiter: Limiter
 
     @property
     def mode(self) -> str:

@@ -13,9 +13,10 @@ from typing import Any, NamedTuple, Protocol, TypeAlias
 from crudite.auth import Identification
 from crudite.buses.base import Bus
 from crudite.clock import Clock
-from crudite.errors import TooManyRequests, Unavailable
+from crudite.errors import Problem, TooLarge, TooManyRequests, Unavailable
+from crudite.limiting import Limiter, network
 from crudite.live import Engine, LiveLimits
-from crudite.live.bounds import SOME, check
+from crudite.live.bounds import SECONDS, SOME, check
 from crudite.pipeline import Pipeline
 from crudite.query.tree import Filter
 from crudite.resources.definition import Definitions
@@ -31,6 +32,10 @@ Endpoint: TypeAlias = Callable[[Scope, Receive, Send, tuple[str, ...]], Awaitabl
 """An ASGI application with the values of its route's parameters, decoded, in order."""
 
 _LONGEST_WAIT = 60.0
+_LIMIT_CODES = frozenset((
+    "name_too_long", "path_too_long", "too_deep", "too_many", "too_many_conditions", "too_many_names",
+    "too_many_values",
+))  # fmt: skip
 
 
 class Router:
@@ -134,6 +139,7 @@ class Host(Protocol):
     sealer: Sealer
     limits: "Limits"
     admission: "Admission"
+    limiter: Limiter
     store: Store
     bus: Bus
     worker: Worker | None
@@ -177,30 +183,59 @@ class Interface(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What clients may ask for at once.
+    """What clients may ask for at once, and how long they may take. All are positive; raises ValueError that names
+    every other.
 
-    `body`: bytes of a request's body. `message`: bytes of a WebSocket message. `connections`: living ones
-    (streams and WebSockets) from one address. `arrivals`: how many of those begin within one second, from all
-    addresses together. `live`: what the live engine allows, the number of a connection's subscriptions among it.
-    All are positive; raises ValueError that names every other.
+    - `body`: bytes of a request's body. `message`: bytes of a WebSocket message.
+    - `connections`: living ones (streams and WebSockets) from one address. `arrivals`: how many of those begin within
+      one second, from all addresses together.
+    - `silence`: seconds until a WebSocket's first message. `refusals`: how many of its messages in a row may be refused
+      by rates before it is closed.
+    - `live`: what the live engine allows, the number of a connection's subscriptions among it.
+
+    What follows our own server sees to (`crudite run`); elsewhere it is the affair of whatever serves the application.
+
+    - `url`: bytes of a request's target. `head`: bytes of its headers together with that; `headers`: how many.
+    - `sockets`: connections from one address at the same time, WebSockets apart, and never fewer than `connections` and
+      a thousand. Not of a proxy that is trusted to say where requests come from.
+    - `head_time`: seconds until the head of a request is whole, from the connection or its first byte on; `body_time`:
+      until a request, or a WebSocket message that comes in several frames, is whole; `take_time`: until a client that
+      takes nothing goes on to take what it is sent.
     """
 
     body: int = 1_000_000
     message: int = 1_000_000
     connections: int = 2_000
     arrivals: int = 2_000
+    silence: float = 60
+    refusals: int = 100
+    url: int = 8_192
+    head: int = 32_768
+    headers: int = 100
+    sockets: int = 4_000
+    head_time: float = 10
+    body_time: float = 60
+    take_time: float = 60
     live: LiveLimits = field(default_factory=LiveLimits)
 
     def __post_init__(self) -> None:
-        check(self, dict.fromkeys(("body", "message", "connections", "arrivals"), SOME))
+        numbers = ("body", "message", "connections", "arrivals", "refusals", "url", "head", "headers", "sockets")
+        times = ("silence", "head_time", "body_time", "take_time")
+        check(self, dict.fromkeys(numbers, SOME) | dict.fromkeys(times, SECONDS))
+
+
+class _TooManyConnections(TooManyRequests):
+    """An address has as many connections as it may have."""
 
 
 class Admission:
-    """Decides who may begin a living connection (a stream or a WebSocket), and counts those that live.
+    """Decides who may begin a living connection (a stream or a WebSocket), and counts those that live, and what
+    was refused.
 
-    Each address has so many at once. Over all of them so many begin in a second: a bucket of tokens, filled at
-    that rate, which holds as many as a second brings. Whoever finds it empty is told when to come back: at random
-    within the time that it takes to admit all who were sent away, so that a crowd comes back as a stream.
+    Each address (of IPv6: each network of 64 bits) has so many at once, in this process. Over all of them so many
+    begin in a second: a bucket of tokens, filled at that rate, which holds as many as a second brings. Whoever finds it
+    empty is told when to come back: at random within the time that it takes to admit all who were sent away, so that a
+    crowd comes back as a stream.
     `clock` tells seconds.
     """
 
@@ -209,6 +244,8 @@ class Admission:
         """How many connections of each kind (`http` for streams, `websocket`) live now."""
         self.refused: Counter[str] = Counter()
         """How many were refused for each reason: `address`, `arrivals`."""
+        self.passed: Counter[str] = Counter()
+        """How often each other limit was passed, by its name; those of queries by the code of their fault."""
         self._limits = limits
         self._clock = clock
         self._addresses: Counter[str] = Counter()
@@ -216,14 +253,24 @@ class Admission:
         self._crowd = 0.0  # how many were sent away and are still to come back, if they do as they were told
         self._counted_at = clock()
 
+    def note(self, problem: Problem) -> None:
+        """Counts the limits that a problem tells of."""
+        if isinstance(problem, TooLarge):
+            self.passed["too_large"] += 1
+        elif isinstance(problem, TooManyRequests) and not (problem.extra or isinstance(problem, _TooManyConnections)):
+            self.passed["subscriptions"] += 1
+        for fault in problem.faults:
+            if fault.code in _LIMIT_CODES:
+                self.passed[fault.code] += 1
+
     def admit(self, scope: Scope) -> AbstractContextManager[None]:
         """One connection's place, which is taken at once and given back when it is left. Raises TooManyRequests when
         its address has no more of them, Unavailable with a time to come back at when too many begin at once."""
         client = scope.get("client")
-        address = str(client[0]) if client else ""
+        address = network(client[0] if client else None)
         if self._addresses[address] >= self._limits.connections:
             self.refused["address"] += 1
-            raise TooManyRequests(f"At most {self._limits.connections} connections come from one address.")
+            raise _TooManyConnections(f"At most {self._limits.connections} connections come from one address.")
         self._take_token()
         return _Place(self.living, self._addresses, scope["type"], address)
 

@@ -18,6 +18,7 @@ from crudite.server.quick import Answer
 Headers = dict[str, str]
 RawHeaders: TypeAlias = Iterable[tuple[bytes, bytes]]
 
+NO_HEADERS: Mapping[str, str] = {}
 SAFE_METHODS = frozenset(("GET", "HEAD", "OPTIONS", "QUERY"))
 _COMMON = ((b"x-content-type-options", b"nosniff"),)
 
@@ -140,9 +141,11 @@ def quick_answer(status: int, headers: RawHeaders, body: bytes = b"") -> Answer:
     return Answer(status, b"".join([*lines, b"\r\n"]), body)
 
 
-async def send_problem(scope: Scope, send: Send, problem: Problem, request_id: str) -> None:
-    """Sends a problem (RFC 9457)."""
-    headers, body = _told(problem, request_id, scope.get("root_path", ""))
+async def send_problem(
+    scope: Scope, send: Send, problem: Problem, request_id: str, further: Mapping[str, str] = NO_HEADERS
+) -> None:
+    """Sends a problem (RFC 9457), with further headers beside its own."""
+    headers, body = _told(problem, request_id, scope.get("root_path", ""), further)
     await send_response(send, problem.status, headers, body, with_body=scope["method"] != "HEAD")
 
 
@@ -151,9 +154,12 @@ def quick_problem(problem: Problem, request_id: str) -> Answer:
     return quick_answer(problem.status, *_told(problem, request_id, ""))
 
 
-def _told(problem: Problem, request_id: str, root: str) -> tuple[RawHeaders, bytes]:
+def _told(
+    problem: Problem, request_id: str, root: str, further: Mapping[str, str] = NO_HEADERS
+) -> tuple[RawHeaders, bytes]:
     headers = [(b"content-type", b"application/problem+json"), (b"cache-control", b"no-store")]
-    headers += [(name.encode(), value.encode("latin-1", "replace")) for name, value in problem.headers.items()]
+    own = {**further, **problem.headers}
+    headers += [(name.encode(), value.encode("latin-1", "replace")) for name, value in own.items()]
     return headers, msgspec.json.encode(problem.as_json(request_id, root))
 
 

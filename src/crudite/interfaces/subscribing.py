@@ -38,5 +38,5 @@ def live_query(host: Host, base: Request, asked: Any) -> Request:
 def _derived(base: Request, action: Any, name: str) -> Request:
     return Request(
         action, name, actor=base.actor, credentials=base.credentials, headers=base.headers, interface=base.interface,
-        id=base.id, is_live=True, performers=base.performers,
+        id=base.id, is_free=base.is_free, is_live=True, performers=base.performers,
     )  # fmt: skip

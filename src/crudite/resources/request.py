@@ -60,6 +60,7 @@ class Request:
     arguments; `args_at` is the JSON Pointer of the object that holds them, None when they are texts from a URL.
     `expect` is the version that the record must still have. `actor` is known once the credentials
     have been looked at, before any middleware. `interface` names the way it came in, `id` is unique for it.
+    `verdicts` are what the rates have said that hold for it; none does where it `is_free`: the server asks by itself.
 
     `records` acts as the actor: his rules hold. `batch` takes further writes into the same transaction; in a
     `before` hook they are committed together with the write at hand, or not at all. A handler sets `signs_in` to what
@@ -68,8 +69,8 @@ class Request:
 
     __slots__ = (
         "_batch", "_credentials", "action", "actor", "args", "args_at", "data", "definition", "expect", "headers", "id",
-        "interface", "is_live", "is_minimal", "is_system", "key", "keys", "name", "nesting", "performers", "query",
-        "signs_in",
+        "interface", "is_free", "is_live", "is_minimal", "is_system", "key", "keys", "name", "nesting", "performers",
+        "query", "signs_in", "verdicts",
     )  # fmt: skip
 
     def __init__(
@@ -91,6 +92,7 @@ class Request:
         headers: Mapping[str, str] | None = None,
         interface: str = "python",
         id: str = "",
+        is_free: bool = False,
         is_live: bool = False,
         is_minimal: bool = False,
         is_system: bool = False,
@@ -112,11 +114,13 @@ class Request:
         self.headers: Mapping[str, str] = headers if headers is not None else {}
         self.interface = interface
         self.id = id
+        self.is_free = is_free
         self.is_live = is_live
         self.is_minimal = is_minimal
         self.is_system = is_system
         self.performers = performers
         self.signs_in: SignIn | None = None
+        self.verdicts: Sequence[Any] = ()
         self._batch: Batch | None = None
 
     @property

@@ -129,8 +129,24 @@ test("bye finishes what is under way, keeps new calls, and comes back when asked
   assert.deepEqual(await second, { n: 2 })
 })
 
+test("who has nothing to ask answers the first ping, so that the server knows that somebody is there", async () => {
+  const { server, clock } = await started()
+  await clock.advance(20_000)
+  assert.equal(server.count("ping"), 0)
+  server.notify("ping")
+  server.notify("ping")
+  assert.equal(server.count("ping"), 1)
+  server.answer(server.last("ping"), {})
+  await clock.advance(20_000)
+  server.notify("ping")
+  assert.equal(server.count("ping"), 1)
+})
+
 test("after 45 s of silence it asks, and after 10 more it reconnects", async () => {
   const { api, server, clock } = await started()
+  const call = api.call("hello")
+  server.answer(server.last("hello"), { data: "hello" })
+  await call
   await clock.advance(44_000)
   server.notify("ping")
   await clock.advance(44_999)

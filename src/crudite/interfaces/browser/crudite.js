@@ -549,6 +549,7 @@ class Line {
   #openedAt = 0
   #heardAt = 0
   #isProbing = false
+  #hasSpoken = false
   /** @type {any} */
   #timer
 
@@ -565,7 +566,13 @@ class Line {
 
   /** @param {string} text */
   send(text) {
+    this.#hasSpoken = true
     this.#socket?.send(text)
+  }
+
+  /** A client that never says anything is taken for none: one that has nothing to ask yet answers a ping. */
+  answer() {
+    if (!this.#hasSpoken) this.events.probe()
   }
 
   /** Give the socket up without waiting for its close, which on a dead network may take minutes. */
@@ -586,7 +593,7 @@ class Line {
     const socket = new this.setup.WebSocket(this.setup.url, [SUBPROTOCOL])
     this.#socket = socket
     this.#heardAt = this.#openedAt = this.setup.timers.now()
-    this.#isProbing = false
+    this.#isProbing = this.#hasSpoken = false
     this.#after(LONGEST_SILENCE, this.#listen)
     socket.onopen = () => {
       this.#heardAt = this.#openedAt = this.setup.timers.now()
@@ -923,7 +930,7 @@ class Client {
     if (method === "frame") this.#hold(params)
     else if (method === "commit") this.#commit(params.cursor, params.lane ?? "exact")
     else if (method === "acks") this.#acknowledge(params.ids)
-    else if (method === "ping") this.#forgetUnacknowledged()
+    else if (method === "ping") this.#pinged()
     else if (method === "bye") this.#leave(params.retry_in)
     else if (method === "auth_expiring") void this.#renew()
     else if (!subscription) return // It was stopped while this was on its way.
@@ -932,6 +939,11 @@ class Client {
     else if (method === "rights") subscription.moved(params)
     else if (method === "reset") this.#reset(subscription)
     else if (method === "problem") this.#endSubscription(subscription, new CruditeError(params.problem))
+  }
+
+  #pinged() {
+    this.#forgetUnacknowledged()
+    this.#line.answer()
   }
 
   /** @param {Frame} frame */

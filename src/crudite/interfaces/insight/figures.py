@@ -84,6 +84,8 @@ def figures(host: Host) -> Iterator[Family]:
     living = Counter({_INTERFACES.get(kind, kind): count for kind, count in admission.living.items()})
     yield _by("crudite_connections", "gauge", "Living connections.", "interface", living)
     yield _by("crudite_connections_refused_total", "counter", "Connections refused.", "reason", admission.refused)
+    yield _by("crudite_limits_passed_total", "counter", "Limits that were passed.", "limit", admission.passed)
+    yield from _of_rates(host)
 
 
 def _of_connections(host: Host) -> Iterator[Family]:
@@ -96,6 +98,16 @@ def _of_connections(host: Host) -> Iterator[Family]:
         yield Family(f"{name}_opened_total", "counter", "Connections that were opened.", [Sample(load.opened)])
         yield Family(f"{name}_failed_total", "counter", "Connections that could not be.", [Sample(load.failed)])
         yield Family(f"{name}_refused_total", "counter", "Requests that waited in vain.", [Sample(load.refused)])
+
+
+def _of_rates(host: Host) -> Iterator[Family]:
+    limiter, name = host.limiter, "crudite_rate"
+    yield _by(f"{name}_allowed_total", "counter", "Requests that rates allowed.", "rate", limiter.allowed)
+    yield _by(f"{name}_refused_total", "counter", "Requests that rates refused.", "rate", limiter.refused)
+    yield Family(
+        f"{name}_failures_total", "counter", "Times that the counts could not be asked.", [Sample(limiter.failures)]
+    )
+    yield Family(f"{name}_keys", "gauge", "Keys that are known here.", [Sample(len(limiter.memory))])
 
 
 def _of_bus(host: Host) -> Iterator[Family]:

@@ -10,6 +10,7 @@ from crudite.errors import Malformed, NotAcceptable, Problem, UnsupportedMediaTy
 from crudite.ids import new_request_id
 from crudite.interfaces.base import Host, Receive, Scope, Send
 from crudite.interfaces.http import (
+    NO_HEADERS,
     ClientGone,
     Headers,
     credentials_of,
@@ -20,7 +21,9 @@ from crudite.interfaces.http import (
     send_response,
 )
 from crudite.interfaces.marks import names_mark, pass_mark
-from crudite.messages import Credentials, Listed, Written
+from crudite.limiting import rate_fields
+from crudite.messages import Credentials, Listed, Response, Written
+from crudite.resources.request import Request
 
 RawHeaders: TypeAlias = list[tuple[bytes, bytes]]
 
@@ -40,7 +43,9 @@ class Exchange:
         self.method: str = scope["method"]
         self.headers: Headers = read_headers(scope)
         self.request_id = self.headers.get("x-request-id", "")[:64] or new_request_id()
+        self._host = host
         self._send = send
+        self._told = NO_HEADERS  # of the rates that hold for it
         self._caching = _PRIVATE if host.is_private else OPEN
 
     def read_credentials(self) -> Credentials:
@@ -52,9 +57,18 @@ class Exchange:
         """The URL's parameters."""
         return parameters_of(self.scope)
 
+    async def perform(self, request: Request) -> Response:
+        """What comes of a request. Raises Problem."""
+        try:
+            return await self._host.pipeline(request)
+        finally:
+            if request.verdicts:
+                self._told = rate_fields(request.verdicts)
+
     async def answer(self, status: int, json: str | None, headers: RawHeaders) -> None:
         """Answers with a JSON text, or with nothing."""
-        head = [*headers, *self._caching]
+        told = [(name.encode(), value.encode()) for name, value in self._told.items()] if self._told else ()
+        head = [*headers, *self._caching, *told]
         if json is None:
             status = 204 if status == 200 else status
             return await send_response(self._send, status, head)
@@ -74,7 +88,8 @@ class Exchange:
 
     async def fail(self, problem: Problem) -> None:
         """Answers with a problem."""
-        await send_problem(self.scope, self._send, problem, self.request_id)
+        self._host.admission.note(problem)
+        await send_problem(self.scope, self._send, problem, self.request_id, self._told)
 
 
 async def serve(

@@ -37,7 +37,7 @@ class HandlerEndpoints:
             credentials=exchange.read_credentials, headers=exchange.headers, interface="rest",
             id=exchange.request_id, performers=self._host.performer,
         )  # fmt: skip
-        response = await self._host.pipeline(request)
+        response = await exchange.perform(request)
         assert isinstance(response, Answered | Found | Listed)
         cookies = [cookie(request.signs_in, exchange.scope)] if request.signs_in is not None else []
         await exchange.answer(200, response.json, cookies)

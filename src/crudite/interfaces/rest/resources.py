@@ -68,7 +68,7 @@ class ResourceEndpoints:
     async def _list(self, exchange: Exchange, keys: tuple[str, ...], query: WrittenQuery) -> None:
         check_accept(exchange.headers)
         request = self._request(exchange, "list", keys, query=query)
-        listed = await self._host.pipeline(request)
+        listed = await exchange.perform(request)
         assert isinstance(listed, Listed)
         headers = page_links(listed, exchange.scope["query_string"])
         if listed.etag is not None:
@@ -84,7 +84,7 @@ class ResourceEndpoints:
         minimal = preference(exchange.headers)
         body = await read_body(exchange.receive, self._host.limits.body)
         request = self._request(exchange, "create", keys, data=body, is_minimal=minimal is True)
-        written = await self._host.pipeline(request)
+        written = await exchange.perform(request)
         assert isinstance(written, Written)
         headers = exchange.after(written, minimal)
         if not written.many:
@@ -106,7 +106,7 @@ class ResourceEndpoints:
     async def _read(self, exchange: Exchange, above: tuple[str, ...], text: str) -> None:
         check_accept(exchange.headers)
         query = _shown_only(exchange)
-        found = await self._host.pipeline(self._request(exchange, "read", above, key=self._key(text), query=query))
+        found = await exchange.perform(self._request(exchange, "read", above, key=self._key(text), query=query))
         assert isinstance(found, Found)
         etag = f'"v{found.version}"'
         headers = [(b"etag", etag.encode())]
@@ -118,7 +118,7 @@ class ResourceEndpoints:
         check_accept(exchange.headers)
         request = self._request(exchange, "read", above, query=_shown_only(exchange))
         request.keys = [self._key(text) for text in texts]
-        listed = await self._host.pipeline(request)
+        listed = await exchange.perform(request)
         assert isinstance(listed, Listed)
         await exchange.answer(200, listed.json, [])
 
@@ -134,7 +134,7 @@ class ResourceEndpoints:
             exchange, action, above, key=self._key(text), data=body, is_minimal=minimal is True,
             expect=await self._expected(exchange, above, text),
         )  # fmt: skip
-        written = await self._host.pipeline(request)
+        written = await exchange.perform(request)
         assert isinstance(written, Written)
         shown = None if minimal or action == "delete" else written.json
         await exchange.answer(204 if action == "delete" else 200, shown, exchange.after(written, minimal))
@@ -146,7 +146,7 @@ class ResourceEndpoints:
         unwanted = entity_tags(exchange.headers, "if-none-match")
         if unwanted is None and (wanted is None or len(wanted) == 1):
             return None if wanted in (None, ["*"]) else version_in(wanted[0])
-        found = await self._host.pipeline(self._request(exchange, "read", above, key=self._key(text)))
+        found = await exchange.perform(self._request(exchange, "read", above, key=self._key(text)))
         assert isinstance(found, Found)
         is_wanted = wanted is None or wanted == ["*"] or found.version in map(version_in, wanted)
         weakly = {tag.removeprefix("W/") for tag in unwanted or ()}

@@ -29,6 +29,7 @@ from crudite.interfaces.http import (
 from crudite.interfaces.marks import names_mark, pass_mark
 from crudite.interfaces.sse.format import NOWHERE, Spelling, Waiting, has_same_schema, proof_of
 from crudite.interfaces.subscribing import live_query
+from crudite.limiting import Verdict, rate_fields
 from crudite.live import Connection, Holds
 from crudite.messages import Actor, Credentials, Live, LiveQuery
 from crudite.query.parse import parse_url
@@ -145,10 +146,12 @@ class _Streams:
                     await pass_mark(self._host, scope)
                 connection = await stream.open(request_id, _resume_id(scope, headers))
             except Problem as problem:
+                self._host.admission.note(problem)
                 return await send_problem(scope, send, problem, request_id)
             try:
                 with suppress_gone():
-                    await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
+                    told = [(name.encode(), text.encode()) for name, text in rate_fields(stream.verdicts).items()]
+                    await send({"type": "http.response.start", "status": 200, "headers": [*_HEADERS, *told]})
                     if scope["method"] == "HEAD":
                         return await send({"type": "http.response.body", "body": b""})
                     with suppress(TimeoutError):  # a client that does not even take why it ended
@@ -184,6 +187,7 @@ class _Stream:
 
     stay: Stay
     patience: asyncio.Timeout | None = None
+    verdicts: Sequence[Verdict] = ()  # the last of each rate
 
     def __init__(
         self, host: Host, credentials: Credentials, make: Callable[[str], Sequence[tuple[str, Request]]], named: bool
@@ -210,6 +214,7 @@ class _Stream:
             queries: list[tuple[str, LiveQuery]] = []
             for name, request in self._make(request_id):
                 queries.append((name, await self._live(request)))
+                self.verdicts = tuple({v.rate: v for v in (*self.verdicts, *request.verdicts)}.values())
                 self.stay.becomes(request.actor, question)
             self._keys = {name: self._host.engine.key(query) for name, query in queries}
             if self._problem is not None:
@@ -272,7 +277,7 @@ class _Stream:
         found: dict[str, LiveQuery | Problem] = {}
         for name, request in self._make(new_request_id()):
             if name in connection.members:
-                request.actor = actor
+                request.actor, request.is_free = actor, True
                 try:
                     found[name] = await self._live(request)
                 except Problem as problem:

@@ -1,9 +1,11 @@
 """How a WebSocket connection ends: what is still said, by which way, when it is closed and with which code.
 
+It is refused for a message that is too large, or for what goes beyond `Patience`.
+
 As long as nothing ends, a call that comes is begun and all that is said goes through the outbox. What has begun to end
 may end in another way yet: the client can leave at any time, and credentials can cease to hold.
 
-    live ──── a message is too large ──────► refused ─────┐
+    live ──── the client does too much ────► refused ─────┐
      │ │                                                  ├── the credentials hold no longer ──► revoked
      │ ├───── the server goes away ────────► away ────────┘                                       ▲
      │ ├───── too little is taken ─────────► slow                                                 │

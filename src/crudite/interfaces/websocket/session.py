@@ -47,6 +47,7 @@ from crudite.interfaces.websocket.format import (
     subscribed_result,
     subscription_problem,
 )
+from crudite.interfaces.websocket.patience import Patience
 from crudite.interfaces.websocket.requests import WRITES, request_for
 from crudite.interfaces.websocket.rights import connection_problem, expiring, nothing_of, rights
 from crudite.live import Holds, Subscribed
@@ -75,6 +76,7 @@ class Session:
         "_headers",
         "_host",
         "_order",
+        "_patience",
         "_place",
         "_receive",
         "_room",
@@ -106,6 +108,7 @@ class Session:
         at once, and the connection goes on without it."""
         self._stay = self._host.identify.living.joined(self).__enter__()
         self._place: AbstractContextManager[None] | None = place
+        self._patience = Patience(self._host.limits, self._farewell.refuse, self._host.admission.passed)
         if self._sink is not None:
             self._connection.outbox.attach(self._sink, self._farewell.over)
             self._receive = receive
@@ -122,6 +125,7 @@ class Session:
 
     def _leave(self) -> None:
         self._connection.close()
+        self._patience.heard()
         place, self._place = self._place, None
         if place is not None:
             self._stay.__exit__()
@@ -148,6 +152,7 @@ class Session:
         if received["type"] == "websocket.disconnect":
             self._farewell.lose()
         elif self._farewell.begins_calls:
+            self._patience.heard()
             raw = received.get("text")
             data = raw.encode() if raw is not None else received.get("bytes") or b""
             if len(data) <= self._host.limits.message:
@@ -156,6 +161,7 @@ class Session:
                     return await self._take(data, tasks)
                 finally:
                     self._farewell.done()
+            self._host.admission.passed["message"] += 1
             self._farewell.refuse(_TOO_LARGE)
 
     async def _take(self, data: bytes, tasks: Tasks) -> None:
@@ -215,7 +221,10 @@ class Session:
         request_id = new_request_id()
         try:
             answer, mark = await self._perform(call, number, request_id)
+            self._patience.judge(None)
         except Problem as problem:
+            self._host.admission.note(problem)
+            self._patience.judge(problem)
             unknown = isinstance(problem, UnknownMethod)
             answer, mark = error(number, problem, request_id, METHOD_NOT_FOUND if unknown else None), None
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as fault:
@@ -303,10 +312,12 @@ class Session:
             raise Unauthorized("The credentials do not hold any longer.")
 
     async def _live(
-        self, asked: Mapping[str, Any], request_id: str, actor: Actor = ANONYMOUS
+        self, asked: Mapping[str, Any], request_id: str, actor: Actor = ANONYMOUS, *, is_free: bool = False
     ) -> tuple[LiveQuery, Actor]:
         """What an actor sees of what was asked for, by default whoever shows the connection's credentials."""
-        request = live_query(self._host, self._base(request_id, actor), asked)
+        base = self._base(request_id, actor)
+        base.is_free = is_free
+        request = live_query(self._host, base, asked)
         with self._host.identify.living.waited_for():
             response = await self._host.pipeline(request)
         assert isinstance(response, Live)
@@ -322,6 +333,7 @@ class Session:
         token = params.get("token")
         if not isinstance(token, str | None):
             raise Malformed(faults=[Fault("bad_value", "token is a text or null.", pointer="/token")])
+        await self._host.pipeline.count_auth(self.credentials, "websocket")
         actor = await self._become(replace(self.credentials, token=token), request_id)
         public = {"id": actor.id, "roles": sorted(actor.roles)} if actor.is_known else None
         self._send(result(number, f'{{"actor":{encode(public)}}}'))
@@ -368,7 +380,7 @@ class Session:
     ) -> None:
         refusal: Problem | None = None
         try:
-            query, _ = await self._live(asked, request_id, actor)
+            query, _ = await self._live(asked, request_id, actor, is_free=True)
         except Problem as problem:
             query, refusal = nothing_of(before), problem
         try:
