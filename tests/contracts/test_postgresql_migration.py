@@ -133,10 +133,13 @@ async def test_one_process_migrates_and_the_others_find_nothing_to_do(
         await other.execute("BEGIN; LOCK TABLE authors IN ACCESS SHARE MODE")  # holds up whoever is first
         migrating = [asyncio.ensure_future(store.migrate(NEXT, lose=True)) for store in stores]
         await until_waiting(other, 3)
+        assert "another process migrates the database" not in caplog.text
+        async with asyncio.timeout(PATIENCE):
+            while caplog.text.count("another process migrates the database; waiting for it") < 2:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
         await other.execute("COMMIT")
         taken = await asyncio.wait_for(asyncio.gather(*migrating), PATIENCE)
     assert sorted(bool(steps) for steps in taken) == [False, False, True]
-    assert caplog.text.count("another process migrates the database; waiting for it") == 2
 
 
 async def test_a_migration_of_another_process_that_does_not_end_is_told(postgresql_database: str) -> None:

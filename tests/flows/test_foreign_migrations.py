@@ -137,7 +137,9 @@ async def test_whoever_is_live_is_reset_once_and_goes_on_beside_the_next_version
         assert [resets(view) for view, _ in views] == [["schema"]] * len(views)
 
 
-async def test_what_is_held_is_void_where_the_next_version_has_taken_a_field_away() -> None:
+async def test_what_is_held_is_void_where_the_next_version_has_taken_a_field_away(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     store = kept_store()
     async with open_subscriptions(store) as (client, _), client.websocket() as socket:
         for number, query in enumerate(QUERIES):
@@ -153,7 +155,9 @@ async def test_what_is_held_is_void_where_the_next_version_has_taken_a_field_awa
             while len(told := told_resets(socket)) < len(QUERIES):
                 await socket.call("ping")
         assert told == {f"s{number}": "schema" for number in range(len(QUERIES))}
-        assert (await client.get("/notes")).status == 503
+        answer = await client.get("/notes")
+        assert (answer.status, "schema" in str(answer.json)) == (503, False)
+        assert "the schema is not what this process declares: maybe another version" in caplog.text
 
 
 def told_resets(socket: Socket) -> dict[str, str]:

@@ -13,6 +13,9 @@ from crudite.query.sql import quote
 from crudite.schema import FieldSpec, FieldType, Kind, ResourceSchema
 from crudite.stores.base import Step
 
+OTHER_SCHEMA = "the schema is not what this process declares: maybe another version of the application has migrated it"
+"""What it means that a column or a table is not there which a statement names."""
+
 _log = logging.getLogger("crudite.store")
 
 _INDEX = re.compile(r'CREATE (UNIQUE )?INDEX "(?:[^"]|"")+" ON "(?:[^"]|"")+" \((.*)\)')

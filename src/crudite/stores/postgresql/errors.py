@@ -8,6 +8,7 @@ import asyncpg
 from crudite.changes import RefusalKind, Refused, Write
 from crudite.errors import StoreCorrupt, StoreError, StoreFull, StoreLocked, StoreReadOnly
 from crudite.stores.postgresql.ddl import reference_name, unique_groups
+from crudite.stores.steps import OTHER_SCHEMA
 
 DRIVER = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
 """Whatever a call of the driver may raise."""
@@ -63,6 +64,7 @@ _TREE: Sequence[tuple[tuple[str, ...], type[StoreError], str]] = (
     (("25006", "42501"), StoreReadOnly, "the database may not be written"),
     (("XX001", "XX002"), StoreCorrupt, "the database is damaged"),
     (("57014",), StoreError, "the query took too long"),
+    (("42703", "42P01"), StoreError, OTHER_SCHEMA),
 )
 
 
@@ -100,5 +102,7 @@ def refusal(error: asyncpg.PostgresError, index: int, write: Write) -> Refused:
             return Refused(index, kind, fields if kind == "reference" else ())
         case asyncpg.NotNullViolationError():
             constraint = getattr(error, "column_name", None) or ""
+            if constraint not in schema.fields:  # another version of the application declares it
+                return Refused(index, "check")
     known = constraint in schema.fields
     return Refused(index, "check", (constraint,) if known else (), "" if known else str(error))

@@ -40,6 +40,7 @@ logger = logging.getLogger("crudite.store")
 _MOST_MILLISECONDS = 2000
 """How long a lock on a table is waited for at most: requests that queue up behind have four seconds."""
 _TRIES = 15
+_SECONDS_UNTIL_TOLD = 1.0
 _TURNS = 20
 """How often one waits for another process that migrates, each time as long as the connection's `lock_timeout` says: 30
 seconds."""
@@ -173,11 +174,12 @@ async def migrate(connection: Connection, catalog: Catalog, *, lose: bool, schem
     be taken at all; and StoreLocked when others do not let go of a table, or another migration does not end.
     """
     waited = tried = 0
+    turn = _Turn(connection)
     while True:
         patience: int = await connection.fetchval(_PATIENCE) or _MOST_MILLISECONDS
         try:
             async with connection.transaction():
-                await _wait_for_turn(connection, is_first=not waited)
+                await turn.take()
                 await connection.execute(f"SET LOCAL lock_timeout = {min(patience, _MOST_MILLISECONDS)}")
                 return await _migrate(connection, catalog, lose, schema)
         except _Busy as busy:
@@ -201,16 +203,33 @@ class _Busy(Exception):
     """Another process is migrating."""
 
 
-async def _wait_for_turn(connection: Connection, *, is_first: bool) -> None:
-    """Waits until no other process migrates; inside a transaction, until its end. Raises _Busy."""
-    if await connection.fetchval(_TRY_TURN):
-        return
-    if is_first:
-        logger.warning("another process migrates the database; waiting for it")
-    try:
-        await connection.execute(f"SELECT {_TURN}")
-    except asyncpg.LockNotAvailableError as error:
-        raise _Busy from error
+class _Turn:
+    """The turn of one process among those that migrate."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._since: float | None = None
+        self._is_told = False
+
+    async def take(self) -> None:
+        """Waits until no other process migrates, and says so when that takes long; inside a transaction, until its end.
+        Raises _Busy."""
+        if await self._connection.fetchval(_TRY_TURN):
+            return
+        loop = asyncio.get_running_loop()
+        self._since = self._since or loop.time()
+        telling = loop.call_at(self._since + _SECONDS_UNTIL_TOLD, self._tell)
+        try:
+            await self._connection.execute(f"SELECT {_TURN}")
+        except asyncpg.LockNotAvailableError as error:
+            raise _Busy from error
+        finally:
+            telling.cancel()
+
+    def _tell(self) -> None:
+        if not self._is_told:
+            self._is_told = True
+            logger.warning("another process migrates the database; waiting for it")
 
 
 async def _holders(connection: Connection) -> str:

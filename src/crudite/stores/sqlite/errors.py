@@ -1,5 +1,6 @@
 """The one place where the driver's errors become ours."""
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -7,6 +8,7 @@ import apsw
 
 from crudite.changes import RefusalKind, Refused, Write
 from crudite.errors import StoreCorrupt, StoreError, StoreFull, StoreLocked, StoreReadOnly
+from crudite.stores.steps import OTHER_SCHEMA
 
 _TREE: Sequence[tuple[tuple[type[apsw.Error], ...], type[StoreError], str]] = (
     ((apsw.BusyError, apsw.LockedError), StoreLocked, "another program holds the database for too long"),
@@ -16,6 +18,7 @@ _TREE: Sequence[tuple[tuple[type[apsw.Error], ...], type[StoreError], str]] = (
     ((apsw.CantOpenError,), StoreError, "the database cannot be opened"),
     ((apsw.InterruptError,), StoreError, "the query took too long"),
 )
+_MISSING = re.compile("no such (column|table)|has no column named")
 
 
 def store_error(error: apsw.Error, path: str) -> StoreError:
@@ -23,6 +26,8 @@ def store_error(error: apsw.Error, path: str) -> StoreError:
     for kinds, ours, fact in _TREE:
         if isinstance(error, kinds):
             return ours(f"{path}: {fact} ({error})")
+    if isinstance(error, apsw.SQLError) and _MISSING.search(str(error)):
+        return StoreError(f"{path}: {OTHER_SCHEMA} ({error})")
     return StoreError(f"{path}: {error}")
 
 
@@ -50,4 +55,6 @@ def refusal(error: apsw.ConstraintError, index: int, write: Write) -> Refused:
         apsw.SQLITE_CONSTRAINT_ROWID,
     ):
         return Refused(index, "unique", fields)
+    if code == apsw.SQLITE_CONSTRAINT_NOTNULL and not fields:  # another version of the application declares it
+        return Refused(index, "check")
     return Refused(index, "check", fields, "" if fields else str(error))
