@@ -60,21 +60,24 @@ def check_addresses(here: World, told: int) -> None:
             assert params.get("sub") in here.groups or params["group"] in here.groups.values()
 
 
-async def shown_to(here: World, listener: Listener, token: str | None) -> Any:
-    """What a request shows to somebody; None where it is refused."""
-    answer = await here.nobody.acting(token).get(listener.url)
-    assert answer.status in (200, 400, 401, 403, 422), answer
-    return answer.json if answer.status == 200 else None
+async def shown_to(here: World, token: str | None) -> list[Any]:
+    """What a request shows to somebody of what each listener asks; None where it is refused."""
+    answers: dict[str, Any] = {}
+    for url in {listener.url for listener in here.listeners}:
+        answer = await here.nobody.acting(token).get(url)
+        assert answer.status in (200, 400, 401, 403, 422), answer
+        answers[url] = answer.json if answer.status == 200 else None
+    return [answers[listener.url] for listener in here.listeners]
 
 
 async def live_through(here: World, story: list[Any], moves: list[Any], is_by_auth: bool, badges: Badges) -> None:
     """Everything is written, and after each transaction the rights are others."""
     socket, token = here.sockets[-1], PASS
+    before = await shown_to(here, token)
     for transaction, move in zip(story, moves, strict=False):
         told = len(socket.notifications)
-        before = [await shown_to(here, one, token) for one in here.listeners]
         await here.commit(transaction)
-        middle = [await shown_to(here, one, token) for one in here.listeners]
+        middle = await shown_to(here, token)
         for listener, *states in zip(here.listeners, before, middle, strict=True):
             check(listener, *states)
         check_addresses(here, told)
@@ -87,11 +90,12 @@ async def live_through(here: World, story: list[Any], moves: list[Any], is_by_au
             badges.owner = "ann" if badges.owner == "ann:clerk" else "ann:clerk"
             await here.nobody.app.revoke(account="ann")
         await here.settled()
-        after = [await shown_to(here, one, token) for one in here.listeners]
+        after = await shown_to(here, token)
         for listener, *states in zip(here.listeners, middle, after, strict=True):
             check_move(listener, *states)
         check_addresses(here, told)
         here.listeners = [one for one, state in zip(here.listeners, after, strict=True) if state is not None]
+        before = [state for state in after if state is not None]
 
 
 @pytest.mark.parametrize("queries", [RECORDS, MADE], ids=["records", "included and made"])
