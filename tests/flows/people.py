@@ -47,9 +47,11 @@ class Letters:
         return token
 
 
-def app_for(*, store: str | None = None, clock: Clock | None = None, **told: Any) -> App:
+def app_for(
+    *, store: str | None = None, clock: Clock | None = None, store_of_sessions: str | None = None, **told: Any
+) -> App:
     """An application in which people sign in."""
-    sessions = Sessions(Account, **{"hashing": QUICK, **told})
+    sessions = Sessions(Account, **{"hashing": QUICK, "store": store_of_sessions, **told})
     return App(Account, Note, store=store or fresh_store(), auth=sessions, clock=clock or Clock())
 
 

@@ -86,7 +86,7 @@ class Accounts:
         self._everybody = Selection(definition.schema, EVERYTHING, mask)
         self._only = None if only is None else Selection(definition.schema, self._resolved(only), mask)
         self.matters = self._matters()
-        """The fields that decide who signs in and as what; None for any."""
+        """The fields that decide who signs in and as what, but for the password; None for any."""
 
     async def read(self, key: Key) -> Account | None:
         """The account with a key; None when there is none."""
@@ -154,7 +154,7 @@ class Accounts:
 
     def _matters(self) -> frozenset[str] | None:
         fields = self.fields
-        matters = {fields.password, *fields.claims, *filter(None, (fields.roles, fields.verified))}
+        matters = {*fields.claims, *filter(None, (fields.roles, fields.verified))}
         if fields.verified is not None:
             matters.add(fields.name)
         if self._only is not None:

@@ -10,7 +10,7 @@ import logging
 import types
 from collections.abc import Awaitable
 from datetime import datetime
-from typing import Any, Literal, NamedTuple, TypeAlias, cast
+from typing import Any, Literal, NamedTuple, Self, TypeAlias, cast
 from uuid import UUID
 
 import msgspec
@@ -33,6 +33,7 @@ from crudite.types import Key, Plain, PlainRecord
 Purpose: TypeAlias = Literal["reset", "verify"]
 
 _MOST_ASIDE = 100
+_PATIENCE = 5.0
 _FORGOTTEN_AT_ONCE = 20
 _log = logging.getLogger("crudite")
 
@@ -79,6 +80,16 @@ class Links:
         schema = self._definition.schema
         self._all = Selection(schema, EVERYTHING, Mask(tuple(schema.fields)))
         self._aside: set[asyncio.Task[None]] = set()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Waits for mail that is on its way, but not for long."""
+        if self._aside:
+            late = (await asyncio.wait(self._aside, timeout=_PATIENCE))[1]
+            for task in late:
+                task.cancel()
 
     async def settled(self) -> None:
         """Returns when all mail that was asked for before the call is on its way, or could not be."""

@@ -3,9 +3,11 @@
 import builtins
 import logging
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any, cast
+from importlib import import_module
+from typing import Any, Self, cast
 from urllib.parse import urlsplit
 
 import msgspec
@@ -44,6 +46,8 @@ class Sessions(Signing):
     speak of, as `me.team`. `only` is a condition on the account, such as `allow.where(blocked=False)`: no other one
     signs in, or stays. With `must_verify` only those sign in whose address has been verified.
 
+    Sessions are rows of the application's store, listed live at `/sessions`; or they are kept in Redis, where `store`
+    is a URL such as `redis://host`, and nobody can subscribe to them.
     A session ends `idle` after its last use, which is written down at most once in `seen_every`, and `lasts` after its
     beginning at the latest. Its token is in the `cookie`, or in the answer for a client that asks for it as a bearer
     token. `hashing` says how passwords are hashed, `account_rate` and `address_rate` how often a password can be tried.
@@ -64,6 +68,7 @@ class Sessions(Signing):
         password: str | None = None,
         roles: str | None = None,
         verified: str | None = None,
+        store: str | None = None,
         claims: Sequence[str] = (),
         only: Filter | None = None,
         must_verify: bool = False,
@@ -90,6 +95,7 @@ class Sessions(Signing):
         self._only = only
         self._hashing = hashing or Hashing()
         self._rates = account_rate, address_rate
+        self._store = store
         self._mail = mail
         self._signs_up = sign_up
         self._rows = session_resource(account)
@@ -99,8 +105,8 @@ class Sessions(Signing):
 
     @property
     def resources(self) -> Sequence[type[Record[Any]]]:
-        """The sessions, and the one-use links."""
-        return (self._rows, self._link_rows)
+        """The sessions, where they are rows, and the one-use links."""
+        return (self._rows, self._link_rows) if self._store is None else (self._link_rows,)
 
     def join(self, home: Home) -> None:
         """It belongs to an application now."""
@@ -141,13 +147,34 @@ class Sessions(Signing):
 
     # joining
 
+    async def __aenter__(self) -> Self:
+        async with AsyncExitStack() as stack:
+            if isinstance(self._desk.keeper, AbstractAsyncContextManager):
+                await stack.enter_async_context(self._desk.keeper)
+            if self._links is not None:
+                await stack.enter_async_context(self._links)
+            self._entered = stack.pop_all()
+        return self
+
+    async def __aexit__(self, *error: Any) -> None:
+        await self._entered.__aexit__(*error)
+
     def _keeper(self, home: SessionHome) -> Keeper:
-        return RowKeeper(home, self._rows)
+        if self._store is None:
+            return RowKeeper(home, self._rows)
+        try:
+            adapter = import_module("crudite.auth.sessions.redis")
+        except ModuleNotFoundError as error:
+            raise DeclarationError([f"{error.name} is not installed: pip install 'crudite[redis]'"]) from error
+        keeper: Keeper = adapter.RedisKeeper(self._store, home.clock)
+        return keeper
 
     def _offer(self, home: SessionHome, accounts: Accounts) -> None:
         fields = accounts.fields
         handlers.offer_sessions(home, self, fields.name, fields.password)
         handlers.offer_ending(home, self)
+        if self._store is not None:
+            handlers.offer_listing(home, self)
         send = self._mail or (print_mail if home.mode == "dev" else None)
         if send is None:
             _log.info("nobody sends mail (Sessions(…, mail=…)), so lost passwords cannot be replaced by their owners")
