@@ -1,5 +1,6 @@
 """Behind the scenes: who may look there, the figures for monitoring, and whether the application is well."""
 
+import asyncio
 import re
 from pathlib import Path
 from typing import Any
@@ -160,6 +161,31 @@ async def test_each_of_several_workers_tells_the_figures_of_all(tmp_path: Path) 
         alone = (await local(one.app, "/metrics")).text
         assert 'worker="1"' in alone
         assert 'worker="2"' not in alone
+
+
+async def test_figures_that_a_worker_of_another_version_has_left_are_not_told(tmp_path: Path) -> None:
+    app = App(Todo, store=kept_store())
+    app.worker = Worker(1, tmp_path)
+    async with Client(app):
+        (tmp_path / "figures-2").write_text('[{"name": "crudite_live_subscriptions", "of": "another form"}]')
+        told = await local(app, "/metrics")
+        assert told.status == 200
+        assert 'crudite_live_subscriptions{worker="1"} 0\n' in told.text
+        assert 'worker="2"' not in told.text
+
+
+async def test_figures_that_cannot_be_left_for_the_others_are_left_when_they_can_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = App(Todo, store=kept_store())
+    app.worker = Worker(1, tmp_path / "full")
+    async with asyncio.timeout(10), Client(app) as client:
+        while "the other workers cannot tell the figures of this one" not in caplog.text:
+            await client.get("/todos")
+        app.worker.directory.mkdir()
+        while not (app.worker.directory / "figures-1").exists():
+            await client.get("/todos")
+    assert not (app.worker.directory / "figures-1").exists()
 
 
 async def test_the_bus_is_among_the_figures(tmp_path: Path) -> None:

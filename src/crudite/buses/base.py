@@ -4,13 +4,14 @@ import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Protocol, Self, runtime_checkable
-from urllib.parse import SplitResult
+from urllib.parse import SplitResult, urlsplit
 
 from crudite.errors import BusError, PayloadTooLarge
 
 _TOPIC = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*")
 _LONGEST_TOPIC = 40
 _LONGEST_PREFIX = 20
+_NO_HOST = "the bus: expected a port that is a number, and %2F, %3F, %23, %40 for / ? # @ in a password"
 _HOST = re.compile(r"(\[[^\]]*\]|[^:]*)(:[0-9]+)?")
 
 
@@ -96,10 +97,15 @@ def check_prefix(prefix: str) -> str:
     return prefix
 
 
-def check_hosts(parts: SplitResult) -> str:
-    """The hosts of a URL, without who connects. Raises BusError, and shows none of it, when one has a port that is no
-    number, or something like a host comes later: so it is with a password that holds `/`, `?` or `#`."""
+def split(url: str) -> tuple[SplitResult, str]:
+    """The parts of a URL, and its hosts without who connects. Raises BusError, and shows none of it, when a host is
+    none or has a port that is no number, or something like a host comes later: so it is with a password that holds
+    `/`, `?` or `#`."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        raise BusError(_NO_HOST) from None
     hosts = parts.netloc.rpartition("@")[2]
     if "@" in parts.path + parts.fragment or not all(_HOST.fullmatch(host) for host in hosts.split(",")):
-        raise BusError("the bus: expected a port that is a number, and %2F, %3F, %23, %40 for / ? # @ in a password")
-    return hosts
+        raise BusError(_NO_HOST)
+    return parts, hosts

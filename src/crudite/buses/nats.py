@@ -1,14 +1,14 @@
 """The bus on NATS, `nats://host:4222`: core subjects, at most once, as NATS gives them."""
 
 from collections.abc import Collection, Sequence
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.errors import NoServersError
 
-from crudite.buses.base import check_hosts, check_prefix
+from crudite.buses.base import check_prefix, split
 from crudite.buses.link import Ears, LinkedBus, Patience, Wire
 from crudite.buses.waiting import Message
 from crudite.errors import BusError
@@ -26,10 +26,10 @@ class NatsBus(LinkedBus):
     """
 
     def __init__(self, url: str, *, patience: Patience | None = None) -> None:
-        parts = urlsplit(url)
+        parts, hosts = split(url)
         asked = dict(parse_qsl(parts.query))
         self._prefix = check_prefix(asked.pop("prefix", "crudite"))
-        access, hosts = parts.netloc.rpartition("@")[0], check_hosts(parts)
+        access = parts.netloc.rpartition("@")[0]
         if parts.scheme not in _SCHEMES or asked or not hosts or parts.path.strip("/"):
             raise BusError("expected a URL such as nats://host:4222 or nats+tls://host:4222?prefix=name")
         start = f"{_SCHEMES[parts.scheme]}://{access}@" if access else f"{_SCHEMES[parts.scheme]}://"

@@ -4,20 +4,21 @@ import asyncio
 import os
 from collections.abc import Collection, Sequence
 from typing import Any
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlencode, urlunsplit
 
-from redis.asyncio import Redis
+from redis.asyncio import ConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from crudite.buses.base import check_hosts, check_prefix
+from crudite.buses.base import check_prefix, split
 from crudite.buses.link import Ears, LinkedBus, Patience, Wire
 from crudite.buses.waiting import Message
 from crudite.errors import BusError
 
 _MOST = 1024 * 1024
 _SCHEMES = {"redis": "redis", "rediss": "rediss", "valkey": "redis", "valkeys": "rediss"}
+_OURS = frozenset({"protocol", "decode_responses"})
 _SENDER = 8
 
 
@@ -30,13 +31,13 @@ class RedisBus(LinkedBus):
     """
 
     def __init__(self, url: str, *, patience: Patience | None = None) -> None:
-        parts = urlsplit(url)
+        parts, hosts = split(url)
         asked = dict(parse_qsl(parts.query))
         self._prefix = check_prefix(asked.pop("prefix", "crudite"))
-        hosts = check_hosts(parts)
         if parts.scheme not in _SCHEMES or not parts.hostname:
             raise BusError("expected a URL such as redis://host:6379 or rediss://host:6379?prefix=name")
         self._url = urlunsplit(parts._replace(scheme=_SCHEMES[parts.scheme], query=urlencode(asked)))
+        _check(self._url, asked, f"redis://{hosts}")
         super().__init__(f"redis://{hosts}", _MOST, patience or Patience())
 
     async def connect(self, ears: Ears) -> Wire:
@@ -52,6 +53,16 @@ class RedisBus(LinkedBus):
             await wire.close()
             raise
         return wire
+
+
+def _check(url: str, asked: Collection[str], shown: str) -> None:
+    """Raises BusError for what the driver would refuse at each attempt to connect, or what is not for a URL to say."""
+    if ours := _OURS.intersection(asked):
+        raise BusError(f"{shown}: {', '.join(sorted(ours))}: how the bus talks to the server is its own affair")
+    try:
+        ConnectionPool.from_url(url).make_connection()  # type: ignore[no-untyped-call]
+    except (TypeError, ValueError) as error:
+        raise BusError(f"{shown}: {error}") from error
 
 
 class _Wire:

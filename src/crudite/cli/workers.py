@@ -29,7 +29,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from crudite.cli.accepting import Shares
+from crudite.cli.accepting import MOST_WORKERS, Shares
 from crudite.cli.tether import INTERVAL
 from crudite.cli.worker import WorkerProcess
 
@@ -232,7 +232,7 @@ class _Parent:
         self._renewal.set()
 
     def _resize(self, step: int) -> None:
-        if self._ending.is_set() or self._count + step < 1:
+        if self._ending.is_set() or not 1 <= self._count + step <= MOST_WORKERS:
             return
         self._count += step
         if step > 0 and self._count not in self._places:

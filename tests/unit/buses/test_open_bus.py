@@ -53,6 +53,11 @@ def test_a_url_names_a_bus(url: str, kind: str) -> None:
         "postgresql://me:12/secret@host/name",
         "postgresql://me:secret@host:port/name",
         "postgresql://me:secret@[::1/name",
+        "redis://me:secret@[::1",
+        "nats://me:secret@[::1",
+        "redis://me:secret@host?prefx=shop",
+        "redis://me:secret@host?db=zero",
+        "redis://me:secret@host?protocol=3",
     ],
 )
 def test_another_url_is_refused_and_its_password_is_not_told(url: str) -> None:

@@ -5,6 +5,7 @@ sum that means anything; so nobody is asked for his figures, and each sample say
 """
 
 import asyncio
+import logging
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -16,6 +17,7 @@ from crudite.interfaces.base import Host, Worker
 from crudite.interfaces.insight.exposition import Family
 from crudite.interfaces.insight.figures import figures
 
+_log = logging.getLogger("crudite.insight")
 _SECONDS_BETWEEN = 2.0
 _SECONDS_OF_LIFE = 15.0
 """After which the figures of a worker are those of one that is gone."""
@@ -26,9 +28,16 @@ _decoder = msgspec.json.Decoder(list[Family])
 async def keep_posted(host: Host, worker: Worker) -> None:
     """Leaves this worker's figures for the others, now and then, until it is cancelled."""
     place = worker.directory / f"{_NAME}{worker.number}"
+    is_known = False
     try:
         while True:
-            _post(place, list(figures(host)))
+            try:
+                _post(place, list(figures(host)))
+                is_known = False
+            except OSError as error:  # such as a full disk, which may have room again
+                if not is_known:
+                    _log.warning("the other workers cannot tell the figures of this one: %s", error)
+                is_known = True
             await asyncio.sleep(_SECONDS_BETWEEN)
     finally:
         place.unlink(missing_ok=True)
@@ -53,7 +62,7 @@ def _posted(worker: Worker) -> dict[str, list[Family]]:
         try:
             if number != str(worker.number) and time.time() - place.stat().st_mtime < _SECONDS_OF_LIFE:
                 found[number] = _decoder.decode(place.read_bytes())
-        except FileNotFoundError:  # it has just left
+        except (FileNotFoundError, msgspec.DecodeError):  # it has just left; or is of another version, as in a renewal
             continue
     return found
 
