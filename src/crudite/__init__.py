@@ -1,7 +1,7 @@
 """Declare a resource once; every client gets it live, over the interface that it already speaks."""
 
 from crudite.app import App
-from crudite.auth import Authenticate, Introspection, Jwt
+from crudite.auth import ApiKeys, Authenticate, Introspection, Issued, Jwt
 from crudite.errors import (
     Conflict,
     CruditeError,
@@ -41,6 +41,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Actor",
+    "ApiKeys",
     "App",
     "Authenticate",
     "BigInt",
@@ -58,6 +59,7 @@ __all__ = [
     "Insight",
     "Introspection",
     "Invalid",
+    "Issued",
     "Jwt",
     "Limits",
     "LiveLimits",

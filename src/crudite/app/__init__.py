@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from crudite.app.entrance import find_endpoint, refuse, serve_lifespan
 from crudite.app.siblings import Siblings
-from crudite.auth import Authenticate, Authenticator, Identification
+from crudite.auth import Authenticate, Authenticator, Identification, Narrowing
 from crudite.buses import open_bus
 from crudite.buses.base import Bus
 from crudite.clock import Clock
@@ -109,7 +109,8 @@ class App:
         ways = _several(auth)
         joining = self._joining = [way for way in ways if isinstance(way, Authenticator)]
         resources = tuple(dict.fromkeys((*resources, *(kept for way in joining for kept in way.resources))))
-        self.definitions: Definitions = compile_resources(resources, open=self.mode == "dev")
+        narrow = [way.narrow for way in joining if isinstance(way, Narrowing)]
+        self.definitions: Definitions = compile_resources(resources, open=self.mode == "dev", narrow=narrow)
         self.handlers: dict[str, Handler] = {}
         self._offered: set[str] = set()
         self.store = _opened(store, sys._getframe(1).f_globals.get("__file__"))  # noqa: SLF001 (the module that makes the application)

@@ -7,7 +7,8 @@ from crudite.auth.living import INVALID, Living, expired
 from crudite.clock import Clock
 from crudite.errors import Unauthorized
 from crudite.limiting import Limiter
-from crudite.messages import ANONYMOUS, Actor, Credentials
+from crudite.messages import ANONYMOUS, ActionName, Actor, Credentials
+from crudite.query.tree import Filter
 from crudite.resources.declare import Record
 from crudite.resources.definition import Definitions
 from crudite.resources.hooks import call
@@ -65,6 +66,15 @@ class Authenticator(Protocol):
 
     async def __call__(self, credentials: Credentials) -> Actor | None:
         """Who shows these credentials; None when they are none of its own. Raises Unauthorized for bad ones."""
+        ...
+
+
+@runtime_checkable
+class Narrowing(Protocol):
+    """A way to authenticate whose actors may do less than the rules say: those that show a key with scopes."""
+
+    def narrow(self, path: str, action: ActionName) -> Filter:
+        """What must hold, beside its own rule, for an action on the resource at a path: a condition on the actor."""
         ...
 
 

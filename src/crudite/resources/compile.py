@@ -1,14 +1,16 @@
 """From classes to definitions: everything that `App(…)` checks about resources, with every fault at once."""
 
 import re
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any, TypeAlias
 
 import pydantic
 from pydantic import TypeAdapter
 from pydantic.errors import PydanticUserError
 
 from crudite.errors import DeclarationError, Invalid
+from crudite.messages import ActionName
+from crudite.query.simplify import join
 from crudite.query.tree import Filter, Symbol
 from crudite.resources.annotations import nested_models
 from crudite.resources.body import Body, BodyField, typed_dict
@@ -29,13 +31,18 @@ DEFAULT_LIMIT, DEFAULT_MAX_LIMIT = 50, 200
 _PATH = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~-]*")
 
 
-def compile_resources(classes: Sequence[type[Any]], *, open: bool) -> Definitions:
+Narrow: TypeAlias = Callable[[str, ActionName], Filter]
+"""What must hold, beside the rule of the resource at a path, for an action on it."""
+
+
+def compile_resources(classes: Sequence[type[Any]], *, open: bool, narrow: Sequence[Narrow] = ()) -> Definitions:
     """The definitions of the classes of one application.
 
     `open` lets everyone do everything with a resource that declares no rules (for development); else nobody
-    may. Raises DeclarationError with one sentence for every fault in any of the classes.
+    may. `narrow` is what every rule has besides. Raises DeclarationError with one sentence for every fault in any of
+    the classes.
     """
-    compiler = _Compiler(_checked_classes(classes))
+    compiler = _Compiler(_checked_classes(classes), narrow)
     definitions = compiler.definitions(open=open)
     if compiler.faults:
         raise DeclarationError(list(dict.fromkeys(compiler.faults)))
@@ -62,7 +69,8 @@ def _checked_classes(classes: Sequence[type[Any]]) -> dict[str, type[Any]]:
 class _Compiler:
     """The compilation of one application; `faults` grows."""
 
-    def __init__(self, classes: Mapping[str, type[Any]]) -> None:
+    def __init__(self, classes: Mapping[str, type[Any]], narrow: Sequence[Narrow]) -> None:
+        self.narrow = narrow
         self.gathered = {cls: gather(cls, classes) for cls in classes.values()}
         self.keys = {cls: self._key(found) for cls, found in self.gathered.items()}
         self.shapes = {cls: self._shapes(found) for cls, found in self.gathered.items()}
@@ -274,6 +282,7 @@ class _Compiler:
         if only_nested and not parents:
             found.faults.append(f"{found.name}: only_nested needs a parent, such as project: Parent[Project].")
         limit, max_limit = self._limits(found)
+        rules = self.rules.of_actions(found, open=open)
         field_read = self.rules.of_fields(found, "read")
         whole, bodies = self._bodies(found)
         return Definition(
@@ -281,7 +290,7 @@ class _Compiler:
             schema=schema,
             parents=parents,
             only_nested=only_nested,
-            rules=self.rules.of_actions(found, open=open),
+            rules={action: self._narrowed(schema, action, rule) for action, rule in rules.items()},
             field_read=field_read,
             field_write=self.rules.of_fields(found, "write"),
             immutable=frozenset(n for n in shapes if found.fields[n].immutable and n != "id"),
@@ -300,6 +309,10 @@ class _Compiler:
                 if n in shapes
             ),
         )
+
+    def _narrowed(self, schema: ResourceSchema, action: ActionName, rule: Filter) -> Filter:
+        beside = [narrow(schema.path, action) for narrow in self.narrow]
+        return join((rule, *beside), either=False) if beside else rule
 
     def _limits(self, found: Gathered) -> tuple[int, int]:
         max_limit = found.options.get("max_limit", max(DEFAULT_MAX_LIMIT, found.options.get("limit", 0)))
