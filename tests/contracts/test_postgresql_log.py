@@ -31,7 +31,7 @@ from crudite.testing.samples import (
     update,
 )
 from crudite.testing.store_base import next_batch
-from tests.services.strangers import cut, following, here, opened, since, stranger, titles, until_waiting
+from tests.services.strangers import cut, following, here, opened, since, stranger, titles, until, until_waiting
 
 # ------------------------------------------------------------------ readers
 
@@ -423,3 +423,24 @@ async def test_a_page_and_its_position_agree_when_the_table_becomes_another_one_
         position, (page,) = await reading
         assert books_in(page) == await other.fetchval("SELECT count(*) FROM books")
         assert await since(store, position) == []
+
+
+# --------------------------------------------------------- looking for news
+
+
+async def test_a_url_says_how_often_the_log_is_looked_at_if_nothing_wakes_who_follows(postgresql_database: str) -> None:
+    ours = "FROM pg_stat_activity WHERE application_name = 'crudite' AND datname = current_database()"
+    last_asked = f"SELECT max(state_change) {ours}"
+    async with (
+        opened(f"{postgresql_database}?poll=3600") as store,
+        stranger(postgresql_database) as other,
+        following(store, await here(store)) as batches,
+    ):
+        coming = asyncio.ensure_future(next_batch(batches))
+        await until(other, f"SELECT count(*) = 2 {ours} AND query LIKE 'SELECT l.id%' AND state = 'idle'")
+        await other.execute("INSERT INTO books (title) VALUES ('a')")
+        before = await other.fetchval(last_asked)
+        for _ in range(300):  # by default it would look a few times meanwhile
+            assert await other.fetchval(last_asked) == before
+        store.look()
+        assert titles((await coming).changes) == ["a"]

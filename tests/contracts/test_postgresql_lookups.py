@@ -15,9 +15,10 @@ from crudite.query.tree import Condition
 from crudite.stores.base import Row
 from crudite.stores.postgresql.connections import REQUEST, parse
 from crudite.stores.postgresql.dialect import PostgresqlDialect
-from crudite.stores.postgresql.groups import Limits, settle
+from crudite.stores.postgresql.groups import Limits
 from crudite.stores.postgresql.lookups import Lookups
 from crudite.stores.postgresql.pool import Pool
+from crudite.stores.settling import settle
 from crudite.types import Key
 from tests.contracts.test_query_postgresql import PostgresqlWorld, Server, server  # noqa: F401
 from tests.unit.query.worlds import (

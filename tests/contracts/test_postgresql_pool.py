@@ -54,7 +54,7 @@ async def turn() -> None:
 
 
 def test_everything_that_is_wrong_with_a_url_is_told_at_once_and_the_password_is_not(tmp_path: Any) -> None:
-    wrong = "connections=0&waiting=-1&patience=soon&connect_timeout=0&pooler=session&sslmode=yes&sslcert=/none/x"
+    wrong = "connections=0&waiting=-1&patience=soon&connect_timeout=0&poll=0&pooler=session&sslmode=yes&sslcert=/none/x"
     with pytest.raises(StoreError) as told:
         parse(f"postgresql://me:sesame@host:5433/name?{wrong}&channel_binding=require&work+mem=1&password=sesame")
     text = str(told.value)
@@ -64,6 +64,7 @@ def test_everything_that_is_wrong_with_a_url_is_told_at_once_and_the_password_is
         "waiting: expected a whole number from 0, and got '-1'",
         "patience: expected a number of seconds above 0, and got 'soon'",
         "connect_timeout: expected a number of seconds above 0, and got '0'",
+        "poll: expected a number of seconds above 0, and got '0'",
         "pooler: expected transaction, and got 'session'",
         "sslmode: expected one of disable, allow, prefer, require, verify-ca, verify-full, and got 'yes'",
         "sslcert: there is no file '/none/x'",

@@ -27,7 +27,7 @@ _UNKNOWN = {
     "sslcompression", "sslcertmode", "sslcrldir", "sslsni", "tcp_user_timeout",
 }  # fmt: skip
 """What libpq understands and the driver does not: the server would take it for a setting of its own."""
-_OURS = {"schema", "connections", "waiting", "patience", "connect_timeout", "pooler"}
+_OURS = {"schema", "connections", "waiting", "patience", "connect_timeout", "pooler", "poll"}
 _EXPECTED = "postgresql://user:password@host:5432/name, with %2F, %3F, %23, %40 for / ? # @"
 _HOST = re.compile(r"(\[[0-9a-fA-F:.%]+\]|[^:@\[\]]*)(:[0-9]*)?")
 _SETTING = re.compile(r"[a-z_][a-z0-9_$]*(\.[a-z_][a-z0-9_$]*)?", re.IGNORECASE)
@@ -46,6 +46,7 @@ class Address:
     of the search path. `connections` are open at most for requests, None for as many as the store says; `waiting` may
     wait for one, each for `patience` seconds; `reach` seconds are given to the making of one. `settings` are
     PostgreSQL's own, which win over ours. `pooler` says how a pooler between us and the server lends its connections.
+    Whoever follows the change log looks for news every `poll` seconds, if nothing wakes him.
     `also` is what was asked under the names that only one kind of reader knows.
     """
 
@@ -55,6 +56,7 @@ class Address:
     waiting: int = 1_000
     patience: float = 5.0
     reach: float = 10.0
+    poll: float = 0.025
     pooler: Pooler = None
     settings: Mapping[str, str] = field(default_factory=dict[str, str])
     also: Mapping[str, str] = field(default_factory=dict[str, str])
@@ -101,6 +103,7 @@ def parse(where: str, also: Collection[str] = ()) -> Address:
         waiting=_whole(asked.pop("waiting", "1000"), "waiting", 0, faults) or 0,
         patience=_seconds(asked.pop("patience", "5"), "patience", faults),
         reach=_seconds(asked.pop("connect_timeout", "10"), "connect_timeout", faults),
+        poll=_seconds(asked.pop("poll", "0.025"), "poll", faults),
         pooler=_pooler(asked.pop("pooler", None), faults),
         also={name: asked.pop(name) for name in also if name in asked},
         settings={name: value for name, value in asked.items() if name not in _DRIVER},

@@ -20,15 +20,15 @@ from collections.abc import Awaitable, Callable, Hashable, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 from crudite.errors import StoreError, StoreLocked
+from crudite.stores.settling import Outcome
 
 logger = logging.getLogger("crudite.store")
 
-Outcome: TypeAlias = Any
-"""What came of a job: a value, an exception that is its answer, or Apart."""
 Settle: TypeAlias = Callable[[Outcome], None]
 """Is told, once and on the event loop, what came of a job."""
 Run: TypeAlias = Callable[[Sequence[Any], bool], Awaitable[Sequence[Outcome]]]
-"""Runs the works of a group, and gives an outcome for each; told whether they have come apart from an earlier one."""
+"""Runs the works of a group, and gives an outcome or Apart for each; told whether they have come apart from an earlier
+one."""
 
 
 class Apart(Exception):
@@ -200,13 +200,3 @@ class Groups:
             job.settle(outcome)
         except Exception:  # the others must hear all the same
             logger.exception("%s: nobody could be told of an outcome", self._where)
-
-
-def settle(future: "asyncio.Future[Any]", outcome: Outcome) -> None:
-    """Gives an outcome to whoever awaits a future, if he still does."""
-    if future.cancelled():
-        return
-    if isinstance(outcome, BaseException):
-        future.set_exception(outcome)
-    else:
-        future.set_result(outcome)

@@ -30,8 +30,9 @@ from crudite.stores.postgresql.connections import Connection
 from crudite.stores.postgresql.ddl import is_numbered
 from crudite.stores.postgresql.dialect import PostgresqlDialect, literal
 from crudite.stores.postgresql.errors import CONSTRAINTS, DRIVER, PASSING, beginning
-from crudite.stores.postgresql.groups import Apart, Outcome
+from crudite.stores.postgresql.groups import Apart
 from crudite.stores.postgresql.statements import encoded, is_plain
+from crudite.stores.settling import Outcome
 from crudite.types import Key
 
 # whoever waits for somebody's lock does so alone; shorter than it takes to look for a deadlock

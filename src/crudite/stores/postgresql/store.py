@@ -20,7 +20,7 @@ from crudite.stores.postgresql.connections import (
     parse,
 )
 from crudite.stores.postgresql.follow import SNAPSHOT, Follower
-from crudite.stores.postgresql.groups import Limits, settle
+from crudite.stores.postgresql.groups import Limits
 from crudite.stores.postgresql.inserts import is_insert
 from crudite.stores.postgresql.log import PostgresqlPosition
 from crudite.stores.postgresql.lookups import Lookups
@@ -29,13 +29,13 @@ from crudite.stores.postgresql.reads import Emptied, read_page, read_pages
 from crudite.stores.postgresql.trimming import trim
 from crudite.stores.postgresql.watch import Watch
 from crudite.stores.postgresql.writes import Writes
+from crudite.stores.settling import settle
 from crudite.stores.steps import refuse
 from crudite.types import Key
 
 A = TypeVar("A")
 T = TypeVar("T")
 
-_SECONDS_BETWEEN_LOOKS = 0.025
 _MOST_TRIES = 3
 
 
@@ -190,7 +190,7 @@ class PostgresqlStore:
                         yield batch
                 if not wakeup.is_set():
                     await follower.release()
-                    await wakeup.wait_for(_SECONDS_BETWEEN_LOOKS)
+                    await wakeup.wait_for(self._address.poll)
         finally:
             self._wakeups.discard(wakeup)
             await follower.close()

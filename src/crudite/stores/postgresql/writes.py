@@ -8,10 +8,11 @@ from crudite.changes import Commit, Unit
 from crudite.errors import StoreLocked
 from crudite.stores.postgresql.connections import Connection
 from crudite.stores.postgresql.errors import CONSTRAINTS, PASSING, Unbegun, beginning, refusal, store_error
-from crudite.stores.postgresql.groups import Apart, Groups, Limits, Outcome, Settle
+from crudite.stores.postgresql.groups import Apart, Groups, Limits, Settle
 from crudite.stores.postgresql.inserts import Insert, as_insert, as_inserts, insert_all, insert_whole
 from crudite.stores.postgresql.pool import Pool
 from crudite.stores.postgresql.statements import note_commit, perform
+from crudite.stores.settling import Outcome
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -23,12 +23,13 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, NamedTuple, TypeAlias, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import apsw
 
 from crudite.changes import Commit, Refused, Stored, Unit, Write
 from crudite.errors import StoreError, StoreLocked
+from crudite.stores.settling import Outcome, settle
 from crudite.stores.sqlite.connections import Execute, File, Replaced, identity, pragma
 from crudite.stores.sqlite.errors import refusal, store_error
 from crudite.stores.sqlite.log import LAST
@@ -36,7 +37,6 @@ from crudite.stores.sqlite.statements import Clock, Performer, is_plain
 from crudite.stores.sqlite.turn import Turn
 
 T = TypeVar("T")
-Outcome: TypeAlias = Any
 
 logger = logging.getLogger("crudite.store")
 
@@ -132,7 +132,7 @@ class Writer:
 
     def _awaited(self, work: Any) -> "asyncio.Future[Any]":
         future: asyncio.Future[Any] = self._loop.create_future()
-        self._put(_Job(work, partial(_settle, future)))
+        self._put(_Job(work, partial(settle, future)))
         return future
 
     def _put(self, job: _Job) -> None:
@@ -350,12 +350,3 @@ class Writer:
             except Exception:  # the others must hear all the same
                 logger.exception("%s: nobody could be told of a write", self._path)
         self._committed()
-
-
-def _settle(future: "asyncio.Future[Any]", outcome: Outcome) -> None:
-    if future.cancelled():
-        return
-    if isinstance(outcome, BaseException):
-        future.set_exception(outcome)
-    else:
-        future.set_result(outcome)
