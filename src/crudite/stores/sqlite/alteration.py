@@ -4,7 +4,7 @@ A table that differs is made anew, filled and renamed, as SQLite's documentation
 7): one way for every change.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 import apsw
 
@@ -117,15 +117,12 @@ class Alteration:
         table, left = self._schema.table, {name: column.text for name, column in self._left.items()}
         same = {name: quote(name) for name, column in self._left.items() if not column.is_computed}
         columns = {**self._wanted, **left}
-        kept = [text for name, text in self._kept().items() if set(self._indexed(name)) <= set(columns)]
-        indexes = create_indexes(self._schema).values()
         if self._source != table:
             self._done.insert(0, f"rename the table from {self._source}")
-            kept = []
         changed = [name for name, column in self._left.items() if column != self._table.columns[name]]
         self._done += [f"let go of {name}, which is not declared" for name in changed]
         values = {**self._values, **same}
-        sql = remake(self._source, table, columns, table_options(self._schema), values, (*indexes, *kept))
+        sql = remake(self._source, table, columns, table_options(self._schema), values, self._indexes_of(columns))
         what = "; ".join(self._done) or "renew its checks and defaults"
         return Step(f"{table}: {what}", sql, count_lost(self._loses))
 
@@ -133,9 +130,14 @@ class Alteration:
         table = self._schema.table
         loses = count_lost({name: self._count(f"{quote(name)} IS NOT NULL") for name in self._left})
         same = {name: quote(name) for name in self._wanted}
-        indexes = create_indexes(self._schema).values()
-        sql = remake(table, table, self._wanted, table_options(self._schema), same, indexes)
+        sql = remake(table, table, self._wanted, table_options(self._schema), same, self._indexes_of(self._wanted))
         return Step(f"{table}: remove {', '.join(self._left)}", sql, loses, may_stay=may_stay)
+
+    def _indexes_of(self, columns: Collection[str]) -> list[str]:
+        """The statements that make the indexes of the table when it has these columns, others' among them."""
+        kept = self._kept() if self._source == self._schema.table else {}
+        also = [text for name, text in kept.items() if set(self._indexed(name)) <= set(columns)]
+        return [*create_indexes(self._schema).values(), *also]
 
     def _map_fields(self) -> list[str]:
         """Decides what each new column is filled with; returns what stands in the way."""
