@@ -443,8 +443,12 @@ async def test_the_write_ahead_log_does_not_grow_with_the_work(path: Path, proce
     sizes = [0]
 
     async def work(store: SqliteStore) -> None:
+        """Never quiet, and never far ahead of the thread that copies: that may be long in getting its turn."""
         for _ in range(30):
             await asyncio.gather(*[store.write(unit(create(AUTHOR, name="x" * 2000))) for _ in range(250 // processes)])
+            while store._open_session()._copying:
+                await store.write(unit(create(AUTHOR, name="x")))
+                await asyncio.sleep(0.005)
             sizes.append(path.with_name("data.db-wal").stat().st_size)
 
     for store in stores:
