@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
@@ -13,15 +13,17 @@ from crudite.auth.sessions.keeping import Keeper, Kept
 from crudite.auth.sessions.settings import COOKIE, DEV_COOKIE, PREFIX, Settings
 from crudite.auth.sessions.throttle import Throttle, place
 from crudite.auth.sessions.tokens import Token, new_token
-from crudite.errors import Forbidden, Malformed, Unauthorized
+from crudite.errors import Forbidden, Malformed, NotFound, Unauthorized
 from crudite.messages import Actor, Credentials, SignIn
 from crudite.resources.passwords import Hashing
+from crudite.resources.records import Batch
 from crudite.resources.request import Request
 from crudite.schema import format_datetime
 from crudite.types import Key, PlainRecord
 
 _NOBODY: dict[str, Key] = {"uuid": "00000000-0000-7000-8000-000000000000", "text": "", "integer": -1}
 _LONGEST_AGENT = 200
+_TRIES = 5
 _MOMENT = 5.0
 """Seconds that a WebSocket has to show its new credentials in place of those that have ended."""
 
@@ -122,29 +124,39 @@ class Desk:
         if not await self.hashing.verify(account.hash, old):
             raise Forbidden("The old password is wrong.")
         with self._exchanging(request):
-            await self.set_password(account, new, pointer="/new")
-            changed = await self.accounts.read(own.account)
-            if changed is None:
-                raise nobody()
-            await self.end_all(own.account, but=own.id)
-            return await self.renew(request, own, changed, bearer=bearer)
+            renewed, token = self._renewed(own)
+            await self.set_password(account.key, {self.accounts.fields.password: new}, "/new", renewed=renewed)
+            return await self._settle(request, renewed, token, bearer=bearer)
 
-    async def renew(self, request: Request, own: Kept, account: Account, *, bearer: bool = False) -> PlainRecord:
-        """Gives a session another token. The one before is worth nothing from now on."""
-        token = new_token(PREFIX, own.id)
-        renewed = replace(own, digest=token.digest, stamp=account.stamp, renewed_at=self.now)
-        if not await self.keeper.change(
-            own.id, digest=renewed.digest, stamp=renewed.stamp, renewed_at=renewed.renewed_at
-        ):
-            raise nobody()
-        return self._shown(request, renewed, token, bearer)
+    async def renew(self, request: Request, *, bearer: bool = False) -> PlainRecord:
+        """Gives the session of a request another token. The one before is worth nothing from now on. Raises
+        Unauthorized for nobody."""
+        own = await self.own(request)
+        with self._exchanging(request):
+            renewed, token = self._renewed(own)
+            await self.keeper.change(own.id, digest=renewed.digest, renewed_at=renewed.renewed_at)
+            return await self._settle(request, renewed, token, bearer=bearer)
 
-    async def set_password(self, account: Account, password: str, *, pointer: str) -> None:
-        """Gives an account another password, whereby its sessions have come to their end. Raises Invalid for what
-        cannot be one, with the pointer."""
-        self.accounts.check_password(password, pointer)
-        changes: PlainRecord = {self.accounts.fields.password: password}
-        await self._home.records.update(self.accounts.resource, account.key, **changes)
+    async def set_password(
+        self, account: Key, changes: PlainRecord, pointer: str, *, renewed: Kept | None = None,
+        further: Callable[[Batch], None] = lambda _: None,
+    ) -> None:  # fmt: skip
+        """Changes an account, its password among it, and ends its sessions in the same transaction, all or all but one,
+        which has another token then; `further` puts more into it. Raises Invalid with the pointer for what cannot be a
+        password."""
+        self.accounts.check_password(changes[self.accounts.fields.password], pointer)
+        for attempt in range(1, _TRIES + 1):
+            ended = [kept.id for kept in await self.keeper.of(account) if renewed is None or kept.id != renewed.id]
+            try:
+                async with self._home.records.batch() as batch:
+                    further(batch)
+                    batch.update(self.accounts.resource, account, **changes)
+                    self.keeper.include(batch, ended, renewed)
+                break
+            except NotFound:  # one of them has ended by itself; or else it is what `further` is about
+                if attempt == _TRIES:
+                    raise
+        await self.end_all(account, but=renewed.id if renewed is not None else None)
 
     async def own(self, request: Request) -> Kept:
         """The session that a request was made in. Raises Unauthorized when there is none."""
@@ -174,6 +186,18 @@ class Desk:
         if hash is not None:
             await self.accounts.keep_hash(account, hash)
         return account
+
+    def _renewed(self, own: Kept) -> tuple[Kept, Token]:
+        token = new_token(PREFIX, own.id)
+        return replace(own, digest=token.digest, renewed_at=self.now), token
+
+    async def _settle(self, request: Request, renewed: Kept, token: Token, *, bearer: bool) -> PlainRecord:
+        """A session goes on with another token, and with the password that the account has now."""
+        account = await self.accounts.read(renewed.account)
+        changes = {"digest": renewed.digest, "renewed_at": renewed.renewed_at}
+        if account is None or not await self.keeper.change(renewed.id, stamp=account.stamp, **changes):
+            raise nobody()
+        return self._shown(request, renewed, token, bearer)
 
     def _shown(self, request: Request, kept: Kept, token: Token, bearer: bool) -> PlainRecord:
         if request.interface == "websocket" or not bearer:

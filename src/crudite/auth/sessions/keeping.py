@@ -1,6 +1,6 @@
 """The port of those who keep sessions: in the application's store, or in Redis."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, Protocol, TypeAlias
@@ -9,6 +9,7 @@ import msgspec
 
 from crudite.errors import TooLarge
 from crudite.resources.declare import Record
+from crudite.resources.records import Batch
 from crudite.types import Key, Plain
 
 Part: TypeAlias = Literal["client", "values"]
@@ -66,6 +67,11 @@ class Keeper(Protocol):
     async def remember(self, id: str, part: Part, patch: Mapping[str, Plain], most: int) -> Mapping[str, Plain] | None:
         """Merges values into those of a session: null takes one away. Who does so at the same time does not undo it.
         Returns all of them; None when there is no such session. Raises TooLarge for more than `most` bytes of JSON."""
+        ...
+
+    def include(self, batch: Batch, ended: Collection[str], renewed: Kept | None) -> None:
+        """Puts into a transaction what it can: sessions that end with it, and one whose token is another one after it.
+        What cannot be part of it is for the caller to do behind it, in any case."""
         ...
 
     async def of(self, account: Key) -> Sequence[Kept]:

@@ -28,7 +28,7 @@ from crudite.resources.declare import Record, Resource
 from crudite.resources.fields import Field, Ref
 from crudite.resources.request import Request
 from crudite.rules import allow
-from crudite.types import Key, Plain, PlainRecord
+from crudite.types import Key, PlainRecord
 
 Purpose: TypeAlias = Literal["reset", "verify"]
 
@@ -104,14 +104,17 @@ class Links:
         """Gives the account of a link another password, and ends all its sessions; the account's key. Raises Forbidden
         for a link that is none (any more), Invalid for what cannot be a password, TooManyRequests."""
         link = await self._opened(request, "reset", token)
-        self._desk.accounts.check_password(password, "/password")
         fields = self._desk.accounts.fields
         changes: PlainRecord = {fields.password: password}
         account = await self._desk.accounts.read(link.account)
         if account is not None and fields.verified is not None and account.name == link.to:
             changes[fields.verified] = link.to  # whoever has read his mail has shown that it is his
-        await self._use(link, changes)
-        await self._desk.end_all(link.account)
+        try:
+            await self._desk.set_password(
+                link.account, changes, "/password", further=lambda batch: batch.delete(self._resource, link.id)
+            )
+        except NotFound:
+            raise _void() from None
         await self._forget_others(link.account)
         return link.account
 
@@ -132,7 +135,13 @@ class Links:
         account = await self._desk.accounts.read(link.account)
         if account is None or account.name != link.to:
             raise _void()
-        await self._use(link, {verified: link.to})
+        changes: PlainRecord = {verified: link.to}
+        try:
+            async with self._home.records.batch() as batch:
+                batch.delete(self._resource, link.id)
+                batch.update(self._desk.accounts.resource, link.account, **changes)
+        except NotFound:
+            raise _void() from None
         return link.account
 
     async def sign_up(self, request: Request, values: PlainRecord) -> None:
@@ -190,15 +199,6 @@ class Links:
         if not shown.opens(plain["digest"]) or plain["purpose"] != purpose or is_over:
             raise _void()
         return _Link(shown.id, plain["account"], plain["to"])
-
-    async def _use(self, link: _Link, changes: dict[str, Plain]) -> None:
-        """Uses a link up by changing its account, both or none."""
-        try:
-            async with self._home.records.batch() as batch:
-                batch.delete(self._resource, link.id)
-                batch.update(self._desk.accounts.resource, link.account, **changes)
-        except NotFound:
-            raise _void() from None
 
     async def _forget_others(self, account: Key) -> None:
         await self._forget(await self._home.records.list(self._resource.where(account=account)))

@@ -1,7 +1,7 @@
 """Sessions in Redis or Valkey, `redis://host:6379`: one hash for each session, forgotten by the server when it expires,
 and a set of those of each account."""
 
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import fields
 from datetime import datetime
@@ -19,6 +19,7 @@ from crudite.auth.sessions.keeping import Kept, Part, merged
 from crudite.buses.base import check_prefix
 from crudite.clock import Clock
 from crudite.errors import BusError, Conflict, DeclarationError, StoreError
+from crudite.resources.records import Batch
 from crudite.types import Key, Plain
 
 T = TypeVar("T")
@@ -118,6 +119,9 @@ class RedisKeeper:
         pipe.delete(self._session(id))
         pipe.srem(self._account(kept.account), id)
         return bool((await self._answer(pipe.execute()))[0])
+
+    def include(self, batch: Batch, ended: Collection[str], renewed: Kept | None) -> None:
+        """Nothing of it: another server has no part in the transaction."""
 
     async def of(self, account: Key) -> Sequence[Kept]:
         """The sessions of an account that have not expired, the oldest first."""

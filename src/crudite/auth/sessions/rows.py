@@ -1,7 +1,7 @@
 """Sessions as rows of the application's own store: listed, live, and ended one by one, at `/sessions`."""
 
 import types
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from typing import Any, cast
@@ -17,6 +17,7 @@ from crudite.query.resolve import Resolver
 from crudite.query.tree import EVERYTHING
 from crudite.resources.declare import Record, Resource
 from crudite.resources.fields import Field, Ref
+from crudite.resources.records import Batch
 from crudite.rules import allow, me
 from crudite.types import Key, Plain
 
@@ -111,6 +112,13 @@ class RowKeeper:
                 return None
             return values
         raise Conflict("The values of the session keep changing; try again.")
+
+    def include(self, batch: Batch, ended: Collection[str], renewed: Kept | None) -> None:
+        """Puts into a transaction the sessions that end with it, and one whose token is another one after it."""
+        for id in ended:
+            batch.delete(self._resource, id)
+        if renewed is not None:
+            batch.update(self._resource, renewed.id, digest=renewed.digest, renewed_at=renewed.renewed_at)
 
     async def of(self, account: Key) -> Sequence[Kept]:
         """The sessions of an account that have not expired, the oldest first."""

@@ -54,11 +54,7 @@ class Signing:
     async def renew(self, request: Request, *, bearer: bool = False) -> PlainRecord:
         """Gives the session of a request another token, such as before something that needs more rights. Raises
         Unauthorized for nobody."""
-        own = await self._desk.own(request)
-        account = await self._desk.accounts.read(own.account)
-        if account is None:
-            raise NotFound("There is no such account.")
-        return await self._desk.renew(request, own, account, bearer=bearer)
+        return await self._desk.renew(request, bearer=bearer)
 
     async def change_password(self, request: Request, old: str, new: str, *, bearer: bool = False) -> PlainRecord:
         """Changes the password of whoever is signed in, ends his other sessions, and gives this one another token.
