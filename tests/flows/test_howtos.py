@@ -16,6 +16,7 @@ GUIDES = (
     "test-your-app",
     "say-who-may-do-what",
     "end-and-renew-sessions",
+    "check-tokens",
     "change-what-an-action-does",
     "write-a-handler",
     "mount-in-fastapi",

@@ -14,6 +14,8 @@ cli = typer.Typer(
 )  # fmt: skip
 db = typer.Typer(no_args_is_help=True, help="Bring the database's schema forward, and check the data.")
 cli.add_typer(db, name="db", rich_help_panel="Data")
+api_key = typer.Typer(no_args_is_help=True, help="Make keys with which programs act for accounts.")
+cli.add_typer(api_key, name="api-key", rich_help_panel="Data")
 
 _SERVE, _LOOK, _DATA = "Serve", "Look", "Data"
 
@@ -366,3 +368,26 @@ def db_copy(
                 raise typer.Exit(1)
         else:
             moving.copy(app, source, target, repeat, batch)
+
+
+@api_key.command("add")
+def api_key_add(
+    owner: Annotated[str, typer.Argument(metavar="OWNER", help="The account: its name, address or key.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What the key is for.")],
+    app: AppArgument = None,
+    scope: Annotated[
+        list[str] | None,
+        typer.Option(metavar="SCOPE", help="What it may do, such as tasks:read; repeat it. Without it: everything."),
+    ] = None,
+    days: Annotated[int | None, typer.Option(min=1, max=36_500, help="How long it lasts.")] = None,
+    store: StoreOption = None,
+) -> None:
+    """Make an API key and print it, once.
+
+    \b
+    [dim]$[/] crudite api-key add ann@example.org "nightly report" --scope tasks:read
+    """
+    with told():
+        from crudite.cli.api_keys import add
+
+        add(owner, name, scope or (), days, app, store)

@@ -121,6 +121,7 @@ class ApiKeys:
         self._home = lent = cast(KeysHome, home)
         schema = lent.definitions[self.record].schema
         self._every = Selection(schema, EVERYTHING, Mask(tuple(schema.fields)))
+        lent.definitions[self.record].memo[ApiKeys] = self
         self._found_owners()  # so that what is wrong is told at once
         lent.use(action="call")(self._guard_call)
 
