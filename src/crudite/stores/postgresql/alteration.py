@@ -71,7 +71,7 @@ class Alteration:
         """The table as it is made when the steps are taken, with what is left in it."""
         statement, was = create_table(self._schema), _lines(self._was.statement)
         same = tuple(f"{quote(name)} " for name in left if name not in self._loosened)
-        kept = [line for line in was if line.startswith(same)]
+        kept = sorted(line for line in was if line.startswith(same))
         indexes = {**create_indexes(self._schema), **(self._kept if left else {})}
         return MadeTable(
             self._schema.name, columns_of(self._schema, self._was, left), list(left),
