@@ -19,11 +19,16 @@ import msgspec
 Rows = dict[Any, dict[str, Any]]
 _PATIENCE = 60.0
 _OTHER_FILES = 500
+_RETRY_AFTER = re.compile(rb"\r\nretry-after: (\d+)", re.IGNORECASE)
 _EVENT_LINE = re.compile(rb"^(event|id|data): (.*)\n$")
 
 
 class Refused(Exception):
-    """The server takes nobody now: it answered with 503."""
+    """The server takes nobody now, and says after how many seconds to come back."""
+
+    def __init__(self, wait: float) -> None:
+        super().__init__(f"refused for {wait} s")
+        self.wait = wait
 
 
 class Tab(ABC):
@@ -63,6 +68,14 @@ class Tab(ABC):
             self.is_ready = False
             writer.close()
 
+    async def remain(self, port: int) -> None:
+        """The same for whoever comes back when he was refused, after the time that he was told."""
+        while True:
+            try:
+                return await self.stay(port)
+            except Refused as refused:
+                await asyncio.sleep(refused.wait)
+
     @abstractmethod
     async def live(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> int | None:
         """Speaks on a new connection for as long as it lasts; how it ended."""
@@ -97,6 +110,7 @@ class SocketTab(Tab):
         params = {"sub": "s", "resource": "todos", "query": {"where": self.query} if self.query else {}, **resume}
         self._say(writer, 1, msgspec.json.encode({"jsonrpc": "2.0", "id": 1, "method": "subscribe", "params": params}))
         self._held: list[Mapping[str, Any]] = []
+        self._is_in, self._retry_in = False, 0
         while await self.takes.wait():
             kind, length = await reader.readexactly(2)
             if length == 126:
@@ -106,7 +120,10 @@ class SocketTab(Tab):
             payload = await reader.readexactly(length)
             self.taken += length
             if kind == 0x88:
-                return int.from_bytes(payload[:2], "big")
+                code = int.from_bytes(payload[:2], "big")
+                if code == 1013:
+                    raise Refused(self._retry_in / 1000)
+                return code
             if kind == 0x89:
                 self._say(writer, 10, payload)
             elif kind == 0x81:
@@ -125,9 +142,10 @@ class SocketTab(Tab):
         params = message.get("params", {})
         match message.get("method"):
             case None if "error" in message and message["error"]["data"]["status"] == 503:
-                raise Refused
+                raise Refused(message["error"]["data"].get("retry_in", 1000) / 1000)
             case None:
                 assert "error" not in message, message
+                self._is_in = True
                 self.key = message["result"]["key"]
                 self.resumed += message["result"]["resumed"]
                 if not message["result"]["resumed"]:
@@ -151,7 +169,9 @@ class SocketTab(Tab):
                 self.cursor, self.is_ready = params["cursor"], True
                 self.on_whole(self)
             case "bye":
-                self._bye()
+                self._retry_in = params["retry_in"]
+                if self._is_in:  # a refusal begins with it too
+                    self._bye()
 
     def _apply(self, frame: Mapping[str, Any]) -> None:
         for key in frame.get("removed", ()):
@@ -215,7 +235,8 @@ class StreamTab(Tab):
 
 def _accept(head: bytes, status: bytes) -> None:
     if head.startswith(b"HTTP/1.1 503"):
-        raise Refused
+        told = _RETRY_AFTER.search(head)
+        raise Refused(float(told[1]) if told else 1.0)
     assert head.startswith(b"HTTP/1.1 " + status), head
 
 

@@ -23,8 +23,8 @@ app = App(Todo, store={store!r})
 
 async def move(tab: Tab, old: int, new: int) -> None:
     """Lives on one server and, when that is gone, on the next."""
-    await tab.stay(old)
-    await tab.stay(new)
+    await tab.remain(old)
+    await tab.remain(new)
 
 
 async def test_all_move_to_the_next_server_in_steps_and_miss_nothing(tmp_path: Path) -> None:

@@ -51,6 +51,7 @@ async def serving(directory: Path, port: int) -> AsyncIterator[asyncio.subproces
                     writer.close()
                     break
                 except OSError:
+                    assert process.returncode is None, "it has ended instead"
                     await asyncio.sleep(0.02)  # another process's start cannot be awaited
         yield process
     finally:

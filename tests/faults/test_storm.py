@@ -25,8 +25,8 @@ app = App(Todo, store={store!r}, limits=Limits(connections=10_000, arrivals=10_0
 
 async def move(tab: Tab, old: int, new: "asyncio.Future[int]") -> None:
     """Lives on one server and, when that is gone and there is a new one, on that."""
-    await tab.stay(old)
-    await tab.stay(await new)
+    await tab.remain(old)
+    await tab.remain(await new)
 
 
 def figure(text: str, name: str) -> float:
