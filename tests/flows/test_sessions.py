@@ -3,6 +3,7 @@
 import asyncio
 from datetime import timedelta
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
@@ -403,3 +404,87 @@ def test_accounts_that_would_not_be_safe_are_refused() -> None:
     App(Closed, store="sqlite:///:memory:", auth=Sessions(Closed, hashing=QUICK))
     with pytest.raises(DeclarationError):
         App(Note, store=fresh_store(), auth=Sessions(Account))
+
+
+async def test_who_gets_a_role_gets_another_token_with_the_next_answer() -> None:
+    async with app_for() as app:
+        browser = await ann_in(app)
+        account = await browser.who()
+        before = dict(browser.jar)
+        await app.records.update(Account, account, roles=["staff"])
+        assert (await browser.get("/notes")).status == 200
+        assert browser.jar != before
+        thief = Browser(app)
+        thief.jar = before  # whoever had it before has none of the new rights
+        assert await thief.who() is None
+        after = dict(browser.jar)
+        await app.records.update(Account, account, roles=[])
+        assert (await browser.get("/notes")).status == 200
+        assert browser.jar == after
+
+
+async def test_a_role_that_is_taken_away_ends_what_it_showed() -> None:
+    async with app_for() as app:
+        browser = await ann_in(app)
+        account = await browser.who()
+        await app.records.create(Note, title="bob's", owner="bob")
+        await app.records.update(Account, account, roles=["staff"])
+        await browser.get("/notes")
+        client = Client(app, headers=browser.headers)
+        async with client.live("notes") as view:
+            assert titles(await view.ready()) == ["bob's"]
+            await app.records.update(Account, account, roles=[])
+            await view.until(lambda rows: not rows)
+
+
+async def test_living_connections_end_with_their_session_in_every_process() -> None:
+    store = kept_store()
+    async with app_for(store=store) as one, app_for(store=store) as other:
+        here, there = await ann_in(one), await ann_in(one)
+        session = (await there.get("/session")).json["id"]
+        async with (
+            Client(one, headers=there.headers).websocket() as near,
+            Client(other, headers=there.headers).websocket() as far,
+            Client(other, headers=here.headers).websocket() as own,
+        ):
+            for socket in (near, far, own):
+                assert (await socket.call("notes.list"))["data"] == []
+            assert (await here.request("DELETE", f"/sessions/{session}")).status == 204
+            assert await near.closed() == 4401
+            assert await far.closed() == 4401
+            assert (await own.call("notes.list"))["data"] == []
+            assert (await here.post("/log-out-everywhere")).status == 200
+            assert await own.closed() == 4401
+
+
+async def test_another_password_closes_the_connections_of_all_other_sessions() -> None:
+    async with app_for() as app:
+        here, there = await ann_in(app), await ann_in(app)
+        async with Client(app, headers=there.headers).websocket() as socket:
+            assert (await socket.call("notes.list"))["data"] == []
+            assert (await here.post("/change-password", {"old": PASSWORD, "new": "another horse"})).status == 200
+            assert await socket.closed() == 4401
+
+
+async def test_a_connection_lives_as_long_as_it_is_used() -> None:
+    clock = Clock()
+    async with app_for(clock=clock, idle=HOUR, seen_every=timedelta(minutes=1)) as app:
+        browser = await ann_in(app)
+        async with Client(app, headers=browser.headers).websocket() as socket:
+            for _ in range(6):
+                assert (await socket.call("notes.list"))["data"] == []
+                clock.advance(timedelta(minutes=30))
+            clock.advance(timedelta(minutes=30))
+            assert await socket.closed() == 4401
+
+
+async def test_below_a_path_the_cookie_is_for_the_whole_host_and_one_of_ones_own_for_the_path() -> None:
+    for name, path in (("__Host-sid", "/"), ("shop", "/shop")):
+        async with app_for(cookie=name) as app:
+
+            async def mounted(scope: Any, receive: Any, send: Any, app: App = app) -> None:
+                await app({**scope, "root_path": "/shop", "path": f"/shop{scope['path']}"}, receive, send)
+
+            await app.records.create(Account, **ANN)
+            answer = await Client(cast(App, mounted)).post("/log-in", ANN)
+            assert f"Path={path};" in answer.headers["set-cookie"]

@@ -15,6 +15,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime, timedelta
 from math import ceil
 from typing import Any, Protocol, Self, TypeAlias
@@ -110,6 +111,11 @@ class Stay:
     def is_other(self, actor: Actor) -> bool:
         """Whether that is somebody else than it was so far."""
         return self.actor is not None and self.actor.id != actor.id
+
+    def goes_on(self, actor: Actor) -> bool:
+        """Whether that is nobody else than it was so far, for another time; or the first that is heard of it."""
+        now = self.actor
+        return now is None or (actor.expires != now.expires and replace(actor, expires=now.expires) == now)
 
     def asks(self) -> int:
         """The number of a question that is about to be asked."""

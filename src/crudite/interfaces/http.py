@@ -190,8 +190,8 @@ def is_same_host(origin: str, headers: Mapping[str, str]) -> bool:
 
 def cookie(given: SignIn, scope: Scope) -> tuple[bytes, bytes]:
     """The header that gives a browser a cookie to sign in with, or takes it away (RFC 6265): out of reach of scripts
-    and of other sites' forms, and for this application alone where it is mounted below a path. But `__Host-` in its name
-    says that it is for the whole host; browsers take no other one (RFC 6265bis, section 4.1.3.2)."""
+    and of other sites' forms, and for this application alone where it is mounted below a path. But `__Host-` in its
+    name says that it is for the whole host; browsers take no other one (RFC 6265bis, section 4.1.3.2)."""
     path = scope.get("root_path", "").rstrip("/") or "/"
     if given.name.startswith("__Host-"):
         path = "/"

@@ -44,6 +44,8 @@ class Desk:
         self.hashing = hashing
         self._home = home
         self._nobody: Key = _NOBODY[accounts.definition.schema.key_field.type.kind]
+        self.risen: set[str] = set()
+        """The sessions whose accounts have got roles since their tokens were given."""
         self._exchanged: dict[int, tuple[Credentials, Actor]] = {}
 
     @property
@@ -75,7 +77,8 @@ class Desk:
         """Begins a session of an account, of which somebody else has made sure that it is his who asks."""
         token, now = new_token(PREFIX), self.now
         kept = Kept(
-            id=token.id, account=account.key, digest=token.digest, stamp=account.stamp, created_at=now, seen_at=now,
+            id=token.id, account=account.key, digest=token.digest, stamp=account.stamp, roles=sorted(account.roles),
+            created_at=now, seen_at=now,
             renewed_at=now, expires_at=now + min(self.settings.idle, self.settings.lasts),
             ends_at=now + self.settings.lasts, address=request.credentials.address, agent=_agent(request),
         )  # fmt: skip
@@ -194,8 +197,10 @@ class Desk:
     async def _settle(self, request: Request, renewed: Kept, token: Token, *, bearer: bool) -> PlainRecord:
         """A session goes on with another token, and with the password that the account has now."""
         account = await self.accounts.read(renewed.account)
-        changes = {"digest": renewed.digest, "renewed_at": renewed.renewed_at}
-        if account is None or not await self.keeper.change(renewed.id, stamp=account.stamp, **changes):
+        if account is None or not await self.keeper.change(
+            renewed.id, digest=renewed.digest, renewed_at=renewed.renewed_at, stamp=account.stamp,
+            roles=sorted(account.roles),
+        ):  # fmt: skip
             raise nobody()
         return self._shown(request, renewed, token, bearer)
 

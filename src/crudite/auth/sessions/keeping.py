@@ -20,14 +20,16 @@ class Kept:
     """One session as it is kept.
 
     `digest` is the hash of its token's secret, `stamp` that of the account's password (`stamp_of`) with which it was
-    begun. It counts until `expires_at`, which moves on with use, but not beyond `ends_at`. `client` are the values that
-    the client may read and write, `values` those that only the server does.
+    begun, `roles` those for which the token was given. It counts until `expires_at`, which moves on with use, but not
+    beyond `ends_at`. `client` are the values that the client may read and write, `values` those that only the server
+    does.
     """
 
     id: str
     account: Key
     digest: str = field(repr=False)
     stamp: str = field(repr=False)
+    roles: Sequence[str] = ()
     created_at: datetime
     seen_at: datetime
     renewed_at: datetime

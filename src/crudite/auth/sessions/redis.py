@@ -28,7 +28,7 @@ _SCHEMES = {"redis": "redis", "rediss": "rediss", "valkey": "redis", "valkeys": 
 _ANSWER = 2.0
 _TRIES = 10
 _TIMES = frozenset(f.name for f in fields(Kept) if f.name.endswith("_at"))
-_DATA = frozenset(("account", "client", "values"))
+_DATA = frozenset(("account", "roles", "client", "values"))
 
 _CHANGE = """
 if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end

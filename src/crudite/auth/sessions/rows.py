@@ -23,7 +23,7 @@ from crudite.types import Key, Plain
 
 _FORGOTTEN_AT_ONCE = 20
 _TRIES = 10
-_PLAIN = ("digest", "stamp", "address", "agent", "client", "values")
+_PLAIN = ("digest", "stamp", "roles", "address", "agent", "client", "values")
 
 
 class SessionRow(Resource):
@@ -31,6 +31,7 @@ class SessionRow(Resource):
 
     digest: str = Field(visible="secret")
     stamp: str = Field(visible="secret")
+    roles: list[str] = Field(default_factory=list, visible="secret")
     seen_at: datetime
     renewed_at: datetime
     expires_at: datetime = Field(index=True)

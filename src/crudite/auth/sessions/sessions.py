@@ -2,7 +2,7 @@
 
 import builtins
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import replace
 from datetime import timedelta
@@ -25,9 +25,9 @@ from crudite.auth.sessions.settings import COOKIE, PREFIX, Settings
 from crudite.auth.sessions.signing import Signing
 from crudite.auth.sessions.throttle import ACCOUNT_RATE, ADDRESS_RATE, Throttle
 from crudite.auth.sessions.tokens import read_token
-from crudite.errors import DeclarationError, Fault, Forbidden, StoreError
+from crudite.errors import DeclarationError, Fault, Forbidden, Problem, StoreError
 from crudite.limiting import Rate
-from crudite.messages import Actor, Credentials
+from crudite.messages import Actor, Credentials, Response
 from crudite.query.tree import Filter
 from crudite.resources.declare import Record
 from crudite.resources.passwords import Hashing
@@ -118,6 +118,7 @@ class Sessions(Signing):
         self._desk = Desk(lent, accounts, self._keeper(lent), self.settings, self._hashing, throttle)
         self._offer(lent, accounts)
         _guard_password(lent, accounts)
+        lent.use()(self._renew_risen)
 
     async def __call__(self, credentials: Credentials) -> Actor | None:
         """Who shows a session: its token as bearer token, or in the cookie. None for everything else, a session that
@@ -135,6 +136,8 @@ class Sessions(Signing):
         if self.settings.must_verify and not account.is_verified:
             return None
         kept = await self._seen(kept)
+        if not account.roles.issubset(kept.roles):
+            self._desk.risen.add(kept.id)
         rests_on: builtins.list[Any] = [(self.account, account.key, self._desk.accounts.matters)]
         if self._desk.keeper.record is not None:
             rests_on.append((self._desk.keeper.record, kept.id, frozenset(("renewed_at",))))
@@ -192,6 +195,19 @@ class Sessions(Signing):
             handlers.offer_verification(home, self)
         if self._signs_up:
             handlers.offer_sign_up(home, self)
+
+    async def _renew_risen(self, request: Request, next: Callable[[], Awaitable[Response]]) -> Response:
+        """Gives the token another value, with the answer, when the account has got more roles than it was given for."""
+        response = await next()
+        session = request.actor.session
+        if session in self._desk.risen and request.interface == "rest" and request.credentials.token is None:
+            self._desk.risen.discard(session)
+            if request.signs_in is None:
+                try:
+                    await self._desk.renew(request)
+                except (Problem, StoreError) as error:
+                    _log.info("a session has another token with the next answer: %s", error)
+        return response
 
     async def _seen(self, kept: Kept) -> Kept:
         """The session, of which the use is written down."""

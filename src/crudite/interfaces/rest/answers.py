@@ -13,6 +13,7 @@ from crudite.interfaces.http import (
     NO_HEADERS,
     ClientGone,
     Headers,
+    cookie,
     credentials_of,
     parameters_of,
     read_headers,
@@ -46,6 +47,7 @@ class Exchange:
         self._host = host
         self._send = send
         self._told = NO_HEADERS  # of the rates that hold for it
+        self._cookies: RawHeaders = []
         self._caching = _PRIVATE if host.is_private else OPEN
 
     def read_credentials(self) -> Credentials:
@@ -62,13 +64,15 @@ class Exchange:
         try:
             return await self._host.pipeline(request)
         finally:
+            if request.signs_in is not None:
+                self._cookies = [cookie(request.signs_in, self.scope)]
             if request.verdicts:
                 self._told = rate_fields(request.verdicts)
 
     async def answer(self, status: int, json: str | None, headers: RawHeaders) -> None:
         """Answers with a JSON text, or with nothing."""
         told = [(name.encode(), value.encode()) for name, value in self._told.items()] if self._told else ()
-        head = [*headers, *self._caching, *told]
+        head = [*headers, *self._cookies, *self._caching, *told]
         if json is None:
             status = 204 if status == 200 else status
             return await send_response(self._send, status, head)

@@ -4,7 +4,7 @@ from typing import Any
 
 from crudite.errors import Fault, Malformed
 from crudite.interfaces.base import Host, Receive, Scope, Send
-from crudite.interfaces.http import cookie, decode_json, read_body, url_arguments
+from crudite.interfaces.http import decode_json, read_body, url_arguments
 from crudite.interfaces.rest.answers import Exchange, check_content_type, serve
 from crudite.messages import Answered, Found, Listed
 from crudite.resources.handlers import Handler
@@ -39,8 +39,7 @@ class HandlerEndpoints:
         )  # fmt: skip
         response = await exchange.perform(request)
         assert isinstance(response, Answered | Found | Listed)
-        cookies = [cookie(request.signs_in, exchange.scope)] if request.signs_in is not None else []
-        await exchange.answer(200, response.json, cookies)
+        await exchange.answer(200, response.json, [])
 
 
 def _body_arguments(body: bytes, from_url: dict[str, Any]) -> dict[str, Any]:

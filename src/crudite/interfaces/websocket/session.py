@@ -251,7 +251,7 @@ class Session:
         if request.signs_in is not None:
             async with self._order:
                 await self._become(self._signed(request.signs_in), request_id)
-        elif self._stay.actor is None and not self._order.locked():
+        elif not self._order.locked() and self._stay.goes_on(request.actor):
             self._stay.becomes(request.actor, question)
         return result(number, result_json(response)), response.mark if isinstance(response, Written) else None
 
