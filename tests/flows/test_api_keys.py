@@ -58,7 +58,15 @@ class World:
         self.clock = Clock(NOW)
         self.keys = ApiKeys(Account, **options)
         self.barred: set[str] = set()
-        self.app = App(Account, Project, Task, store=fresh_store(), auth=[self.keys, self.by_name], clock=self.clock)
+        self.app = App(
+            Account,
+            Project,
+            Task,
+            store=fresh_store(),
+            auth=[self.keys, self.by_name],
+            clock=self.clock,
+            staff=allow.role("staff"),
+        )
 
         @self.app.read("mine")
         async def mine(request: Request) -> Query[Task]:
@@ -146,6 +154,13 @@ async def test_the_server_makes_keys_as_well() -> None:
         assert titles(await world.client.acting(issued.key).get("/tasks")) == ["his"]
         with pytest.raises(Invalid):
             await world.keys.issue(BOB, "robot", scopes=["nothing:read"])
+        assert issued.key not in repr(issued)
+        with pytest.raises(TypeError, match=r"use ApiKeys\.issue"):
+            await world.app.records.create(world.keys.record, name="robot", owner=BOB)
+        with pytest.raises(TypeError, match=r"use ApiKeys\.issue"):
+            async with world.app.records.batch() as batch:
+                batch.create(world.keys.record, name="robot", owner=BOB)
+        assert await world.app.records.count(world.keys.record) == 1
 
 
 async def test_what_is_kept_is_of_no_use_to_a_thief() -> None:
@@ -256,6 +271,13 @@ async def test_handlers_are_called_with_a_scope_of_their_name() -> None:
         assert (await world.showing(await world.made(scopes=["purge:read"])).post("/purge", {})).status == 403
         assert (await world.showing(await world.made(scopes=["purge"])).post("/purge", {})).status == 200
         assert (await world.showing(await world.made()).post("/purge", {})).status == 200
+
+
+async def test_a_key_with_scopes_looks_behind_the_scenes_only_where_it_may_read_anything() -> None:
+    async with World() as world:
+        for scopes, status in ((None, 200), (["*:read"], 200), (["tasks"], 404), (["*:write"], 404)):
+            made = await world.made("ann", scopes=scopes)
+            assert (await world.showing(made).get("/metrics")).status == status
 
 
 @pytest.mark.parametrize(

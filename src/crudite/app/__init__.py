@@ -36,6 +36,7 @@ from crudite.limiting import Counts, Limiter, Rate, Rates, counted_in, open_coun
 from crudite.live import Engine, Retention, keep_trimmed
 from crudite.messages import ANONYMOUS, Response
 from crudite.pipeline import Middleware, Pipeline, Step
+from crudite.query.simplify import join
 from crudite.query.tree import Filter, Given, leaves
 from crudite.resources.actions import Actions
 from crudite.resources.compile import compile_resources
@@ -110,6 +111,7 @@ class App:
         joining = self._joining = [way for way in ways if isinstance(way, Authenticator)]
         resources = tuple(dict.fromkeys((*resources, *(kept for way in joining for kept in way.resources))))
         narrow = [way.narrow for way in joining if isinstance(way, Narrowing)]
+        self.staff = join((self.staff, *(one("insight", "read") for one in narrow)), either=False)
         self.definitions: Definitions = compile_resources(resources, open=self.mode == "dev", narrow=narrow)
         self.handlers: dict[str, Handler] = {}
         self._offered: set[str] = set()

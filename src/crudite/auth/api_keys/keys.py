@@ -5,7 +5,7 @@ import logging
 import types
 from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Protocol, cast
 from uuid import UUID
@@ -53,7 +53,7 @@ class Issued:
     """A key that has been made: its record, and its text, which nobody can tell again."""
 
     record: Any
-    key: str
+    key: str = field(repr=False)
 
 
 class KeysHome(Home, Protocol):
@@ -237,9 +237,11 @@ class ApiKeys:
         if faults:
             raise Invalid(faults=faults)
         if not draft.digest:
+            if id(request) not in self._made or request.is_system:
+                raise TypeError("a key that is made here would be told to nobody: use ApiKeys.issue(…)")
             made = new_key(self._prefix, str(draft.id))
             draft.digest, draft.ending = made.digest, made.text[-4:]
-            self._made.setdefault(id(request), {})[str(draft.id)] = made.text
+            self._made[id(request)][str(draft.id)] = made.text
 
     @contextmanager
     def telling(self, request: Request) -> Iterator[dict[str, str]]:
