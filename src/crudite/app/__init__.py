@@ -32,7 +32,7 @@ from crudite.interfaces.rest import Rest
 from crudite.interfaces.rest.quick import QuickAnswers, QuickResource
 from crudite.interfaces.sse import Sse
 from crudite.interfaces.websocket import WebSocket
-from crudite.limiting import Counts, Limiter, Rate, Rates, counted_in, open_counts
+from crudite.limiting import Counts, Limiter, Rate, Rates, counted_in, network, open_counts
 from crudite.live import Engine, Retention, keep_trimmed
 from crudite.messages import ANONYMOUS, Response
 from crudite.pipeline import Middleware, Pipeline, Step
@@ -47,6 +47,7 @@ from crudite.resources.hooks import call
 from crudite.resources.records import Records
 from crudite.resources.request import Request
 from crudite.rules import allow
+from crudite.server.guard import Guard
 from crudite.server.quick import Quick
 from crudite.stores import open_store
 from crudite.stores.base import Store
@@ -102,6 +103,7 @@ class App:
         self.retention = retention or Retention()
         self.clock = Clock.of(clock)
         self.admission = Admission(self.limits)
+        self.guard = Guard(self.limits, self.admission.passed, network)
         self.staff = _about_actors(staff)
         self.is_leaving = False
         self.worker: Worker | None = None

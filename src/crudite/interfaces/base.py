@@ -196,8 +196,8 @@ class Limits:
     What follows our own server sees to (`crudite run`); elsewhere it is the affair of whatever serves the application.
 
     - `url`: bytes of a request's target. `head`: bytes of its headers together with that; `headers`: how many.
-    - `sockets`: connections from one address at the same time, WebSockets apart, and never fewer than `connections` and
-      a thousand. Not of a proxy that is trusted to say where requests come from.
+    - `sockets`: connections from one address at the same time, WebSockets apart, and never fewer than `connections`.
+      Not of a proxy that is trusted to say where requests come from.
     - `head_time`: seconds until the head of a request is whole, from the connection or its first byte on; `body_time`:
       until a request, or a WebSocket message that comes in several frames, is whole; `take_time`: until a client that
       takes nothing goes on to take what it is sent.

@@ -68,9 +68,9 @@ async def read_body(receive: Receive, limit: int) -> bytes:
     if message["type"] == "http.disconnect":
         raise ClientGone
     body: bytes = message.get("body", b"")
+    if len(body) > limit:
+        raise _too_large(limit)
     if not message.get("more_body", False):
-        if len(body) > limit:
-            raise _too_large(limit)
         return body
     parts, size = [body], len(body)
     while message.get("more_body", False):

@@ -55,11 +55,11 @@ class Rates:
 
     def are_for(self, name: str, action: str) -> bool:
         """Whether any holds for requests over REST of a name and an action."""
-        return bool(self._of(name, action, "rest", False))
+        return bool(self._rates and self._of(name, action, "rest", False))
 
     def of(self, request: Request) -> tuple[Rate, ...]:
         """The rates that hold for a request."""
-        if request.is_free:
+        if not self._rates or request.is_free:
             return ()
         return self._of(request.name, request.action, request.interface, request.is_live)
 

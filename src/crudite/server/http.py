@@ -12,9 +12,11 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 from uvicorn.protocols.http.flow_control import FlowControl
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
 from crudite.server.extension import EXTENSION, Writer
+from crudite.server.guard import SLOW_BODY
+from crudite.server.guarded import GuardedProtocol
 from crudite.server.quick import Answer, Asked, Quick
 
 # A path and a query of the characters that RFC 3986 has for them, brackets added; no fragment.
@@ -44,7 +46,7 @@ def chunked(messages: Sequence[bytes]) -> bytes:
     return b"%x\r\n%b\r\n" % (len(body), body) if body else b""
 
 
-class HttpProtocol(HttpToolsProtocol):
+class HttpProtocol(GuardedProtocol):
     """One connection: what `uvicorn.Config(http=HttpProtocol)` takes.
 
     A request is asked for its quick answer when it has come whole and alone, nothing else is going on, and its head
@@ -60,11 +62,12 @@ class HttpProtocol(HttpToolsProtocol):
     | waiting | the answer | written; `idle`, with what was held back |
     | waiting | None for an answer | the request is uvicorn's, with what was held back |
     | waiting | shutdown | the answer says `connection: close`, and the connection is closed behind it |
+
+    What is borne of a client that is slow, or sends much, is another matter (`guarded`).
     """
 
     _sink: "BodySink | None" = None
     _quick: Quick | None = None
-    _is_within = False  # the parser is inside of a message
     _waiting: bytes = b""  # the request that waits for its quick answer
     _begun = b""  # a request whose body is not whole yet
     _held = b""
@@ -91,7 +94,7 @@ class HttpProtocol(HttpToolsProtocol):
             return super().data_received(data)
         line = _FIRST_LINE.match(data)
         behind = data.find(b"\r\n\r\n", line.end()) + 4 if line is not None else 3
-        if line is None or behind < 4 or self.flow.write_paused:
+        if line is None or behind < 4 or line.end() > self._longest_line or self.flow.write_paused:
             return super().data_received(data)
         head = data[line.end() : behind]
         asked = _known_heads.get(head)
@@ -100,11 +103,14 @@ class HttpProtocol(HttpToolsProtocol):
         body, length = data[behind:], asked.length or 0
         if len(body) < length <= _LONGEST_BODY:
             self._begun = data
-            return None
+            return self._await(SLOW_BODY)
         self._waiting = data
+        if self._patience is not None:
+            self._calm()
         if len(body) != length or not quick.ask(line[1], line[2], body, asked, self._address, self):
             self._waiting = b""
             super().data_received(data)
+        return None
 
     def _learn(self, quick: Quick, head: bytes, data: bytes, behind: int) -> None:
         """Lets the parser have a request, and keeps what it says of the head if that was all of it."""
@@ -121,16 +127,6 @@ class HttpProtocol(HttpToolsProtocol):
     @property
     def _address(self) -> str | None:
         return self.server[0] if self.server is not None else None
-
-    def on_message_begin(self) -> None:
-        """The parser has seen the first byte of a request."""
-        self._is_within = True
-        super().on_message_begin()
-
-    def on_message_complete(self) -> None:
-        """The parser has seen the last byte of a request."""
-        self._is_within = False
-        super().on_message_complete()
 
     def respond(self, answer: Answer | None, /) -> None:
         """The answer to the request that waits; None when uvicorn is to have the request."""

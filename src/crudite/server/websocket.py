@@ -17,6 +17,7 @@ from websockets.frames import Frame
 from websockets.http11 import Request
 
 from crudite.server.extension import EXTENSION, Writer
+from crudite.server.guard import SLOW_BODY, Guard
 
 Read: TypeAlias = Callable[[], Coroutine[Any, Any, None]]
 
@@ -29,6 +30,8 @@ UVICORNS = (
 )  # fmt: skip
 """The names of all that uvicorn's class keeps of a connection."""
 
+_POLICY = 1008
+_MOST_FRAMES = 10_000
 _TEXT = 0x81  # the final frame of a text message: a message has one frame here
 
 
@@ -63,7 +66,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
 
     # Everything lies in the object itself: with ten thousand connections each dict is a cache miss for every frame, and
     # a kilobyte.
-    __slots__ = ("_is_reading", "_out", "_read", "is_lost", "is_writable", "writer", *UVICORNS)
+    __slots__ = ("_is_reading", "_out", "_patience", "_read", "is_lost", "is_writable", "writer", *UVICORNS)
 
     def __init__(self, *given: Any, **named: Any) -> None:
         super().__init__(*given, **named)
@@ -72,6 +75,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         self.writer: Writer | None = None
         self._read: Read | None = None
         self._is_reading = False
+        self._patience: asyncio.TimerHandle | None = None
         self.queue = _Inbox(self)  # type: ignore[assignment]
         self.writable = _Gate()  # type: ignore[assignment]
 
@@ -140,12 +144,55 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
     def send_receive_event_to_app(self) -> None:
         """A whole message has come. A text that is none closes with 1007 (RFC 6455, section 8.1), which is no error of
         ours to report."""
+        self._calm()
         if self.curr_msg_data_type == "text" and not self.close_sent and not _is_text(self.frames):
             self.frames = []
             self.conn.send_close(1007)
             self.handle_parser_exception()
         else:
             super().send_receive_event_to_app()
+
+    def handle_text(self, event: Frame) -> None:
+        """A text message begins, and may end with the same frame."""
+        self._await_rest(event)
+        super().handle_text(event)
+
+    def handle_bytes(self, event: Frame) -> None:
+        """A binary message begins."""
+        self._await_rest(event)
+        super().handle_bytes(event)
+
+    def handle_cont(self, event: Frame) -> None:
+        """A message goes on. Frames cost memory even when they are empty, which no limit of bytes sees."""
+        if len(self.frames) >= _MOST_FRAMES:
+            self._lose_patience()
+        else:
+            super().handle_cont(event)
+
+    def handle_ping(self) -> None:
+        """Answers, unless the client takes nothing: answers would pile up."""
+        if self.is_writable:
+            super().handle_ping()
+        else:
+            self.conn.data_to_send()
+
+    def _await_rest(self, event: Frame) -> None:
+        guard: Guard | None = getattr(self.config.app, "guard", None)
+        if not event.fin and guard is not None:
+            self._patience = self.loop.call_later(guard.bounds.body_time, self._lose_patience)
+
+    def _lose_patience(self) -> None:
+        self._calm()
+        guard: Guard | None = getattr(self.config.app, "guard", None)
+        if guard is not None:
+            guard.note(SLOW_BODY)
+        self.frames = []
+        self.end(_POLICY)
+
+    def _calm(self) -> None:
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
 
     def handle_close(self, event: Frame) -> None:
         """The client closes."""
@@ -169,6 +216,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
 
     def on_disconnect(self) -> None:
         """Nothing that is written arrives any more: whoever writes hears it now, not behind all that was received."""
+        self._calm()
         self.is_lost = True
         if self.writer is not None:
             self.writer.lose()
