@@ -174,8 +174,8 @@ async def test_the_log_says_of_each_record_who_asked_for_it(postgresql_database:
         units = [unit(*one.writes, actor=f"actor {n}", request=f"r{n}") for n, one in enumerate(authors(MANY))]
         await together(store, units)
         told = await other.fetch(
-            "SELECT after::json ->> 'name', actor, request FROM _changes "
-            "JOIN _commits ON seq BETWEEN first AND last AND _commits.tx = _changes.tx ORDER BY 1"
+            "SELECT after::json ->> 'name', actor, request FROM _changes JOIN _commits USING (tx), "
+            "unnest(keys, actors, requests) AS u(key, actor, request) WHERE key = pk ORDER BY 1"
         )
         expected = [(f"author {n:03}", f"actor {n}", f"r{n}") for n in range(MANY)]
         assert [tuple(row) for row in told] == expected

@@ -235,25 +235,37 @@ async def test_by_age_a_table_goes_when_its_last_row_is_too_old(postgresql_datab
         assert await since(store, between) == ["young"]
 
 
-async def test_a_database_of_the_first_format_is_brought_to_this_one_and_its_log_ends(postgresql_database: str) -> None:
-    async with opened(postgresql_database) as store:
-        await store.write(unit(create(BOOK, title="a")))
-        place = (await here(store)).token
-    async with stranger(postgresql_database) as other:
-        await other.execute("""DROP TABLE _changes, _commits, _alive; DROP SEQUENCE _numbers;
+FORMER = {
+    "first": """DROP TABLE _changes, _commits, _alive; DROP SEQUENCE _numbers;
 ALTER TABLE _logs DROP triggers, DROP wanted; UPDATE _schema SET format = 1;
 CREATE TABLE _changes (seq bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
 tx xid8 NOT NULL DEFAULT pg_current_xact_id(), salt bigint NOT NULL DEFAULT 1,
 ts timestamptz NOT NULL DEFAULT clock_timestamp(), tbl text NOT NULL, pk text NOT NULL, before text, after text);
 CREATE TABLE _commits (tx xid8 NOT NULL PRIMARY KEY, first bigint NOT NULL, last bigint NOT NULL, actor text,
-request text, at timestamptz NOT NULL DEFAULT now());
-INSERT INTO books (title) VALUES ('b')""")
+request text, at timestamptz NOT NULL DEFAULT now())""",
+    "second": """DROP TABLE _commits; UPDATE _schema SET format = 2;
+CREATE TABLE _commits (tx xid8 NOT NULL, first bigint NOT NULL, last bigint NOT NULL, actor text,
+request text, at timestamptz NOT NULL DEFAULT now()) PARTITION BY LIST (((first >> 40) % 4));
+CREATE TABLE _commits_0 PARTITION OF _commits FOR VALUES IN (0)""",
+}
+
+
+@pytest.mark.parametrize("back", FORMER.values(), ids=FORMER)
+async def test_a_database_of_a_former_format_is_brought_to_this_one_and_its_log_ends(
+    postgresql_database: str, back: str
+) -> None:
+    async with opened(postgresql_database) as store:
+        await store.write(unit(create(BOOK, title="a")))
+        place = (await here(store)).token
+    async with stranger(postgresql_database) as other:
+        await other.execute(back)
+        await other.execute("INSERT INTO books (title) VALUES ('b')")
     async with opened(postgresql_database) as store, stranger(postgresql_database) as other:
         assert await store.locate(place) == Reset("schema")
         start = await here(store)
         await store.write(unit(create(BOOK, title="c")))
         assert await since(store, start) == ["c"]
-        assert await other.fetchval("SELECT format FROM _schema") == 2
+        assert await other.fetchval("SELECT format FROM _schema") == 3
         assert len((await store.page(listing(BOOK))).keys) == 3
 
 

@@ -52,8 +52,8 @@ async def test_creates_of_one_unit_are_one_statement_and_are_told_in_their_order
         assert not isinstance(changes, Reset)
         assert [json.loads(one.after_json or "")["name"] for one in changes] == names
         assert {one.mark for one in changes} == {commit.mark}
-        noted = await other.fetch("SELECT actor, request, last - first + 1 FROM _commits")
-        assert [tuple(one) for one in noted] == [("me", "r", MANY)]
+        noted = await other.fetch("SELECT keys, actors, requests, tx::text FROM _commits")
+        assert [tuple(one) for one in noted] == [(None, ["me"], ["r"], commit.mark)]
         assert await other.fetchval(COUNTED) == 1
 
 

@@ -14,7 +14,7 @@ from crudite.stores.postgresql.dialect import PostgresqlDialect, literal
 from crudite.stores.postgresql.search import create_index
 from crudite.types import Plain
 
-FORMAT = 2
+FORMAT = 3
 """The version of the store's own tables and triggers, kept in `_schema`."""
 
 TURNS = 4
@@ -46,6 +46,10 @@ def _in_turns(table: str, number: str) -> str:
     return ";\n".join(divided)
 
 
+LAST_NUMBER = '(SELECT last_value FROM "_numbers")'
+"""The number that was taken last, by whomever: it says which turn it is."""
+
+
 def turn_table(table: str, turn: int) -> str:
     """The name of the part of a table that a turn is written to."""
     return f"{table}_{turn % TURNS}"
@@ -65,15 +69,16 @@ CREATE TABLE "_changes" (
   before text,
   after text
 ) {_in_turns("_changes", "seq")}""",
-    # who asked for which changes: one row for each request that changed something
+    # who asked for which changes: one row for each of our transactions; of creates that went together, the first of
+    # `actors` and of `requests` made the first of `keys`; without keys, all changes of the transaction are theirs
     "_commits": f"""CREATE TABLE "_commits" (
-  tx xid8 NOT NULL,
-  first bigint NOT NULL,
-  last bigint NOT NULL,
-  actor text,
-  request text,
+  tx xid8 NOT NULL DEFAULT pg_current_xact_id(),
+  number bigint NOT NULL,
+  keys text[],
+  actors text[] NOT NULL,
+  requests text[] NOT NULL,
   at timestamptz NOT NULL DEFAULT now()
-) {_in_turns("_commits", "first")}""",
+) {_in_turns("_commits", "number")}""",
     # the lives of the log; the one that has not ended is the current one, with the mark of its trimming;
     # `home` says which server and database it was written in, `triggers` what its triggers looked like there,
     # and `wanted` who may put them back: whoever wants just these

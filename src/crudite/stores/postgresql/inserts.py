@@ -1,7 +1,7 @@
 """Creates that wait together, as one statement in one transaction with their log rows.
 
-Theory of operation. A group is one transaction: the INSERT of all its records, a note for each of them of who asked,
-COMMIT. Nobody hears of an outcome before the COMMIT.
+Theory of operation. A group is one transaction: the INSERT of all its records, which also notes who asked for each of
+them, COMMIT. Nobody hears of an outcome before the COMMIT.
 
 | what happens | what becomes of the units |
 |---|---|
@@ -27,8 +27,8 @@ from crudite.ids import uuid7
 from crudite.query.sql import compiled, quote, record_json
 from crudite.schema import ResourceSchema
 from crudite.stores.postgresql.connections import Connection
-from crudite.stores.postgresql.ddl import is_numbered
-from crudite.stores.postgresql.dialect import PostgresqlDialect, literal
+from crudite.stores.postgresql.ddl import LAST_NUMBER, is_numbered
+from crudite.stores.postgresql.dialect import PostgresqlDialect, literal, plain_text
 from crudite.stores.postgresql.errors import CONSTRAINTS, DRIVER, PASSING, beginning
 from crudite.stores.postgresql.groups import Apart
 from crudite.stores.postgresql.statements import encoded, is_plain
@@ -48,11 +48,6 @@ _SPOILT = (
     asyncpg.QueryCanceledError,
     *_WITHOUT_CONFLICTS,
 )
-_NOTE = """INSERT INTO "_commits" (tx, first, last, actor, request)
-SELECT c.tx, min(c.seq), max(c.seq), u.actor, u.request FROM "_changes" AS c
-JOIN unnest($2::text[], $3::text[], $4::text[]) AS u(pk, actor, request) ON c.pk = u.pk
-WHERE c.tx = pg_current_xact_id() AND c.tbl = $1 GROUP BY c.tx, u.pk, u.actor, u.request
-RETURNING tx::text"""
 _dialect = PostgresqlDialect()
 
 
@@ -126,7 +121,7 @@ async def insert_whole(connection: Connection, inserts: Sequence[Insert]) -> Seq
     """What is stored for the creates of one unit. Raises Apart when one of them cannot be made: which, and why, is told
     by making one after the other. The transaction must then be given up."""
     try:
-        stored = await _insert_rows(connection, inserts)
+        stored, _ = await _insert_rows(connection, inserts, is_noted=False)
     except (*CONSTRAINTS, *_WITHOUT_CONFLICTS) as error:
         raise Apart from error
     whole = [one for one in stored if one is not None]
@@ -140,8 +135,7 @@ async def insert_all(connection: Connection, inserts: Sequence[Insert], where: s
     try:
         with beginning():
             await connection.execute(_BEGIN)
-        stored = await _insert_rows(connection, inserts)
-        mark = await _note(connection, inserts, stored)
+        stored, mark = await _insert_rows(connection, inserts, is_noted=inserts[0].shape.schema.logged)
         await _end(connection, where)
     except (Apart, *_SPOILT) as error:
         if not connection.is_closed():
@@ -150,30 +144,24 @@ async def insert_all(connection: Connection, inserts: Sequence[Insert], where: s
     return [Apart() if one is None else Commit(mark, (one,)) for one in stored]
 
 
-async def _insert_rows(connection: Connection, inserts: Sequence[Insert]) -> Sequence[Stored | None]:
-    """What is stored for each, None for those that are in conflict with what is there."""
+async def _insert_rows(
+    connection: Connection, inserts: Sequence[Insert], is_noted: bool
+) -> tuple[Sequence[Stored | None], str | None]:
+    """What is stored for each, None for those that are in conflict with what is there; and the mark of all that are,
+    None without one. It is noted who asked for each, or left to be noted."""
     shape = inserts[0].shape
-    text = compiled(("postgresql inserts", *shape), lambda: _text(shape))
+    text = compiled(("postgresql inserts", is_noted, *shape), lambda: _text(shape, is_noted))
     kind = shape.schema.key_field.type
     stored: list[Stored | None] = [None] * len(inserts)
-    columns = zip(*[one.values for one in inserts], strict=True)
-    made = await connection.fetch(text, *map(list, columns))
+    columns = [list(column) for column in zip(*[one.values for one in inserts], strict=True)]
+    if is_noted:
+        columns += [[one.unit.actor for one in inserts], [one.unit.request for one in inserts]]
+    made = await connection.fetch(text, *columns)
     if len({row["key"] for row in made}) != len(made) or any(row["place"] is None for row in made):
         raise Apart  # it is not known whose record is whose
-    for place, key, version, json in made:
+    for place, key, version, json, _ in made:
         stored[place - 1] = Stored(_dialect.load(kind, key), version, json)
-    return stored
-
-
-async def _note(connection: Connection, inserts: Sequence[Insert], stored: Sequence[Stored | None]) -> str | None:
-    """Notes who asked for each record that is stored; the mark of them all, None when nothing was logged."""
-    schema = inserts[0].shape.schema
-    made = [(str(two.key), one.unit) for one, two in zip(inserts, stored, strict=True) if two is not None]
-    if not made or not schema.logged:
-        return None
-    who = [unit.actor for _, unit in made], [unit.request for _, unit in made]
-    mark: str | None = await connection.fetchval(_NOTE, schema.table, [key for key, _ in made], *who)
-    return mark
+    return stored, made[0]["mark"] if made else None
 
 
 async def _end(connection: Connection, where: str) -> None:
@@ -185,24 +173,32 @@ async def _end(connection: Connection, where: str) -> None:
         raise StoreError(f"{where}: whether it was committed is not known ({error})") from error
 
 
-def _text(shape: Shape) -> str:
-    """Rows of (place from 1, key, version, JSON text) for the records that are inserted, of all places that have the
-    key; the place is NULL where nobody gave it."""
+def _text(shape: Shape, is_noted: bool) -> str:
+    """Rows of (place from 1, key, version, JSON text, mark) for the records that are inserted, of all places that have
+    the key; the place is NULL where nobody gave it. The mark is NULL where it is not noted who asked."""
     schema, names = shape.schema, shape.names
     key, table = quote(schema.key), quote(schema.table)
     # selected, so that the plan does not depend on how many they are: else few would be planned for each time
     arrays = [f"(SELECT {_dialect.parameter(n, schema.fields[name].type, True)})" for n, name in enumerate(names, 1)]
     given = {quote(name): f"c{n}" for n, name in enumerate(names, 1)}
-    asked = f"unnest({', '.join(arrays)}) WITH ORDINALITY AS u({', '.join([*given.values(), 'place'])})"
+    who = ["actor", "request"] if is_noted else []
+    arrays += [f"(SELECT ${n}::text[])" for n in range(len(names) + 1, len(names) + len(who) + 1)]
+    asked = f"unnest({', '.join(arrays)}) WITH ORDINALITY AS u({', '.join([*given.values(), *who, 'place'])})"
     number = ""
     if key not in given:
         number = f"nextval(pg_get_serial_sequence({literal(table)}, {literal(schema.key)})) AS c0, "
         given[key] = "c0"
     json = "NULL::text" if shape.shown is None else record_json(schema, shape.shown, "t", _dialect)
+    noted, mark = "", "NULL::text"
+    if is_noted:
+        lists = ", ".join(f"array_agg({one})" for one in (plain_text("key", schema.key_field.type), *who))
+        noted = f', noted AS (INSERT INTO "_commits" (number, keys, actors, requests) SELECT {LAST_NUMBER}, {lists} '
+        noted, mark = f"{noted}FROM told HAVING count(*) > 0)", "pg_current_xact_id()::text"
     return (
         f"WITH given AS MATERIALIZED (SELECT {number}u.* FROM {asked}), "
         f"made AS (INSERT INTO {table} AS t ({', '.join(given)}) SELECT {', '.join(given.values())} FROM given "
-        f'ON CONFLICT DO NOTHING RETURNING t.{key} AS key, t."version" AS version, {json} AS json) '
-        f"SELECT given.place, made.key, made.version, made.json "
-        f"FROM made LEFT JOIN given ON given.{given[key]} = made.key"
+        f'ON CONFLICT DO NOTHING RETURNING t.{key} AS key, t."version" AS version, {json} AS json), '
+        f"told AS MATERIALIZED (SELECT {', '.join(['place', 'key', 'version', 'json', *who])} "
+        f"FROM made LEFT JOIN given ON given.{given[key]} = made.key){noted} "
+        f"SELECT place, key, version, json, {mark} AS mark FROM told"
     )

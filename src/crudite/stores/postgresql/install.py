@@ -102,10 +102,10 @@ async def create_system_tables(connection: Connection) -> None:
     """
     present = await tables(connection)
     is_outdated = 0 < await _format(connection, present) < FORMAT
-    if is_outdated:  # the log was one table, from which rows were deleted
-        await connection.execute('DROP TABLE "_changes", "_commits"')
-        await connection.execute(f"""ALTER TABLE "_logs" ADD COLUMN triggers text NOT NULL DEFAULT '',
-ADD COLUMN wanted text NOT NULL DEFAULT ''; UPDATE "_schema" SET format = {FORMAT}""")
+    if is_outdated:
+        await connection.execute('DROP TABLE "_changes", "_commits"; DROP SEQUENCE IF EXISTS "_numbers"')
+        await connection.execute(f"""ALTER TABLE "_logs" ADD COLUMN IF NOT EXISTS triggers text NOT NULL DEFAULT '',
+ADD COLUMN IF NOT EXISTS wanted text NOT NULL DEFAULT ''; UPDATE "_schema" SET format = {FORMAT}""")
         present -= {"_changes", "_commits"}
     for name, text in SYSTEM_TABLES.items():
         if name not in present:

@@ -15,7 +15,7 @@ from crudite.query.sql import condition, quote, record_json, select
 from crudite.query.tree import EVERYTHING, Filter
 from crudite.schema import FieldSpec, ResourceSchema
 from crudite.stores.postgresql.connections import Connection
-from crudite.stores.postgresql.ddl import is_numbered
+from crudite.stores.postgresql.ddl import LAST_NUMBER, is_numbered
 from crudite.stores.postgresql.dialect import PostgresqlDialect, literal
 from crudite.stores.postgresql.errors import CONSTRAINTS, refusal
 from crudite.stores.postgresql.reads import fetch
@@ -24,10 +24,10 @@ from crudite.types import Key
 _dialect = PostgresqlDialect()
 _MOST_TRIES = 5
 
-# one row for a unit that the log tells of, which gives its mark
-_NOTE_COMMIT = """INSERT INTO "_commits" (tx, first, last, actor, request)
-SELECT tx, min(seq), max(seq), $1::text, $2::text FROM "_changes" WHERE tx = pg_current_xact_id() GROUP BY tx
-RETURNING tx::text"""
+# only for what the log tells of
+_NOTE_COMMIT = f"""INSERT INTO "_commits" (number, actors, requests)
+SELECT {LAST_NUMBER}, ARRAY[$1::text], ARRAY[$2::text]
+WHERE EXISTS (SELECT FROM "_changes" WHERE tx = pg_current_xact_id()) RETURNING tx::text"""
 
 
 async def note_commit(connection: Connection, actor: str | None, request: str | None) -> str | None:
