@@ -5,14 +5,14 @@ import asyncio
 from collections.abc import Callable, Sequence
 from hashlib import sha1
 from typing import Any, NamedTuple, Self
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlencode, urlunsplit
 
-from redis.asyncio import Redis
+from redis.asyncio import ConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError, RedisError
 
-from crudite.buses.base import check_hosts, check_prefix
+from crudite.buses.base import check_prefix, split
 from crudite.errors import BusError, DeclarationError
 from crudite.limiting.base import CountsAway, Digest
 from crudite.limiting.rate import Rate, Verdict
@@ -58,15 +58,9 @@ class RedisCounts:
 
     def __init__(self, url: str, seconds: Callable[[], float] | None = None) -> None:
         try:
-            parts = urlsplit(url)
-            asked = dict(parse_qsl(parts.query))
-            self._prefix = check_prefix(asked.pop("prefix", "crudite"))
-            check_hosts(parts)
-        except (BusError, ValueError) as error:
+            self._url, self._prefix = _read(url)
+        except BusError as error:
             raise DeclarationError([f"rates_store: {str(error).removeprefix('the bus: ')}"]) from None
-        if parts.scheme not in _SCHEMES or not parts.hostname:
-            raise DeclarationError(["rates_store: expected a URL such as redis://host:6379?prefix=name"])
-        self._url = urlunsplit(parts._replace(scheme=_SCHEMES[parts.scheme], query=urlencode(asked)))
         self._seconds = seconds
         self._client: Any = None
         self._wishes: list[_Wish] = []
@@ -124,6 +118,21 @@ class RedisCounts:
             pipe.evalsha(_SHA, 1, key, repr(rate.interval * cost), repr(rate.most), now)
         told: list[Any] = await pipe.execute(raise_on_error=False)
         return told
+
+
+def _read(url: str) -> tuple[str, str]:
+    """A URL as the driver takes it, and the prefix. Raises BusError, and shows no password."""
+    parts, hosts = split(url)
+    asked = dict(parse_qsl(parts.query))
+    prefix = check_prefix(asked.pop("prefix", "crudite"))
+    if parts.scheme not in _SCHEMES or not parts.hostname:
+        raise BusError("expected a URL such as redis://host:6379?prefix=name")
+    found = urlunsplit(parts._replace(scheme=_SCHEMES[parts.scheme], query=urlencode(asked)))
+    try:
+        ConnectionPool.from_url(found).make_connection()  # type: ignore[no-untyped-call]
+    except (TypeError, ValueError) as error:
+        raise BusError(f"redis://{hosts}: {error}") from error
+    return found, prefix
 
 
 def _settle(wish: _Wish, told: Any) -> None:
