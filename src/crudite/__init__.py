@@ -1,7 +1,7 @@
 """Declare a resource once; every client gets it live, over the interface that it already speaks."""
 
 from crudite.app import App
-from crudite.auth import ApiKeys, Authenticate, Introspection, Issued, Jwt
+from crudite.auth import ApiKeys, Authenticate, Introspection, Issued, Jwt, Mail, Sessions
 from crudite.errors import (
     Conflict,
     CruditeError,
@@ -32,7 +32,7 @@ from crudite.messages import Actor, Credentials, Response
 from crudite.pipeline import Next
 from crudite.resources.declare import Record, Resource, after, around, before
 from crudite.resources.fields import BigInt, Email, Field, Many, Parent, Password, Ref
-from crudite.resources.passwords import verify_password
+from crudite.resources.passwords import Hashing, verify_password
 from crudite.resources.query import Count, Groups, Query, Value
 from crudite.resources.request import Request
 from crudite.rules import allow, me, now, today
@@ -56,6 +56,7 @@ __all__ = [
     "Field",
     "Forbidden",
     "Groups",
+    "Hashing",
     "Insight",
     "Introspection",
     "Invalid",
@@ -63,6 +64,7 @@ __all__ = [
     "Jwt",
     "Limits",
     "LiveLimits",
+    "Mail",
     "Malformed",
     "Many",
     "Next",
@@ -82,6 +84,7 @@ __all__ = [
     "Response",
     "Rest",
     "Retention",
+    "Sessions",
     "Sse",
     "StoreError",
     "TooManyRequests",

@@ -5,8 +5,9 @@ from crudite.auth.identification import Authenticate, Authenticator, Home, Ident
 from crudite.auth.introspection import Introspection
 from crudite.auth.jwt import Jwt
 from crudite.auth.living import FAREWELL, WARNING, Guest, Living, Stay
+from crudite.auth.sessions import Mail, Sessions
 
 __all__ = [
     "FAREWELL", "WARNING", "ApiKeys", "Authenticate", "Authenticator", "Guest", "Home", "Identification",
-    "Introspection", "Issued", "Jwt", "Living", "Narrowing", "Stay",
+    "Introspection", "Issued", "Jwt", "Living", "Mail", "Narrowing", "Sessions", "Stay",
 ]  # fmt: skip

@@ -16,6 +16,8 @@ db = typer.Typer(no_args_is_help=True, help="Bring the database's schema forward
 cli.add_typer(db, name="db", rich_help_panel="Data")
 api_key = typer.Typer(no_args_is_help=True, help="Make keys with which programs act for accounts.")
 cli.add_typer(api_key, name="api-key", rich_help_panel="Data")
+user = typer.Typer(no_args_is_help=True, help="Make accounts that people sign in with.")
+cli.add_typer(user, name="user", rich_help_panel="Data")
 
 _SERVE, _LOOK, _DATA = "Serve", "Look", "Data"
 
@@ -391,3 +393,27 @@ def api_key_add(
         from crudite.cli.api_keys import add
 
         add(owner, name, scope or (), days, app, store)
+
+
+@user.command("add")
+def user_add(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What the person signs in with, such as an address.")],
+    app: AppArgument = None,
+    role: Annotated[
+        list[str] | None, typer.Option(metavar="ROLE", help="A role of the account, such as admin; repeat it.")
+    ] = None,
+    set: Annotated[
+        list[str] | None, typer.Option(metavar="FIELD=VALUE", help="Another field of the account; repeat it.")
+    ] = None,
+    store: StoreOption = None,
+) -> None:
+    """Make an account and print its key. The password is asked for, or read
+    from standard input.
+
+    \b
+    [dim]$[/] crudite user add ann@example.org --role admin --set name=Ann
+    """
+    with told():
+        from crudite.cli.users import add
+
+        add(name, role or (), set or (), app, store)

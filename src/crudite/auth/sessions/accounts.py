@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 import msgspec
 
 from crudite.auth.sessions.home import SessionHome
 from crudite.changes import Refused, Unit, Write
-from crudite.errors import DeclarationError, Invalid, Malformed
+from crudite.errors import DeclarationError, Forbidden, Invalid, Malformed
 from crudite.messages import ANONYMOUS, ActionName, Actor
 from crudite.query.plan import Mask, Plan, Selection
 from crudite.query.resolve import Resolver
@@ -116,6 +116,21 @@ class Accounts:
             self.definition.bodies["update"].parse_python({self.fields.password: plain})
         except Invalid as problem:
             raise Invalid(faults=[type(one)(one.code, one.detail, pointer=pointer) for one in problem.faults]) from None
+
+    async def add(self, name: str, password: str, roles: Sequence[str], values: PlainRecord) -> Key:
+        """Makes an account; its key. Raises the problems of a create, and Forbidden for roles where there are none."""
+        fields = self.fields
+        given: PlainRecord = {**values, fields.name: name, fields.password: password}
+        if roles:
+            many = fields.roles is not None and self.definition.schema.fields[fields.roles].type.kind == "json"
+            if fields.roles is None or not (many or len(roles) == 1):
+                raise Forbidden(f"{self.definition.name} has no field for {'so many ' if fields.roles else ''}roles.")
+            given[fields.roles] = list(roles) if many else roles[0]
+        if fields.verified is not None:
+            given[fields.verified] = self.spelled(name)
+        made = await self._home.records.create(self.resource, **given)
+        key = self.definition.to_plain(made)[self.definition.schema.key]
+        return cast(Key, key)
 
     async def keep_hash(self, account: Account, hash: str) -> None:
         """Stores a hash of the same password that was made with other numbers, unless the account has changed."""

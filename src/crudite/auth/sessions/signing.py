@@ -2,7 +2,7 @@
 call."""
 
 import builtins
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from crudite.auth.sessions.desk import Desk
@@ -38,6 +38,14 @@ class Signing:
         if found is None or not found.can_sign_in:
             raise NotFound("There is no such account.")
         return await self._desk.enter(request, found, bearer=bearer)
+
+    async def add(
+        self, name: str, password: str, *, roles: Sequence[str] = (), values: Mapping[str, Any] | None = None
+    ) -> Key:
+        """Makes an account with further `values`, as the server: no rule holds; its address counts as verified.
+        Returns its key. Raises Invalid with every fault, NotUnique for a name that is taken, Forbidden for roles where
+        accounts have none."""
+        return await self._desk.accounts.add(name, password, roles, dict(values or {}))
 
     async def log_out(self, request: Request) -> None:
         """Ends the session that the request was made in. There may be none."""
