@@ -5,8 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from crudite import App, Request, allow
-from crudite.auth.sessions import Mail, Sessions
+from crudite import App, Mail, Request, Sessions, allow
 from crudite.limiting import Rate
 from crudite.resources.passwords import Hashing
 from crudite.testing import Client, Clock

@@ -7,8 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from crudite import App, DeclarationError, Email, Field, Password, Request, Resource, allow, me
-from crudite.auth.sessions import Sessions
+from crudite import App, DeclarationError, Email, Field, Password, Request, Resource, Sessions, allow, me
 from crudite.resources.passwords import Hashing
 from crudite.testing import Client, Clock, Refusal
 from tests.flows.people import ANN, DAY, HOUR, PASSWORD, QUICK, Account, Browser, Note, ann_in, app_for, sessions_of

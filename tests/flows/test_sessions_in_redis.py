@@ -7,8 +7,7 @@ from uuid import uuid4
 
 import pytest
 
-from crudite import App, DeclarationError, Request
-from crudite.auth.sessions import Sessions
+from crudite import App, DeclarationError, Request, Sessions
 from crudite.testing import Client, Clock, Refusal
 from tests.flows.people import ANN, DAY, HOUR, PASSWORD, QUICK, Account, Browser, Note, ann_in, app_for, sessions_of
 from tests.flows.worlds import titles
