@@ -27,7 +27,7 @@ from crudite import (
 from crudite.auth.api_keys.texts import new_key
 from crudite.testing import Client, Clock, Refusal
 from tests.flows.worlds import faults, titles
-from tests.services.stores import fresh_store
+from tests.services.stores import foreign, fresh_store, kept_store
 
 NOW = datetime(2030, 1, 1, 12, tzinfo=UTC)
 ANN, BOB = UUID(int=1), UUID(int=2)
@@ -54,7 +54,7 @@ class Task(Record[int], rules=allow.where(owner=me.id) | allow.role("staff")):
 class World:
     """An application with Ann and Bob, who sign in by their names, or show keys."""
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, store: str | None = None, **options: Any) -> None:
         self.clock = Clock(NOW)
         self.keys = ApiKeys(Account, **options)
         self.barred: set[str] = set()
@@ -62,7 +62,7 @@ class World:
             Account,
             Project,
             Task,
-            store=fresh_store(),
+            store=store or fresh_store(),
             auth=[self.keys, self.by_name],
             clock=self.clock,
             staff=allow.role("staff"),
@@ -92,6 +92,8 @@ class World:
 
     async def __aenter__(self) -> "World":
         await self.client.__aenter__()
+        if await self.app.records.count(Account):
+            return self  # another process has been here
         records = self.app.records
         await records.create(Account, id=ANN, name="Ann", roles=["staff"])
         await records.create(Account, id=BOB, name="Bob", team="red")
@@ -322,6 +324,22 @@ async def test_a_deleted_key_ends_what_lives_on_it_and_others_go_on() -> None:
                 assert view.records == []
             assert titles((await alive.call("tasks.list"))["data"]) == ["his", "later"]
         assert await world.status(made["key"]) == 401
+
+
+async def test_a_key_that_another_process_or_program_deletes_is_dead_here() -> None:
+    store = kept_store()
+    async with World(store) as here, World(store) as there:
+        made, other, third = await here.made(), await here.made(), await here.made()
+        async with there.showing(made).websocket() as one, there.showing(other).websocket() as two:
+            await one.call("tasks.list")
+            await two.call("tasks.list")
+            assert (await here.client.acting("bob").delete(f"/api-keys/{made['id']}")).status == 204
+            assert await one.closed() == 4401
+            table = here.app.definitions[here.keys.record].schema.table
+            await foreign(store, f"DELETE FROM {table} WHERE ending = '{other['ending']}' RETURNING id")
+            assert await two.closed() == 4401
+        for key, status in ((made, 401), (other, 401), (third, 200)):
+            assert await there.status(key["key"]) == status
 
 
 async def test_a_key_ends_at_its_time() -> None:

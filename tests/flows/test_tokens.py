@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from crudite import Actor, App, Credentials, Introspection, Jwt, Record, Request, allow, me
+from crudite import Actor, App, Credentials, Introspection, Jwt, Record, Request, Unauthorized, allow, me
 from crudite.auth import introspection, jwks
-from crudite.testing import Client, Clock, Refusal, Response
+from crudite.testing import Client, Clock, Refusal, Response, View
 from tests.flows.worlds import titles
 from tests.services.issuer import Issuer, issuing, response, rsa, signed, unsigned
 from tests.services.stores import fresh_store
@@ -27,6 +27,7 @@ class Note(
     rules={
         "read": allow.where(owner=me.id) | allow.role("staff") | allow.where(team=me.team),
         "create": allow.signed_in,
+        "write": allow.where(owner=me.id),
     },
 ):
     title: str
@@ -473,15 +474,75 @@ async def test_few_ask_a_slow_server_at_once_and_no_more_wait_than_it_may_be(mon
         assert await asyncio.gather(*asking[:12]) == [401] * 12
 
 
-async def test_a_function_of_ones_own_is_asked_on_every_message() -> None:
-    barred: set[str] = set()
+# for all of them
 
-    def authority(credentials: Credentials) -> Actor | None:
-        return None if credentials.token in barred else Actor(credentials.token)
 
+class Authority:
+    """A function of the application's own, that knows whom it does not want any more."""
+
+    def __init__(self) -> None:
+        self.barred: set[str | None] = set()
+
+    def __call__(self, credentials: Credentials) -> Actor | None:
+        if credentials.token in self.barred:
+            raise Unauthorized("No longer.")
+        return Actor(credentials.token)
+
+
+async def test_no_message_does_anything_for_whoever_has_shown_no_token() -> None:
+    async with client_of(Authority()) as client, client.websocket() as socket:
+        messages: list[tuple[str, dict[str, Any]]] = [
+            ("notes.list", {}),
+            ("notes.read", {"key": 1}),
+            ("notes.create", {"data": {"title": "forged"}}),
+            ("notes.update", {"key": 1, "data": {"title": "forged"}}),
+            ("notes.delete", {"key": 1}),
+        ]
+        for name, params in messages:
+            with pytest.raises(Refusal) as refusal:
+                await socket.call(name, params)
+            assert refusal.value.status == 401, name
+        with pytest.raises(Refusal) as refusal:
+            await socket.subscribe("s", {"resource": "notes"}, View(10.0))
+        assert refusal.value.status == 401
+        assert [row.title for row in await client.app.records.list(Note)] == ["hers", "red"]
+
+
+async def test_a_function_of_ones_own_bars_whoever_is_there_already() -> None:
+    authority = Authority()
     async with client_of(authority) as client, client.acting("ann").websocket() as socket:
         assert titles((await socket.call("notes.list"))["data"]) == ["hers"]
-        barred.add("ann")
+        authority.barred.add("ann")
         await client.app.revoke(account="ann")
         assert await socket.closed() == 4401
         assert (await client.acting("ann").get("/notes")).status == 401
+        async with client.websocket() as again:
+            with pytest.raises(Refusal):
+                await again.call("auth", {"token": "ann"})
+
+
+async def test_no_token_and_no_secret_is_in_a_log(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(0)
+    clock = Clock(NOW)
+    async with issuing() as issuer:
+        signed_in = Jwt(jwks=f"{issuer.url}/jwks?secret=planted-1", issuer=issuer.url)
+        asked = Introspection(f"{issuer.url}/introspect?secret=planted-2", client_id="board", client_secret="planted-3")
+        async with client_of(signed_in, asked, clock=clock) as client:
+            jwt = issuer.token(sub="ann", exp=SOON)
+            shown = [jwt, jwt[:-4] + "AAAA", issuer.token(exp=SOON), "planted-opaque", "planted-away"]
+            issuer.says = response(500, b"planted-answer")
+            for one in shown:
+                await who(client, one)
+            issuer.says = None
+            clock.advance(jwks.PAUSE)
+            for one in shown:
+                await who(client, one)
+            await issuer.falls()
+            clock.advance(jwks.FRESH)
+            for one in shown:
+                await who(client, one)
+    assert "cannot be fetched" in caplog.text
+    assert "cannot be asked about" in caplog.text
+    assert "planted" not in caplog.text
+    for one in shown:
+        assert not any(part in caplog.text for part in one.split("."))
