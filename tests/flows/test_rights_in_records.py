@@ -5,8 +5,10 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
+import pytest
+
 from crudite import Actor, App, Count, Credentials, Field, NotFound, Record, Request, Unauthorized, allow, me
-from crudite.testing import Client, View
+from crudite.testing import Client, Refusal, View
 from tests.flows.worlds import titles
 from tests.services.stores import foreign, kept_store
 
@@ -170,3 +172,15 @@ async def test_a_stream_that_was_let_in_before_the_commit_shows_nothing_after_it
         await client.app.engine.fence()
         door.is_open.set()
         assert "secret" not in await opening
+
+
+async def test_who_was_refused_and_is_somebody_by_now_stays_connected() -> None:
+    async with processes() as (_, [client]), client.acting("eve").websocket() as socket:
+        with pytest.raises(Refusal, match="There is no such user"):
+            await socket.subscribe("notes", {"resource": "notes"}, View(10.0))
+        await client.app.revoke(account="eve")  # asks about whoever was refused, too
+        await client.app.records.create(User, id="eve", role="staff")
+        await client.app.identify.living.revoke_all()  # as after a gap in the log
+        notes = View(10.0)
+        await socket.subscribe("notes", {"resource": "notes"}, notes)
+        assert titles(await notes.ready()) == ["hers", "his"]

@@ -258,7 +258,7 @@ class Living:
             asked, question = guest.credentials, stay.asks()
             try:
                 actor = await self._identify(asked)
-                if stay.is_other(actor):
+                if stay.actor is not None and stay.actor.is_known and stay.is_other(actor):
                     raise Unauthorized("The credentials have been revoked.", headers=INVALID)
                 await guest.reconsider(actor, asked, question)
             except Exception as error:
