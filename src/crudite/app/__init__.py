@@ -13,6 +13,8 @@ from types import TracebackType
 from typing import Any, Literal, Self, TypeAlias, TypeVar, overload
 from urllib.parse import quote
 
+from crudite.app.declarations import Declarations
+from crudite.app.defaults import about_actors, default_interfaces, opened_bus, opened_store, several
 from crudite.app.entrance import find_endpoint, refuse, serve_lifespan
 from crudite.app.siblings import Siblings
 from crudite.auth import Authenticate, Authenticator, Identification, Narrowing
@@ -59,7 +61,7 @@ Mode: TypeAlias = Literal["run", "dev"]
 _log = logging.getLogger("crudite")
 
 
-class App:
+class App(Declarations):
     """An application made of resources: `app = App(Todo)`. It is an ASGI application, for any ASGI server.
 
     `store` is a URL such as `sqlite:///todo.db`, or a store; by default the environment variable `CRUDITE_STORE`,
@@ -104,20 +106,18 @@ class App:
         self.clock = Clock.of(clock)
         self.admission = Admission(self.limits)
         self.guard = Guard(self.limits, self.admission.passed, network)
-        self.staff = _about_actors(staff)
+        self.staff = about_actors(staff)
         self.is_leaving = False
         self.worker: Worker | None = None
         """Which one it is of several processes behind one port, where it is; to be set before it starts."""
         self.mode: Mode = "dev" if os.environ.get("CRUDITE_MODE") == "dev" else "run"
-        ways = _several(auth)
+        ways = several(auth)
         joining = self._joining = [way for way in ways if isinstance(way, Authenticator)]
         resources = tuple(dict.fromkeys((*resources, *(kept for way in joining for kept in way.resources))))
         narrow = [way.narrow for way in joining if isinstance(way, Narrowing)]
         self.staff = join((self.staff, *(one("insight", "read") for one in narrow)), either=False)
         self.definitions: Definitions = compile_resources(resources, open=self.mode == "dev", narrow=narrow)
-        self.handlers: dict[str, Handler] = {}
-        self._offered: set[str] = set()
-        self.store = _opened(store, sys._getframe(1).f_globals.get("__file__"))  # noqa: SLF001 (the module that makes the application)
+        self.store = opened_store(store, sys._getframe(1).f_globals.get("__file__"))  # noqa: SLF001 (the module that makes the application)
         self.hosts = hosts
         self.identify = Identification(ways, self.clock)
         self._seconds = None if clock is None else lambda: self.clock().timestamp()
@@ -125,14 +125,11 @@ class App:
         self._rates, self._rates_store = Rates(rates, self.limiter), rates_store
         self.definitions.catalog = counted_in(rates_store, self.definitions.catalog)
         self._asked_bus = bus if bus is not None else os.environ.get("CRUDITE_BUS") or "local:"
-        self.bus = _opened_bus(self._asked_bus)
+        self.bus = opened_bus(self._asked_bus)
         self.interfaces = tuple(interfaces) if interfaces is not None else default_interfaces()
-        self._provide = provide or {}
+        super().__init__(provide or {})
         self._provided: dict[Any, Any] = {}
         self._user_lifespan = lifespan
-        self._middleware: list[Middleware] = []
-        self._error_handlers: list[tuple[type[Exception], Callable[..., Any]]] = []
-        self._files: list[tuple[str, Files]] = []
         self.pipeline = Pipeline(self.identify, self._rates, self._middleware, self._error_handlers, self._perform)
         self._siblings: Siblings | None = None
         self._running: AsyncExitStack | None = None
@@ -141,69 +138,10 @@ class App:
         self._quick: Quick | None = None
         for way in joining:
             way.join(self)
-        self._check_routes()
+        self.check_routes()
         self._counts()
 
-    # what application code declares
-
-    def read(self, name: str) -> Callable[[F], F]:
-        """Registers a handler for `GET /name`, the call `name` and the subscription `name`.
-
-        A query that it returns is live where somebody subscribes, a count is a live number.
-        """
-        return self._handler(name, "read")
-
-    def create(self, name: str) -> Callable[[F], F]:
-        """Registers a handler for `POST /name` and the call `name`."""
-        return self._handler(name, "create")
-
-    def update(self, name: str) -> Callable[[F], F]:
-        """Registers a handler for `PATCH /name` and the call `name`."""
-        return self._handler(name, "update")
-
-    def delete(self, name: str) -> Callable[[F], F]:
-        """Registers a handler for `DELETE /name` and the call `name`."""
-        return self._handler(name, "delete")
-
-    def offer(self, name: str, kind: HandlerKind) -> Callable[[F], F]:
-        """Registers a handler that the application replaces by declaring one of that name itself."""
-
-        def register(function: F) -> F:
-            if name not in self.handlers:
-                self._handler(name, kind)(function)
-                self._offered.add(name)
-            return function
-
-        return register
-
-    @overload
-    def use(self, step: Step) -> Step: ...
-    @overload
-    def use(self, *, name: str | Sequence[str] = (), action: str | Sequence[str] = ()) -> Callable[[Step], Step]: ...
-    def use(
-        self, step: Step | None = None, *, name: str | Sequence[str] = (), action: str | Sequence[str] = ()
-    ) -> Step | Callable[[Step], Step]:
-        """Puts a step `async (request, next) -> response` around every request, or around those of some names
-        (paths of resources, names of handlers) and actions. Works as a decorator, with and without arguments."""
-
-        def register(step: Step) -> Step:
-            self._middleware.append(Middleware(step, _set(name), _set(action)))
-            return step
-
-        return register if step is None else register(step)
-
-    def on_error(self, kind: type[Exception]) -> Callable[[F], F]:
-        """Registers what makes a Problem of an exception of application code: `(request, error) -> Problem`."""
-
-        def register(handler: F) -> F:
-            self._error_handlers.append((kind, handler))
-            return handler
-
-        return register
-
-    def files(self, path: str, directory: str | Path) -> None:
-        """Serves the files of a directory below a path, after everything else; `index.html` for a directory."""
-        self._files.append((path.strip("/"), Files(Path(directory))))
+    # what application code asks for
 
     @property
     def records(self) -> Records:
@@ -303,7 +241,7 @@ class App:
         self._actions = Actions(self.definitions, self.store, self.sealer, self.clock)
         self._living = await stack.enter_async_context(AsyncExitStack())
         catalog, secret, limits = self.definitions.catalog, self.store.secret, self.limits.live
-        self.bus = _opened_bus(self._asked_bus)  # a bus of ours works once, and an application may start again
+        self.bus = opened_bus(self._asked_bus)  # a bus of ours works once, and an application may start again
         await self._living.enter_async_context(self.bus)
         await self._living.enter_async_context(self.limiter.counting(self._counts()))
         siblings = self._siblings = Siblings(self.store, self.bus, self.identify.living, limits.tick)
@@ -381,22 +319,6 @@ class App:
             return where
         return open_counts(where, self.limiter.memory, self.bus, self.store, self._seconds)
 
-    def _handler(self, name: str, kind: HandlerKind) -> Callable[[F], F]:
-        def register(function: F) -> F:
-            if name in self.handlers and name not in self._offered:
-                raise DeclarationError([f"Two handlers are called {name!r}."])
-            before = dict(self.handlers)
-            self.handlers[name] = Handler.of(name, kind, function, list(self._provide))
-            try:
-                self._check_routes()
-            except DeclarationError:
-                self.handlers = before
-                raise
-            self._offered.discard(name)
-            return function
-
-        return register
-
     def _routes(self) -> Router:
         router = Router()
         for interface in self.interfaces:
@@ -412,7 +334,7 @@ class App:
                 every |= interface.quick(self, self._actions, router, self.store)
         return QuickAnswers(every, lambda server, host: self._own_hosts.admits(server, host), self.pipeline, self.store)
 
-    def _check_routes(self) -> None:
+    def check_routes(self) -> None:
         """Raises DeclarationError when two resources or handlers want the same path."""
         router = Router()
         faults = [fault for interface in self.interfaces for fault in interface.mount(self, router)]
@@ -425,11 +347,6 @@ class App:
         )
 
 
-def default_interfaces() -> tuple[Interface, ...]:
-    """REST, server-sent events, WebSocket, the browser client, the API description, and insight for who runs it."""
-    return (Rest(), Sse(), WebSocket(), Browser(), OpenApi(), Insight())
-
-
 @asynccontextmanager
 async def _running(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
     """Runs some work beside the block, and ends it with the block."""
@@ -439,34 +356,6 @@ async def _running(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
     finally:
         task.cancel()
         await asyncio.wait([task])
-
-
-def _several(auth: Authenticate | Sequence[Authenticate] | None) -> Sequence[Authenticate]:
-    if auth is None:
-        return ()
-    return auth if isinstance(auth, Sequence) else (auth,)
-
-
-def _opened(store: str | Store | None, module: str | None) -> Store:
-    if store is None:
-        file = Path(module).with_suffix(".db") if module else Path("app.db")
-        store = os.environ.get("CRUDITE_STORE") or f"sqlite:///{quote(str(file))}"
-    return open_store(store) if isinstance(store, str) else store
-
-
-def _opened_bus(bus: str | Bus) -> Bus:
-    return open_bus(bus) if isinstance(bus, str) else bus
-
-
-def _about_actors(rule: Filter) -> Filter:
-    """A rule that speaks of nothing but who asks. Raises DeclarationError for another one."""
-    if any(not isinstance(leaf, Given) for leaf in leaves(rule)):
-        raise DeclarationError(['staff= takes a rule about who asks, such as allow.role("staff"), not about records.'])
-    return rule
-
-
-def _set(names: str | Sequence[str]) -> frozenset[str]:
-    return frozenset((names,) if isinstance(names, str) else names)
 
 
 __all__ = ["App", "default_interfaces"]
