@@ -10,9 +10,11 @@ from tests.model.turns import turns
 
 
 class NoisyBus:
-    """Publishes each message not at all, once, twice, or later; and works again after a stop, as a URL does."""
+    """Publishes each message not at all, once, twice, or later, and none while it `is_silent`; and works again after a
+    stop, as a URL does."""
 
     def __init__(self, make: Callable[[], Bus], random: Random) -> None:
+        self.is_silent = False
         self._make = make
         self._random = random
         self._bus: Bus = make()
@@ -31,7 +33,7 @@ class NoisyBus:
 
     async def publish(self, topic: str, payload: bytes = b"") -> None:
         """Publishes, or not."""
-        for delay in self._random.choice(((), (0,), (0,), (0, 0), (3, 40), (100,))):
+        for delay in () if self.is_silent else self._random.choice(((), (0,), (0,), (0, 0), (3, 40), (100,))):
             if delay:
                 task = asyncio.create_task(self._publish_late(delay, topic, payload))
                 self._late.add(task)

@@ -29,6 +29,7 @@ class Client:
         self.line = Line()
         self.exchange: Exchange | None = None
         self.failure: BaseException | None = None
+        self.is_let_in = False  # whether it has ever been taken for anybody on this connection
         self.told = asyncio.Event()
         self._report = report
         self._roles = roles
@@ -85,7 +86,7 @@ class Client:
                 raise Violation(f"the application failed under {self.name}: {error!r}") from error
 
     async def _connect(self, scope: Row, *messages: Row) -> None:
-        self.line = Line()
+        self.line, self.is_let_in = Line(), False
         self.exchange = Exchange(self.app, scope, self.line)
         await self.exchange.__aenter__()
         for message in messages:
@@ -132,9 +133,11 @@ class Client:
         return asks_in_vain or self._roles.is_doubtful(self.token)
 
     def _expired(self, problem: Row, *shown: str | None) -> None:
-        """A problem ends the connection: its credentials hold no longer."""
+        """A problem ends the connection: its credentials hold no longer; or never did, and it has nothing to lose."""
         tokens = (self.token, *shown)
-        holds = not any((token or "").endswith(FLEETING) or self._roles.is_doubtful(token) for token in tokens)
+        holds = self.is_let_in and not any(
+            (token or "").endswith(FLEETING) or self._roles.is_doubtful(token) for token in tokens
+        )
         if problem["status"] != 401 or holds:
             raise Violation(f"{self.name} was closed: {problem}")
 

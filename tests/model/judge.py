@@ -68,6 +68,11 @@ class Judge:
             if not self._is_answer(one, len(self.states) - 1):
                 raise Violation(self._told(one, "has not come to the last state"))
 
+    def is_at_last(self, client: Client) -> bool:
+        """Whether all that a client has shows the last state."""
+        last = len(self.states) - 1
+        return all(sub.is_ready and self._is_answer(sub.copy(), last) for sub in client.subs.values())
+
     def forget(self, living: Callable[[], Iterable[Held]]) -> None:
         """Only these subscriptions will be asked about."""
         kept = set(living())

@@ -5,16 +5,13 @@ from typing import Any, TypeAlias
 
 from msgspec.structs import replace
 
-from crudite.app.siblings import Siblings
-from crudite.auth import Living, Stay, living
+from crudite.auth import Living, Stay
 from crudite.interfaces.websocket.session import Session
 from crudite.live import jobs, joining, keysets, publisher, rerun, rerun_lane, window
 from crudite.live.differences import Differences
 from crudite.live.exact import ExactGroup
 from crudite.live.feeds import Feed
 from crudite.live.groups import Member, Sent
-from crudite.stores.base import Stretch
-from crudite.stores.postgresql import follow, log, store, trimming
 
 Patch: TypeAlias = Callable[[Any, str, Any], None]
 """`pytest.MonkeyPatch.setattr`."""
@@ -161,101 +158,6 @@ def what_a_record_of_the_same_resource_decides_is_forgotten(patch: Patch) -> Non
 def it_never_gets_later(patch: Patch) -> None:
     patch(rerun_lane.RerunLane, "_set_alarm", lambda self, run, boundaries: None)
 
-
-# Faults that need a second process, or a database with many writers.
-
-
-def a_signal_is_skipped(patch: Patch) -> None:
-    patch(Siblings, "hear", lambda self, signals: None)
-
-
-def a_revocation_stays_where_it_was_asked_for(patch: Patch) -> None:
-    async def revoke(self: Any, **whose: Any) -> None:
-        await self._living.revoke(**whose)
-
-    patch(Siblings, "revoke", revoke)
-
-
-def a_wake_up_counts_as_a_change(patch: Patch) -> None:
-    """Who hears of a commit takes it for granted that he has seen it."""
-    look, read_news = store.PostgresqlStore.look, follow.read_news
-    heard = 0
-
-    def listen(self: Any) -> None:
-        nonlocal heard
-        heard += 1
-        look(self)
-
-    async def read_less(*given: Any) -> Any:
-        nonlocal heard
-        position, found = await read_news(*given)
-        was_told, heard = heard > 3, 0
-        return position, Stretch((), signals=found.signals) if was_told and not found.signals else found
-
-    patch(store.PostgresqlStore, "look", listen)
-    patch(follow, "read_news", read_less)
-
-
-def a_cursor_of_another_process_is_as_of_now(patch: Patch) -> None:
-    async def nothing_missed(self: Any, since: Any, until: Any) -> Any:
-        return ()
-
-    patch(joining.Joining, "_pass", nothing_missed)
-
-
-def a_position_forgets_what_was_running(patch: Patch) -> None:
-    read_head = log.read_head
-
-    async def forgetful(connection: Any) -> Any:
-        head = await read_head(connection)
-        place = head.position
-        return log.Head(log.PostgresqlPosition(place.log, place.tx, place.seq, place.salt), head.trimmed)
-
-    for module in (log, follow):
-        patch(module, "read_head", forgetful)
-
-
-def a_token_forgets_what_was_running(patch: Patch) -> None:
-    parse = log.parse_token
-
-    def forgetful(token: bytes) -> Any:
-        found = parse(token)
-        if not isinstance(found, log.PostgresqlPosition):
-            return found
-        return log.PostgresqlPosition(found.log, found.tx, found.seq, found.salt)
-
-    patch(log, "parse_token", forgetful)
-
-
-def a_rotation_loses_the_mark_of_the_cut(patch: Patch) -> None:
-    patch(trimming, "_MARK", "SELECT $1::text, $2::bigint, $3::bigint")
-
-
-def the_log_leads_on_from_everywhere(patch: Patch) -> None:
-    async def lead_on(connection: Any, position: Any, head: Any) -> None:
-        """There is no reset."""
-
-    for module in (log, follow):
-        patch(module, "check", lead_on)
-
-
-def a_session_is_nobodys(patch: Patch) -> None:
-    concerns = living._concerns
-    patch(living, "_concerns", lambda actor, account, session: session is None and concerns(actor, account, session))
-
-
-SEVERAL = (
-    a_signal_is_skipped,
-    a_revocation_stays_where_it_was_asked_for,
-    a_wake_up_counts_as_a_change,
-    a_cursor_of_another_process_is_as_of_now,
-    a_position_forgets_what_was_running,
-    a_token_forgets_what_was_running,
-    a_rotation_loses_the_mark_of_the_cut,
-    the_log_leads_on_from_everywhere,
-    a_session_is_nobodys,
-)
-"""These are found by two processes on PostgreSQL."""
 
 PLANTS = (
     removals_are_not_told,

@@ -31,6 +31,7 @@ class Roles:
         self._away: set[str] = set()
         self._unsure: set[str | None] = set()
         self._doubtful: set[str | None] = set()
+        self._late: list[int] = []
 
     def identify(self, token: str | None) -> Who:
         """Who shows a token."""
@@ -76,8 +77,13 @@ class Roles:
         self._away.add(session)
         self._doubtful.add(session)
 
+    def dawdle(self, turns: int) -> None:
+        """The next answer is so many turns on its way, unless it is about the staff."""
+        self._late.append(turns)
+
     def hold(self) -> None:
         """Everybody has heard of everything. Who was sent away may come back."""
+        self._late.clear()
         self._unsure.clear()
         self._doubtful.clear()
         self._away.clear()
@@ -93,7 +99,8 @@ class Roles:
         if token is not None and who.name is not None:
             expires = NOON + ((self._now() - NOON) // _HOUR + 1) * _HOUR if token.endswith(FLEETING) else None
             actor = Actor(id=who.name, roles=roles if who.is_staff else frozenset(), expires=expires, session=token)
-        await turns(self._random.choice((0, 0, 0, 1, 5, 30)))
+        late = self._late.pop() if self._late and token != "staff" else 0
+        await turns(late or self._random.choice((0, 0, 0, 1, 5, 30)))
         return actor
 
 

@@ -10,6 +10,8 @@ from tests.model.held import Held, Shown, Violation
 from tests.model.oracle import Asked, Row, Who
 from tests.model.roles import REFUSED, Roles
 
+_ANY = 1 << 30
+
 
 class SocketClient(Client):
     """A client of the WebSocket interface."""
@@ -23,6 +25,7 @@ class SocketClient(Client):
         self._answers: dict[int, Callable[[Row], None]] = {}
         self._uncommitted: dict[str, list[tuple[Held, Row]]] = {}
         self.acked: dict[int, list[Shown]] = {}
+        self._most = _ANY
 
     @property
     def is_at_rest(self) -> bool:
@@ -70,6 +73,11 @@ class SocketClient(Client):
         """Whether it is the staff's, and would be answered at once."""
         return self.who.is_staff and not self._shown and not self.line.is_held
 
+    @property
+    def takes_nothing(self) -> bool:
+        """Whether it is connected, as somebody, by a line that is held up, and does not ask to be somebody else."""
+        return self.is_connected and self.is_let_in and self.line.is_held and not self._shown
+
     def authenticate(self, token: str | None) -> None:
         """Shows another token: with the answer to that, all that it has is what the new one may see."""
         if self.exchange is None:
@@ -82,7 +90,7 @@ class SocketClient(Client):
                 return self.judge(self.who)
             if token == REFUSED or "error" in message:
                 raise Violation(f"{self.name} shows {token!r}: {message}")
-            self.token = token
+            self.token, self.is_let_in = token, True
             self.judge(self.who)
 
         self._shown.append(token)
@@ -99,8 +107,12 @@ class SocketClient(Client):
         number = self._call(method, params, answered)
         return number, answer
 
+    def is_sent_away(self) -> None:
+        """Its credentials hold no longer, and it takes nothing: of all that waits it is told what is under way."""
+        self._most = 1
+
     async def _dial(self) -> None:
-        self._uncommitted, self._answers, self._shown = {}, {}, []
+        self._uncommitted, self._answers, self._shown, self._most = {}, {}, [], _ANY
         await self._connect(self._scope("websocket", "/ws"), {"type": "websocket.connect"})
 
     def _subscribe(self, sub: Held, resuming: Row) -> None:
@@ -112,7 +124,7 @@ class SocketClient(Client):
             sub.who, sub.other = self.who, None  # whatever was shown before has been judged by now
             if "error" in message:
                 return self._ended(sub, message["error"]["data"])
-            result = message["result"]
+            self.is_let_in, result = True, message["result"]
             sub.group, sub.key, sub.lane = result["group"], result["key"], result.get("lane", "exact")
             sub.is_whole &= result["resumed"]  # what is held does not go with the key
 
@@ -131,7 +143,11 @@ class SocketClient(Client):
         if message["type"] != "websocket.send":
             return
         given = json.loads(message.get("text") or message["bytes"])
-        for part in given if isinstance(given, list) else [given]:
+        parts = given if isinstance(given, list) else [given]
+        self._most -= any(part.get("method", "problem") != "problem" for part in parts)
+        if self._most < 0:
+            raise Violation(f"{self.name} is told {parts} when {self.token!r} was revoked")
+        for part in parts:
             if "method" in part:
                 self._notice(part["method"], part.get("params", {}))
             elif part["id"] in self._answers:

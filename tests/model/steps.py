@@ -11,6 +11,8 @@ Op: TypeAlias = tuple[Any, ...]
 
 TOKENS = ("ann", "bob", "staff", "ann" + FLEETING)
 CLIENTS = 6
+SOCKETS = tuple(number for number in range(CLIENTS) if number % 3 < 2)
+"""Which of them speak over a WebSocket; the others read a stream."""
 SLOTS = 2
 """How many transactions of other programs may be open at a time."""
 _TEAMS = ("t1", "t2", "t3")
@@ -23,22 +25,24 @@ _USERS = ("ann", "bob", "cid")
 _NEVER = 1 << 30  # seconds, or bytes
 
 
-def story(random: Random, length: int, processes: int = 1) -> list[Step]:
-    """Clients that open connections, and then so many random steps."""
+def story(random: Random, length: int, processes: int = 1, scenes: float = 0.04) -> list[Step]:
+    """Clients that open connections, and then so many random steps; how likely each begins a scene."""
     opening: list[Step] = [("write", "batch", [_op(random) for _ in range(10)], 0) for _ in range(8)]
     opening += [("open", client, random.randrange(processes), *_connection(random)) for client in range(CLIENTS)]
     steps: list[Step] = []
     while len(steps) < length:
-        steps += _scene(random, processes) if random.random() < 0.04 else [_step(random, processes)]
+        steps += _scene(random, processes) if random.random() < scenes else [_step(random, processes)]
     return [*opening, *steps, ("settle",)]
 
 
 def _scene(random: Random, processes: int) -> list[Step]:
     """What chance alone would seldom bring together."""
     client, slot = random.randrange(CLIENTS), random.randrange(SLOTS)
+    socket, before = random.choice(SOCKETS), random.choice(TOKENS)
     where, other = random.randrange(processes), random.randrange(processes)
     token = random.choice(("ann", "bob", "ann" + FLEETING))
     right = random.choice((("account", token.removesuffix(FLEETING)), ("session", token)))
+    user, counted = random.choice(_USERS), Asked("tasks", read="todo-count")
     pause: Step = "turns", random.randrange(1, 40)
     replaced: list[Step] = [("restart", other)] if random.random() < 0.3 else []
     scenes: tuple[list[Step], ...] = (
@@ -50,14 +54,33 @@ def _scene(random: Random, processes: int) -> list[Step]:
          ("cut", client, "now", 1), ("end", slot, True), ("trim", 0.1, _NEVER, other), ("resume", client, other)],
         # rights change while somebody comes
         [("open", client, where, token, _queries(random)), pause, ("revoke", *right, other)],
-        # or shows another token
-        [("auth", client, token), pause, ("revoke", *right, other)],
+        # or shows another token, of which somebody has said who that is, and is not heard yet
+        [("open", socket, where, before, _queries(random)), ("rest",), ("dawdle", random.choice((100, 1000))),
+         ("auth", socket, token), pause, random.choice((("revoke", *right, other), ("sign out", token, other))),
+         ("settle",)],
         # rights change twice
         [("open", client, where, token, _queries(random)), ("rest",), ("revoke", *right, where), pause,
          ("revoke", *right, where)],
         # rights change while somebody takes nothing of all that there is for him
         [("open", client, where, token, _queries(random)), ("rest",), ("hold", client),
          *((*_many(random), other) for _ in range(8)), ("revoke", *right, where), ("revoked",)],
+        # somebody asks a second time, and knows of what was written at another place just now
+        [("open", socket, where, token, [counted]), ("rest",),
+         *(("write", "rest", [_taken_up(random, key)], other) for key in random.sample(_TASKS, 3)),
+         ("subscribe", socket, counted, True)],
+        # others write, and nobody asks for anything
+        [("open", client, where, "staff", [Asked("tasks")]),
+         *(("show", [_taken_up(random, key)], other, True) for key in random.sample(_TASKS, 2))],
+        # nothing is written, and it gets later
+        [("open", client, where, token, [Asked("tasks", read="overdue"), Asked("notices")]), ("rest",),
+         ("advance", random.choice((20, 60)))],
+        # others write what decides on his records while that is read for the first time
+        [("open", client, where, token, [Asked("tasks", ("team has", user)), *_queries(random)]),
+         ("turns", random.randrange(12)), *(("write", "batch", [_joins(random, user)], other) for _ in range(4)),
+         ("rest",), ("write", "batch", [("remove", "members", key) for key in _MEMBERS], other)],
+        # or he is sent away
+        [("open", socket, where, token, _queries(random)), ("rest",), ("hold", socket),
+         *((*_many(random), other) for _ in range(3)), ("sign out", token, where), ("revoked",), ("release", socket)],
     )  # fmt: skip
     return random.choice(scenes)
 
@@ -74,7 +97,7 @@ _KINDS = {
     "write": 44.0, "foreign": 16.0, "turns": 12.0, "settle": 3.0, "open": 3.0, "subscribe": 6.0, "unsubscribe": 3.0,
     "cut": 6.0, "resume": 8.0, "hold": 2.0, "release": 4.0, "restart": 0.5, "trim": 2.0, "fault": 0.3, "auth": 6.0,
     "roles": 1.0, "revoke": 2.0, "revoked": 1.0, "sign out": 0.5, "advance": 2.0, "begin": 4.0, "end": 4.0,
-    "empty": 0.3,
+    "empty": 0.3, "show": 1.0, "nothing": 0.3,
 }  # fmt: skip
 
 
@@ -113,6 +136,8 @@ def _step(random: Random, processes: int) -> Step:
             return kind, *_right(random), where
         case "sign out":
             return kind, random.choice(TOKENS), where
+        case "show":
+            return kind, [_op(random) for _ in range(3)], where, random.random() < 0.5
         case "fault":
             return kind, random.choice(("before read", "after batch", "before fetch")), where
         case "trim":
@@ -122,7 +147,7 @@ def _step(random: Random, processes: int) -> Step:
             return kind, client, where
         case "hold" | "release":
             return kind, client
-        case "restart":
+        case "restart" | "nothing":
             return kind, where
     return (kind,)
 
@@ -160,10 +185,19 @@ def _op(random: Random) -> Op:
             return "remove", resource, key
         names = random.sample(("until", "text"), random.choice((1, 2)))
         return "put", resource, key, {name: _value(random, name) for name in names}
-    key = random.choice(_MEMBERS)
     if random.random() < 0.4:
-        return "remove", resource, key
-    return "put", resource, key, {"team": random.choice(_TEAMS), "user": random.choice(_USERS)}
+        return "remove", resource, random.choice(_MEMBERS)
+    return _joins(random, random.choice(_USERS))
+
+
+def _taken_up(random: Random, key: str) -> Op:
+    """Somebody owns a task, and has done it or not."""
+    return "put", "tasks", key, {name: _value(random, name) for name in ("owner", "status")}
+
+
+def _joins(random: Random, user: str) -> Op:
+    """Somebody becomes a member."""
+    return "put", "members", random.choice(_MEMBERS), {"team": random.choice(_TEAMS), "user": user}
 
 
 def _value(random: Random, name: str) -> Any:

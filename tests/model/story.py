@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from random import Random
@@ -12,15 +13,15 @@ from tests.model.clients import Client
 from tests.model.held import Violation
 from tests.model.judge import Judge
 from tests.model.oracle import Asked, State, Who, at
-from tests.model.places import Made, Place
-from tests.model.processes import Process, is_done
+from tests.model.places import Place
+from tests.model.processes import Process
 from tests.model.roles import FLEETING
 from tests.model.sockets import SocketClient
 from tests.model.steps import CLIENTS, Op, Step
 from tests.model.streams import StreamClient
 from tests.model.turns import turns
 from tests.model.world import World
-from tests.model.writing import Locked, apply, resolve, stays_apart
+from tests.model.writers import Writers
 
 
 class Story:
@@ -29,21 +30,20 @@ class Story:
     def __init__(self, world: World, place: Place, seed: int, patience: float) -> None:
         self._world = world
         self._roles = world.roles
-        self._place = place
         self._patience = patience
         self._random = Random(seed)
         self._processes = [Process(app) for app in world.apps]
         self._judge = Judge(State(now=at(0)), world.roles, world.limits.records)
         self.counts = self._judge.counts
         self._minutes = 0
-        self._locked = Locked()
-        self._mark: tuple[int, str] | None = None  # of the last write over REST, and the state after it
         self._revoking: list[asyncio.Task[None]] = []
+        self._leaving: list[SocketClient] = []  # who take nothing while they are sent away
         self._lanes: dict[tuple[Asked, Who], str] = {}
         self.clients: list[SocketClient | StreamClient] = [
             (StreamClient if number % 3 == 2 else SocketClient)(world.apps[0], number, self._judge.observe, world.roles)
             for number in range(CLIENTS)
         ]
+        self._writers = Writers(world, place, self._processes, self._judge, self.clients, patience)
 
     async def take(self, step: Step) -> None:
         """Takes one step, and checks all that was observed meanwhile."""
@@ -57,15 +57,19 @@ class Story:
     async def _perform(self, step: Step) -> None:
         match step:
             case ("write", via, ops, where):
-                await self._write(via, ops, where)
+                await self._writers.write(via, ops, where)
             case ("foreign", how, ops, undoes):
-                await self._write_foreign(how, ops, undoes=undoes)
+                await self._writers.write_foreign(how, ops, undoes=undoes)
             case ("empty", resource):
-                await self._empty(resource)
+                await self._writers.empty(resource)
+            case ("nothing", where):
+                await self._writers.write_nothing(where)
+            case ("show", ops, where, is_silent):
+                await self._show(ops, where, is_silent=is_silent)
             case ("begin", slot, ops, is_prepared):
-                await self._begin(slot, ops, is_prepared=is_prepared)
+                await self._writers.begin(slot, ops, is_prepared=is_prepared)
             case ("end", slot, commits):
-                await self._end(slot, commits=commits)
+                await self._writers.end(slot, commits=commits)
             case ("turns", count):
                 await turns(count)
             case ("rest",):
@@ -91,9 +95,9 @@ class Story:
             case ("revoke", kind, name, where):
                 self._promote(kind, name, where)
             case ("sign out", token, where):
-                self._judge.check(self.clients)
-                self._roles.send_away(token)
-                self._revoke("session", token, where)
+                self._sign_out(token, where)
+            case ("dawdle", count):
+                self._roles.dawdle(count)
             case ("revoked",):
                 await self._until_revoked()
             case (kind, number, *more):
@@ -120,8 +124,8 @@ class Story:
         match kind:
             case "auth":
                 client.authenticate(given)
-            case "subscribe" if knows and self._mark is not None:
-                index, mark = self._mark
+            case "subscribe" if knows and self._writers.mark is not None:
+                index, mark = self._writers.mark
                 self._judge.begins(client.subscribe(given, mark), index)
             case "subscribe":
                 client.subscribe(given)
@@ -162,7 +166,7 @@ class Story:
         """It gets later: what time it is belongs to a state, so that everything is told before. Tokens may expire."""
         await self._until_judged()
         await self._rest()
-        fleeting = [c for c in self.clients if c.is_connected and (c.token or "").endswith(FLEETING)]
+        fleeting = [c for c in self.clients if c.is_connected and c.is_let_in and (c.token or "").endswith(FLEETING)]
         hour = self._minutes // 60
         self._minutes += minutes
         self._judge.states.append(replace(self._judge.last, now=at(self._minutes)))
@@ -195,7 +199,7 @@ class Story:
         await self._rest()
         self._promote(kind, name, where)
         try:
-            await self._write(via, ops, where)
+            await self._writers.write(via, ops, where)
         finally:
             await self._until_revoked()
         await self._until_judged()
@@ -205,6 +209,16 @@ class Story:
         self._judge.check(self.clients)
         (self._roles.promote_all if kind == "account" else self._roles.promote)(name)
         self._revoke(kind, name, where)
+
+    def _sign_out(self, token: str, where: int) -> None:
+        """One session ends, and one process is told."""
+        self._judge.check(self.clients)
+        for client in self.clients:
+            is_here = client.app is self._world.apps[where] and client.token == token
+            if is_here and isinstance(client, SocketClient) and client.takes_nothing:
+                self._leaving.append(client)
+        self._roles.send_away(token)
+        self._revoke("session", token, where)
 
     def _revoke(self, kind: str, name: str, where: int) -> None:
         self._revoking.append(asyncio.create_task(self._world.apps[where].revoke(**{kind: name})))
@@ -217,6 +231,10 @@ class Story:
                 await asyncio.gather(*revoking)
         except TimeoutError:
             raise Violation("a revocation does not end") from None
+        leaving, self._leaving = self._leaving, []
+        for client in leaving:
+            if client.takes_nothing and self._roles.is_away(client.token):
+                client.is_sent_away()
 
     async def _until_judged(self) -> None:
         """All processes have heard of all revocations: from now on everybody has the rights of now and no others."""
@@ -227,10 +245,9 @@ class Story:
             client.line.release()
         for app in self._world.apps:
             await app.settled()
-            await asyncio.gather(*app._siblings._revoking)  # nothing else says that it has been heard
         await self._rest()
         for client in self.clients:
-            if client.subs and client.is_connected and self._roles.is_away(client.token):
+            if client.is_let_in and client.is_connected and self._roles.is_away(client.token):
                 raise Violation(f"{client.name} holds a connection with {client.token!r}, which was revoked")
         self._judge.check(self.clients)
         self.counts["judged anew"] += 1
@@ -258,87 +275,6 @@ class Story:
             self._lanes[asked, client.who] = answer["lane"]
         return self._lanes[asked, client.who]
 
-    # writing
-
-    async def _write(self, via: str, ops: Sequence[Op], where: int) -> None:
-        """Asks the application."""
-        made, state = resolve(ops, self._judge.last, self._locked)
-        if not made:
-            return
-        match via:
-            case "batch":
-                self._has_written(await self._processes[where].write_together(made), state)
-            case "socket":
-                await self._write_socket(made[0], state, where)
-            case _:
-                await self._write_rest(made[0], state, where)
-
-    async def _write_rest(self, one: Made, state: State, where: int) -> None:
-        is_written, mark = await self._processes[where].write(one)
-        self._has_written(is_written, state)
-        if mark is not None:
-            self._mark = len(self._judge.states) - 1, mark
-
-    def _has_written(self, is_done: bool, state: State) -> None:
-        self.counts["writes" if is_done else "refused"] += 1
-        if is_done:
-            self._judge.states.append(state)
-            self._judge.check(self.clients)
-
-    async def _write_socket(self, one: Made, state: State, where: int) -> None:
-        """Over a connection that has queries of its own; what it holds when its `acks` come shows the write."""
-        writers = [c for c in self.clients if isinstance(c, SocketClient) and c.is_connected and c.may_write]
-        if not writers:
-            return await self._write_rest(one, state, where)
-        action, resource, key, values, _ = one
-        params = {"data": {"id": key, **(values or {})}} if action == "create" else {"key": key, "data": values}
-        client = writers[0]
-        number, answer = client.write(f"{resource}.{action}", {"key": key} if action == "delete" else params)
-        await client.until(lambda: answer.done(), self._patience)
-        if not answer.done():  # cut off before the answer came: the database knows
-            await client.leave()
-            await self._place.decided(self._world.stores[self._world.apps.index(client.app)].store)
-            return self._has_written(await self._processes[0].shows(one), state)
-        message = answer.result()
-        if "error" in message:
-            return self._has_written(is_done(message["error"]["code"], str(message["error"])), state)
-        if message["result"].get("after") is not None:  # it has changed something
-            await client.until(lambda: number in client.acked, self._patience)
-        self._has_written(True, state)
-        self._judge.covers(client.acked.get(number, ()))
-
-    # what other programs write
-
-    async def _write_foreign(self, how: Any, ops: Sequence[Op], *, undoes: bool) -> None:
-        holds = self._place.keys_hold
-        made, state = resolve(ops, self._judge.last, self._locked, keys_hold=holds, repeats=True, undoes=undoes)
-        if made:
-            await self._place.write(how, made)
-            if how != "rollback":
-                self._has_written(True, state)
-
-    async def _empty(self, resource: str) -> None:
-        if not self._locked:  # it would have to wait
-            await self._place.empty(resource)
-            self._has_written(True, self._judge.last.empty(resource, keys_hold=self._place.keys_hold))
-
-    async def _begin(self, slot: int, ops: Sequence[Op], *, is_prepared: bool) -> None:
-        """Somebody has written, and takes his time over the commit."""
-        await self._end(slot, commits=False)
-        if self._place.has_many_writers:
-            made, _ = resolve([op for op in ops if stays_apart(op)], self._judge.last, self._locked)
-            if made:
-                await self._place.begin(slot, made, is_prepared=is_prepared)
-                self._locked.hold(slot, made)
-                self.counts["held open"] += 1
-
-    async def _end(self, slot: int, *, commits: bool) -> None:
-        made = self._locked.release(slot)
-        if made is not None:
-            await self._place.end(slot, commits=commits)
-            if commits:
-                self._has_written(True, apply(made, self._judge.last))
-
     # quiet
 
     async def _settle(self) -> None:
@@ -358,6 +294,22 @@ class Story:
         for store in self._world.stores:
             store.heal()
         await self._compare_with_rest()
+
+    async def _show(self, ops: Sequence[Op], where: int, *, is_silent: bool) -> None:
+        """Everybody sees what is written though nobody asks whether he does, also while the bus is silent."""
+        await self._until_judged()
+        await self._rest()
+        for bus in self._world.buses:
+            bus.is_silent = is_silent
+        await self._writers.write("batch", ops, where)
+        for client in self.clients:
+            with suppress(Violation):
+                await client.until(lambda client=client: self._judge.is_at_last(client), self._patience)  # type: ignore[misc]
+            if client.is_connected:
+                self._judge.check(self.clients)
+                self._judge.expect_last(client)
+        for bus in self._world.buses:
+            bus.is_silent = False
 
     async def _is_quiet(self) -> bool:
         for client in self.clients:

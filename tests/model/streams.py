@@ -55,6 +55,7 @@ class StreamClient(Client):
             raise ConnectionResetError  # it was sent away, and will be let in again
         if message["type"] == "http.response.start" and message["status"] != 200:
             raise Violation(f"the stream of {sorted(self.subs)} was refused with {message['status']}")
+        self.is_let_in = True
         *blocks, self._left = (self._left + message.get("body", b"")).split(b"\n\n")
         for block in blocks:
             self._event(block.decode())

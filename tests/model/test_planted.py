@@ -9,7 +9,8 @@ import pytest
 
 from tests.model.held import Violation
 from tests.model.places import on_postgresql
-from tests.model.plants import PLANTS, SEVERAL, Patch
+from tests.model.plants import PLANTS, Patch
+from tests.model.plants_of_several import SEVERAL
 from tests.model.shrink import shrink
 from tests.model.steps import Step, story
 from tests.model.telling import Setting, tell
@@ -42,13 +43,14 @@ def test_a_fault_that_two_processes_have_is_found(
     plant(monkeypatch.setattr)
 
     with pytest.raises(Violation, match=r"holds|different states|last state|was revoked|does not end"):
-        tell_stories(Setting(on_postgresql(postgresql), processes=2))
+        tell_stories(Setting(on_postgresql(postgresql), processes=2), scenes=0.3)
 
 
-def tell_stories(setting: Setting) -> None:
+def tell_stories(setting: Setting, scenes: float = 0.04) -> None:
     """Stories, until one of them breaks a promise."""
     for seed in range(_STORIES):
-        asyncio.run(tell(story(Random(seed), _LENGTH, setting.processes), seed, setting, _PATIENCE))
+        told = story(Random(seed), _LENGTH, setting.processes, scenes)
+        asyncio.run(tell(told, seed, setting, _PATIENCE))
 
 
 def test_the_story_of_a_failure_is_made_short() -> None:

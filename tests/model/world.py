@@ -26,8 +26,8 @@ from crudite import (
     me,
     now,
 )
-from crudite.buses.base import Bus
 from crudite.testing import Clock, Faulty
+from tests.model.buses import NoisyBus
 from tests.model.oracle import NOON
 from tests.model.roles import Roles
 
@@ -87,14 +87,15 @@ class Notice(Record[str], rules={"read": _STAFF | allow.where(until__gt=now), "w
 class World:
     """The application on each of some stores, its clock, and who is who."""
 
-    def __init__(self, stores: Sequence[Faulty], buses: Sequence[Bus], limits: LiveLimits, random: Random) -> None:
+    def __init__(self, stores: Sequence[Faulty], buses: Sequence[NoisyBus], limits: LiveLimits, random: Random) -> None:
         self.limits = limits
         self.stores = stores
+        self.buses = buses
         self.clock = Clock(NOON)
         self.roles = Roles(lambda: self.clock.now, random)
         self.apps = [self._app(store, bus) for store, bus in zip(stores, buses, strict=True)]
 
-    def _app(self, store: Faulty, bus: Bus) -> App:
+    def _app(self, store: Faulty, bus: NoisyBus) -> App:
         app = App(
             Team, Member, Task, Notice, store=store, bus=bus, auth=self.roles.authenticate, retention=Retention(),
             clock=self.clock, limits=Limits(live=self.limits),
