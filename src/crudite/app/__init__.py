@@ -7,51 +7,41 @@ import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from datetime import datetime
-from pathlib import Path
 from time import monotonic
 from types import TracebackType
-from typing import Any, Literal, Self, TypeAlias, TypeVar, overload
-from urllib.parse import quote
+from typing import Any, Literal, Self, TypeAlias, TypeVar
 
 from crudite.app.declarations import Declarations
 from crudite.app.defaults import about_actors, default_interfaces, opened_bus, opened_store, several
 from crudite.app.entrance import find_endpoint, refuse, serve_lifespan
 from crudite.app.siblings import Siblings
 from crudite.auth import Authenticate, Authenticator, Identification, Narrowing
-from crudite.buses import open_bus
 from crudite.buses.base import Bus
 from crudite.clock import Clock
 from crudite.errors import DeclarationError, Problem
 from crudite.ids import new_request_id
 from crudite.interfaces.base import Admission, Interface, Limits, Receive, Router, Scope, Send, Worker
-from crudite.interfaces.browser import Browser
-from crudite.interfaces.files import Files
 from crudite.interfaces.hosts import Hosts
-from crudite.interfaces.insight import Insight
 from crudite.interfaces.insight.workers import keep_posted
-from crudite.interfaces.openapi import OpenApi
 from crudite.interfaces.rest import Rest
 from crudite.interfaces.rest.quick import QuickAnswers, QuickResource
-from crudite.interfaces.sse import Sse
-from crudite.interfaces.websocket import WebSocket
 from crudite.limiting import Counts, Limiter, Rate, Rates, counted_in, network, open_counts
 from crudite.live import Engine, Retention, keep_trimmed
 from crudite.messages import ANONYMOUS, Response
-from crudite.pipeline import Middleware, Pipeline, Step
+from crudite.pipeline import Pipeline
 from crudite.query.simplify import join
-from crudite.query.tree import Filter, Given, leaves
+from crudite.query.tree import Filter
 from crudite.resources.actions import Actions
 from crudite.resources.compile import compile_resources
 from crudite.resources.declare import Record
 from crudite.resources.definition import Definitions
-from crudite.resources.handlers import Handler, HandlerKind, perform_handler
+from crudite.resources.handlers import perform_handler
 from crudite.resources.hooks import call
 from crudite.resources.records import Records
 from crudite.resources.request import Request
 from crudite.rules import allow
 from crudite.server.guard import Guard
 from crudite.server.quick import Quick
-from crudite.stores import open_store
 from crudite.stores.base import Store
 from crudite.tokens import Sealer
 
