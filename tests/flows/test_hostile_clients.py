@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import socket
 import struct
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
@@ -12,7 +13,7 @@ import pytest
 
 from crudite import App, Limits, Rate, Record, Request, allow
 from crudite.testing import Client
-from tests.services.runner import has_no_client, running
+from tests.services.runner import has_no_client, running, unsent
 from tests.services.stores import fresh_store
 
 pytestmark = pytest.mark.only_on("sqlite", reason="what is refused here never comes to a store")
@@ -267,6 +268,25 @@ async def test_a_message_of_frames_without_content_is_given_up() -> None:
         await raw.upgraded()
         raw.send(frame(0x01, b"") + frame(0x00, b"") * 20_000)
         assert await raw.close_code() == 1008
+
+
+async def test_a_flood_of_pings_from_a_client_that_takes_nothing_does_not_pile_up() -> None:
+    async with served() as (_, connect, port):
+        raw = await connect()
+        raw.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        await raw.upgraded()
+        raw.writer.transport.pause_reading()
+        pings, sent = frame(0x89, b"x" * 125) * 1_000, 0
+        async with asyncio.timeout(PATIENCE):
+            while sent < 45_000:
+                raw.send(pings)
+                await raw.writer.drain()
+                sent += 1_000
+        other = await connect()
+        await other.upgraded()
+        other.send(frame(0x81, b'{"jsonrpc":"2.0","id":1,"method":"ping"}'))
+        await other.until(b'"result":{}}')
+        assert unsent(port) < 200_000
 
 
 async def test_a_flood_of_refused_calls_closes_the_socket() -> None:

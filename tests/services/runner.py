@@ -45,6 +45,11 @@ def has_no_client(port: int) -> bool:
     return not _servers[port].server_state.connections
 
 
+def unsent(port: int) -> int:
+    """How many bytes wait in the server's memory for clients of the application that is served there."""
+    return sum(connection.transport.get_write_buffer_size() for connection in _servers[port].server_state.connections)
+
+
 class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)

@@ -215,6 +215,18 @@ test("a set that becomes ready while frames are held is shown with their commit"
   assert.deepEqual([open.seen.map(ids), done.seen.map(ids)], [[["a"], []], [["a"]]])
 })
 
+test("a subscription that a rate refuses is asked for again when the server says so", async () => {
+  const { api, server, clock } = await started()
+  const errors = []
+  api.tasks.where({ n: 1 }).live(() => {}, { onError: (error) => errors.push(error) })
+  server.refuse(server.last("subscribe"), { status: 429, code: "too_many_requests", retry_in: 1500 })
+  await clock.advance(1499)
+  assert.equal(server.count("subscribe"), 1)
+  await clock.advance(1)
+  assert.equal(server.count("subscribe"), 2)
+  assert.deepEqual(errors, [])
+})
+
 test("without onError the failure of a live query is reported", async () => {
   const { api, server, errors } = await started()
   api.tasks.live(() => {})

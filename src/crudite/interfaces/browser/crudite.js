@@ -1094,7 +1094,10 @@ class Client {
         if (isCurrent()) subscription.answered(result)
       },
       reject: (error) => {
-        if (isCurrent() && error.code !== "disconnected") this.#endSubscription(subscription, error)
+        if (!isCurrent() || error.code === "disconnected") return
+        const { retry_in: pause } = error.problem
+        if (typeof pause !== "number") return this.#endSubscription(subscription, error)
+        this.#timers.setTimeout(() => isCurrent() && this.#isOpen && this.#subscribe(subscription), pause) // a rate
       },
     })
   }
