@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from crudite import Actor, App, Count, Credentials, Field, NotFound, Record, Request, Unauthorized, allow, me
+from crudite.messages import SignIn
 from crudite.testing import Client, Refusal, View
 from tests.flows.worlds import titles
 from tests.services.stores import foreign, kept_store
@@ -33,14 +34,16 @@ class Door:
         self.is_open = asyncio.Event()
         self.is_open.set()
         self.has_read = asyncio.Event()
+        self.has_gone, self.is_free = asyncio.Event(), asyncio.Event()
 
     def of(self, app: "list[App]") -> Any:
         async def authenticate(credentials: Credentials) -> Actor | None:
-            if credentials.token is None:
+            name = credentials.token or credentials.cookies.get("name")
+            if name is None:
                 return None
             self.asked += 1
             try:
-                user = await app[0].records.read(User, credentials.token)
+                user = await app[0].records.read(User, name)
             except NotFound:
                 raise Unauthorized("There is no such user.") from None
             self.has_read.set()
@@ -62,6 +65,13 @@ async def processes(count: int = 1) -> AsyncIterator[tuple[Door, list[Client]]]:
             @own[0].read("how-many")
             async def how_many(request: Request) -> Count:
                 return Note.where().count()
+
+            @own[0].create("become-eve")
+            async def become_eve(request: Request) -> None:
+                await clients[0].app.records.delete(User, str(request.actor.id))
+                door.has_gone.set()
+                await door.is_free.wait()
+                request.signs_in = SignIn("name", "eve")
 
             clients.append(await stack.enter_async_context(Client(own[0])))
         records = clients[0].app.records
@@ -184,3 +194,18 @@ async def test_who_was_refused_and_is_somebody_by_now_stays_connected() -> None:
         notes = View(10.0)
         await socket.subscribe("notes", {"resource": "notes"}, notes)
         assert titles(await notes.ready()) == ["hers", "his"]
+
+
+async def test_who_is_exchanging_his_credentials_is_not_sent_away_for_the_old_ones() -> None:
+    async with processes() as (door, [client]), client.acting("ann").websocket() as socket:
+        await client.app.records.create(User, id="eve", role="staff")
+        notes = View(10.0)
+        await socket.subscribe("notes", {"resource": "notes"}, notes)
+        await notes.ready()
+        door.is_free.clear()
+        exchanging = asyncio.create_task(socket.call("become-eve"))
+        await door.has_gone.wait()  # the one that it was, and the handler is not done yet
+        await client.app.engine.fence()
+        door.is_free.set()
+        await exchanging
+        await notes.until(lambda rows: titles(rows) == ["hers", "his"])

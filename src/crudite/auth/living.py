@@ -14,7 +14,7 @@ own affair (`Guest`).
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from math import ceil
@@ -57,6 +57,11 @@ class Guest(Protocol):
         """These credentials were asked about again, and this is whose they are: what is kept live for the
         connection is moved to what this actor may see, or whoever the answer to a later question was. Does nothing if
         it shows others by now."""
+        ...
+
+    async def answered(self) -> None:
+        """Returns when what it has asked for so far has been answered: by that it may be somebody else, who has signed
+        in."""
         ...
 
     def warn(self, seconds: int) -> None:
@@ -226,7 +231,7 @@ class Living:
     def _doubt(self, stays: Iterable[Stay]) -> None:
         for stay in stays:
             stay.doubt()
-            task = asyncio.create_task(self._ask(stay))
+            task = asyncio.create_task(self._ask(stay, is_patient=True))
             self._asking.add(task)
             task.add_done_callback(self._asking.discard)
 
@@ -252,7 +257,9 @@ class Living:
 
         await asyncio.gather(*(ask_some() for _ in range(_SIDE_BY_SIDE)))
 
-    async def _ask(self, stay: Stay) -> None:
+    async def _ask(self, stay: Stay, *, is_patient: bool = False) -> None:
+        """Asks about one. What is refused may be what it is about to exchange: who shows nothing meanwhile, and is
+        waited for by nobody, may be `is_patient`."""
         guest, asked = stay.guest, None
         while not stay.is_over and guest.credentials is not asked:  # it may show others while it is asked about
             asked, question = guest.credentials, stay.asks()
@@ -262,6 +269,9 @@ class Living:
                     raise Unauthorized("The credentials have been revoked.", headers=INVALID)
                 await guest.reconsider(actor, asked, question)
             except Exception as error:
+                if is_patient:
+                    with suppress(TimeoutError):
+                        await asyncio.wait_for(guest.answered(), FAREWELL.total_seconds())
                 if guest.credentials is not asked:
                     continue
                 if stay.actor is not None and not stay.is_answered_since(question):

@@ -305,6 +305,9 @@ class _Stream:
         if not connection.members:
             connection.outbox.end("closed")
 
+    async def answered(self) -> None:
+        """Nothing: a stream asks for nothing more."""
+
     def warn(self, seconds: int) -> None:
         """Nothing: a stream cannot show other credentials, its client comes back with them."""
 

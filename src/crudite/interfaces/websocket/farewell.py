@@ -40,7 +40,18 @@ class Farewell:
     """What goes out of one connection, to its end. It is written by the outbox where there is a `sink`, which `over` is
     to be told of; by `send_all` where there is none. `is_gone`: the client has left."""
 
-    __slots__ = ("_code", "_connection", "_idle", "_is_cut", "_is_over", "_late", "_sink", "_under_way", "is_gone")
+    __slots__ = (
+        "_code",
+        "_connection",
+        "_idle",
+        "_is_cut",
+        "_is_over",
+        "_late",
+        "_quiet",
+        "_sink",
+        "_under_way",
+        "is_gone",
+    )
 
     def __init__(self, connection: Connection, sink: WebSocketSink | None) -> None:
         self.is_gone = False
@@ -52,6 +63,7 @@ class Farewell:
         self._is_cut = False  # whether nothing is waited for any more
         self._is_over = False  # whether the outbox is
         self._idle: asyncio.Future[None] | None = None
+        self._quiet: asyncio.Future[None] | None = None
 
     @property
     def begins_calls(self) -> bool:
@@ -68,6 +80,16 @@ class Farewell:
         self._end_if_idle()
         if not self._under_way:
             self._go_on()
+            if self._quiet is not None:
+                self._quiet.set_result(None)
+                self._quiet = None
+
+    async def quiet(self) -> None:
+        """Returns when no call is under way."""
+        if self._under_way:
+            if self._quiet is None:
+                self._quiet = asyncio.get_running_loop().create_future()
+            await asyncio.shield(self._quiet)
 
     def say(self, made: bytes) -> None:
         """Sends a message: through the outbox, in order with all others, or past it where that is right by now."""

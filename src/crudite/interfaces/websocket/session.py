@@ -360,9 +360,7 @@ class Session:
             raise
         self.credentials = shown
         self._stay.becomes(actor, question)
-        await self._move(
-            actor, question, request_id
-        )  # first: once it is answered, nothing is told under the old rights
+        await self._move(actor, question, request_id)  # first: once it is answered, nothing is told under old rights
         return actor
 
     async def _move(self, actor: Actor, question: int, request_id: str) -> None:
@@ -406,6 +404,10 @@ class Session:
     def doubt(self) -> None:
         """Takes away what is live, until it is known what may be shown."""
         self._connection.suspend()
+
+    async def answered(self) -> None:
+        """Returns when no call is under way: one may be signing in, or out."""
+        await self._farewell.quiet()
 
     def warn(self, seconds: int) -> None:
         """Tells the client to show other credentials, within so many seconds."""
