@@ -159,7 +159,10 @@ def it_gets_later_at_one_process_only(patch: Patch) -> None:
 
 
 def nobody_looks_unless_he_is_woken(patch: Patch) -> None:
-    patch(store, "_SECONDS_BETWEEN_LOOKS", 1e6)
+    async def until_woken(self: store._Wakeup, seconds: float) -> None:
+        await self.wait()
+
+    patch(store._Wakeup, "wait_for", until_woken)
 
 
 def a_batch_is_told_twice(patch: Patch) -> None:
