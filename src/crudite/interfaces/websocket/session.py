@@ -25,7 +25,6 @@ from crudite.interfaces.base import Host, Receive, Scope, Send
 from crudite.interfaces.events import encode
 from crudite.interfaces.http import Headers, credentials_of
 from crudite.interfaces.marks import reach
-from crudite.interfaces.subscribing import live_query
 from crudite.interfaces.websocket.calls import (
     INVALID_REQUEST,
     METHOD_NOT_FOUND,
@@ -45,13 +44,13 @@ from crudite.interfaces.websocket.format import (
     message,
     result,
     subscribed_result,
-    subscription_problem,
 )
+from crudite.interfaces.websocket.kept import Asking, Kept
 from crudite.interfaces.websocket.patience import Patience
 from crudite.interfaces.websocket.requests import WRITES, request_for
-from crudite.interfaces.websocket.rights import connection_problem, expiring, nothing_of, rights
-from crudite.live import Holds, Subscribed
-from crudite.messages import ANONYMOUS, Actor, Credentials, Live, LiveQuery, SignIn, Written
+from crudite.interfaces.websocket.rights import connection_problem, expiring
+from crudite.live import Subscribed
+from crudite.messages import ANONYMOUS, Actor, Credentials, SignIn, Written
 from crudite.resources.request import Request
 from crudite.server.extension import Tasks, WebSocketSink, sink_of
 from crudite.types import Plain
@@ -70,11 +69,11 @@ class Session:
     """Serves one connection from its handshake to its end."""
 
     __slots__ = (
-        "_asked",
         "_connection",
         "_farewell",
         "_headers",
         "_host",
+        "_kept",
         "_order",
         "_patience",
         "_place",
@@ -92,12 +91,12 @@ class Session:
         self._headers = headers
         self.credentials = credentials_of(headers, scope)
         self._connection = host.engine.connect(_format)
-        self._asked: dict[str, bytes] = {}  # what each subscription is of, in JSON, which is small
         self._order = asyncio.Lock()
         self._writes = asyncio.Lock()
         self._room = asyncio.Semaphore(_SIDE_BY_SIDE)
         self._sink: WebSocketSink | None = sink_of(scope)
         self._farewell = Farewell(self._connection, self._sink)
+        self._kept = Kept(host, self._connection, self._base, self._farewell.say)
 
     def abandon(self) -> None:
         """The client went away before the connection was accepted."""
@@ -263,7 +262,8 @@ class Session:
         self, method: str, params: Mapping[str, Any], number: Plain, request_id: str
     ) -> str | None:
         if method == "unsubscribe":
-            return self._unsubscribe(params, number)
+            self._kept.drop(str(params.get("sub")))
+            return result(number, "{}")
         await (self._subscribe if method == "subscribe" else self._auth)(params, number, request_id)
         return None  # it has been answered already, so that nothing of what follows from it came before
 
@@ -274,19 +274,13 @@ class Session:
         )  # fmt: skip
 
     async def _subscribe(self, params: Mapping[str, Any], number: Plain, request_id: str) -> None:
-        name = params.get("sub")
-        if not isinstance(name, str) or not name or len(name) > 100:
-            raise Malformed(faults=[Fault("bad_value", "sub takes a name of up to 100 characters.", pointer="/sub")])
-        asked = {k: v for k, v in params.items() if k in ("resource", "query", "read", "args")}
-        cursor, key = params.get("cursor"), params.get("key")
-        if not isinstance(cursor, str | None) or not isinstance(key, str | None):
-            raise Malformed(faults=[Fault("bad_value", "cursor and key are texts.", pointer="/cursor")])
-        kept = msgspec.json.encode(asked)
+        asking = Asking.of(params)
         question = self._stay.asks()
-        query, actor = await self._live(asked, request_id)
+        query, actor = await self._kept.live(asking.asked, request_id)
         self._check_stay()
+        holds = self._stay.holding(question)
         if self._stay.is_other(actor):
-            await self._move(actor, question, request_id)
+            await self._kept.move(actor, holds, request_id)
         self._stay.becomes(actor, question)
         path = query.plan.selection.schema.path
         is_answered = False
@@ -297,36 +291,17 @@ class Session:
             return message(result(number, subscribed_result(subscribed, path))) if is_answered else b""
 
         try:
-            holds = self._stay.holding(question)
-            await self._connection.subscribe(name, query, cursor=cursor, key=key, announce=announce, holds=holds)
+            await self._kept.add(asking, query, announce, holds)
         except Problem:
             self._check_stay()
             raise
         if not is_answered:
             self._check_stay()
-        self._asked = {n: a for n, a in self._asked.items() if n in self._connection.members} | {name: kept}
 
     def _check_stay(self) -> None:
         """Raises Unauthorized when the credentials came to their end while something was awaited."""
         if self._stay.is_over:
             raise Unauthorized("The credentials do not hold any longer.")
-
-    async def _live(
-        self, asked: Mapping[str, Any], request_id: str, actor: Actor = ANONYMOUS, *, is_free: bool = False
-    ) -> tuple[LiveQuery, Actor]:
-        """What an actor sees of what was asked for, by default whoever shows the connection's credentials."""
-        base = self._base(request_id, actor)
-        base.is_free = is_free
-        request = live_query(self._host, base, asked)
-        with self._host.identify.living.waited_for():
-            response = await self._host.pipeline(request)
-        assert isinstance(response, Live)
-        return response.query, request.actor
-
-    def _unsubscribe(self, params: Mapping[str, Any], number: Plain) -> str:
-        self._connection.unsubscribe(str(params.get("sub")))
-        self._asked.pop(str(params.get("sub")), None)
-        return result(number, "{}")
 
     async def _auth(self, params: Mapping[str, Any], number: Plain, request_id: str) -> None:
         """Other credentials from now on. Refused ones change nothing."""
@@ -360,35 +335,10 @@ class Session:
             raise
         self.credentials = shown
         self._stay.becomes(actor, question)
-        await self._move(actor, question, request_id)  # first: once it is answered, nothing is told under old rights
+        await self._kept.move(
+            actor, self._stay.holding(question), request_id
+        )  # first: once it is answered, nothing is told under old rights
         return actor
-
-    async def _move(self, actor: Actor, question: int, request_id: str) -> None:
-        """Moves every subscription to what this actor may see, where that is something else: all together, since each
-        shows what the one before might see until it has moved."""
-        before = {name: member.subscription.query for name, member in self._connection.members.items()}
-        asked = [(name, msgspec.json.decode(one)) for name, one in self._asked.items() if name in before]
-        holds = self._stay.holding(question)
-        await asyncio.gather(
-            *(self._move_one(name, one, before[name], actor, holds, request_id) for name, one in asked)
-        )
-
-    async def _move_one(
-        self, name: str, asked: Mapping[str, Any], before: LiveQuery, actor: Actor, holds: Holds, request_id: str
-    ) -> None:
-        refusal: Problem | None = None
-        try:
-            query, _ = await self._live(asked, request_id, actor, is_free=True)
-        except Problem as problem:
-            query, refusal = nothing_of(before), problem
-        try:
-            announce = lambda subscribed: rights(subscribed.subscription)  # noqa: E731
-            await self._connection.move(name, query, announce=announce, holds=holds)
-        except Problem as problem:
-            refusal = problem
-        if refusal is not None and name in self._connection.members:
-            self._connection.unsubscribe(name)
-            self._farewell.say(subscription_problem(name, refusal))
 
     # what happens to its credentials (auth.Guest)
 
@@ -399,7 +349,8 @@ class Session:
         with self._connection.keeping_up():
             async with self._order:
                 if self.credentials is credentials:
-                    await self._move(self._stay.becomes(actor, question), question, new_request_id())
+                    actor, holds = self._stay.becomes(actor, question), self._stay.holding(question)
+                    await self._kept.move(actor, holds, new_request_id())
 
     def doubt(self) -> None:
         """Takes away what is live, until it is known what may be shown."""
