@@ -238,6 +238,28 @@ async def test_a_client_that_never_takes_its_answer_is_cut_off() -> None:
         await until_true(lambda: has_no_client(port))
 
 
+async def test_a_client_on_a_thin_line_gets_all_of_its_large_answer() -> None:
+    async with served(take_time=SHORT) as (app, connect, _):
+
+        @app.read("large")
+        async def large(request: Request) -> str:
+            return "x" * 30_000_000
+
+        await app.stop()
+        await app.start()
+        raw, loop = await connect(), asyncio.get_running_loop()
+        raw.send(b"GET /large HTTP/1.1\r\nhost: localhost\r\n\r\n")
+        began, length = loop.time(), 0
+        async with asyncio.timeout(PATIENCE):
+            while length < 30_000_000:
+                piece = await raw.reader.read(1 << 20)
+                assert piece, "it was cut"
+                length += len(piece)
+                await asyncio.sleep(SHORT / 10)
+        assert loop.time() - began > 2 * SHORT
+        assert app.admission.passed == {}
+
+
 async def test_a_socket_that_never_says_anything_is_closed_and_one_that_did_is_not() -> None:
     async with served(silence=SHORT) as (app, connect, _):
         silent, honest = await connect(), await connect()

@@ -4,13 +4,15 @@ import asyncio
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import httpx2
 import pytest
 
-from crudite import Actor, App, Credentials, DeclarationError, Limits, Rate, Record, Request, Unauthorized, allow
+from crudite import Actor, App, Credentials, DeclarationError, Limits, Rate, Record, Ref, Request, Unauthorized, allow
 from crudite.testing import Client, Clock, Refusal
 from tests.flows.test_insight import local
+from tests.services.runner import running
 from tests.services.stores import fresh_store, kept_store
 
 SECOND = timedelta(seconds=1)
@@ -229,7 +231,8 @@ async def test_a_flood_of_refused_messages_closes_the_socket_and_patience_does_n
 
 
 @before_any_store
-async def test_what_the_server_does_by_itself_is_not_counted() -> None:
+@pytest.mark.parametrize("over", ["sse", "websocket"])
+async def test_what_the_server_does_by_itself_is_not_counted(over: Literal["sse", "websocket"]) -> None:
     app = app_of(Rate("2/minute"))
 
     @app.read("many")
@@ -240,7 +243,7 @@ async def test_what_the_server_does_by_itself_is_not_counted() -> None:
 
     async with Client(app, token="ann") as ann:
         assert (await ann.get("/many")).json == 10
-        async with ann.live("todos") as view:
+        async with ann.live("todos", over=over) as view:
             await view.ready()
             await app.revoke(account="ann")
             for number in range(5):
@@ -288,6 +291,19 @@ async def test_processes_count_exactly_in_the_database() -> None:
 
 
 @before_any_store
+@before_any_store
+async def test_counting_in_the_database_takes_no_entity_tag_from_lists() -> None:
+    class Item(Record[int], rules=allow.everyone):
+        todo: Ref[Todo]
+
+    async with Client(App(Todo, Item, store=fresh_store(), rates_store="store", rates=[Rate("50/hour")])) as client:
+        first = await client.get("/items?todo.title=a")
+        assert (await client.get("/items?todo.title=a", headers={"if-none-match": first.headers["etag"]})).status == 304
+        await client.post("/todos", {"title": "a"})
+        await client.post("/items", {"todo": 1})
+        assert (await client.get("/items?todo.title=a")).headers["etag"] != first.headers["etag"]
+
+
 async def test_processes_count_exactly_on_a_server(valkey: str) -> None:
     store, clock = kept_store(), Clock()
     prefix = f"{valkey}?prefix=flow{id(clock)}"
@@ -296,6 +312,17 @@ async def test_processes_count_exactly_on_a_server(valkey: str) -> None:
         clients = [await stack.enter_async_context(Client(app, token="ann")) for app in apps]
         told = await asyncio.gather(*(status(clients[n % 2], "/todos") for n in range(30)))
         assert sorted(told) == [200] * 10 + [429] * 20
+
+
+@before_any_store
+async def test_what_could_be_answered_quickly_is_counted_all_the_same() -> None:
+    app = App(Todo, Note, store=fresh_store(), rates=[Rate("5/hour", on="todos")], clock=Clock())
+    async with app, running(app, "ours") as port, httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+        await app.records.create(Todo, title="a")
+        assert [(await client.get("/todos/1")).status_code for _ in range(3)] == [200, 200, 200]
+        assert [(await client.post("/todos", json={"title": "b"})).status_code for _ in range(3)] == [201, 201, 429]
+        assert (await client.get("/todos")).status_code == 429
+        assert [(await client.get("/notes")).status_code for _ in range(8)] == [200] * 8
 
 
 @before_any_store

@@ -168,8 +168,8 @@ class Reading:
         if clocks_of(selection) or selection.mask.includes or is_judged(selection.filter):
             return False
         others = any(reads_others(filter) for _, filter in selection.filters())
-        catalog = self._rulebook.definitions.catalog
-        return selection.schema.logged and (not others or all(s.logged for s in catalog.values()))
+        definitions = self._rulebook.definitions
+        return selection.schema.logged and (not others or all(one.schema.logged for one in definitions))
 
 
 def _limit(definition: Definition, query: WrittenQuery, resolver: Resolver) -> int:

@@ -8,7 +8,7 @@ request that comes in one piece costs none. It is never set anew for the same: a
 | the first byte | the connection | that | nothing is said: browsers connect ahead |
 | a head | its first byte | its last | 408 |
 | a body | the head's last byte | its own last | 408, unless an answer has begun |
-| that the client takes something | a full write buffer | there is room | the connection is cut |
+| that the client takes something | a full write buffer | there is room, or 64 KiB went | the connection is cut |
 
 Between two requests uvicorn's own time for that holds.
 """
@@ -30,6 +30,8 @@ from crudite.server.guard import (
     Guard,
     Refusal,
 )
+
+_SOME = 65_536
 
 
 class GuardedProtocol(HttpToolsProtocol):
@@ -143,12 +145,20 @@ class GuardedProtocol(HttpToolsProtocol):
         """The transport's write buffer is full."""
         super().pause_writing()
         if self._guard is not None and self._taking is None:
-            self._taking = self.loop.call_later(self._guard.bounds.take_time, self._cut)
+            self._await_taking(self._guard)
 
-    def _cut(self) -> None:
-        assert self._guard is not None
-        self._guard.note(TAKES_NOTHING)
-        self.transport.abort()
+    def _await_taking(self, guard: Guard) -> None:
+        """Cuts the connection, unless the client takes some of what waits for it: a large answer over a thin line is
+        no attack."""
+        left = self.transport.get_write_buffer_size()
+
+        def look() -> None:
+            if left - self.transport.get_write_buffer_size() >= _SOME:
+                return self._await_taking(guard)
+            guard.note(TAKES_NOTHING)
+            return self.transport.abort()
+
+        self._taking = self.loop.call_later(guard.bounds.take_time, look)
 
     def handle_websocket_upgrade(self) -> None:
         """The connection is somebody else's from here on."""
