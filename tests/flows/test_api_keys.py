@@ -1,5 +1,6 @@
 """API keys: made by their owners, told once, kept as hashes, narrowed by scopes, and dead when they are deleted."""
 
+import asyncio
 import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -25,7 +26,9 @@ from crudite import (
     me,
 )
 from crudite.auth.api_keys.texts import new_key
-from crudite.testing import Client, Clock, Refusal
+from crudite.errors import StoreReadOnly
+from crudite.stores import open_store
+from crudite.testing import Client, Clock, Faulty, Refusal
 from tests.flows.worlds import faults, titles
 from tests.services.stores import foreign, fresh_store, kept_store
 
@@ -54,7 +57,7 @@ class Task(Record[int], rules=allow.where(owner=me.id) | allow.role("staff")):
 class World:
     """An application with Ann and Bob, who sign in by their names, or show keys."""
 
-    def __init__(self, store: str | None = None, **options: Any) -> None:
+    def __init__(self, store: Any = None, **options: Any) -> None:
         self.clock = Clock(NOW)
         self.keys = ApiKeys(Account, **options)
         self.barred: set[str] = set()
@@ -413,6 +416,30 @@ async def test_the_last_use_is_shown_and_written_down_seldom() -> None:
             assert (await used())[0] == "2030-01-01T12:10:00.000000Z"
             await world.app.settled()
             await socket.call("whoami")
+
+
+async def test_many_who_come_at_once_are_one_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with World() as world:
+        made = await world.made()
+        units: list[Any] = []
+        write = world.app.store.write
+
+        async def counted(unit: Any) -> Any:
+            units.append(unit)
+            return await write(unit)
+
+        monkeypatch.setattr(world.app.store, "write", counted)
+        assert await asyncio.gather(*(world.status(made["key"]) for _ in range(20))) == [200] * 20
+        assert len(units) == 1
+
+
+async def test_a_store_that_cannot_write_lets_keys_be_used(caplog: pytest.LogCaptureFixture) -> None:
+    store = Faulty(open_store(kept_store()))
+    async with World(store) as world:
+        made = await world.made()
+        store.fail("before write", StoreReadOnly("it is read-only"))
+        assert await world.status(made["key"]) == 200
+        assert "the use of an API key is not written down" in caplog.text
 
 
 # without accounts

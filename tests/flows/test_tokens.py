@@ -1,6 +1,8 @@
 """Bearer tokens: those that prove themselves, and those that their server is asked about."""
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -199,6 +201,12 @@ async def test_several_issuers_stand_side_by_side() -> None:
 def test_what_cannot_be_checked_is_told_at_the_start(options: dict[str, Any], complaint: str) -> None:
     with pytest.raises(ValueError, match=complaint):
         Jwt(**options)
+
+
+def test_without_the_library_everything_else_works_and_jwt_says_what_to_install() -> None:
+    script = "import sys; sys.modules['joserfc'] = None; import crudite; crudite.Jwt(key='k' * 32)"
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    assert "RuntimeError: joserfc is not installed: pip install 'crudite[jwt]'" in run.stderr
 
 
 # published keys

@@ -1,11 +1,14 @@
 """Which tokens count as signed: by which keys, and with which algorithms."""
 
+import base64
 import json
 from hashlib import sha256
 from hmac import new as hmac
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from joserfc import jwk
 
 from crudite.auth.signatures import BadToken, UnknownKey, opened, peeked, read_keys, read_published_keys
@@ -16,7 +19,21 @@ CLAIMS = {"sub": "ann"}
 RSA = rsa("one")
 EC = jwk.ECKey.generate_key("P-256", {"kid": "curve"})
 ED = jwk.OKPKey.generate_key("Ed25519", {"kid": "edwards"})
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=9)
+    | st.sampled_from(["HS256", "none", "one"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=5,
+)
 OCT = jwk.OctKey.import_key(SECRET)
+
+
+SECRET_KEYS = read_keys(SECRET, None)
+RSA_KEYS = read_keys(RSA.as_dict(private=False), None)
 
 
 def public(key: Any, **more: Any) -> dict[str, Any]:
@@ -64,11 +81,11 @@ def test_a_public_key_is_no_secret(text: bytes) -> None:
     header = {"alg": "HS256", "kid": "one"}
     body = unsigned(header, CLAIMS).rpartition(".")[0]
     forged = unsigned(header, CLAIMS, hmac(text, body.encode(), sha256).digest())
-    for given in (RSA.as_pem(private=False), public(RSA), {"keys": [public(RSA)]}):
+    for key in (RSA.as_pem(private=False), public(RSA), {"keys": [public(RSA)]}):
         with pytest.raises(BadToken):
-            opened(forged, read_keys(given, None))
+            opened(forged, read_keys(key, None))
         with pytest.raises(BadToken):
-            opened(forged, read_keys(given, ["RS256", "HS256"]))
+            opened(forged, read_keys(key, ["RS256", "HS256"]))
 
 
 def test_a_key_in_the_token_itself_does_not_count() -> None:
@@ -101,6 +118,31 @@ def test_a_key_in_the_token_itself_does_not_count() -> None:
 def test_what_is_no_token_of_ours_is_refused(token: str) -> None:
     with pytest.raises(BadToken):
         opened(token, read_keys(public(RSA), None))
+
+
+@given(st.text())
+def test_any_text_is_refused_and_nothing_else_happens(text: str) -> None:
+    with pytest.raises(BadToken):
+        opened(text, SECRET_KEYS)
+    peeked(text)
+
+
+@given(st.lists(st.binary(), min_size=3, max_size=3))
+def test_any_three_parts_are_refused_and_nothing_else_happens(parts: list[bytes]) -> None:
+    text = ".".join(base64.urlsafe_b64encode(part).decode().rstrip("=") for part in parts)
+    with pytest.raises(BadToken):
+        opened(text, SECRET_KEYS)
+    peeked(text)
+
+
+@given(
+    st.dictionaries(st.sampled_from(["alg", "kid", "typ", "crit", "b64", "enc", "jwk"]), JSON),
+    st.dictionaries(st.sampled_from(["sub", "exp", "iss", "aud"]), JSON),
+)
+def test_any_header_and_claims_without_a_signature_are_refused(header: dict[str, Any], claims: dict[str, Any]) -> None:
+    for keys in (SECRET_KEYS, RSA_KEYS):
+        with pytest.raises(BadToken):
+            opened(unsigned(header, claims, b"signature"), keys, None)
 
 
 def test_claims_are_an_object() -> None:

@@ -106,6 +106,7 @@ class ApiKeys:
         self._lasts = lasts
         self._seen_every = seen_every
         self._owners: Owners | None = None
+        self._noting: set[UUID] = set()
         self._made: dict[int, dict[str, str]] = {}  # by request: what its answer is to tell
         self.record = _resource(self, account, path)
 
@@ -203,12 +204,17 @@ class ApiKeys:
         """Writes down that a key is used. That it is used must not fail for that."""
         if kept.used_at is not None and timedelta() <= now - kept.used_at < self._seen_every:
             return
+        if kept.id in self._noting:  # many who come at once with one key are one use
+            return
+        self._noting.add(kept.id)
         try:
             await self._home.records.update(self.record, kept.id, used_at=now)
         except NotFound:
             refuse("it has been deleted a moment ago")
         except (StoreError, Problem) as error:
             _log.warning("the use of an API key is not written down: %s", error)
+        finally:
+            self._noting.discard(kept.id)
 
     # what is done with keys
 
@@ -277,9 +283,7 @@ def _resource(keys: ApiKeys, account: type[Record[Any]] | None, path: str) -> ty
         names["__module__"] = __name__
         names["__doc__"] = "A key with which a program acts for its owner."
         names["__annotations__"] = {"owner": str if account is None else Ref[account]}  # type: ignore[valid-type]
-        names["owner"] = Field(
-            default=me.id, immutable=True, on_delete="restrict" if account is None else "cascade"
-        )
+        names["owner"] = Field(default=me.id, immutable=True, on_delete="restrict" if account is None else "cascade")
         if account is None:  # nobody knows the roles of the owner, so he does not hand them out
             names["__annotations__"]["roles"] = list[str] | None
             names["roles"] = Field(default=None, immutable=True, write=allow.nobody)
