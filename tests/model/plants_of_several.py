@@ -2,7 +2,6 @@
 share, and into how each follows the log."""
 
 from collections.abc import Sequence
-from contextlib import nullcontext
 from typing import Any
 
 from crudite.app.siblings import Siblings
@@ -111,10 +110,6 @@ def who_shows_another_token_meanwhile_is_not_asked_again(patch: Patch) -> None:
     patch(Living, "_ask", ask_once)
 
 
-def a_revocation_waits_for_who_takes_nothing(patch: Patch) -> None:
-    patch(Connection, "keeping_up", lambda self: nullcontext())
-
-
 def what_waits_for_who_is_sent_away_goes_out(patch: Patch) -> None:
     def wind_up(self: Connection) -> None:
         for name in list(self.members):
@@ -198,7 +193,6 @@ SEVERAL = (
     a_session_is_nobodys,
     who_is_asking_is_not_concerned,
     who_shows_another_token_meanwhile_is_not_asked_again,
-    a_revocation_waits_for_who_takes_nothing,
     what_waits_for_who_is_sent_away_goes_out,
     who_has_signed_out_elsewhere_stays,
     a_mark_of_another_process_is_not_waited_for,
