@@ -9,7 +9,21 @@ from typing import Any, Literal
 import httpx2
 import pytest
 
-from crudite import Actor, App, Credentials, DeclarationError, Limits, Rate, Record, Ref, Request, Unauthorized, allow
+from crudite import (
+    Actor,
+    App,
+    Credentials,
+    DeclarationError,
+    Limits,
+    Rate,
+    Record,
+    Ref,
+    Request,
+    TooManyRequests,
+    Unauthorized,
+    allow,
+)
+from crudite.interfaces.base import Admission
 from crudite.testing import Client, Clock, Refusal
 from tests.flows.test_insight import local
 from tests.services.runner import running
@@ -179,6 +193,24 @@ async def test_by_address_it_does_not_matter_who_says_to_be_whom() -> None:
     async with Client(app_of(Rate("2/minute", by="address"))) as nobody:
         names = [nobody.acting(name) for name in ("ann", "bob", "cid")]
         assert [await status(one, "/todos") for one in names] == [200, 200, 429]
+
+
+@before_any_store
+async def test_addresses_are_apart_and_those_of_one_network_of_ipv6_together() -> None:
+    async with Client(app_of(Rate("1/minute", by="address"))) as client:
+        addresses = ("192.0.2.1", "192.0.2.1", "192.0.2.2", "2001:db8::1", "2001:db8::2", "2001:db8:0:1::1")
+        told = [(await local(client.app, "/todos", address=address)).status for address in addresses]
+    assert told == [200, 429, 200, 200, 429, 200]
+
+
+@before_any_store
+async def test_one_network_of_ipv6_has_the_connections_of_one_address() -> None:
+    limits = Admission(Limits(connections=1))
+    with limits.admit({"type": "http", "client": ("2001:db8::1", 1)}):
+        with pytest.raises(TooManyRequests):
+            limits.admit({"type": "http", "client": ("2001:db8::2", 1)})
+        limits.admit({"type": "http", "client": ("2001:db8:0:1::1", 1)})
+    limits.admit({"type": "http", "client": ("2001:db8::2", 1)})
 
 
 @before_any_store
