@@ -91,7 +91,8 @@ async def test_the_answer_does_not_tell_who_has_an_account_and_comes_before_the_
     gate, sent = asyncio.Event(), list[Mail]()
 
     async def slowly(mail: Mail) -> None:
-        await gate.wait()
+        async with asyncio.timeout(5):
+            await gate.wait()
         sent.append(mail)
 
     async with app_for(mail=slowly) as app:

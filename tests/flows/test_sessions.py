@@ -87,7 +87,8 @@ async def test_the_database_holds_nothing_that_signs_anybody_in(tmp_path: Path) 
         assert not hasattr(session, "digest")
         (digest,) = await foreign(store, "SELECT digest FROM sessions")
         thief = Browser(app)
-        for stolen in (digest, f"crs_{digest}", str(session.id), f"crs_{session.id}"):
+        guessed = browser.jar["__Host-sid"][:-40] + "A" * 40  # the number of the session, and another secret
+        for stolen in (digest, f"crs_{digest}", str(session.id), f"crs_{session.id}", guessed):
             thief.jar = {"__Host-sid": stolen}
             assert await thief.who() is None
         token = browser.jar["__Host-sid"]
@@ -286,6 +287,26 @@ async def test_a_websocket_signs_in_and_out_in_place() -> None:
             await socket.call("log-out")
             with pytest.raises(Refusal):
                 await socket.call("notes.list")
+            assert socket.code is None
+
+
+async def test_a_websocket_stays_open_though_its_session_has_ended_before_it_shows_another() -> None:
+    app = app_for()
+    sessions = sessions_of(app)
+
+    @app.create("log-out")
+    async def log_out(request: Request) -> None:
+        await sessions.log_out(request)
+        await app.settled()  # everybody has been asked by now who rests on the session
+
+    async with app:
+        await app.records.create(Account, **ANN)
+        async with Client(app).websocket() as socket, Client(app).websocket() as other:
+            token = (await socket.call("log-in", {**ANN, "bearer": True}))["data"]["token"]
+            await other.call("auth", {"token": token})
+            await socket.call("log-out")
+            assert (await socket.call("session"))["data"] is None
+            assert await other.closed() == 4401
             assert socket.code is None
 
 
