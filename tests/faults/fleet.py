@@ -11,6 +11,7 @@ from typing import Any
 import httpx2
 
 from tests.faults.tabs import Refused, Rows, SocketTab, StreamTab, Tab
+from tests.services.http import client_at
 from tests.services.workers import PATIENCE, Parent, eventually, started
 
 PROGRAM = """
@@ -223,7 +224,7 @@ class Load:
         while True:
             port = self._random.choice(self.fleet.ports)
             try:
-                async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE) as client:
+                async with client_at(f"http://127.0.0.1:{port}", timeout=PATIENCE) as client:
                     for _ in range(20):
                         await self._goes_on.wait()
                         self._under_way += 1
@@ -270,7 +271,7 @@ async def fetch(port: int) -> list[dict[str, Any]]:
     async with asyncio.timeout(PATIENCE):
         while True:
             with contextlib.suppress(httpx2.TransportError):
-                async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE) as client:
+                async with client_at(f"http://127.0.0.1:{port}", timeout=PATIENCE) as client:
                     answer = await client.get("/todos?limit=100000")
                 if answer.status_code == 200:
                     rows: list[dict[str, Any]] = answer.json()

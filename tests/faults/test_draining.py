@@ -4,9 +4,8 @@ import asyncio
 import contextlib
 from pathlib import Path
 
-import httpx2
-
 from tests.faults.tabs import SocketTab, StreamTab, Tab, served
+from tests.services.http import client_at
 from tests.services.stores import kept_store
 
 CLIENTS = 200
@@ -38,7 +37,7 @@ async def test_all_move_to_the_next_server_in_steps_and_miss_nothing(tmp_path: P
         for tab in tabs:
             await tab.until(lambda tab=tab: tab.is_ready)
 
-        async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{new_port}", timeout=30) as client:
+        async with client_at(f"http://127.0.0.1:{new_port}", timeout=30) as client:
             old.terminate()
             while old.returncode is None:
                 written += 1

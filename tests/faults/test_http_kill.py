@@ -14,6 +14,7 @@ import httpx2
 import msgspec
 
 from crudite.testing import View
+from tests.services.http import client_at
 from tests.services.stores import foreign, kept_store
 
 CLIENTS = 100
@@ -62,7 +63,7 @@ async def serving(directory: Path, port: int) -> AsyncIterator[asyncio.subproces
 
 async def write_until_killed(url: str, name: int, acknowledged: dict[str, int]) -> None:
     """Creates a record and counts it up, noting what was acknowledged, until the server is gone."""
-    async with httpx2.AsyncClient(base_url=url, timeout=10) as client:
+    async with client_at(url, timeout=10) as client:
         with contextlib.suppress(httpx2.TransportError):
             for n in range(10_000):
                 key = f"{name}-{n}"
@@ -87,7 +88,7 @@ class Follower:
     async def follow(self) -> None:
         """Applies what comes until the connection ends."""
         headers = {"last-event-id": self.last_id} if self.last_id else {}
-        async with httpx2.AsyncClient(base_url=self._url, timeout=None) as client:
+        async with client_at(self._url, timeout=None) as client:
             with contextlib.suppress(httpx2.TransportError):
                 async with client.stream("GET", "/todos/subscribe", headers=headers) as stream:
                     left = ""
@@ -134,7 +135,7 @@ async def test_what_was_acknowledged_before_a_kill_is_there_once_and_subscribers
     for follower in followers:
         follower.kinds.clear()
 
-    async with serving(tmp_path, port), httpx2.AsyncClient(base_url=url, timeout=30) as client:
+    async with serving(tmp_path, port), client_at(url, timeout=30) as client:
         following = [asyncio.create_task(follower.follow()) for follower in followers]
         await client.post("/todos", json={"id": "after", "title": "after"})
         stored = {row["id"]: row for row in (await client.get("/todos?limit=100000")).json()}

@@ -6,9 +6,8 @@ import re
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-import httpx2
-
 from tests.faults.tabs import SocketTab, StreamTab, Tab, room_for, served
+from tests.services.http import client_at
 from tests.services.stores import kept_store
 
 CLIENTS = 2_000
@@ -47,11 +46,11 @@ async def test_all_resume_after_a_kill_and_no_snapshot_is_read(tmp_path: Path) -
             living = [tasks.create_task(move(tab, port, new)) for tab in tabs]
             for tab in tabs:
                 await tab.until(lambda tab=tab: tab.is_ready)
-            async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
+            async with client_at(f"http://127.0.0.1:{port}", timeout=60) as client:
                 await client.post("/todos", json=[{"id": number, "title": "before"} for number in range(10)])
             process.kill()
         async with served(tmp_path) as (_, port):
-            async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
+            async with client_at(f"http://127.0.0.1:{port}", timeout=60) as client:
                 await client.patch("/todos/1", json={"title": "while they were away"})
                 await client.delete("/todos/2")
                 new.set_result(port)

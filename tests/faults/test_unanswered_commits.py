@@ -11,6 +11,7 @@ import pytest
 
 from crudite import App, NotFound, Problem, Record, Request, allow
 from crudite.errors import StoreError
+from tests.services.http import client_at
 from tests.services.runner import Kind, running
 
 SLOW = """
@@ -36,7 +37,7 @@ async def lost(
     async with app, running(app, kind) as port:
         other = await asyncpg.connect(database)
         try:
-            async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
+            async with client_at(f"http://127.0.0.1:{port}", timeout=30) as client:
                 for _ in range(2):  # so that our own server knows what such a request looks like
                     assert (await client.post("/todos", json={"title": "once"})).status_code == 201
                 await other.execute(SLOW)

@@ -13,6 +13,7 @@ import httpx2
 import pytest
 import websockets
 
+from tests.services.http import client_at
 from tests.services.workers import PATIENCE, Page, Writers, eventually, is_there, started, stopped, workers
 
 TODO = """
@@ -62,7 +63,7 @@ def folder(tmp_path: Path) -> Path:
 
 async def records(url: str) -> list[Any]:
     """All records, in the order of their keys."""
-    async with httpx2.AsyncClient(base_url=url, timeout=PATIENCE) as client:
+    async with client_at(url, timeout=PATIENCE) as client:
         answer = await client.get("/todos?limit=1000000&sort=id")
         found: list[Any] = answer.json()
         return found
@@ -70,7 +71,7 @@ async def records(url: str) -> list[Any]:
 
 async def who(url: str) -> int:
     """The process that answers a new connection."""
-    async with httpx2.AsyncClient(base_url=url, timeout=PATIENCE) as client:
+    async with client_at(url, timeout=PATIENCE) as client:
         process: int = (await client.get("/who")).json()
         return process
 
@@ -158,7 +159,7 @@ async def test_a_new_worker_that_does_not_come_up_leaves_the_old_ones_and_places
         await parent.until("NameError")
         await parent.until(r"ended with exit code 1 before it answered; the others stay as they are")
         assert {await who(parent.url) for _ in range(10)} <= set(processes.values())
-        async with httpx2.AsyncClient(base_url=parent.url, timeout=PATIENCE) as client:
+        async with client_at(parent.url, timeout=PATIENCE) as client:
             told = (await client.get("/tell")).json()
         here = await parent.until(r"\[worker (\d), pid (\d+)\] root: here")
         assert processes[int(here[1])] == int(here[2]) == told
@@ -182,7 +183,7 @@ async def test_when_the_parent_is_killed_the_workers_take_their_leave(folder: Pa
             await stack.enter_async_context(websockets.connect(parent.url.replace("http", "ws") + "/ws"))
             for _ in range(4)
         ]
-        client = await stack.enter_async_context(httpx2.AsyncClient(base_url=parent.url, timeout=PATIENCE))
+        client = await stack.enter_async_context(client_at(parent.url, timeout=PATIENCE))
         for connection in connections:
             await connection.send('{"jsonrpc":"2.0","id":1,"method":"ping"}')
             await connection.recv()
@@ -218,7 +219,7 @@ async def test_on_sigterm_all_workers_take_their_leave(folder: Path) -> None:
 async def test_whoever_comes_late_is_refused_and_a_second_ctrl_c_ends_all_at_once(folder: Path) -> None:
     async with (
         workers(folder, 2, "--grace", "500") as (parent, processes),
-        httpx2.AsyncClient(base_url=parent.url, timeout=PATIENCE) as client,
+        client_at(parent.url, timeout=PATIENCE) as client,
     ):
         endless = asyncio.create_task(client.get("/endless"))
         await client.get("/who")  # behind the endless one, which has been begun
@@ -259,7 +260,7 @@ async def test_a_terminal_that_goes_away_ends_all_and_replaces_nobody(folder: Pa
 async def test_a_worker_that_hangs_says_where_and_is_replaced_one_that_is_stopped_is_waited_for(folder: Path) -> None:
     async with (
         workers(folder, 2, "--hung-after", "1") as (parent, processes),
-        httpx2.AsyncClient(base_url=parent.url, timeout=PATIENCE) as client,
+        client_at(parent.url, timeout=PATIENCE) as client,
     ):
         with stopped(processes[1]):
             with pytest.raises(httpx2.TransportError):

@@ -16,6 +16,7 @@ import httpx2
 import websockets
 
 from crudite.testing import View
+from tests.services.http import client_at
 
 CRUDITE = str(Path(sys.executable).with_name("crudite"))
 PATIENCE = 60.0
@@ -121,7 +122,7 @@ class Writers:
 
     async def _write(self, name: int, keeps: bool) -> None:
         limits = httpx2.Limits(max_keepalive_connections=1 if keeps else 0)
-        async with httpx2.AsyncClient(base_url=self._url, timeout=PATIENCE, limits=limits) as client:
+        async with client_at(self._url, timeout=PATIENCE, limits=limits) as client:
             for n in range(1_000_000):
                 try:
                     answer = await client.post("/todos", json={"id": f"{name}-{n}", "title": "x"})
