@@ -26,10 +26,21 @@ from crudite import (
 from crudite.interfaces.base import Admission
 from crudite.testing import Client, Clock, Refusal
 from tests.flows.test_insight import local
+from tests.services.http import client_at
 from tests.services.runner import running
 from tests.services.stores import fresh_store, kept_store
+from tests.services.workers import workers
 
 SECOND = timedelta(seconds=1)
+
+WORKERS = """
+from crudite import App, Rate, Record, allow
+
+class Todo(Record[int], rules=allow.everyone):
+    title: str
+
+app = App(Todo, rates=[Rate("10/hour")])
+"""
 
 before_any_store = pytest.mark.only_on("sqlite", reason="rates are counted before any store is asked")
 
@@ -309,6 +320,16 @@ async def test_processes_count_together_over_the_bus(tmp_path: Path) -> None:
         assert told == 429
         assert left <= 0, "all six were heard of, or those that were not are owed"
         assert await status(other, "/todos") == 429
+
+
+@pytest.mark.only_on("sqlite", reason="workers tell each other over a bus of their own, whatever the store")
+async def test_workers_behind_one_port_count_together(tmp_path: Path) -> None:
+    (tmp_path / "todo.py").write_text(WORKERS)
+    one_each = httpx2.Limits(max_keepalive_connections=0)  # which goes to the worker with the fewest
+    async with workers(tmp_path, 2) as (parent, _), client_at(parent.url, limits=one_each) as client:
+        told = [(await client.get("/todos")).status_code for _ in range(40)]
+    assert 10 <= told.count(200) < 20, "two that count apart would let twenty pass"
+    assert told.count(200) + told.count(429) == 40
 
 
 async def test_processes_count_exactly_in_the_database() -> None:

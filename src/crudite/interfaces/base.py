@@ -16,7 +16,7 @@ from crudite.clock import Clock
 from crudite.errors import Problem, TooLarge, TooManyRequests, Unavailable
 from crudite.limiting import Limiter, network
 from crudite.live import Engine, LiveLimits
-from crudite.live.bounds import SECONDS, SOME, check
+from crudite.live.bounds import SECONDS, SOME, Bound, check
 from crudite.pipeline import Pipeline
 from crudite.query.tree import Filter
 from crudite.resources.definition import Definitions
@@ -32,6 +32,12 @@ Endpoint: TypeAlias = Callable[[Scope, Receive, Send, tuple[str, ...]], Awaitabl
 """An ASGI application with the values of its route's parameters, decoded, in order."""
 
 _LONGEST_WAIT = 60.0
+_BOUNDS: Mapping[str, Bound] = {
+    **dict.fromkeys(
+        ("body", "message", "connections", "arrivals", "refusals", "url", "head", "headers", "sockets"), SOME
+    ),
+    **dict.fromkeys(("silence", "head_time", "body_time", "take_time"), SECONDS),
+}
 _LIMIT_CODES = frozenset((
     "name_too_long", "path_too_long", "too_deep", "too_many", "too_many_conditions", "too_many_names",
     "too_many_values",
@@ -219,9 +225,7 @@ class Limits:
     live: LiveLimits = field(default_factory=LiveLimits)
 
     def __post_init__(self) -> None:
-        numbers = ("body", "message", "connections", "arrivals", "refusals", "url", "head", "headers", "sockets")
-        times = ("silence", "head_time", "body_time", "take_time")
-        check(self, dict.fromkeys(numbers, SOME) | dict.fromkeys(times, SECONDS))
+        check(self, _BOUNDS)
 
 
 class _TooManyConnections(TooManyRequests):
