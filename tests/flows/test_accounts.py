@@ -336,3 +336,18 @@ def test_times_and_addresses_that_cannot_be_are_refused() -> None:
         with pytest.raises(ValueError, match=next(iter(told))):
             Sessions(Account, **told)
     assert Sessions(Account, only=allow.where(blocked=False)).account is Account
+
+
+@pytest.mark.only_on("sqlite", reason="what is said at the start asks no store")
+@pytest.mark.parametrize(("worker", "times"), [(None, 1), ("1", 1), ("2", 0)])
+async def test_that_nobody_sends_mail_is_said_once_when_it_starts(
+    worker: str | None, times: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    if worker is not None:
+        monkeypatch.setenv("CRUDITE_WORKER", worker)
+    caplog.set_level("INFO", "crudite")
+    async with app_for() as app:
+        assert (await Browser(app).post("/forgot-password", {"email": ANN["email"]})).status == 404
+    async with app_for(mail=Letters()):
+        pass
+    assert caplog.text.count("nobody sends mail") == times

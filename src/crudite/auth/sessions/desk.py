@@ -24,6 +24,7 @@ from crudite.types import Key, PlainRecord
 _NOBODY: dict[str, Key] = {"uuid": "00000000-0000-7000-8000-000000000000", "text": "", "integer": -1}
 _LONGEST_AGENT = 200
 _TRIES = 5
+_MOST_RISEN = 10_000
 _MOMENT = 5.0
 """Seconds that a WebSocket has to show its new credentials in place of those that have ended."""
 
@@ -45,7 +46,8 @@ class Desk:
         self._home = home
         self._nobody: Key = _NOBODY[accounts.definition.schema.key_field.type.kind]
         self.risen: set[str] = set()
-        """The sessions whose accounts have got roles since their tokens were given."""
+        """Sessions in a cookie whose accounts have got roles since their tokens were given."""
+        self._asking: set[asyncio.Future[None]] = set()
         self._exchanged: dict[int, tuple[Credentials, Actor]] = {}
 
     @property
@@ -63,6 +65,12 @@ class Desk:
         """Who shows credentials that a WebSocket is giving up at this moment; None for any others."""
         found = self._exchanged.get(id(credentials))
         return found[1] if found is not None else None
+
+    def has_risen(self, session: str) -> None:
+        """The account of a session has got roles since its token was given: it is to have another one."""
+        if len(self.risen) >= _MOST_RISEN:
+            self.risen.clear()  # they are found again
+        self.risen.add(session)
 
     async def log_in(self, request: Request, name: str, password: str, *, bearer: bool = False) -> PlainRecord:
         """Begins a session for whoever knows the password, in place of the one that the request was made in. Raises
@@ -223,7 +231,9 @@ class Desk:
         def over() -> None:
             self._exchanged.pop(key, None)
             if session is not None:  # should it show the old ones still, then no longer
-                self._asking = asyncio.ensure_future(self._revoke(session))
+                task = asyncio.ensure_future(self._revoke(session))
+                self._asking.add(task)
+                task.add_done_callback(self._asking.discard)
 
         try:
             yield

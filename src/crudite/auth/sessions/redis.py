@@ -51,16 +51,7 @@ class RedisKeeper:
     record = None
 
     def __init__(self, url: str, clock: Clock) -> None:
-        try:
-            parts = urlsplit(url)
-            asked = dict(parse_qsl(parts.query))
-            self._prefix = check_prefix(asked.pop("prefix", "crudite"))
-            is_place = parts.scheme in _SCHEMES and bool(parts.hostname) and parts.port != 0
-        except (BusError, ValueError):  # what it says may hold a password
-            is_place = False
-        if not is_place:
-            raise DeclarationError(["Sessions(store=…): expected a URL such as redis://host:6379?prefix=name"])
-        self._url = urlunsplit(parts._replace(scheme=_SCHEMES[parts.scheme], query=urlencode(asked)))
+        self._url, self._prefix = _place(url)
         self._clock = clock
         self._client: Any = None
 
@@ -157,6 +148,19 @@ class RedisKeeper:
 
     def _lasts(self, until: datetime) -> int:
         return max(ceil((until - self._clock()).total_seconds() * 1000), 1)
+
+
+def _place(url: str) -> tuple[str, str]:
+    """The URL for the driver, and the prefix. Raises DeclarationError, without what may hold a password."""
+    try:
+        parts = urlsplit(url)
+        asked = dict(parse_qsl(parts.query))
+        prefix = check_prefix(asked.pop("prefix", "crudite"))
+        if parts.scheme in _SCHEMES and parts.hostname and parts.port != 0:
+            return urlunsplit(parts._replace(scheme=_SCHEMES[parts.scheme], query=urlencode(asked))), prefix
+    except (BusError, ValueError):
+        pass
+    raise DeclarationError(["Sessions(store=…): expected a URL such as redis://host:6379?prefix=name"])
 
 
 def _texts(values: Mapping[str, Any]) -> dict[str, str]:

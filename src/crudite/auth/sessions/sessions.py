@@ -2,6 +2,7 @@
 
 import builtins
 import logging
+import os
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import replace
@@ -136,8 +137,8 @@ class Sessions(Signing):
         if self.settings.must_verify and not account.is_verified:
             return None
         kept = await self._seen(kept)
-        if not account.roles.issubset(kept.roles):
-            self._desk.risen.add(kept.id)
+        if credentials.token is None and not account.roles.issubset(kept.roles):
+            self._desk.has_risen(kept.id)
         rests_on: builtins.list[Any] = [(self.account, account.key, self._desk.accounts.matters)]
         if self._desk.keeper.record is not None:
             rests_on.append((self._desk.keeper.record, kept.id, frozenset(("renewed_at",))))
@@ -157,6 +158,8 @@ class Sessions(Signing):
             if self._links is not None:
                 await stack.enter_async_context(self._links)
             self._entered = stack.pop_all()
+        if self._links is None and os.environ.get("CRUDITE_WORKER", "1") == "1":
+            _log.info("nobody sends mail (Sessions(…, mail=…)), so lost passwords cannot be replaced by their owners")
         return self
 
     async def __aexit__(self, *error: Any) -> None:
@@ -180,7 +183,6 @@ class Sessions(Signing):
             handlers.offer_listing(home, self)
         send = self._mail or (print_mail if home.mode == "dev" else None)
         if send is None:
-            _log.info("nobody sends mail (Sessions(…, mail=…)), so lost passwords cannot be replaced by their owners")
             if self._signs_up or self.settings.must_verify:
                 raise DeclarationError(["Sessions(…): sign_up and must_verify need mail=, which sends mail."])
             return
