@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from crudite.query.sql import quote, record_json
 from crudite.schema import FieldSpec, ResourceSchema
-from crudite.stores.postgresql.ddl import short
+from crudite.stores.postgresql.ddl import column_type, short
 from crudite.stores.postgresql.dialect import PostgresqlDialect, literal, plain_text
 
 OURS = "^[!~]?crudite "
@@ -68,7 +68,13 @@ def _trigger(schema: ResourceSchema, what: str, event: tuple[str, str], body: st
     settings = " SET extra_float_digits = 1" if has_floats and what != "bump" else ""
     is_bump = what == "bump"
     name = short(f"{_LAST if is_bump else _FIRST}crudite {what} {schema.table}")
-    return Trigger(name, event, schema.table, body, settings, "" if is_bump else "ALWAYS")
+    return Trigger(name, event, schema.table, f"{_types(schema)}\n{body}", settings, "" if is_bump else "ALWAYS")
+
+
+def _types(schema: ResourceSchema) -> str:
+    """A remark that differs where a column has another type: a session that has planned a function for the old one goes
+    on failing until the function is another, and a pooler hands such sessions on."""
+    return f"-- {', '.join(column_type(field.type) for field in schema.fields.values())}"
 
 
 def _bump(schema: ResourceSchema) -> str:
