@@ -35,8 +35,8 @@ def written(kind: MailKind, to: str, account: str | int, url: str | None, token:
     """A mail in plain English. The token stands behind the `#` of the link, which browsers send to nobody."""
     subject, text, page = _WORDS[kind]
     link = f"{url.rstrip('/')}/{page}#{token}" if url is not None and token is not None else None
-    code = f"\n\n{link or f'Your code: {token}'}" if token is not None else ""
-    return Mail(kind, to, subject, f"{text}{code}\n", account, token, link)
+    ending = f"\n\n{link or f'Your code: {token}'}" if token is not None else ""
+    return Mail(kind, to, subject, f"{text}{ending}\n", account, token, link)
 
 
 async def print_mail(mail: Mail) -> None:

@@ -36,10 +36,20 @@ HEADERS: dict[str, dict[str, Any]] = {
         "schema": {"type": "string"},
     },
     "Retry-After": {"description": "After how many seconds to try again.", "schema": {"type": "integer"}},
+    "RateLimit": {
+        "description": "What is left of the rates that count here, and when they are whole again (an IETF draft).",
+        "schema": {"type": "string"},
+    },
+    "RateLimit-Policy": {"description": "The rates that count here (an IETF draft).", "schema": {"type": "string"}},
     "WWW-Authenticate": {"description": "How to say who asks (RFC 9110).", "schema": {"type": "string"}},
     "Allow": {"description": "The methods that are possible here.", "schema": {"type": "string"}},
 }
-_PROBLEM_HEADERS = {401: ("WWW-Authenticate",), 405: ("Allow",), 429: ("Retry-After",), 503: ("Retry-After",)}
+_PROBLEM_HEADERS = {
+    401: ("WWW-Authenticate",),
+    405: ("Allow",),
+    429: ("Retry-After", "RateLimit", "RateLimit-Policy"),
+    503: ("Retry-After",),
+}
 
 ALWAYS = (500, 503)
 """The problems that any request can meet."""
