@@ -51,8 +51,8 @@ SQLITE = Costs(
     stored=18e-6, looked_up=0.0, fetched=0.0, followed=0.0,
 )  # fmt: skip
 POSTGRESQL = Costs(
-    batch=900e-6, change=25e-6, told=8.4e-6, read=21e-6, write=68e-6,
-    stored=66e-6, looked_up=8e-6, fetched=700e-6, followed=5e-6,
+    batch=400e-6, change=25e-6, told=8.4e-6, read=21e-6, write=68e-6,
+    stored=66e-6, looked_up=8e-6, fetched=260e-6, followed=5e-6,
 )  # fmt: skip
 
 
