@@ -1,7 +1,7 @@
 """Declare a resource once; every client gets it live, over the interface that it already speaks."""
 
 from crudite.app import App
-from crudite.auth import ApiKeys, Authenticate, Introspection, Issued, Jwt, Mail, Sessions
+from crudite.auth import ApiKeys, Authenticate, Introspection, Issued, Jwt, Mail, Sessions, Tickets
 from crudite.errors import (
     Conflict,
     CruditeError,
@@ -21,6 +21,7 @@ from crudite.errors import (
 )
 from crudite.interfaces.base import Limits
 from crudite.interfaces.browser import Browser
+from crudite.interfaces.cors import Cors
 from crudite.interfaces.insight import Insight
 from crudite.interfaces.openapi import OpenApi
 from crudite.interfaces.rest import Rest
@@ -47,6 +48,7 @@ __all__ = [
     "BigInt",
     "Browser",
     "Conflict",
+    "Cors",
     "Count",
     "Credentials",
     "CruditeError",
@@ -87,6 +89,7 @@ __all__ = [
     "Sessions",
     "Sse",
     "StoreError",
+    "Tickets",
     "TooManyRequests",
     "Unauthorized",
     "Unavailable",

@@ -16,13 +16,13 @@ _servers: "dict[int, _Server]" = {}
 
 
 @asynccontextmanager
-async def running(app: App, kind: Kind) -> AsyncIterator[int]:
+async def running(app: App, kind: Kind, *, access_log: bool = False) -> AsyncIterator[int]:
     """The port on which the application, which has been started, is served for as long as the block lasts."""
     if kind == "ours":
-        config = configuration(app, access_log=False, patience=5)
+        config = configuration(app, access_log=access_log, patience=5)
     else:
         config = uvicorn.Config(
-            app, interface="asgi3", lifespan="off", log_config=None, access_log=False, server_header=False,
+            app, interface="asgi3", lifespan="off", log_config=None, access_log=access_log, server_header=False,
             http="httptools", ws="websockets-sansio", ws_max_size=app.limits.message, timeout_graceful_shutdown=5,
         )  # fmt: skip
     listening = listen("127.0.0.1", 0)

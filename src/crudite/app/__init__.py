@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any, Literal, Self, TypeAlias, TypeVar
 
 from crudite.app.declarations import Declarations
-from crudite.app.defaults import about_actors, default_interfaces, opened_bus, opened_store, several
+from crudite.app.defaults import about_actors, default_interfaces, opened_bus, opened_store, several, shared_with
 from crudite.app.entrance import find_endpoint, refuse, serve_lifespan
 from crudite.app.siblings import Siblings
 from crudite.auth import Authenticate, Authenticator, Identification, Narrowing
@@ -21,10 +21,13 @@ from crudite.clock import Clock
 from crudite.errors import DeclarationError, Problem
 from crudite.ids import new_request_id
 from crudite.interfaces.base import Admission, Interface, Limits, Receive, Router, Scope, Send, Worker
+from crudite.interfaces.cors import Cors
+from crudite.interfaces.forgery import OldBrowsers
 from crudite.interfaces.hosts import Hosts
 from crudite.interfaces.insight.workers import keep_posted
 from crudite.interfaces.rest import Rest
 from crudite.interfaces.rest.quick import QuickAnswers, QuickResource
+from crudite.interfaces.tickets import take_ticket
 from crudite.limiting import Counts, Limiter, Rate, Rates, counted_in, network, open_counts
 from crudite.live import Engine, Retention, keep_trimmed
 from crudite.messages import ANONYMOUS, Response
@@ -68,6 +71,9 @@ class App(Declarations):
     counted: `shared` among all processes over the bus, within milliseconds; exactly in the database (`store`) or on a
     server (`redis://host`); in each process alone (`memory`). `staff` is the rule, such as `allow.role("staff")`, for
     who may look behind the scenes from another machine (see `Insight`).
+    `origins` are the pages of other sites that may speak to it from a browser, such as `https://app.example.org` or
+    `https://*.example.org`, with the cookies of their users; `*` is for anybody, without those. `old_browsers` says
+    that browsers which do not tell where a request comes from write with a token only (`GET /csrf-token`).
 
     Raises DeclarationError, naming every fault, when the resources cannot work together.
     """
@@ -88,6 +94,8 @@ class App(Declarations):
         rates: Sequence[Rate] = (),
         rates_store: str | Counts = "shared",
         staff: Filter = allow.nobody,
+        origins: Sequence[str] | Cors = (),
+        old_browsers: bool = False,
         title: str | None = None,
     ) -> None:
         self.title = title or "Crudite"
@@ -109,6 +117,7 @@ class App(Declarations):
         self.definitions: Definitions = compile_resources(resources, open=self.mode == "dev", narrow=narrow)
         self.store = opened_store(store, sys._getframe(1).f_globals.get("__file__"))  # noqa: SLF001 (the module that makes the application)
         self.hosts = hosts
+        self.origins, self._sharing = shared_with(origins, takes_silence=not old_browsers)
         self.identify = Identification(ways, self.clock)
         self._seconds = None if clock is None else lambda: self.clock().timestamp()
         self.limiter = Limiter(self._seconds or monotonic)
@@ -117,6 +126,8 @@ class App(Declarations):
         self._asked_bus = bus if bus is not None else os.environ.get("CRUDITE_BUS") or "local:"
         self.bus = opened_bus(self._asked_bus)
         self.interfaces = tuple(interfaces) if interfaces is not None else default_interfaces()
+        if old_browsers:
+            self.interfaces += (OldBrowsers(),)
         super().__init__(provide or {})
         self._provided: dict[Any, Any] = {}
         self._user_lifespan = lifespan
@@ -261,6 +272,11 @@ class App(Declarations):
             _log.info("started by the first request: the server that mounts this application sends no lifespan")
             await self.start()
         assert self._router is not None
+        take_ticket(scope)
+        if self._sharing is not None and scope["type"] == "http":
+            if await self._sharing.answers_preflight(scope, send):
+                return None
+            send = self._sharing.sharing(scope, send)
         found = find_endpoint(scope, self._router, self._own_hosts)
         if isinstance(found, Problem):
             return await refuse(scope, receive, send, found, self._files)
@@ -316,7 +332,7 @@ class App(Declarations):
         return router
 
     def _quick_answers(self, router: Router) -> Quick | None:
-        if self.is_private:
+        if self.is_private or self.origins:
             return None
         every: dict[bytes, QuickResource] = {}
         for interface in self.interfaces:

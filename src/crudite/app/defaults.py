@@ -11,8 +11,10 @@ from crudite.buses.base import Bus
 from crudite.errors import DeclarationError
 from crudite.interfaces.base import Interface
 from crudite.interfaces.browser import Browser
+from crudite.interfaces.cors import Cors, Sharing
 from crudite.interfaces.insight import Insight
 from crudite.interfaces.openapi import OpenApi
+from crudite.interfaces.origins import Origins
 from crudite.interfaces.rest import Rest
 from crudite.interfaces.sse import Sse
 from crudite.interfaces.websocket import WebSocket
@@ -31,6 +33,12 @@ def several(auth: Authenticate | Sequence[Authenticate] | None) -> Sequence[Auth
     if auth is None:
         return ()
     return auth if isinstance(auth, Sequence) else (auth,)
+
+
+def shared_with(given: Sequence[str] | Cors, *, takes_silence: bool) -> tuple[Origins, Sharing | None]:
+    cors = given if isinstance(given, Cors) else Cors(given)
+    origins = Origins(cors.origins, takes_silence=takes_silence)
+    return origins, Sharing(cors, origins) if origins else None
 
 
 def opened_store(store: str | Store | None, module: str | None) -> Store:

@@ -6,8 +6,9 @@ from crudite.auth.introspection import Introspection
 from crudite.auth.jwt import Jwt
 from crudite.auth.living import FAREWELL, WARNING, Guest, Living, Stay
 from crudite.auth.sessions import Mail, Sessions
+from crudite.auth.tickets import Tickets
 
 __all__ = [
     "FAREWELL", "WARNING", "ApiKeys", "Authenticate", "Authenticator", "Guest", "Home", "Identification",
-    "Introspection", "Issued", "Jwt", "Living", "Mail", "Narrowing", "Sessions", "Stay",
+    "Introspection", "Issued", "Jwt", "Living", "Mail", "Narrowing", "Sessions", "Stay", "Tickets",
 ]  # fmt: skip

@@ -78,6 +78,15 @@ class Narrowing(Protocol):
         ...
 
 
+@runtime_checkable
+class Redeeming(Protocol):
+    """A way to authenticate that gives tickets, each of which stands once for what was shown for it."""
+
+    async def redeem(self, ticket: str) -> Credentials | None:
+        """What was shown for a ticket, which is used up by that; None for one that does not count."""
+        ...
+
+
 class Identification:
     """Turns credentials into an actor, by the first of the ways to authenticate that knows them.
 
@@ -94,6 +103,13 @@ class Identification:
     def is_needed(self) -> bool:
         """Whether anybody can be told from anybody else."""
         return bool(self._ways)
+
+    async def redeem(self, ticket: str) -> Credentials | None:
+        """What was shown for a ticket, by the first way that has given it; None for one that does not count."""
+        for way in self._ways:
+            if isinstance(way, Redeeming) and (found := await way.redeem(ticket)) is not None:
+                return found
+        return None
 
     async def __call__(self, credentials: Credentials) -> Actor:
         """The actor who shows these credentials. Raises Unauthorized when they are bad, or have expired."""

@@ -14,6 +14,7 @@ from crudite.auth import Identification
 from crudite.buses.base import Bus
 from crudite.clock import Clock
 from crudite.errors import Problem, TooLarge, TooManyRequests, Unavailable
+from crudite.interfaces.origins import Origins
 from crudite.limiting import Limiter, network
 from crudite.live import Engine, LiveLimits
 from crudite.live.bounds import SECONDS, SOME, Bound, check
@@ -146,6 +147,7 @@ class Host(Protocol):
     limits: "Limits"
     admission: "Admission"
     limiter: Limiter
+    origins: Origins
     store: Store
     bus: Bus
     worker: Worker | None

@@ -7,12 +7,7 @@ from pathlib import Path
 
 from crudite.interfaces.base import Scope, Send
 from crudite.interfaces.http import read_headers, send_response
-
-PAGE_POLICY = (
-    b"default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; "
-    b"form-action 'self'; frame-ancestors 'none'"
-)
-"""Only what comes from here: no inline script, no other host, no frame around it (W3C CSP 3)."""
+from crudite.interfaces.pages import PAGE_HEADERS
 
 
 class Files:
@@ -54,8 +49,7 @@ async def send_file(scope: Scope, send: Send, name: str, content: bytes) -> None
         (b"content-type", kind.encode()),
         (b"etag", etag.encode()),
         (b"cache-control", b"no-cache"),
-        (b"content-security-policy", PAGE_POLICY),
-        (b"referrer-policy", b"same-origin"),
+        *PAGE_HEADERS,
     ]
     if read_headers(scope).get("if-none-match") == etag:
         return await send_response(send, 304, headers[1:])

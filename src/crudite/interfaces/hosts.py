@@ -1,13 +1,16 @@
 """Which host names an application answers to."""
 
+import re
 from collections.abc import Mapping, Sequence
+from ipaddress import ip_address
 
 from crudite.errors import Malformed
 from crudite.interfaces.base import Scope
 
 _LOOPBACK = ("127.", "::1", "localhost")
 _MOST_KEPT = 1000
-_LOCAL_NAMES = frozenset(("localhost", "127.0.0.1", "::1", "testserver"))
+_LOCAL_NAMES = frozenset(("localhost", "testserver"))
+_HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]*)(?::[0-9]{0,5})?")  # RFC 9110, section 7.2
 
 
 class Hosts:
@@ -46,9 +49,18 @@ class Hosts:
             return any(name == one or (one.startswith("*.") and name.endswith(one[1:])) for one in self._names)
         if server is None or not server.startswith(_LOOPBACK):
             return True
-        return name in _LOCAL_NAMES or name.endswith(".localhost") or name.startswith("127.")
+        return name in _LOCAL_NAMES or name.endswith(".localhost") or _is_loopback(name)
 
 
 def _without_port(host: str) -> str:
-    host = host.lower()
-    return host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
+    """The name alone; what is no host at all is left as it is, and nobody's."""
+    found = _HOST.fullmatch(host.lower())
+    return found[1].strip("[]") if found else host
+
+
+def _is_loopback(name: str) -> bool:
+    """Whether a name is an address of this machine; one that only begins like it may be anybody's."""
+    try:
+        return ip_address(name).is_loopback
+    except ValueError:
+        return False

@@ -1,4 +1,4 @@
-"""What every interface over HTTP needs: reading bodies, sending answers and problems, and refusing forgeries."""
+"""What every interface over HTTP needs: reading bodies, sending answers and problems, and cookies."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -6,11 +6,11 @@ from datetime import UTC
 from email.utils import format_datetime
 from http.cookies import CookieError, SimpleCookie
 from typing import Any, TypeAlias
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
 import msgspec
 
-from crudite.errors import Fault, Forbidden, Malformed, Problem, TooLarge
+from crudite.errors import Fault, Malformed, Problem, TooLarge
 from crudite.interfaces.base import Receive, Scope, Send
 from crudite.messages import Credentials, SignIn
 from crudite.server.quick import Answer
@@ -19,7 +19,8 @@ Headers = dict[str, str]
 RawHeaders: TypeAlias = Iterable[tuple[bytes, bytes]]
 
 NO_HEADERS: Mapping[str, str] = {}
-SAFE_METHODS = frozenset(("GET", "HEAD", "OPTIONS", "QUERY"))
+SHOWN = "crudite.credentials"
+"""Where a scope holds credentials that do not come with the request itself."""
 _COMMON = ((b"x-content-type-options", b"nosniff"),)
 
 
@@ -42,7 +43,10 @@ def read_headers(scope: Scope) -> Headers:
 
 
 def credentials_of(headers: Mapping[str, str], scope: Scope) -> Credentials:
-    """What the request shows of who asks: bearer token, cookies, headers, address."""
+    """What the request shows of who asks: bearer token, cookies, headers, address; or what it has shown elsewhere."""
+    shown: Credentials | None = scope.get(SHOWN)
+    if shown is not None:
+        return shown
     kind, _, token = headers.get("authorization", "").partition(" ")
     client = scope.get("client")
     return Credentials(
@@ -161,31 +165,6 @@ def _told(
     own = {**further, **problem.headers}
     headers += [(name.encode(), value.encode("latin-1", "replace")) for name, value in own.items()]
     return headers, msgspec.json.encode(problem.as_json(request_id, root))
-
-
-def refuse_forgery(method: str, headers: Mapping[str, str]) -> None:
-    """Refuses a request that a foreign page made the browser send with the user's cookies.
-
-    Browsers say where a request comes from in `Sec-Fetch-Site` (W3C Fetch Metadata) and `Origin` (RFC 6454).
-    Raises Forbidden for unsafe requests with a cookie that come from another site.
-    """
-    if method in SAFE_METHODS or "cookie" not in headers:
-        return
-    site = headers.get("sec-fetch-site")
-    if site in ("same-origin", "none"):
-        return
-    origin = headers.get("origin")
-    if site is None and (origin is None or is_same_host(origin, headers)):
-        return
-    raise Forbidden("This request comes from another site, with cookies of this one.")
-
-
-def is_same_host(origin: str, headers: Mapping[str, str]) -> bool:
-    """Whether an Origin header names the host that the request was sent to."""
-    try:
-        return urlsplit(origin).netloc == headers.get("host", "")
-    except ValueError:
-        return False
 
 
 def cookie(given: SignIn, scope: Scope) -> tuple[bytes, bytes]:

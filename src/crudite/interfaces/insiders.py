@@ -3,6 +3,7 @@
 from crudite.errors import NotFound, Problem
 from crudite.interfaces.base import Host, Scope
 from crudite.interfaces.http import Headers, credentials_of, read_headers
+from crudite.interfaces.origins import is_own
 from crudite.query.tree import NOTHING, And, Filter, Given, Not, Or
 from crudite.rules import Asker
 
@@ -12,9 +13,17 @@ _FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
 async def check_insider(host: Host, scope: Scope) -> None:
     """Raises NotFound, as for an address where nothing is, when a request comes from somebody else."""
     headers = read_headers(scope)
+    if is_of_others(scope, headers):
+        raise NotFound("There is nothing at this address.")
     if host.mode == "dev" or is_local(scope, headers) or await _is_staff(host, headers, scope):
         return
     raise NotFound("There is nothing at this address.")
+
+
+def is_of_others(scope: Scope, headers: Headers) -> bool:
+    """Whether a page of another origin has made a request, whose visitor may be on this machine."""
+    origin = headers.get("origin")
+    return origin is not None and not is_own(origin, scope, headers)
 
 
 def is_local(scope: Scope, headers: Headers) -> bool:

@@ -10,7 +10,7 @@ from crudite.ids import new_request_id
 from crudite.interfaces.base import Endpoint, Host, Receive, Router, Scope, Send
 from crudite.interfaces.files import send_file
 from crudite.interfaces.http import read_headers, send_problem, send_response
-from crudite.interfaces.insiders import is_local
+from crudite.interfaces.insiders import is_local, is_of_others
 from crudite.interfaces.openapi.document import make_document
 from crudite.interfaces.openapi.problems import as_html
 
@@ -71,7 +71,8 @@ class OpenApi:
     def _guarded(self, host: Host, endpoint: Endpoint) -> Endpoint:
         async def guarded(scope: Scope, receive: Receive, send: Send, keys: tuple[str, ...]) -> None:
             headers = read_headers(scope)
-            if self.public or host.mode == "dev" or is_local(scope, headers):
+            is_inside = host.mode == "dev" or is_local(scope, headers)
+            if self.public or (is_inside and not is_of_others(scope, headers)):
                 await endpoint(scope, receive, send, keys)
             else:
                 await _refuse(scope, send, Forbidden(_LOCAL_ONLY))

@@ -9,6 +9,7 @@ from crudite.changes import NO_VERSION
 from crudite.errors import Malformed, NotAcceptable, Problem, UnsupportedMediaType
 from crudite.ids import new_request_id
 from crudite.interfaces.base import Host, Receive, Scope, Send
+from crudite.interfaces.forgery import refuse_forgery
 from crudite.interfaces.http import (
     NO_HEADERS,
     ClientGone,
@@ -17,11 +18,11 @@ from crudite.interfaces.http import (
     credentials_of,
     parameters_of,
     read_headers,
-    refuse_forgery,
     send_problem,
     send_response,
 )
 from crudite.interfaces.marks import names_mark, pass_mark
+from crudite.interfaces.tickets import refuse_ticket
 from crudite.limiting import rate_fields
 from crudite.messages import Credentials, Listed, Response, Written
 from crudite.resources.request import Request
@@ -64,7 +65,7 @@ class Exchange:
         try:
             return await self._host.pipeline(request)
         finally:
-            if request.signs_in is not None:
+            if request.signs_in is not None and not self._host.origins.is_foreign(self.scope, self.headers):
                 self._cookies = [cookie(request.signs_in, self.scope)]
             if request.verdicts:
                 self._told = rate_fields(request.verdicts)
@@ -107,7 +108,8 @@ async def serve(
     """Answers one request by an endpoint; whatever problem it raises becomes the answer."""
     exchange = Exchange(host, scope, receive, send)
     try:
-        refuse_forgery(exchange.method, exchange.headers)
+        await refuse_forgery(host, exchange.method, scope, exchange.headers)
+        refuse_ticket(scope)
         if names_mark(scope):
             await pass_mark(host, scope)
         await endpoint(exchange, keys)

@@ -11,7 +11,7 @@ from contextlib import ExitStack, suppress
 from typing import Any
 
 from crudite.auth import Stay
-from crudite.errors import Fault, Malformed, Problem, TooManyRequests, Unauthorized
+from crudite.errors import Fault, Forbidden, Malformed, Problem, TooManyRequests, Unauthorized
 from crudite.ids import new_request_id
 from crudite.interfaces.addresses import key_in, nested_paths
 from crudite.interfaces.base import Host, Receive, Router, Scope, Send
@@ -29,6 +29,7 @@ from crudite.interfaces.http import (
 from crudite.interfaces.marks import names_mark, pass_mark
 from crudite.interfaces.sse.format import NOWHERE, Spelling, Waiting, has_same_schema, proof_of
 from crudite.interfaces.subscribing import live_query
+from crudite.interfaces.tickets import redeem_ticket
 from crudite.limiting import Verdict, rate_fields
 from crudite.live import Connection, Holds
 from crudite.messages import Actor, Credentials, Live, LiveQuery
@@ -142,6 +143,9 @@ class _Streams:
         with self._host.identify.living.joined(stream) as stream.stay, ExitStack() as held:
             try:
                 held.enter_context(self._host.admission.admit(scope))  # first of all: a crowd is to cost little
+                self._refuse_foreign(scope, headers)
+                await redeem_ticket(self._host, scope, headers)
+                stream.credentials = credentials_of(headers, scope)
                 if names_mark(scope):
                     await pass_mark(self._host, scope)
                 connection = await stream.open(request_id, _resume_id(scope, headers))
@@ -159,6 +163,13 @@ class _Streams:
                             await self._serve(stream, connection, sink_of(scope), receive, send)
             finally:
                 connection.close()
+
+    def _refuse_foreign(self, scope: Scope, headers: Headers) -> None:
+        """Raises Forbidden for a stream that a page opens which could not read it, or with cookies that are not for
+        it."""
+        origins = self._host.origins
+        if not origins.admits(scope, headers) and ("cookie" in headers or not origins.admits_everybody):
+            raise Forbidden("This stream is not for pages of that origin.")
 
     async def _serve(
         self, stream: "_Stream", connection: Connection, sink: Sink | None, receive: Receive, send: Send

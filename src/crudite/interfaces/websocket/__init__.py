@@ -3,24 +3,27 @@
 from collections.abc import Sequence
 from contextlib import ExitStack
 
-from crudite.errors import TooManyRequests, Unavailable
+from crudite.errors import TooManyRequests, Unauthorized, Unavailable
 from crudite.interfaces.base import Host, Receive, Router, Scope, Send
-from crudite.interfaces.http import is_same_host, read_headers, suppress_gone
+from crudite.interfaces.http import read_headers, suppress_gone
+from crudite.interfaces.origins import Origins
+from crudite.interfaces.tickets import redeem_ticket
 from crudite.interfaces.websocket.format import RpcFormat
 from crudite.interfaces.websocket.session import Session
 
 SUBPROTOCOL = "crudite.v1"
+_CREDENTIALS = 4401
 
 
 class WebSocket:
-    """The WebSocket interface at `path`. `origins` are foreign pages that may connect, such as
-    `https://app.example.org`; a page of the same host always may."""
+    """The WebSocket interface at `path`. `origins` are foreign pages that may connect beside those of
+    `App(origins=…)`, such as `https://app.example.org`; a page of the same origin always may."""
 
     name = "websocket"
 
     def __init__(self, path: str = "/ws", *, origins: Sequence[str] = ()) -> None:
         self.path = path
-        self._origins = frozenset(origins)
+        self._origins = Origins(origins)
 
     def mount(self, host: Host, router: Router) -> list[str]:
         """Adds the route."""
@@ -35,18 +38,20 @@ class WebSocket:
         await receive()
         headers = read_headers(scope)
         chosen = SUBPROTOCOL if SUBPROTOCOL in scope.get("subprotocols", ()) else None
-        origin = headers.get("origin")
-        if origin is not None and origin not in self._origins and not is_same_host(origin, headers):
+        if not host.origins.admits(scope, headers) and not self._origins.admits(scope, headers):
             return await _refuse(send, chosen, 1008, "this origin may not connect")
         with ExitStack() as held:
             try:
                 place = host.admission.admit(scope)
                 held.enter_context(place)
+                await redeem_ticket(host, scope, headers)
                 session = Session(host, headers, scope)
             except (Unavailable, TooManyRequests) as problem:
                 retry_in = problem.extra.get("retry_in")
                 hint = RpcFormat().bye(retry_in) if retry_in is not None else b""
                 return await _refuse(send, chosen, 1013, "try again later", hint)
+            except Unauthorized as problem:
+                return await _refuse(send, chosen, _CREDENTIALS, problem.detail)
             with suppress_gone():
                 try:
                     await send({"type": "websocket.accept", "subprotocol": chosen})
