@@ -48,6 +48,7 @@ bench: $(VENV)/bench.stamp .tools/bench.stamp ## measure (BENCH="..." are the ar
 
 soak: $(VENV)/bench.stamp ## an hour of mixed load with crashes, and a verdict (SOAK="--minutes 5")
 	@$(PYTHON) -m benchmarks soak $(SOAK)
+	@$(PYTHON) -m benchmarks.guessing
 
 docs: $(VENV)/develop.stamp ## check that the documentation holds
 	@$(VENV)/bin/pytest tests/project -k docs
