@@ -8,6 +8,7 @@ from typing import Any, cast
 import pytest
 
 from crudite import App, DeclarationError, Email, Field, Password, Request, Resource, Sessions, allow, me
+from crudite.auth.api_keys import ApiKeys
 from crudite.resources.passwords import Hashing
 from crudite.testing import Client, Clock, Refusal
 from tests.flows.people import ANN, DAY, HOUR, PASSWORD, QUICK, Account, Browser, Note, ann_in, app_for, sessions_of
@@ -508,3 +509,16 @@ async def test_below_a_path_the_cookie_is_for_the_whole_host_and_one_of_ones_own
             await app.records.create(Account, **ANN)
             answer = await Client(cast(App, mounted)).post("/log-in", ANN)
             assert f"Path={path};" in answer.headers["set-cookie"]
+
+
+async def test_whoever_may_not_stay_signed_in_cannot_use_keys_either() -> None:
+    sessions = Sessions(Account, hashing=QUICK, only=allow.where(blocked=False))
+    keys = ApiKeys(Account)
+    app = App(Account, Note, store=fresh_store(), auth=[sessions, keys], clock=Clock())
+    async with app:
+        ann = await app.records.create(Account, **ANN)
+        made = await keys.issue(ann.id, "nightly report")
+        shown = Client(app, token=made.key)
+        assert (await shown.get("/notes")).status == 200
+        await app.records.update(Account, ann.id, blocked=True)
+        assert (await shown.get("/notes")).status == 401

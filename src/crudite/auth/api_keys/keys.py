@@ -174,8 +174,8 @@ class ApiKeys:
     def _found_owners(self) -> Owners | None:
         if self.account is None:
             return None
-        sessions = self._home.definitions[self.account].memo.get(Sessions)
-        only = self._only if self._only is not None else getattr(sessions, "only", None)
+        sessions: Sessions | None = self._home.definitions[self.account].memo.get(Sessions)
+        only = self._only if self._only is not None or sessions is None else sessions.only
         return Owners(
             self.account, self._home.store, self._home.definitions, self._home.clock,
             roles=self._roles, claims=self._claims, only=only,

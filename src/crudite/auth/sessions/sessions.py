@@ -93,7 +93,7 @@ class Sessions(Signing):
             must_verify=must_verify, url=url,
         )  # fmt: skip
         self._told = {"name": name, "password": password, "roles": roles, "verified": verified, "claims": claims}
-        self._only = only
+        self.only = only
         self._hashing = hashing or Hashing()
         self._rates = account_rate, address_rate
         self._store = store
@@ -112,7 +112,7 @@ class Sessions(Signing):
     def join(self, home: Home) -> None:
         """It belongs to an application now."""
         lent = cast(SessionHome, home)
-        accounts = Accounts(lent, self.account, self._only, **self._told)
+        accounts = Accounts(lent, self.account, self.only, **self._told)
         accounts.definition.memo[Hashing] = self._hashing
         accounts.definition.memo[Sessions] = self
         throttle = Throttle(lent.limiter, *self._rates)
