@@ -27,6 +27,8 @@ class Hosts:
     def refuse(self, scope: Scope, headers: Mapping[str, str]) -> Malformed | None:
         """The problem for a request to a name that is not ours; None when it is."""
         server, host = scope.get("server"), headers.get("host", "")
+        if "host" not in headers and scope.get("http_version") == "1.1":
+            return Malformed("A request says which host it is for (RFC 9112, section 3.2).")
         if self.admits(server[0] if server else None, host):
             return None
         name = _without_port(host)
@@ -44,6 +46,8 @@ class Hosts:
         return True
 
     def _is_ours(self, server: str | None, host: str) -> bool:
+        if _HOST.fullmatch(host.lower()) is None:  # such as two of them
+            return False
         name = _without_port(host)
         if self._names is not None:
             return any(name == one or (one.startswith("*.") and name.endswith(one[1:])) for one in self._names)
@@ -53,7 +57,7 @@ class Hosts:
 
 
 def _without_port(host: str) -> str:
-    """The name alone; what is no host at all is left as it is, and nobody's."""
+    """The name alone."""
     found = _HOST.fullmatch(host.lower())
     return found[1].strip("[]") if found else host
 

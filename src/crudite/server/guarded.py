@@ -23,6 +23,7 @@ from crudite.server.guard import (
     LONG_URL,
     MANY_HEADERS,
     MANY_SOCKETS,
+    OTHER_TARGET,
     SILENT,
     SLOW_BODY,
     SLOW_HEAD,
@@ -32,6 +33,10 @@ from crudite.server.guard import (
 )
 
 _SOME = 65_536
+
+
+_MOST_FRAMING = 8
+"""For each byte of a body, so many may be its chunks': one of a single byte takes five."""
 
 
 class GuardedProtocol(HttpToolsProtocol):
@@ -44,6 +49,7 @@ class GuardedProtocol(HttpToolsProtocol):
     _longest_line = 1 << 62
     _is_in_head = False
     _head_size = 0  # what has come of a head, but for where it began
+    _framing = 0  # what has come beside a body, less what its chunks may cost
     _awaited: Refusal | None = None  # what it is refused for, if it goes on to wait
     _patience: asyncio.TimerHandle | None = None
     _taking: asyncio.TimerHandle | None = None
@@ -65,8 +71,19 @@ class GuardedProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """The parser has seen the first byte of a request."""
         self._is_within = self._is_in_head = True
-        self._head_size = 0
+        self._head_size = self._framing = 0
         super().on_message_begin()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """The parser has seen a header; or a field behind the body, which is none (RFC 9110, section 6.5.1): whoever
+        stands before us has looked at headers only."""
+        if self._is_in_head:
+            super().on_header(name, value)
+
+    def on_body(self, body: bytes) -> None:
+        """The parser has seen a part of a body."""
+        self._framing -= _MOST_FRAMING * len(body)
+        super().on_body(body)
 
     def on_headers_complete(self) -> None:
         """The parser has seen all headers of a request."""
@@ -92,6 +109,10 @@ class GuardedProtocol(HttpToolsProtocol):
         if was_in_head and self._is_in_head:
             self._head_size += len(data)
             if self._head_size > guard.bounds.head:
+                return self._refuse(LARGE_HEAD)
+        elif self._is_within and not self._is_in_head:
+            self._framing += len(data)
+            if self._framing > guard.bounds.head:  # extensions of chunks, fields behind them
                 return self._refuse(LARGE_HEAD)
         if self._is_within:
             self._await(SLOW_HEAD if self._is_in_head else SLOW_BODY)
@@ -191,9 +212,21 @@ class _Refused(Exception):
     """Stops the parser."""
 
 
+def _is_sent_here(url: bytes, headers: Sequence[tuple[bytes, bytes]]) -> bool:
+    """Whether a target that is no path names the same host as the headers do (RFC 9112, section 3.2): whoever stands
+    before us may go by the one, and we by the other."""
+    if url == b"*":
+        return True
+    hosts = [value for name, value in headers if name == b"host"]
+    named = url.partition(b"://")[2].partition(b"/")[0].partition(b"?")[0]
+    return len(hosts) == 1 and hosts[0].lower() == named.lower()
+
+
 def _refusal(url: bytes, headers: Sequence[tuple[bytes, bytes]], guard: Guard) -> Refusal | None:
     """Why a head is not taken; None for one that is."""
     bounds = guard.bounds
+    if not url.startswith(b"/") and not _is_sent_here(url, headers):
+        return OTHER_TARGET
     if len(url) > bounds.url:
         return LONG_URL
     if len(headers) > bounds.headers:

@@ -203,7 +203,7 @@ class QuickAnswers:
         """What the headers of a request say; None where the ordinary way must look at them."""
         given = {name: value.decode("latin-1") for name, value in headers}
         length = given.get(b"content-length", "")
-        is_ordinary = not _ORDINARY.isdisjoint(given) or len(given) != len(headers)
+        is_ordinary = not _ORDINARY.isdisjoint(given) or len(given) != len(headers) or b"host" not in given
         if is_ordinary or (length and not (_WITH_BODY.isdisjoint(given) and length.isdigit())):
             return None
         named = {name.decode("latin-1"): value for name, value in given.items()}
