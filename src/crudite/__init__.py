@@ -1,7 +1,7 @@
 """Declare a resource once; every client gets it live, over the interface that it already speaks."""
 
 from crudite.app import App
-from crudite.auth import ApiKeys, Authenticate, Introspection, Issued, Jwt, Mail, Sessions, Tickets
+from crudite.auth import ApiKeys, Authenticate, Introspection, Issued, Jwt, Mail, OpenId, Sessions, Tickets
 from crudite.errors import (
     Conflict,
     CruditeError,
@@ -29,7 +29,7 @@ from crudite.interfaces.sse import Sse
 from crudite.interfaces.websocket import WebSocket
 from crudite.limiting import Rate
 from crudite.live import LiveLimits, Retention
-from crudite.messages import Actor, Credentials, Response
+from crudite.messages import Actor, Credentials, Redirect, Response
 from crudite.pipeline import Next
 from crudite.resources.declare import Record, Resource, after, around, before
 from crudite.resources.fields import BigInt, Email, Field, Many, Parent, Password, Ref
@@ -73,6 +73,7 @@ __all__ = [
     "NotFound",
     "NotUnique",
     "OpenApi",
+    "OpenId",
     "Parent",
     "Password",
     "PreconditionFailed",
@@ -80,6 +81,7 @@ __all__ = [
     "Query",
     "Rate",
     "Record",
+    "Redirect",
     "Ref",
     "Request",
     "Resource",

@@ -147,10 +147,26 @@ class Written:
 
 
 @dataclass(frozen=True, slots=True)
+class Redirect:
+    """What a handler returns to send a browser elsewhere: HTTP answers 303 (RFC 9110, section 15.4.4), all else tells
+    the `location`, a URL or a path. Whoever takes that from a request makes sure first where it leads.
+
+    Raises ValueError for what is no URL in ASCII.
+    """
+
+    location: str
+
+    def __post_init__(self) -> None:
+        if not self.location or not all("!" <= one <= "~" for one in self.location):
+            raise ValueError(f"a location is a URL, in which all else is escaped with %; got {self.location!r}")
+
+
+@dataclass(frozen=True, slots=True)
 class Answered:
-    """What a handler answered, as data that JSON can hold."""
+    """What a handler answered, as data that JSON can hold, and where it sends a browser, if it does."""
 
     value: Any
+    location: str | None = None
 
     @property
     def json(self) -> str:

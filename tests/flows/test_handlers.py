@@ -8,7 +8,7 @@ from uuid import UUID
 import pydantic
 import pytest
 
-from crudite import App, Conflict, Count, DeclarationError, Query, Record, Request, allow, me
+from crudite import App, Conflict, Count, DeclarationError, OpenApi, Query, Record, Redirect, Request, allow, me
 from crudite.testing import Client, Refusal
 from tests.flows.worlds import by_name, faults, titles
 from tests.services.stores import fresh_store
@@ -244,3 +244,30 @@ async def test_a_refused_handler_leaves_nothing_behind() -> None:
         app.read("tasks")(fine)
     app.read("other")(fine)
     assert set(app.handlers) == {"other"}
+
+
+async def test_a_redirect_leads_a_browser_elsewhere_and_tells_everybody_else_where() -> None:
+    app = app_of()
+
+    @app.read("start")
+    async def start(request: Request) -> Redirect:
+        return Redirect("/tasks?status=todo")
+
+    async with Client(app) as client:
+        answer = await client.get("/start")
+        assert (answer.status, answer.headers["location"], answer.json) == (
+            303,
+            "/tasks?status=todo",
+            {"location": "/tasks?status=todo"},
+        )
+        operation = OpenApi().document(app)["paths"]["/start"]["get"]
+        assert "Location" in operation["responses"]["303"]["headers"]
+        assert "200" not in operation["responses"]
+        async with client.websocket() as socket:
+            assert await socket.call("start") == {"data": {"location": "/tasks?status=todo"}}
+
+
+@pytest.mark.parametrize("location", ["", "/a b", "/a\r\nset-cookie: sid=1", "/caf\u00e9"])
+def test_a_redirect_to_what_is_no_url_is_refused(location: str) -> None:
+    with pytest.raises(ValueError, match="URL"):
+        Redirect(location)

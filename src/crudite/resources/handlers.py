@@ -9,7 +9,7 @@ import pydantic
 from pydantic_core import PydanticUndefined, to_jsonable_python
 
 from crudite.errors import DeclarationError, Fault, Invalid, Malformed
-from crudite.messages import Answered, Listed, Live, Response
+from crudite.messages import Answered, Listed, Live, Redirect, Response
 from crudite.resources.actions import Actions
 from crudite.resources.asking import Asks
 from crudite.resources.declare import Record
@@ -80,7 +80,7 @@ async def perform_handler(
     """Calls a handler and makes the response of what it returned.
 
     A query is a page of records; a count, a value and groups are what its records come to. All are live where they
-    are subscribed to. Anything else is an answer, and cannot be subscribed to.
+    are subscribed to. Anything else is an answer, and cannot be subscribed to; a redirect is one that leads elsewhere.
     """
     arguments = handler.parse(request.args, place=request.args_at)
     request.args = arguments
@@ -95,6 +95,8 @@ async def perform_handler(
         return await _of_query(result, request, actions)
     if request.is_live:
         raise Malformed(f"{handler.name!r} returned an answer and not a query, so there is nothing to keep live.")
+    if isinstance(result, Redirect):
+        return Answered({"location": result.location}, result.location)
     return Answered(_plain(result, actions))
 
 

@@ -12,6 +12,7 @@ from crudite.interfaces.openapi.places import HandlerPlace
 from crudite.interfaces.openapi.responses import answer, event_stream, problems
 from crudite.interfaces.openapi.schemas import reference, tidied
 from crudite.interfaces.openapi.values import Schema
+from crudite.messages import Redirect
 from crudite.query.plan import MOST_GROUPS
 from crudite.resources.declare import Record
 from crudite.resources.definition import REF, Definitions
@@ -36,6 +37,7 @@ def handler_operation(
         "description": _description(handler, place.is_stream),
     }
     refused = (401, 403) if has_auth else ()
+    status = "303" if handler.returns is Redirect else "200"
     if place.is_stream:
         operation["parameters"] = [*_in_url(arguments), *shared("last-event-id"), *resuming_parameters()]
         example = VALUES if handler.returns in (Count, Value) else "event: added\nid: 0\ndata: {…}\n\n"
@@ -45,14 +47,14 @@ def handler_operation(
     if handler.kind in ("create", "update"):
         operation["requestBody"] = _body(arguments)
         operation["responses"] = {
-            "200": returned,
+            status: returned,
             "204": answer("Nothing to show."),
             **problems(400, 403, 413, 415, 422, *refused),
         }
     else:
         operation["parameters"] = _in_url(arguments)
         writes = (403,) if handler.kind == "delete" else ()
-        operation["responses"] = {"200": returned, **problems(400, 422, *writes, *refused)}
+        operation["responses"] = {status: returned, **problems(400, 422, *writes, *refused)}
     if handler.kind not in ("create", "update"):
         operation["responses"].pop("204", None)
     if has_auth:
@@ -126,6 +128,8 @@ def _returned(returns: Any, definitions: Definitions) -> tuple[dict[str, Any], d
         return answer("What the records come to; null where there are none.", {}), {}
     if origin is Groups:
         return answer("The groups.", {"type": "array", "items": {"type": "object"}, "maxItems": MOST_GROUPS}), {}
+    if returns is Redirect:
+        return answer("Leads elsewhere.", {"type": "object"}, ("Location",)), {}
     if returns in definitions:
         return answer("The record.", {"type": "object"}), {}
     if origin is list and inner and isinstance(inner[0], type) and issubclass(inner[0], Record):

@@ -20,7 +20,7 @@ HEADERS: dict[str, dict[str, Any]] = {
         "example": '<?limit=50&cursor=…>; rel="next"',
     },
     "Location": {
-        "description": "Where the new record is.",
+        "description": "Where the new record is, or where to go.",
         "schema": {"type": "string", "format": "uri-reference"},
     },
     "X-Total-Count": {

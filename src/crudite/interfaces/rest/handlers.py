@@ -39,6 +39,8 @@ class HandlerEndpoints:
         )  # fmt: skip
         response = await exchange.perform(request)
         assert isinstance(response, Answered | Found | Listed)
+        if isinstance(response, Answered) and response.location is not None:
+            return await exchange.answer(303, response.json, [(b"location", response.location.encode())])
         await exchange.answer(200, response.json, [])
 
 
