@@ -13,7 +13,7 @@ from crudite.auth.sessions.keeping import Keeper, Kept
 from crudite.auth.sessions.settings import COOKIE, DEV_COOKIE, PREFIX, Settings
 from crudite.auth.sessions.throttle import Throttle, place
 from crudite.auth.sessions.tokens import Token, new_token
-from crudite.errors import Forbidden, Malformed, NotFound, Unauthorized
+from crudite.errors import Forbidden, Malformed, NotFound, StoreError, Unauthorized
 from crudite.messages import Actor, Credentials, SignIn
 from crudite.resources.passwords import Hashing
 from crudite.resources.records import Batch
@@ -49,6 +49,7 @@ class Desk:
         """Sessions in a cookie whose accounts have got roles since their tokens were given."""
         self._asking: set[asyncio.Future[None]] = set()
         self._exchanged: dict[int, tuple[Credentials, Actor]] = {}
+        self._later: dict[int, asyncio.TimerHandle] = {}  # until what is in there is over
 
     @property
     def now(self) -> datetime:
@@ -229,6 +230,7 @@ class Desk:
         self._exchanged[key] = request.credentials, request.actor
 
         def over() -> None:
+            self._later.pop(key, None)
             self._exchanged.pop(key, None)
             if session is not None:  # should it show the old ones still, then no longer
                 task = asyncio.ensure_future(self._revoke(session))
@@ -238,12 +240,21 @@ class Desk:
         try:
             yield
         finally:
-            asyncio.get_running_loop().call_later(_MOMENT, over)
+            if (earlier := self._later.pop(key, None)) is not None:
+                earlier.cancel()
+            self._later[key] = asyncio.get_running_loop().call_later(_MOMENT, over)
+
+    async def close(self) -> None:
+        """Nobody is waited for any more."""
+        for timer in self._later.values():
+            timer.cancel()
+        self._later.clear()
+        await asyncio.gather(*self._asking)
 
     async def _revoke(self, session: str) -> None:
         try:
             await self._home.revoke(session=session)
-        except RuntimeError as error:  # the application has stopped, and its connections with it
+        except (RuntimeError, StoreError) as error:  # the application stops, and its connections with it
             _log.debug("nobody is left to be told that a session has ended: %s", error)
 
 

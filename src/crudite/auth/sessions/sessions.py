@@ -163,6 +163,7 @@ class Sessions(Signing):
         return self
 
     async def __aexit__(self, *error: Any) -> None:
+        await self._desk.close()
         await self._entered.__aexit__(*error)
 
     def _keeper(self, home: SessionHome) -> Keeper:
