@@ -2,6 +2,7 @@
 
 from crudite.app import App
 from crudite.auth import ApiKeys, Authenticate, Introspection, Issued, Jwt, Mail, OpenId, Sessions, Tickets
+from crudite.channels import Channel, ChannelLimits
 from crudite.errors import (
     Conflict,
     CruditeError,
@@ -47,6 +48,8 @@ __all__ = [
     "Authenticate",
     "BigInt",
     "Browser",
+    "Channel",
+    "ChannelLimits",
     "Conflict",
     "Cors",
     "Count",

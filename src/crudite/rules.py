@@ -12,7 +12,7 @@ from typing import Any, Final, NoReturn, Protocol
 
 from crudite.query.parse import where
 from crudite.query.simplify import join, simplify
-from crudite.query.tree import EVERYTHING, NOTHING, And, Check, Exists, Filter, Given, Or, Symbol, Test, leaves
+from crudite.query.tree import EVERYTHING, NOTHING, And, Check, Exists, Filter, Given, Not, Or, Symbol, Test, leaves
 from crudite.schema import format_datetime
 
 
@@ -123,6 +123,20 @@ def fold(rule: Filter, actor: Asker, judge: Callable[[Check], Filter] = _no_judg
             plain = _value(actor, name, rule)
             return NOTHING if plain is None else Test(path, operator, plain, negated)
     return rule
+
+
+def holds(rule: Filter, actor: Asker) -> bool:
+    """Whether a rule that speaks of nothing but the actor, such as `allow.role("staff")`, holds for him."""
+    match rule:
+        case And(terms):
+            return all(holds(term, actor) for term in terms)
+        case Or(terms):
+            return any(holds(term, actor) for term in terms)
+        case Not(term):
+            return not holds(term, actor)
+        case Given():
+            return bool(rule.test(actor)) != rule.negated
+    raise TypeError(f"{rule!r} speaks of records, not of the actor alone")
 
 
 def values_used(rule: Filter, actor: Asker) -> tuple[Any, ...]:

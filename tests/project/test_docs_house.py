@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from crudite import Limits, LiveLimits
+from crudite import ChannelLimits, Limits, LiveLimits
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -66,9 +66,15 @@ def test_bare_make_lists_every_command_that_has_an_explanation() -> None:
 def test_every_limit_is_documented_with_its_default() -> None:
     page = (ROOT / "docs/reference/http.md").read_text("utf-8")
 
-    for limit in (one for one in dataclasses.fields(Limits) if one.name != "live"):
+    for limit in (one for one in dataclasses.fields(Limits) if one.name not in ("live", "channels")):
         row = next((line for line in page.splitlines() if line.startswith(f"| `{limit.name}`")), "")
         assert f"| {limit.default:,} |" in row, f"{limit.name} is not in the table of docs/reference/http.md"
+
+
+def test_every_limit_of_channels_is_documented_with_its_default() -> None:
+    page = (ROOT / "docs/reference/channels.md").read_text("utf-8")
+    missing = [one for one in dataclasses.fields(ChannelLimits) if f"| `{one.name}` | {one.default:,} |" not in page]
+    assert missing == []
 
 
 def test_every_limit_of_the_live_engine_is_documented() -> None:

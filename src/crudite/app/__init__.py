@@ -11,12 +11,15 @@ from time import monotonic
 from types import TracebackType
 from typing import Any, Literal, Self, TypeAlias, TypeVar
 
+import msgspec
+
 from crudite.app.declarations import Declarations
 from crudite.app.defaults import about_actors, default_interfaces, opened_bus, opened_store, several, shared_with
 from crudite.app.entrance import find_endpoint, refuse, serve_lifespan
 from crudite.app.siblings import Siblings
 from crudite.auth import Authenticate, Authenticator, Identification, Narrowing
 from crudite.buses.base import Bus
+from crudite.channels import Channel, Channels, Hub
 from crudite.clock import Clock
 from crudite.errors import DeclarationError, Problem
 from crudite.ids import new_request_id
@@ -38,7 +41,7 @@ from crudite.resources.actions import Actions
 from crudite.resources.compile import compile_resources
 from crudite.resources.declare import Record
 from crudite.resources.definition import Definitions
-from crudite.resources.handlers import perform_handler
+from crudite.resources.handlers import perform_handler, plainly
 from crudite.resources.hooks import call
 from crudite.resources.records import Records
 from crudite.resources.request import Request
@@ -74,6 +77,7 @@ class App(Declarations):
     `origins` are the pages of other sites that may speak to it from a browser, such as `https://app.example.org` or
     `https://*.example.org`, with the cookies of their users; `*` is for anybody, without those. `old_browsers` says
     that browsers which do not tell where a request comes from write with a token only (`GET /csrf-token`).
+    `channels` are what clients may join to hear what is told at the moment and kept nowhere.
 
     Raises DeclarationError, naming every fault, when the resources cannot work together.
     """
@@ -96,6 +100,7 @@ class App(Declarations):
         staff: Filter = allow.nobody,
         origins: Sequence[str] | Cors = (),
         old_browsers: bool = False,
+        channels: Sequence[Channel] = (),
         title: str | None = None,
     ) -> None:
         self.title = title or "Crudite"
@@ -115,6 +120,7 @@ class App(Declarations):
         narrow = [way.narrow for way in joining if isinstance(way, Narrowing)]
         self.staff = join((self.staff, *(one("insight", "read") for one in narrow)), either=False)
         self.definitions: Definitions = compile_resources(resources, open=self.mode == "dev", narrow=narrow)
+        self.channels = Channels(channels, self.definitions)
         self.store = opened_store(store, sys._getframe(1).f_globals.get("__file__"))  # noqa: SLF001 (the module that makes the application)
         self.hosts = hosts
         self.origins, self._sharing = shared_with(origins, takes_silence=not old_browsers)
@@ -165,6 +171,19 @@ class App(Declarations):
         if self._siblings is None:
             raise RuntimeError("the application is not running, so it cannot tell others what is revoked")
         await self._siblings.revoke(account=account, session=session)
+
+    async def emit(self, channel: str, event: str, data: Any = None) -> None:
+        """Tells everybody who is in a channel, in all processes, something that is kept nowhere: each hears it at most
+        once, and whoever is not there now never. What is emitted in one process is heard in that order.
+
+        `data` is what JSON can hold; records show what is not secret, to everybody who may be there. Raises NotFound
+        for what can be no channel, TooLarge for more than the bus carries, RuntimeError where the application has not
+        been started.
+        """
+        if self._running is None:
+            raise RuntimeError("the application is not running, so nobody is in a channel")
+        told = msgspec.json.encode(plainly(data, self.definitions))
+        await self.hub.publish(self.channels.find(channel), event, told)
 
     # its life
 
@@ -231,7 +250,9 @@ class App(Declarations):
                 await running.aclose()
 
     async def _open(self, stack: AsyncExitStack) -> None:
-        if faults := self._rates.faults({*self.definitions.by_path, *self.handlers}):
+        if faults := self._rates.faults(
+            {*self.definitions.by_path, *self.handlers, *(channel.pattern for channel in self.channels)}
+        ):
             raise DeclarationError(faults)
         await self.store.open(self.definitions.catalog)
         stack.push_async_callback(self.store.close)
@@ -252,6 +273,9 @@ class App(Declarations):
             self.store, catalog, secret=secret, limits=limits, clock=self.clock, hear=siblings.hear, foresee=foresee
         )
         self.engine = await self._living.enter_async_context(engine)
+        self.hub = Hub(self.channels, self.bus, self.limits.channels, limits.outbox // 4)
+        if self.channels:
+            await self._living.enter_async_context(_running(self.hub.run()))
         await self._living.enter_async_context(_running(keep_trimmed(self.store, self.retention)))
         if self.worker is not None:
             await self._living.enter_async_context(_running(keep_posted(self, self.worker)))
@@ -314,6 +338,8 @@ class App(Declarations):
 
     async def _perform(self, request: Request) -> Response:
         if request.action == "call":
+            if request.name in self.channels:
+                return self.channels.judge(request, self._actions.live_queries)
             return await perform_handler(self.handlers[request.name], request, self._actions, self._provided)
         return await self._actions.perform(request)
 

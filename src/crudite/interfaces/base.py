@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from crudite.auth import Identification
 from crudite.buses.base import Bus
+from crudite.channels import ChannelLimits, Channels, Hub
 from crudite.clock import Clock
 from crudite.errors import Problem, TooLarge, TooManyRequests, Unavailable
 from crudite.interfaces.origins import Origins
@@ -143,6 +144,8 @@ class Host(Protocol):
     pipeline: Pipeline
     identify: Identification
     engine: Engine
+    channels: Channels
+    hub: Hub
     sealer: Sealer
     limits: "Limits"
     admission: "Admission"
@@ -199,7 +202,8 @@ class Limits:
       one second, from all addresses together.
     - `silence`: seconds until a WebSocket's first message. `refusals`: how many of its messages in a row may be refused
       by rates before it is closed.
-    - `live`: what the live engine allows, the number of a connection's subscriptions among it.
+    - `live`: what the live engine allows, the number of a connection's subscriptions among it. `channels`: what
+      channels do.
 
     What follows our own server sees to (`crudite run`); elsewhere it is the affair of whatever serves the application.
 
@@ -225,6 +229,7 @@ class Limits:
     body_time: float = 60
     take_time: float = 60
     live: LiveLimits = field(default_factory=LiveLimits)
+    channels: ChannelLimits = field(default_factory=ChannelLimits)
 
     def __post_init__(self) -> None:
         check(self, _BOUNDS)

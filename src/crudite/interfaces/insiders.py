@@ -4,8 +4,8 @@ from crudite.errors import NotFound, Problem
 from crudite.interfaces.base import Host, Scope
 from crudite.interfaces.http import Headers, credentials_of, read_headers
 from crudite.interfaces.origins import is_own
-from crudite.query.tree import NOTHING, And, Filter, Given, Not, Or
-from crudite.rules import Asker
+from crudite.query.tree import NOTHING
+from crudite.rules import holds
 
 _FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
 
@@ -33,20 +33,6 @@ def is_local(scope: Scope, headers: Headers) -> bool:
         return False
     address = str(client[0])
     return address == "::1" or address.startswith(("127.", "::ffff:127."))
-
-
-def holds(rule: Filter, actor: Asker) -> bool:
-    """Whether a rule that speaks of nothing but the actor, such as `allow.role("staff")`, holds for him."""
-    match rule:
-        case And(terms):
-            return all(holds(term, actor) for term in terms)
-        case Or(terms):
-            return any(holds(term, actor) for term in terms)
-        case Not(term):
-            return not holds(term, actor)
-        case Given():
-            return bool(rule.test(actor)) != rule.negated
-    raise TypeError(f"{rule!r} speaks of records, not of the actor alone")
 
 
 async def _is_staff(host: Host, headers: Headers, scope: Scope) -> bool:

@@ -13,7 +13,7 @@ from crudite.messages import Answered, Listed, Live, Redirect, Response
 from crudite.resources.actions import Actions
 from crudite.resources.asking import Asks
 from crudite.resources.declare import Record
-from crudite.resources.definition import Definition
+from crudite.resources.definition import Definition, Definitions
 from crudite.resources.hooks import call
 from crudite.resources.query import Count, Groups, Query, Value
 from crudite.resources.request import Request
@@ -97,7 +97,7 @@ async def perform_handler(
         raise Malformed(f"{handler.name!r} returned an answer and not a query, so there is nothing to keep live.")
     if isinstance(result, Redirect):
         return Answered({"location": result.location}, result.location)
-    return Answered(_plain(result, actions))
+    return Answered(plainly(result, actions.definitions))
 
 
 async def _of_query(result: "Query[Any] | Count | Value | Groups", request: Request, actions: Actions) -> Response:
@@ -124,16 +124,16 @@ def _asks(result: "Query[Any] | Count | Value | Groups") -> Asks | None:
     return (result.by, result.measures) if isinstance(result, Groups) else None
 
 
-def _plain(value: Any, actions: Actions) -> Any:
-    """What a handler returned, as data that JSON can hold; records show what is not secret."""
+def plainly(value: Any, definitions: Definitions) -> Any:
+    """What application code says, as data that JSON can hold; records show what is not secret."""
     if isinstance(value, Record):
-        definition = actions.definitions[type(value)]
+        definition = definitions[type(value)]
         shown = definition.to_plain(value)
         return {name: one for name, one in shown.items() if not definition.schema.fields[name].secret}
     if isinstance(value, Mapping):
-        return {str(name): _plain(one, actions) for name, one in value.items()}
+        return {str(name): plainly(one, definitions) for name, one in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
-        return [_plain(one, actions) for one in value]
+        return [plainly(one, definitions) for one in value]
     return to_jsonable_python(value)
 
 

@@ -22,6 +22,7 @@ from crudite.resources.request import Request
 from crudite.rules import bind_clock
 from crudite.schema import ResourceSchema
 from crudite.tokens import Sealer
+from crudite.types import Key
 
 
 class LiveQueries:
@@ -66,6 +67,17 @@ class LiveQueries:
         asked = f"{query.limit} {places} {counts} {aggregate and aggregate_text(aggregate)}"
         identity = f"{identity_of_query(selection, sort)} {asked}"
         return _live_at(plan, identity, is_value, self._rulebook.clock())
+
+    def of_one(self, schema: ResourceSchema, condition: Filter, key: Key) -> LiveQuery:
+        """Whether a condition, which is folded for whoever asks, holds for one record: a query that shows its key for
+        as long as that is so. Raises Malformed where nobody would be told."""
+        own = Path((), schema.key_field, (), schema.key_field.type)
+        selection = Selection(schema, join((condition, Test(own, "eq", key)), either=False), Mask((schema.key,)))
+        sort = (SortKey(own),)
+        if faults := list(_untold(selection, sort)):
+            raise Malformed(faults=faults)
+        identity = f"{identity_of_query(selection, sort)} of one"
+        return _live_at(Plan(selection=selection, sort=sort), identity, False, self._rulebook.clock())
 
 
 def _live_at(plan: Plan, identity: str, counts: bool, moment: datetime) -> LiveQuery:

@@ -34,6 +34,7 @@ class Socket:
         self._ready: set[str] = set()
         self._uncommitted: dict[str, list[tuple[str, Mapping[str, Any]]]] = {}
         self._unasked: asyncio.Queue[Any] = asyncio.Queue()
+        self._told: asyncio.Queue[tuple[str, Mapping[str, Any]]] = asyncio.Queue()
         self._closed = asyncio.Event()
 
     @classmethod
@@ -77,6 +78,11 @@ class Socket:
         """The next answer that belongs to no `call`: a batch's, or that to a message that is none."""
         async with asyncio.timeout(self._timeout):
             return await self._unasked.get()
+
+    async def told(self) -> tuple[str, Mapping[str, Any]]:
+        """What comes next of the channels that it is in: `event`, `presence` or `problem`, and what belongs to it."""
+        async with asyncio.timeout(self._timeout):
+            return await self._told.get()
 
     async def closed(self) -> int | None:
         """Waits until the server closes the connection; its close code."""
@@ -142,6 +148,8 @@ class Socket:
 
     def _notice(self, method: str, params: Mapping[str, Any]) -> None:
         view = self._views.get(params.get("sub", ""))
+        if "channel" in params:
+            self._told.put_nowait((method, params))
         match method:
             case "frame":
                 self._hold(params)

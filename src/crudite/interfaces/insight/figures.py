@@ -21,7 +21,8 @@ class Figure(NamedTuple):
 
 
 LIVE = (
-    Figure("live_connections", "crudite_live_connections", "gauge", "Streams and WebSockets."),
+    Figure("live_connections", "crudite_live_connections", "gauge",
+           "Streams and WebSockets; and one for each record that a channel is watched by."),
     Figure("live_subs", "crudite_live_subscriptions", "gauge", "Subscriptions of all connections."),
     Figure("live_groups", "crudite_live_groups", "gauge", "Different live queries; equal ones share a group."),
     Figure("catch_all_groups", "crudite_live_catch_all_groups", "gauge",
@@ -86,6 +87,7 @@ def figures(host: Host) -> Iterator[Family]:
     yield _by("crudite_connections_refused_total", "counter", "Connections refused.", "reason", admission.refused)
     yield _by("crudite_limits_passed_total", "counter", "Limits that were passed.", "limit", admission.passed)
     yield from _of_rates(host)
+    yield from _of_channels(host)
 
 
 def _of_connections(host: Host) -> Iterator[Family]:
@@ -108,6 +110,17 @@ def _of_rates(host: Host) -> Iterator[Family]:
         f"{name}_failures_total", "counter", "Times that the counts could not be asked.", [Sample(limiter.failures)]
     )
     yield Family(f"{name}_keys", "gauge", "Keys that are known here.", [Sample(len(limiter.memory))])
+
+
+def _of_channels(host: Host) -> Iterator[Family]:
+    told, name = host.hub.figures, "crudite_channel"
+    yield Family(f"{name}_members", "gauge", "Connections in channels; one counts in each.", [Sample(told.members)])
+    yield Family(f"{name}_published_total", "counter", "Events that were published here.", [Sample(told.published)])
+    yield Family(f"{name}_heard_total", "counter", "Events that others have published.", [Sample(told.heard)])
+    yield Family(f"{name}_delivered_total", "counter", "Events handed to a connection.", [Sample(told.delivered)])
+    yield Family(
+        f"{name}_dropped_total", "counter", "Events that were not, since it takes too little.", [Sample(told.dropped)]
+    )
 
 
 def _of_bus(host: Host) -> Iterator[Family]:

@@ -8,6 +8,7 @@ from crudite.interfaces.base import Host, Receive, Router, Scope, Send
 from crudite.interfaces.http import read_headers, suppress_gone
 from crudite.interfaces.origins import Origins
 from crudite.interfaces.tickets import redeem_ticket
+from crudite.interfaces.websocket.channels import METHODS
 from crudite.interfaces.websocket.format import RpcFormat
 from crudite.interfaces.websocket.session import Session
 
@@ -31,8 +32,10 @@ class WebSocket:
         async def endpoint(scope: Scope, receive: Receive, send: Send, _: tuple[str, ...]) -> None:
             await self._serve(host, scope, receive, send)
 
+        clashing = [name for name in METHODS if host.channels and name in host.handlers]
         taken = router.add(self.path, ["WEBSOCKET"], endpoint, "the WebSocket")
-        return [f"The WebSocket and {taken} both answer {self.path}."] if taken else []
+        faults = [f"The handler {name!r} is called as what a WebSocket does in channels." for name in clashing]
+        return [*faults, *([f"The WebSocket and {taken} both answer {self.path}."] if taken else ())]
 
     async def _serve(self, host: Host, scope: Scope, receive: Receive, send: Send) -> None:
         await receive()

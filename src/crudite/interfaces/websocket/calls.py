@@ -76,8 +76,9 @@ _PARAMS = {
     "create": {"data"}, "replace": {"key", "data", "version"}, "update": {"key", "data", "version"},
     "delete": {"key", "version"}, "unsubscribe": {"sub"}, "auth": {"token"},
     "subscribe": {"sub", "resource", "query", "read", "args", "cursor", "key", "min_cursor"},
+    "join": {"channel", "state", "as"}, "leave": {"channel"}, "publish": {"channel", "event", "data"},
 }  # fmt: skip
-_OPTIONAL = {"query", "version", "resource", "read", "args", "cursor", "min_cursor"}
+_OPTIONAL = {"query", "version", "resource", "read", "args", "cursor", "min_cursor", "state", "as"}
 
 
 def check_params(action: str, given: Mapping[str, Any]) -> None:

@@ -37,6 +37,7 @@ from crudite.interfaces.websocket.calls import (
     parse_call,
     result_json,
 )
+from crudite.interfaces.websocket.channels import METHODS, Memberships
 from crudite.interfaces.websocket.farewell import Farewell
 from crudite.interfaces.websocket.format import (
     RpcFormat,
@@ -69,6 +70,7 @@ class Session:
     """Serves one connection from its handshake to its end."""
 
     __slots__ = (
+        "_channels",
         "_connection",
         "_farewell",
         "_headers",
@@ -107,6 +109,8 @@ class Session:
         at once, and the connection goes on without it."""
         self._stay = self._host.identify.living.joined(self).__enter__()
         self._place: AbstractContextManager[None] | None = place
+        say = self._farewell.say
+        self._channels = Memberships(self._host, self._connection, self._stay, self._base, self._recognise, say)
         self._patience = Patience(self._host.limits, self._farewell.refuse, self._host.admission.passed)
         if self._sink is not None:
             self._connection.outbox.attach(self._sink, self._farewell.over)
@@ -124,6 +128,7 @@ class Session:
 
     def _leave(self) -> None:
         self._connection.close()
+        self._channels.close()
         self._patience.heard()
         place, self._place = self._place, None
         if place is not None:
@@ -182,7 +187,7 @@ class Session:
 
     async def _begin(self, data: bytes, tasks: Tasks) -> None:
         call = parse_call(data)
-        if isinstance(call, Answer) or call.method in _ORDERED:
+        if isinstance(call, Answer) or self._is_ordered(call):
             answer = await self._answer(call)
             if answer is not None:
                 self._send(answer.text)
@@ -237,7 +242,7 @@ class Session:
         """The answer's text, None when it has been sent already; and the mark of what was written."""
         if call.method == "ping":
             return result(number, "{}"), None
-        if call.method in _ORDERED:
+        if self._is_ordered(call):
             params = checked(call)
             async with self._order:
                 await self._pass_mark(params.get("min_cursor"))
@@ -254,6 +259,9 @@ class Session:
             self._stay.becomes(request.actor, question)
         return result(number, result_json(response)), response.mark if isinstance(response, Written) else None
 
+    def _is_ordered(self, call: Call) -> bool:
+        return call.method in _ORDERED or (call.method in METHODS and bool(self._host.channels))
+
     async def _pass_mark(self, mark: Any) -> None:
         if mark is not None:
             await reach(self._host, mark, pointer="/min_cursor")
@@ -264,7 +272,10 @@ class Session:
         if method == "unsubscribe":
             self._kept.drop(str(params.get("sub")))
             return result(number, "{}")
-        await (self._subscribe if method == "subscribe" else self._auth)(params, number, request_id)
+        if method in METHODS:
+            await self._channels.perform(method, params, number, request_id)
+        else:
+            await (self._subscribe if method == "subscribe" else self._auth)(params, number, request_id)
         return None  # it has been answered already, so that nothing of what follows from it came before
 
     def _base(self, request_id: str, actor: Actor = ANONYMOUS) -> Request:
@@ -277,11 +288,8 @@ class Session:
         asking = Asking.of(params)
         question = self._stay.asks()
         query, actor = await self._kept.live(asking.asked, request_id)
-        self._check_stay()
+        await self._recognise(actor, question, request_id)
         holds = self._stay.holding(question)
-        if self._stay.is_other(actor):
-            await self._kept.move(actor, holds, request_id)
-        self._stay.becomes(actor, question)
         path = query.plan.selection.schema.path
         is_answered = False
 
@@ -297,6 +305,18 @@ class Session:
             raise
         if not is_answered:
             self._check_stay()
+
+    async def _recognise(self, actor: Actor, question: int, request_id: str) -> None:
+        """This is who was found to show the credentials."""
+        self._check_stay()
+        if self._stay.is_other(actor):
+            await self._move(actor, question, request_id)
+        self._stay.becomes(actor, question)
+
+    async def _move(self, actor: Actor, question: int, request_id: str) -> None:
+        """All that is kept live and heard is what this actor may see and hear from now on."""
+        holds = self._stay.holding(question)
+        await asyncio.gather(*(one.move(actor, holds, request_id) for one in (self._kept, self._channels)))
 
     def _check_stay(self) -> None:
         """Raises Unauthorized when the credentials came to their end while something was awaited."""
@@ -335,9 +355,7 @@ class Session:
             raise
         self.credentials = shown
         self._stay.becomes(actor, question)
-        await self._kept.move(
-            actor, self._stay.holding(question), request_id
-        )  # first: once it is answered, nothing is told under old rights
+        await self._move(actor, question, request_id)  # first: once it is answered, nothing is told under old rights
         return actor
 
     # what happens to its credentials (auth.Guest)
@@ -349,12 +367,12 @@ class Session:
         with self._connection.keeping_up():
             async with self._order:
                 if self.credentials is credentials:
-                    actor, holds = self._stay.becomes(actor, question), self._stay.holding(question)
-                    await self._kept.move(actor, holds, new_request_id())
+                    await self._move(self._stay.becomes(actor, question), question, new_request_id())
 
     def doubt(self) -> None:
         """Takes away what is live, until it is known what may be shown."""
         self._connection.suspend()
+        self._channels.doubt()
 
     async def answered(self) -> None:
         """Returns when no call is under way: one may be signing in, or out."""
@@ -368,6 +386,7 @@ class Session:
         """Tells the client why the connection is closed, and closes it: it may come back and resume. Nothing is kept
         live from now on, what waits is given up, and no call is begun; but those under way (this may come of one) are
         answered."""
+        self._channels.close(at_once=True)
         self._farewell.revoke(connection_problem(problem))
 
     def cut(self) -> None:
