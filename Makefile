@@ -31,12 +31,13 @@ test: setup ## set up what is needed and run the tests (ARGS="-k name" selects)
 model: $(VENV)/develop.stamp ## tell random stories, a million steps (MODEL="--steps 5000 --seed 7")
 	@$(PYTHON) -m tests.model $(MODEL)
 
-check: setup .tools/typescript.stamp ## format, lint, types, layers
+check: setup $(VENV)/audit.stamp .tools/typescript.stamp ## format, lint, types, layers, known vulnerabilities
 	$(VENV)/bin/ruff format --check
 	$(VENV)/bin/ruff check
 	$(VENV)/bin/mypy
 	$(VENV)/bin/pyright
 	$(VENV)/bin/lint-imports
+	$(VENV)/bin/pip-audit --skip-editable --progress-spinner off
 	.tools/bin/node .tools/typescript/node_modules/typescript/bin/tsc
 
 fix: $(VENV)/develop.stamp ## mend what ruff can mend
@@ -70,6 +71,11 @@ $(VENV)/runtime.stamp: pyproject.toml | $(VENV)/bin/python
 $(VENV)/develop.stamp: $(VENV)/runtime.stamp
 	@echo "Installing the development dependencies into $(VENV)"
 	@$(PIP) install --group dev
+	@touch $@
+
+$(VENV)/audit.stamp: $(VENV)/develop.stamp
+	@echo "Installing what knows of vulnerable packages into $(VENV)"
+	@$(PIP) install --group audit
 	@touch $@
 
 $(VENV)/bench.stamp: $(VENV)/runtime.stamp

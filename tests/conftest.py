@@ -13,6 +13,7 @@ pytest_plugins = [
     "tests.services.nats",
     "tests.services.node",
     "tests.services.postgresql",
+    "tests.services.secrets",
     "tests.services.valkey",
 ]
 
