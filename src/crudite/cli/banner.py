@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import typer
 
 from crudite.app import App
-from crudite.cli.routes import has_rules, routes_of
+from crudite.cli.routes import lacks_rules, routes_of
 
 _MOST = 6
 _NAMES = {
@@ -37,7 +37,7 @@ def run_banner(app: App, shown: str, url: str, version: str, workers: int = 1) -
     """Says what runs, and which resources nobody can reach."""
     how = f", {workers} workers" if workers > 1 else ""
     typer.echo(f"Crudite {version} serves {shown} at {url}, database {app.store.shown}{how}. Ctrl-C ends it.")
-    closed = [definition.name for definition in app.definitions if not has_rules(definition)]
+    closed = [definition.name for definition in app.definitions if lacks_rules(definition)]
     if closed:
         typer.secho(f"Nobody may use {', '.join(closed)}: give it rules=…, such as allow.everyone.", fg="yellow")
 

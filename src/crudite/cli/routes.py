@@ -43,9 +43,12 @@ def routes_of(app: App) -> Iterator[Route]:
                     yield _route(app, method, pattern, owner, interface.name)
 
 
-def has_rules(definition: Definition) -> bool:
-    """Whether anybody may do anything with a resource."""
-    return any(rule != NOTHING for rule in definition.rules.values())
+def lacks_rules(definition: Definition) -> bool:
+    """Whether nobody may do anything with a resource, since nobody has said who may."""
+    is_told = any(
+        "rules" in one.__declaration__.options for one in definition.cls.__mro__ if hasattr(one, "__declaration__")
+    )
+    return not is_told and all(rule == NOTHING for rule in definition.rules.values())
 
 
 def print_routes(app: App, *, as_json: bool = False) -> None:
