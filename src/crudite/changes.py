@@ -58,11 +58,13 @@ class Write(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Unit(msgspec.Struct, frozen=True, kw_only=True):
-    """The writes of one request: all of them are committed, in order, or none."""
+    """The writes of one request: all of them are committed, in order, or none. `actor`, `request` and `interface` say
+    who asked for them, in which request, and how it came in."""
 
     writes: tuple[Write, ...]
     actor: str | None = None
     request: str | None = None
+    interface: str | None = None
 
 
 class Stored(msgspec.Struct, frozen=True):

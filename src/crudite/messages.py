@@ -11,7 +11,8 @@ from crudite.changes import Mark
 from crudite.query.plan import Plan
 from crudite.types import Key
 
-ActionName: TypeAlias = Literal["list", "read", "create", "replace", "update", "delete"]
+ActionName: TypeAlias = Literal["list", "read", "create", "replace", "update", "delete", "history"]
+"""What rules are about: the six actions, and looking at the history of a record, where one is kept."""
 ACTIONS: tuple[ActionName, ...] = ("list", "read", "create", "replace", "update", "delete")
 
 

@@ -12,6 +12,7 @@ from crudite.resources.access import Rulebook
 from crudite.resources.around import hooks_around, perform_around, write_around
 from crudite.resources.creating import PlainCreate, plain_create
 from crudite.resources.definition import Definition, Definitions
+from crudite.resources.histories import Histories
 from crudite.resources.keys import plain_key
 from crudite.resources.live_queries import LiveQueries
 from crudite.resources.reading import Reading
@@ -32,15 +33,18 @@ class Actions:
         self.reading = Reading(self._rulebook, store, sealer)
         self.live_queries = LiveQueries(self._rulebook, sealer)
         self.writing = Writing(self._rulebook, store)
+        self.histories = Histories(self._rulebook, store, sealer)
 
     def plain_create(self, definition: Definition) -> PlainCreate | None:
         """How anybody creates records of a resource without waiting, None where he cannot."""
         return plain_create(definition, self._rulebook)
 
     async def perform(self, request: Request) -> Response:
-        """Performs a request of one of the six actions. Raises its problem; then nothing has changed."""
+        """Performs a request of one of the six actions, or `history`. Raises its problem; then nothing has changed."""
         if request.nesting is not None:
             await self.reading.check_parents(request, request.nesting)
+        if request.action == "history":
+            return await self.histories.read(request)
         if request.action not in ("list", "read"):
             return (await self.write_all([request]))[0]
         return await self.read(request)

@@ -1,7 +1,9 @@
 """From classes to definitions: everything that `App(…)` checks about resources, with every fault at once."""
 
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
 from typing import Annotated, Any, TypeAlias
 
 import pydantic
@@ -151,6 +153,7 @@ class _Compiler:
             logged=bool(found.options.get("live", True)),
             renamed_from=found.options.get("renamed_from"),
             search=self._search(found),
+            history=self._history(found),
         )
 
     def _field(self, found: Gathered, name: str, shape: Shape) -> FieldSpec:
@@ -228,6 +231,25 @@ class _Compiler:
             if fault:
                 found.faults.append(sentence(f"{found.name}: search names {name!r}, {fault}"))
         return names
+
+    def _history(self, found: Gathered) -> float | None:
+        """For how many seconds changes are kept; None when nobody may see them."""
+        rules, age = found.options.get("rules"), found.options.get("history")
+        if not isinstance(rules, Mapping) or "history" not in rules:
+            if age is not None:
+                found.faults.append(
+                    f"{found.name}: history says how long changes are kept, so rules must say who may see them: "
+                    "rules={'history': …}."
+                )
+            return None
+        if not found.options.get("live", True):
+            found.faults.append(f"{found.name}: live=False logs no changes, so there is no history of them.")
+        if age is None:
+            return math.inf
+        if not isinstance(age, timedelta) or age <= timedelta():
+            found.faults.append(f"{found.name}: history is a time to keep changes for, such as timedelta(days=365).")
+            return None
+        return age.total_seconds()
 
     def _not_searched(self, found: Gathered, name: str) -> str:
         """Why nobody can search in a field; nothing when all who may read the records can."""

@@ -50,7 +50,7 @@ class PlainCreate:
             action="create", schema=self._schema, key=values.get(self._key), values=values, check_after=self._check,
             returning=self._shown,
         )  # fmt: skip
-        return Unit(writes=(write,), request=request)
+        return Unit(writes=(write,), request=request, interface="rest")
 
 
 def plain_create(definition: Definition, rulebook: Rulebook) -> PlainCreate | None:

@@ -5,7 +5,7 @@ made of the classes, so that they may name each other in any order.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeAlias, TypeVar, dataclass_transform
 from uuid import UUID
 
@@ -51,12 +51,13 @@ class _Declared:
         limit: int | None = None,
         max_limit: int | None = None,
         search: Sequence[str] | None = None,
+        history: timedelta | None = None,
     ) -> None:
         super().__init_subclass__()
         options = {
             "rules": rules, "unique": unique, "live": live, "path": path, "only_nested": only_nested,
             "renamed_from": renamed_from, "limit": limit, "max_limit": max_limit,
-            "search": search,
+            "search": search, "history": history,
         }  # fmt: skip
         cls.__declaration__ = collect(cls, {name: value for name, value in options.items() if value is not None})
         cls.__defaults__, cls.__links__ = constructor(cls)
@@ -118,7 +119,9 @@ class Record(_Declared, Generic[K]):
 
     - `rules`: one rule for every action, or a rule for each of `read`, `list`, `write`, `create`,
       `replace`, `update`, `delete`. `replace` falls back to `update`, then `write`; `create` and `delete`
-      to `write`; `list` to `read`. Where none is given, nobody may.
+      to `write`; `list` to `read`. Where none is given, nobody may. A rule for `history` makes the changes of each
+      record be kept, and says who may see them.
+    - `history`: for how long they are kept, such as `timedelta(days=365)`; for ever when nothing is said.
     - `unique`: groups of fields whose values together occur once.
     - `live=False`: changes are not logged, so nobody can subscribe.
     - `path`: the name in URLs, when the plural of the class's name will not do.

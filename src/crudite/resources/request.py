@@ -11,7 +11,7 @@ from crudite.resources.definition import Definition
 from crudite.resources.records import Batch, Intent, Performer, Records
 from crudite.types import Key, PlainRecord
 
-AnyAction: TypeAlias = Literal["list", "read", "create", "replace", "update", "delete", "call"]
+AnyAction: TypeAlias = Literal["list", "read", "create", "replace", "update", "delete", "history", "call"]
 
 
 def _parent_field(definition: Definition, parent: Definition) -> str:
@@ -54,12 +54,12 @@ class Nesting:
 class Request:
     """What is asked. Interfaces make one for each call; middleware, hooks and handlers read it.
 
-    `action` is one of the six actions, or `call` for a handler. `name` is the path of the resource, or the name
-    of the handler; `resource` the resource's class (None for a handler). `key` or `keys` say which records,
-    `query` which of them, `data` is the body: JSON as bytes, or plain Python data. `args` are a handler's
-    arguments; `args_at` is the JSON Pointer of the object that holds them, None when they are texts from a URL.
-    `expect` is the version that the record must still have. `actor` is known once the credentials
-    have been looked at, before any middleware. `interface` names the way it came in, `id` is unique for it.
+    `action` is one of the six actions, `history`, or `call` for a handler. `name` is the path of the resource, or the
+    name of the handler; `resource` the resource's class (None for a handler). `key` or `keys` say which records,
+    `query` which of them, `data` is the body: JSON as bytes, or plain Python data. `args` are a handler's arguments;
+    `args_at` is the JSON Pointer of the object that holds them, None when they are texts from a URL. `expect` is the
+    version that the record must still have. `actor` is known once the credentials have been looked at, before any
+    middleware. `interface` names the way it came in, `id` is unique for it.
     `verdicts` are what the rates have said that hold for it; none does where it `is_free`: the server asks by itself.
 
     `records` acts as the actor: his rules hold. `batch` takes further writes into the same transaction; in a

@@ -19,7 +19,7 @@ _FALLBACKS: dict[ActionName, tuple[str, ...]] = {
     "update": ("update", "write"),
     "delete": ("delete", "write"),
 }
-_RULE_KEYS = (*ACTIONS, "write")
+_RULE_KEYS = (*ACTIONS, "write", "history")
 _WHOLE = "allow.check decides about whole records, not about fields"
 _TOO_MANY = f"a rule combines at most {MOST_CHECKS} functions; write one that calls the others"
 
@@ -34,7 +34,8 @@ class RuleReader:
         self._broken = broken
 
     def of_actions(self, found: Gathered, *, open: bool) -> dict[ActionName, Filter]:
-        """The resolved rule for every action; without any rule everyone may when `open`, else nobody."""
+        """The resolved rule for every action; without any rule everyone may when `open`, else nobody. One for the
+        history is there only when it is declared."""
         written = found.options.get("rules", EVERYTHING if open else NOTHING)
         if isinstance(written, Filter):
             rule = self._rule(found, "rules", written)
@@ -47,10 +48,11 @@ class RuleReader:
                 hint = nearest(str(key), _RULE_KEYS) or f"; there are {', '.join(_RULE_KEYS)}"
                 found.faults.append(sentence(f"{found.name}: rules have no {key!r}{hint}"))
         resolved = {key: self._rule(found, f"rules[{key!r}]", written[key]) for key in _RULE_KEYS if key in written}
-        return {
+        rules = {
             action: next((resolved[key] for key in keys if key in resolved), NOTHING)
             for action, keys in _FALLBACKS.items()
         }
+        return {**rules, "history": resolved["history"]} if "history" in resolved else rules
 
     def of_fields(self, found: Gathered, what: Literal["read", "write"]) -> dict[str, Filter]:
         """The resolved rules of those fields that have one; a private field is read by nobody."""

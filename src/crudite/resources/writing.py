@@ -138,4 +138,7 @@ class Writing:
 
 def _unit(request: Request, prepared: Sequence[Prepared]) -> Unit:
     actor = None if request.actor.id is None else str(request.actor.id)
-    return Unit(writes=tuple([one.write for one in prepared]), actor=actor, request=request.id or None)
+    return Unit(
+        writes=tuple([one.write for one in prepared]), actor=actor, request=request.id or None,
+        interface=request.interface,
+    )  # fmt: skip

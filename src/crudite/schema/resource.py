@@ -72,7 +72,8 @@ class ResourceSchema:
 
     `fields` holds every stored field in order, the key first, `version`, `created_at` and `updated_at` last.
     `unique` are groups of fields whose values together occur once. Without `logged` its changes are in no log.
-    `search` are the fields of text in which words are searched.
+    `search` are the fields of text in which words are searched. `history` says for how many seconds the changes of its
+    records are kept beyond the log, for ever when it is infinite; None: no longer than the log is.
     A record made without a key gets a new UUIDv7 or, where the key is an integer, the store's next number.
     """
 
@@ -86,6 +87,7 @@ class ResourceSchema:
     logged: bool = True
     renamed_from: str | None = None
     search: tuple[str, ...] = ()
+    history: float | None = None
 
     @property
     def key_field(self) -> FieldSpec:

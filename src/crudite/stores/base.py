@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 from crudite.changes import Change, Commit, Mark, Position, Reset, Unit
 from crudite.query.plan import Plan, Selection
-from crudite.schema import Catalog
+from crudite.schema import Catalog, ResourceSchema
 from crudite.types import Key, Plain
 
 MOST_CHANGES = 20_000
@@ -174,6 +174,55 @@ class SupportsLoad(Protocol):
         ...
 
 
+OUTSIDE = "outside"
+"""What stands for the interface where another program has written."""
+
+
+class Past(NamedTuple):
+    """One change of a record, as the log told of it: the JSON texts of the record before and after, without secret
+    fields, None where there was none. Later ones have a higher `number`; `at` is in microseconds since 1970.
+
+    `actor`, `interface` and `request` are those of the unit; `interface` is OUTSIDE where none of ours was written.
+    """
+
+    number: int
+    at: int
+    actor: str | None
+    interface: str | None
+    request: str | None
+    before: str | None
+    after: str | None
+
+
+class Kept(NamedTuple):
+    """The changes of one table that are kept beyond the log: how many, of about how many bytes, the oldest of which was
+    made at a moment in microseconds since 1970."""
+
+    table: str
+    changes: int
+    size: int
+    oldest: int
+
+
+@runtime_checkable
+class SupportsHistory(Protocol):
+    """A store that keeps the changes of resources with a `history` when it trims its log."""
+
+    async def history(self, schema: ResourceSchema, key: Key, *, before: int | None, limit: int) -> Sequence[Past]:
+        """The changes of one record, there or deleted, the latest first: those with a number below `before`, at most so
+        many. Those in the log and those that are kept are read in one snapshot."""
+        ...
+
+    async def kept(self) -> Sequence[Kept]:
+        """What is kept beyond the log, by tables in alphabetical order, also of resources that have no history any
+        more."""
+        ...
+
+    async def prune(self, table: str, older_than: float) -> int:
+        """Lets go of what is kept of a table and older than so many seconds; how many changes went."""
+        ...
+
+
 class Store(Protocol):
     """One database that keeps records and the log of their changes.
 
@@ -274,7 +323,7 @@ class Store(Protocol):
         """Shortens the log: rows older than so many seconds, and the oldest beyond so many bytes.
 
         Returns how many rows went; a running transaction may hold some of them back. Positions before the cut
-        become a Reset `gap`.
+        become a Reset `gap`. What has a history is kept elsewhere (`SupportsHistory`), for its time.
         """
         ...
 
@@ -295,6 +344,7 @@ class Store(Protocol):
 
 
 __all__ = [
-    "Batch", "Change", "Commit", "Glance", "Load", "Mark", "Page", "Pages", "Plan", "Reset", "Row", "Signal", "Step",
-    "Store", "SupportsAsk", "SupportsGlance", "SupportsLoad", "SupportsSubmit", "Unit",
+    "OUTSIDE", "Batch", "Change", "Commit", "Glance", "Kept", "Load", "Mark", "Page", "Pages", "Past", "Plan", "Reset",
+    "Row", "Signal", "Step", "Store", "SupportsAsk", "SupportsGlance", "SupportsHistory", "SupportsLoad",
+    "SupportsSubmit", "Unit",
 ]  # fmt: skip

@@ -14,6 +14,7 @@ same database. A test's name is the promise. What a store may do beyond the port
 it has that, and else skipped by its name.
 """
 
+from crudite.testing.store_history import HistoryContract
 from crudite.testing.store_log import LogContract
 from crudite.testing.store_place import PlaceContract
 from crudite.testing.store_powers import PowersContract
@@ -24,7 +25,14 @@ from crudite.testing.store_search import SearchContract
 
 
 class StoreContract(
-    PlaceContract, RecordContract, ReadingContract, LogContract, SchemaContract, SearchContract, PowersContract
+    PlaceContract,
+    RecordContract,
+    ReadingContract,
+    LogContract,
+    HistoryContract,
+    SchemaContract,
+    SearchContract,
+    PowersContract,
 ):
     """All promises of the store port, and of what a store may do beyond it. Needs pytest, anyio's pytest plugin and
     hypothesis."""

@@ -19,7 +19,7 @@ from crudite.resources.handlers import Handler
 from crudite.rules import Asker
 
 EVERY = "*"
-_READING = ("list", "read")
+_READING = ("list", "read", "history")
 _KINDS = ("read", "write")
 
 

@@ -8,13 +8,14 @@ from crudite.interfaces.openapi.parameters import (
     Parameter,
     filters,
     list_parameters,
+    paging,
     path_parameters,
     shared,
     shown_only,
 )
 from crudite.interfaces.openapi.places import ResourcePlace
 from crudite.interfaces.openapi.responses import answer, event_stream, problems
-from crudite.interfaces.openapi.schemas import body_name, reference
+from crudite.interfaces.openapi.schemas import PAST, body_name, reference
 from crudite.interfaces.openapi.values import Schema, example_of, shown_fields
 from crudite.messages import ActionName
 from crudite.query.tree import EVERYTHING, NOTHING
@@ -189,6 +190,24 @@ def _subscribe_one(place: ResourcePlace) -> Operation:
     return _stream(place, "subscribe.one", f"Subscribe to {_one(definition)}", text, parameters)
 
 
+def _history(place: ResourcePlace) -> Operation:
+    definition = place.definition
+    return {
+        "operationId": "history",
+        "summary": f"See who changed {_one(definition)}",
+        "description": (
+            "Who changed what, when, and through which interface, the latest first; a deleted record still has its "
+            "history, for those whose right to see it does not depend on the record. "
+            f"{_rule(definition, 'history')}"
+        ),
+        "parameters": [*path_parameters(place), *paging(definition), *shared("min-cursor")],
+        "responses": {
+            "200": answer("A page of changes.", {"type": "array", "items": PAST}, ("Link",)),
+            **problems(400, 404, 406, 409, 422, 503),
+        },
+    }
+
+
 def _stream(place: ResourcePlace, name: str, summary: str, text: str, parameters: list[Parameter]) -> Operation:
     resuming = [*shared("last-event-id", "min-cursor"), *resuming_parameters()]
     return {
@@ -308,4 +327,5 @@ _BY_ROLE: dict[str, tuple[tuple[str, ActionName, Callable[[ResourcePlace], Opera
     ),
     "stream": (("GET", "list", _subscribe),),
     "item stream": (("GET", "list", _subscribe_one),),
+    "history": (("GET", "history", _history),),
 }  # fmt: skip

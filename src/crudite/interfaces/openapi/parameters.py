@@ -101,6 +101,11 @@ def list_parameters(definition: Definition, *, is_live: bool = False) -> list[Pa
     return [*filters(definition), *_own(definition, "sort", "limit"), *paging, *shown_only(definition)]
 
 
+def paging(definition: Definition) -> list[Parameter]:
+    """What a list without conditions takes."""
+    return [*_own(definition, "limit"), *shared("cursor")]
+
+
 def filters(definition: Definition) -> list[Parameter]:
     """What a list is filtered by."""
     return _own(definition, *(one["name"] for one in _filters(definition)))

@@ -13,10 +13,10 @@ from crudite.interfaces.base import Host, Router
 from crudite.resources.definition import Definition
 from crudite.resources.handlers import Handler
 
-Role: TypeAlias = Literal["collection", "query", "item", "stream", "item stream"]
+Role: TypeAlias = Literal["collection", "query", "item", "stream", "item stream", "history"]
 _ROLES: tuple[tuple[str, Role], ...] = (
     ("", "collection"), ("/query", "query"), ("/{key}", "item"), ("/subscribe", "stream"),
-    ("/{key}/subscribe", "item stream"),
+    ("/{key}/subscribe", "item stream"), ("/{key}/history", "history"),
 )  # fmt: skip
 
 
@@ -85,7 +85,7 @@ def _of_resource(
         methods = _methods(owners, definition.name) if owners else frozenset()
         if not methods:
             continue
-        names = (*above, "key") if role in ("item", "item stream") else above
+        names = (*above, "key") if role in ("item", "item stream", "history") else above
         parts = f"{prefix}{base}{ending}".split("{key}")
         path = parts[0] + "".join(f"{{{name}}}{part}" for name, part in zip(names, parts[1:], strict=True))
         yield ResourcePlace(path, prefix, role, methods, definition, chain, names)

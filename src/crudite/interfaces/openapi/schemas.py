@@ -69,6 +69,27 @@ FAULT: Schema = {
         "parameter": {"type": "string", "description": "The parameter in the URL."},
     },
 }
+PAST: Schema = {
+    "type": "object",
+    "description": "One change of a record.",
+    "required": ["at", "action", "version", "actor", "interface", "request", "changes"],
+    "properties": {
+        "at": {"type": "string", "format": "date-time"},
+        "action": {"type": "string", "enum": ["created", "updated", "deleted"]},
+        "version": {"type": ["integer", "null"], "description": "That the record had then."},
+        "actor": {"type": ["string", "null"], "description": "Who did it; null: nobody known, or the server itself."},
+        "interface": {
+            "type": ["string", "null"],
+            "description": "How it came in: `rest`, `websocket`, `python`; `outside`: another program wrote.",
+        },
+        "request": {"type": ["string", "null"], "description": "Names the request in the server's log."},
+        "changes": {
+            "type": "object",
+            "description": "The values of each field before and after, as far as you may read it.",
+            "additionalProperties": {"type": "array", "minItems": 2, "maxItems": 2},
+        },
+    },
+}
 _SYSTEM = {
     "version": "Grows with every change.",
     "created_at": "When the record was created.",

@@ -2,7 +2,7 @@
 
 from crudite.errors import Problem
 from crudite.interfaces.addresses import nested_paths
-from crudite.interfaces.base import Host, Router
+from crudite.interfaces.base import Endpoint, Host, Router
 from crudite.interfaces.rest.handlers import HandlerEndpoints
 from crudite.interfaces.rest.quick import QuickCreates, QuickReads, QuickResource
 from crudite.interfaces.rest.resources import ResourceEndpoints
@@ -29,9 +29,8 @@ class Rest:
         faults: list[str] = []
         for definition in host.definitions:
             for chain, base in nested_paths(definition, host.definitions, self.prefix):
-                faults += self._mount_resource(
-                    ResourceEndpoints(host, definition, chain), router, base, definition.name
-                )
+                resource = ResourceEndpoints(host, definition, chain)
+                faults += self._mount_resource(resource, router, base, definition)
         for handler in host.handlers.values():
             endpoints = HandlerEndpoints(host, handler)
             taken = router.add(f"{self.prefix}/{handler.name}", [endpoints.method], endpoints.call, handler.name)
@@ -55,12 +54,17 @@ class Rest:
                 found[path] = QuickResource(definition.path, literals, reads, creates)
         return found
 
-    def _mount_resource(self, endpoints: ResourceEndpoints, router: Router, base: str, owner: str) -> list[str]:
-        routes = [
+    def _mount_resource(
+        self, endpoints: ResourceEndpoints, router: Router, base: str, definition: Definition
+    ) -> list[str]:
+        owner = definition.name
+        routes: list[tuple[str, tuple[str, ...], Endpoint]] = [
             (base, ("GET", "POST", "QUERY"), endpoints.collection),
             (f"{base}/query", ("POST",), endpoints.query),
             (f"{base}/{{key}}", _ITEM_METHODS, endpoints.item),
         ]
+        if "history" in definition.rules:
+            routes.append((f"{base}/{{key}}/history", ("GET",), endpoints.history))
         taken = [(path, router.add(path, methods, endpoint, owner)) for path, methods, endpoint in routes]
         return [f"{owner} and {other} both answer {path}; give one of them a path=." for path, other in taken if other]
 

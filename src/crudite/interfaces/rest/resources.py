@@ -47,6 +47,10 @@ class ResourceEndpoints:
         """`GET`, `PUT`, `PATCH` and `DELETE` of one record, `GET` of several."""
         await serve(self._host, scope, receive, send, self._item, keys)
 
+    async def history(self, scope: Scope, receive: Receive, send: Send, keys: tuple[str, ...]) -> None:
+        """`GET` of who changed what of one record."""
+        await serve(self._host, scope, receive, send, self._history, keys)
+
     async def _collection(self, exchange: Exchange, keys: tuple[str, ...]) -> None:
         match exchange.method:
             case "POST":
@@ -121,6 +125,15 @@ class ResourceEndpoints:
         listed = await exchange.perform(request)
         assert isinstance(listed, Listed)
         await exchange.answer(200, listed.json, [])
+
+    async def _history(self, exchange: Exchange, keys: tuple[str, ...]) -> None:
+        check_accept(exchange.headers)
+        *above, text = keys
+        query = parse_url(exchange.parameters)
+        request = self._request(exchange, "history", tuple(above), key=self._key(text), query=query)
+        listed = await exchange.perform(request)
+        assert isinstance(listed, Listed)
+        await exchange.answer(200, listed.json, page_links(listed, exchange.scope["query_string"]))
 
     async def _write(self, exchange: Exchange, above: tuple[str, ...], text: str) -> None:
         action = _WRITES[exchange.method]

@@ -73,6 +73,7 @@ def checked(call: Call) -> dict[str, Any]:
 
 _PARAMS = {
     "list": {"query", "min_cursor"}, "read": {"key", "query", "min_cursor"},
+    "history": {"key", "query", "min_cursor"},
     "create": {"data"}, "replace": {"key", "data", "version"}, "update": {"key", "data", "version"},
     "delete": {"key", "version"}, "unsubscribe": {"sub"}, "auth": {"token"},
     "subscribe": {"sub", "resource", "query", "read", "args", "cursor", "key", "min_cursor"},

@@ -27,7 +27,7 @@ def request_for(host: Host, call: Call, base: Request) -> Request:
 
 
 def _of_records(host: Host, path: str, action: str, raw: Mapping[str, msgspec.Raw], base: Request) -> Request:
-    if action not in ("list", "read", *WRITES):
+    if action not in ("list", "read", "history", *WRITES):
         raise UnknownMethod(f"There is no method {path[:100]}.{action[:100]}.")
     given = plain({name: value for name, value in raw.items() if name != "data"})
     check_params(action, raw)

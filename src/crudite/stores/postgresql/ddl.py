@@ -70,15 +70,36 @@ CREATE TABLE "_changes" (
   after text
 ) {_in_turns("_changes", "seq")}""",
     # who asked for which changes: one row for each of our transactions; of creates that went together, the first of
-    # `actors` and of `requests` made the first of `keys`; without keys, all changes of the transaction are theirs
+    # `actors`, of `requests` and of `interfaces` made the first of `keys`; without keys, all changes of the
+    # transaction are theirs
     "_commits": f"""CREATE TABLE "_commits" (
   tx xid8 NOT NULL DEFAULT pg_current_xact_id(),
   number bigint NOT NULL,
   keys text[],
   actors text[] NOT NULL,
   requests text[] NOT NULL,
-  at timestamptz NOT NULL DEFAULT now()
+  at timestamptz NOT NULL DEFAULT now(),
+  interfaces text[]
 ) {_in_turns("_commits", "number")}""",
+    # the tables whose changes are kept when the log is trimmed, for so many seconds (NULL: for ever)
+    "_audited": """CREATE TABLE "_audited" (
+  tbl text PRIMARY KEY,
+  seconds double precision
+)""",
+    # their changes that are in the log no more, by their numbers there
+    "_history": """CREATE TABLE "_history" (
+  seq bigint PRIMARY KEY,
+  tbl text NOT NULL,
+  pk text NOT NULL,
+  at timestamptz NOT NULL,
+  actor text,
+  interface text,
+  request text,
+  before text,
+  after text
+);
+CREATE INDEX "_history of a record" ON "_history" (tbl, pk, seq);
+CREATE INDEX "_history by age" ON "_history" (tbl, at)""",
     # the lives of the log; the one that has not ended is the current one, with the mark of its trimming;
     # `home` says which server and database it was written in, `triggers` what its triggers looked like there,
     # and `wanted` who may put them back: whoever wants just these

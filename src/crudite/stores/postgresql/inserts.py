@@ -155,7 +155,8 @@ async def _insert_rows(
     stored: list[Stored | None] = [None] * len(inserts)
     columns = [list(column) for column in zip(*[one.values for one in inserts], strict=True)]
     if is_noted:
-        columns += [[one.unit.actor for one in inserts], [one.unit.request for one in inserts]]
+        units = [one.unit for one in inserts]
+        columns += [[u.actor for u in units], [u.request for u in units], [u.interface for u in units]]
     made = await connection.fetch(text, *columns)
     if len({row["key"] for row in made}) != len(made) or any(row["place"] is None for row in made):
         raise Apart  # it is not known whose record is whose
@@ -181,7 +182,7 @@ def _text(shape: Shape, is_noted: bool) -> str:
     # selected, so that the plan does not depend on how many they are: else few would be planned for each time
     arrays = [f"(SELECT {_dialect.parameter(n, schema.fields[name].type, True)})" for n, name in enumerate(names, 1)]
     given = {quote(name): f"c{n}" for n, name in enumerate(names, 1)}
-    who = ["actor", "request"] if is_noted else []
+    who = ["actor", "request", "interface"] if is_noted else []
     arrays += [f"(SELECT ${n}::text[])" for n in range(len(names) + 1, len(names) + len(who) + 1)]
     asked = f"unnest({', '.join(arrays)}) WITH ORDINALITY AS u({', '.join([*given.values(), *who, 'place'])})"
     number = ""
@@ -192,8 +193,11 @@ def _text(shape: Shape, is_noted: bool) -> str:
     noted, mark = "", "NULL::text"
     if is_noted:
         lists = ", ".join(f"array_agg({one})" for one in (plain_text("key", schema.key_field.type), *who))
-        noted = f', noted AS (INSERT INTO "_commits" (number, keys, actors, requests) SELECT {LAST_NUMBER}, {lists} '
-        noted, mark = f"{noted}FROM told HAVING count(*) > 0)", "pg_current_xact_id()::text"
+        noted = ', noted AS (INSERT INTO "_commits" (number, keys, actors, requests, interfaces) '
+        noted, mark = (
+            f"{noted}SELECT {LAST_NUMBER}, {lists} FROM told HAVING count(*) > 0)",
+            "pg_current_xact_id()::text",
+        )
     return (
         f"WITH given AS MATERIALIZED (SELECT {number}u.* FROM {asked}), "
         f"made AS (INSERT INTO {table} AS t ({', '.join(given)}) SELECT {', '.join(given.values())} FROM given "

@@ -11,6 +11,7 @@ from crudite.query.sql import quote
 from crudite.schema import Catalog
 from crudite.stores.postgresql.connections import Connection
 from crudite.stores.postgresql.ddl import FORMAT, SYSTEM_TABLES
+from crudite.stores.postgresql.history import keep
 from crudite.stores.postgresql.search import FUNCTION
 from crudite.stores.postgresql.triggers import OURS, Trigger, create_triggers
 from crudite.stores.steps import OldTable, watched
@@ -110,6 +111,8 @@ ADD COLUMN IF NOT EXISTS wanted text NOT NULL DEFAULT ''; UPDATE "_schema" SET f
     for name, text in SYSTEM_TABLES.items():
         if name not in present:
             await connection.execute(text)
+    if "interfaces" not in await columns(connection, "_commits"):
+        await connection.execute('ALTER TABLE "_commits" ADD COLUMN interfaces text[]')  # of this format, but older
     if not await connection.fetchval('SELECT count(*) FROM "_secret"'):
         await connection.execute('INSERT INTO "_secret" (value) VALUES ($1)', secrets.token_bytes(32))
     if is_outdated:
@@ -136,6 +139,7 @@ async def end_log(connection: Connection, why: Literal["schema", "epoch"]) -> No
 
 async def forget_log(connection: Connection) -> None:
     """Empties the log, whose ids of transactions are another server's, and begins another. Inside a transaction."""
+    await keep(connection, "_changes")
     await connection.execute('TRUNCATE "_changes", "_commits"')
     await connection.execute("UPDATE \"_logs\" SET trim_tx = '0', trim_seq = 0 WHERE ended IS NULL")
     await end_log(connection, "epoch")

@@ -27,7 +27,7 @@ from crudite.errors import StoreLocked, StoreOutdated
 from crudite.query.sql import quote
 from crudite.schema import Catalog, ResourceSchema
 from crudite.stores.base import Step
-from crudite.stores.postgresql import install
+from crudite.stores.postgresql import history, install
 from crudite.stores.postgresql.alteration import Alteration, MadeTable
 from crudite.stores.postgresql.connections import Connection
 from crudite.stores.postgresql.ddl import FORMAT, create_indexes, create_references, create_table, too_long
@@ -253,6 +253,7 @@ async def _migrate(connection: Connection, catalog: Catalog, lose: bool, schema:
     if steps or saved != described or not await install.triggers_agree(connection, catalog):
         await _take(connection, catalog, planned, described)
         tell_left(before, planned.made)
+    await history.watch(connection, catalog, {name: table.resource for name, table in before.items()})
     return steps
 
 

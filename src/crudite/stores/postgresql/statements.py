@@ -8,7 +8,7 @@ found nothing to write, and no condition is broken afterwards, the record has ch
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from crudite.changes import Refused, Stored, Write
+from crudite.changes import Refused, Stored, Unit, Write
 from crudite.ids import uuid7
 from crudite.query.plan import Need, Plan, Selection
 from crudite.query.sql import condition, quote, record_json, select
@@ -25,14 +25,14 @@ _dialect = PostgresqlDialect()
 _MOST_TRIES = 5
 
 # only for what the log tells of
-_NOTE_COMMIT = f"""INSERT INTO "_commits" (number, actors, requests)
-SELECT {LAST_NUMBER}, ARRAY[$1::text], ARRAY[$2::text]
+_NOTE_COMMIT = f"""INSERT INTO "_commits" (number, actors, requests, interfaces)
+SELECT {LAST_NUMBER}, ARRAY[$1::text], ARRAY[$2::text], ARRAY[$3::text]
 WHERE EXISTS (SELECT FROM "_changes" WHERE tx = pg_current_xact_id()) RETURNING tx::text"""
 
 
-async def note_commit(connection: Connection, actor: str | None, request: str | None) -> str | None:
+async def note_commit(connection: Connection, unit: Unit) -> str | None:
     """Notes who asked for the changes of the running transaction; its mark, None when nothing was logged."""
-    mark: str | None = await connection.fetchval(_NOTE_COMMIT, actor, request)
+    mark: str | None = await connection.fetchval(_NOTE_COMMIT, unit.actor, unit.request, unit.interface)
     return mark
 
 

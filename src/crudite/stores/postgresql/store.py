@@ -10,9 +10,9 @@ from typing import NamedTuple, TypeVar
 from crudite.changes import Change, Commit, Position, Reset, Unit
 from crudite.errors import StoreError
 from crudite.query.plan import Plan, Selection
-from crudite.schema import Catalog
-from crudite.stores.base import MOST_CHANGES, Batch, Load, Page, Pages, Row, Signal, Step
-from crudite.stores.postgresql import install, log, migration
+from crudite.schema import Catalog, ResourceSchema
+from crudite.stores.base import MOST_CHANGES, Batch, Kept, Load, Page, Pages, Past, Row, Signal, Step
+from crudite.stores.postgresql import history, install, log, migration
 from crudite.stores.postgresql.connections import (
     REQUEST,
     Connection,
@@ -236,7 +236,24 @@ class PostgresqlStore:
     async def trim(self, *, older_than: float, larger_than: int) -> int:
         """Shortens the log by whole parts of it, as far as no transaction is running that began before."""
         async with self._connection() as connection:
-            return await trim(connection, older_than, larger_than)
+            gone = await trim(connection, older_than, larger_than)
+            for table, seconds in await history.limited(connection):
+                await history.prune(connection, table, seconds)
+            return gone
+
+    async def history(self, schema: ResourceSchema, key: Key, *, before: int | None, limit: int) -> Sequence[Past]:
+        """The changes of one record, the latest first."""
+        return await self._open_pool().read(_in_snapshot, history.read, (schema, key, before, limit))
+
+    async def kept(self) -> Sequence[Kept]:
+        """What is kept beyond the log."""
+        async with self._connection() as connection:
+            return await history.measure(connection)
+
+    async def prune(self, table: str, older_than: float) -> int:
+        """Lets go of what is kept of a table and older, a part at a time."""
+        async with self._connection() as connection:
+            return await history.prune(connection, table, older_than)
 
     async def plan(self, catalog: Catalog) -> Sequence[Step]:
         """The steps from the database's schema to the catalog's; also while the store is not open."""

@@ -17,6 +17,7 @@ import asyncpg
 from crudite.query.sql import quote
 from crudite.stores.postgresql.connections import Connection
 from crudite.stores.postgresql.ddl import TURN_BITS, TURNS, turn_table
+from crudite.stores.postgresql.history import keep, keep_commits
 
 _LOCK = 'SELECT trim_tx::text, trim_seq FROM "_logs" WHERE ended IS NULL FOR UPDATE SKIP LOCKED'
 # readers wait behind whoever waits for them: not for long
@@ -89,15 +90,25 @@ async def _look(connection: Connection, turn: int, older_than: float) -> _Part:
 async def _empty(connection: Connection, part: _Part) -> int | None:
     """How many rows a table had that is empty now; None when somebody stands in the way."""
     both = f"{quote(part.name)}, {quote(part.commits)}"
+    find_last = _LAST.format(part=quote(part.name))
+    if await connection.fetchrow(find_last) is None:
+        return None
     try:
         async with connection.transaction():  # a savepoint
+            await keep(connection, part.name)  # most of it while nobody has to wait
             await connection.execute(f"LOCK TABLE {both} IN ACCESS EXCLUSIVE MODE")
-    except asyncpg.LockNotAvailableError:
+            last: Any = await connection.fetchrow(find_last)
+            if last is None:
+                raise _InUse
+            await keep(connection, part.name)
+            await keep_commits(connection, part.name, part.commits)
+            count: int = await connection.fetchval(f"SELECT count(*) FROM {quote(part.name)}")
+            await connection.execute(_MARK, *last)
+            await connection.execute(f"TRUNCATE {both}")
+    except (asyncpg.LockNotAvailableError, _InUse):
         return None
-    last: Any = await connection.fetchrow(_LAST.format(part=quote(part.name)))
-    if last is None:
-        return None
-    count: int = await connection.fetchval(f"SELECT count(*) FROM {quote(part.name)}")
-    await connection.execute(_MARK, *last)
-    await connection.execute(f"TRUNCATE {both}")
     return count
+
+
+class _InUse(Exception):
+    """Somebody has begun to write into a table that was to be emptied."""

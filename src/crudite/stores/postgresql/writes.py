@@ -86,7 +86,7 @@ async def _commit(connection: Connection, unit: Unit, inserts: Sequence[Insert] 
                 stored = await insert_whole(connection, inserts)
             else:
                 stored = [await perform(connection, index, write) for index, write in enumerate(unit.writes)]
-            mark = await note_commit(connection, unit.actor, unit.request)
+            mark = await note_commit(connection, unit)
         return Commit(mark, tuple(stored))
     except PASSING as error:
         raise _Passing from error

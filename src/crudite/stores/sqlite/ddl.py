@@ -48,8 +48,28 @@ SYSTEM_TABLES = {
   first INTEGER NOT NULL,
   actor TEXT,
   request TEXT,
-  at INTEGER NOT NULL
+  at INTEGER NOT NULL,
+  interface TEXT
 ) STRICT""",
+    # the tables whose changes are kept when the log is trimmed, for so many seconds (NULL: for ever)
+    "_audited": """CREATE TABLE "_audited" (
+  tbl TEXT PRIMARY KEY,
+  seconds REAL
+) STRICT, WITHOUT ROWID""",
+    # their changes that are in the log no more, by their numbers there
+    "_history": """CREATE TABLE "_history" (
+  seq INTEGER PRIMARY KEY,
+  tbl TEXT NOT NULL,
+  pk ANY NOT NULL,
+  at INTEGER NOT NULL,
+  actor TEXT,
+  interface TEXT,
+  request TEXT,
+  before TEXT,
+  after TEXT
+) STRICT;
+CREATE INDEX "_history of a record" ON "_history" (tbl, pk, seq);
+CREATE INDEX "_history by age" ON "_history" (tbl, at)""",
     # the lives of the log; the one that has not ended is the current one, with the mark of its trimming
     "_logs": """CREATE TABLE "_logs" (
   number INTEGER PRIMARY KEY,

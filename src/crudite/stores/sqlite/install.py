@@ -52,6 +52,8 @@ def create_system_tables(connection: apsw.Connection) -> None:
     for name, text in SYSTEM_TABLES.items():
         if name not in present:
             connection.execute(text)
+    if not any(column[1] == "interface" for column in rows(connection, 'PRAGMA table_info("_commits")')):
+        connection.execute('ALTER TABLE "_commits" ADD COLUMN interface TEXT')  # of the same format, but older
     if not rows(connection, "SELECT 1 FROM _secret"):
         connection.execute("INSERT INTO _secret (value) VALUES (?)", (secrets.token_bytes(32),))
     if not rows(connection, "SELECT 1 FROM _logs WHERE ended IS NULL"):

@@ -12,6 +12,7 @@ from crudite.schema import Catalog
 from crudite.stores.base import Signal, Stretch
 from crudite.stores.sqlite.connections import Execute, rows
 from crudite.stores.sqlite.dialect import SqliteDialect
+from crudite.stores.sqlite.history import keep
 
 _dialect = SqliteDialect()
 _TOKEN = struct.Struct(">qqq")
@@ -221,6 +222,7 @@ def cut(connection: apsw.Connection, until: int, most: int = 2000) -> int:
     connection.execute("UPDATE _logs SET trim_seq = ?, trim_salt = ? WHERE ended IS NULL", oldest[-1])
     text = "UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = '_changes'"  # or a number would come again
     connection.execute(text, oldest[-1][:1])
+    keep(connection, oldest[-1][0])
     connection.execute("DELETE FROM _changes WHERE seq <= ?", oldest[-1][:1])
     connection.execute("DELETE FROM _commits WHERE last <= ?", oldest[-1][:1])
     connection.execute("DELETE FROM _notes")

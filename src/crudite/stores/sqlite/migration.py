@@ -17,7 +17,7 @@ from crudite.errors import StoreOutdated
 from crudite.query.sql import quote
 from crudite.schema import Catalog, ResourceSchema
 from crudite.stores.base import Step
-from crudite.stores.sqlite import install
+from crudite.stores.sqlite import history, install
 from crudite.stores.sqlite.alteration import Alteration, let_go, remove
 from crudite.stores.sqlite.connections import pragma, rows
 from crudite.stores.sqlite.ddl import create_indexes, create_table
@@ -67,6 +67,7 @@ def migrate(connection: apsw.Connection, catalog: Catalog, *, lose: bool) -> lis
             tables = _without_left(tables)
         if steps or tables != before or not install.triggers_agree(connection, catalog):
             take(connection, catalog, steps, tables)
+        history.watch(connection, catalog, {name: table.resource for name, table in before.items()})
         connection.execute("COMMIT")
         tell_left(before, tables)
         return steps

@@ -13,9 +13,9 @@ import apsw
 from crudite.changes import Change, Commit, Position, Reset, Unit
 from crudite.errors import StoreError
 from crudite.query.plan import Plan, Selection
-from crudite.schema import Catalog
-from crudite.stores.base import MOST_CHANGES, Batch, Glance, Page, Pages, Row, Signal, Step
-from crudite.stores.sqlite import log, migration
+from crudite.schema import Catalog, ResourceSchema
+from crudite.stores.base import MOST_CHANGES, Batch, Glance, Kept, Page, Pages, Past, Row, Signal, Step
+from crudite.stores.sqlite import history, log, migration
 from crudite.stores.sqlite.connections import Execute, Replaced, Synchronous, identity
 from crudite.stores.sqlite.dangling import Dangling, find_dangling
 from crudite.stores.sqlite.errors import store_error, translated
@@ -221,6 +221,23 @@ class SqliteStore:
         until = await session.threads.run(log.find_cut, older_than, larger_than)
         removed = 0
         while count := await session.writer.run(lambda connection: _cut(connection, until)):
+            removed += count
+        for table, seconds in await session.threads.run(history.limited):
+            await self.prune(table, seconds)
+        return removed
+
+    async def history(self, schema: ResourceSchema, key: Key, *, before: int | None, limit: int) -> Sequence[Past]:
+        """The changes of one record, the latest first."""
+        return await self._open_session().threads.run(history.read, schema, key, before, limit)
+
+    async def kept(self) -> Sequence[Kept]:
+        """What is kept beyond the log."""
+        return await self._open_session().threads.run(history.measure)
+
+    async def prune(self, table: str, older_than: float) -> int:
+        """Lets go of what is kept of a table and older, a part at a time between the writes that wait."""
+        writer, removed = self._open_session().writer, 0
+        while count := await writer.run(lambda connection: history.prune(connection, table, older_than)):
             removed += count
         return removed
 

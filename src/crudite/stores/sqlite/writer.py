@@ -42,7 +42,7 @@ logger = logging.getLogger("crudite.store")
 
 _MOST_WAITING = 20_000
 _MOST_TOGETHER = 512
-_NOTE_COMMITS = "INSERT INTO _commits (last, first, actor, request, at) VALUES (?, ?, ?, ?, ?)"
+_NOTE_COMMITS = "INSERT INTO _commits (last, first, actor, request, interface, at) VALUES (?, ?, ?, ?, ?, ?)"
 _HEAD = f"SELECT {LAST}"
 
 
@@ -96,7 +96,7 @@ class Writer:
         connection.set_wal_hook(self._count_pages)
         self._head = 0
         self._gathers_images = True
-        self._notes: list[tuple[int, int, str | None, str | None, int]] = []
+        self._notes: list[tuple[int, int, str | None, str | None, str | None, int]] = []
         self._is_closed = False
         self.is_cut_off = False
         """Whether another file was found at the path; no write is taken then."""
@@ -295,7 +295,8 @@ class Writer:
         now = time.time_ns() // 1000
         for at, (seq, stored) in zip(inserted, found, strict=True):
             outcomes[at] = Commit(str(seq), (stored,))
-            self._notes.append((seq, seq, units[at].actor, units[at].request, now))
+            unit = units[at]
+            self._notes.append((seq, seq, unit.actor, unit.request, unit.interface, now))
         self._head = found[-1][0]
         inserted.clear()
         return True
@@ -332,7 +333,8 @@ class Writer:
         head = self._performer.head or self._execute(_HEAD).fetchall()[0][0]
         if head == self._head:
             return None
-        self._notes.append((head, self._head + 1, unit.actor, unit.request, time.time_ns() // 1000))
+        who = unit.actor, unit.request, unit.interface
+        self._notes.append((head, self._head + 1, *who, time.time_ns() // 1000))
         self._head = head
         return str(head)
 

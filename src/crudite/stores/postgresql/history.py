@@ -1,0 +1,126 @@
+"""Histories: the changes of audited records, in the log and, when that is trimmed, in a table of their own.
+
+Theory of operation. `_audited` names the tables whose changes are kept. Before a table of the log is emptied, their
+rows are copied to `_history` in the same transaction, together with who asked for them, which `_commits` forgets then:
+whoever reads both in one snapshot finds each change once. A partial index on the log for each audited table finds the
+changes of a record; what nobody audits is in none.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+
+from crudite.query.sql import quote
+from crudite.schema import Catalog, ResourceSchema
+from crudite.stores.base import OUTSIDE, Kept, Past
+from crudite.stores.postgresql.connections import Connection
+from crudite.stores.postgresql.ddl import LAST_NUMBER, TURNS, short, turn_table
+from crudite.stores.postgresql.dialect import literal
+from crudite.types import Key
+
+_MOST_AT_ONCE = 5000
+_LAST = 2**63 - 1
+
+_FROM_LOG = f"""SELECT c.seq, coalesce(m.at, c.ts) AS at, m.actors[m.place] AS actor,
+CASE WHEN m.at IS NULL THEN {literal(OUTSIDE)} ELSE m.interfaces[m.place] END AS interface,
+m.requests[m.place] AS request, c.before, c.after{{further}} FROM {{part}} AS c LEFT JOIN LATERAL (
+SELECT n.*, CASE WHEN n.keys IS NULL THEN 1 ELSE array_position(n.keys, c.pk) END AS place FROM "_commits" AS n
+WHERE n.tx = c.tx LIMIT 1) AS m ON TRUE WHERE"""
+# OFFSET: they are looked up one by one, however large the table has become
+_KEEP = f"""INSERT INTO "_history" (seq, at, actor, interface, request, before, after, tbl, pk)
+{_FROM_LOG.format(further=", {table}, c.pk", part="{part}")} NOT EXISTS (
+SELECT FROM "_history" AS h WHERE h.seq = c.seq OFFSET 0) AND"""
+# a transaction that began to write before the log turned, and went on in the next table
+_KEEP_COMMITS = f"""INSERT INTO "_commits" (tx, number, keys, actors, requests, interfaces, at)
+SELECT tx, {LAST_NUMBER}, keys, actors, requests, interfaces, at FROM {{commits}} AS n
+WHERE EXISTS (SELECT FROM "_audited") AND n.tx >= (SELECT least({{firsts}}))
+AND EXISTS (SELECT FROM "_changes" AS c WHERE c.tx = n.tx AND c.tableoid <> $1::text::regclass)"""
+_MICROSECONDS = "(extract(epoch FROM {}) * 1000000)::bigint"
+_READ = f"""SELECT seq, {_MICROSECONDS.format("at")}, actor, interface, request, before, after FROM (
+(SELECT seq, at, actor, interface, request, before, after FROM "_history"
+WHERE tbl = {{table}} AND pk = $1 AND seq < $2 ORDER BY seq DESC LIMIT $3)
+UNION ALL
+({_FROM_LOG.format(further="", part='"_changes"')} c.tbl = {{table}} AND c.pk = $1 AND c.seq < $2
+ORDER BY c.seq DESC LIMIT $3)) AS h ORDER BY seq DESC LIMIT $3"""
+_MEASURE = f"""SELECT tbl, count(*), sum(64 + coalesce(octet_length(before), 0) + coalesce(octet_length(after), 0)),
+{_MICROSECONDS.format("min(at)")} FROM "_history" GROUP BY tbl ORDER BY tbl COLLATE "C" """
+_PRUNE = f"""WITH gone AS (DELETE FROM "_history" WHERE seq IN (SELECT seq FROM "_history"
+WHERE tbl = $1 AND at < now() - make_interval(secs => $2) LIMIT {_MOST_AT_ONCE}) RETURNING 1)
+SELECT count(*) FROM gone"""
+
+
+async def watch(connection: Connection, catalog: Catalog, resources: Mapping[str, str]) -> None:
+    """Begins and ends to keep the changes of a catalog's tables, as it says; of tables that it does not declare nothing
+    changes. `resources` were the tables before, and what they were made for. Inside a transaction."""
+    audited = dict(await connection.fetch('SELECT tbl, seconds FROM "_audited"'))
+    for schema in catalog.values():
+        table, wanted = schema.table, _seconds(schema)
+        if schema.history is None and table in audited:
+            await _unwatch(connection, table)
+        elif schema.history is not None and table not in audited:
+            where = f"WHERE tbl = {literal(table)}"
+            name = quote(_index(table))
+            await connection.execute(f'CREATE INDEX IF NOT EXISTS {name} ON "_changes" (pk, seq) {where}')
+            await connection.execute('INSERT INTO "_audited" (tbl, seconds) VALUES ($1, $2)', table, wanted)
+        elif schema.history is not None and audited[table] != wanted:
+            await connection.execute('UPDATE "_audited" SET seconds = $2 WHERE tbl = $1', table, wanted)
+        for old, resource in resources.items():
+            if resource == schema.renamed_from and old in audited and old not in catalog.by_table:
+                text = _KEEP.format(part='"_changes"', table=literal(table))
+                await connection.execute(f"{text} c.tbl = {literal(old)}")
+                await _unwatch(connection, old)
+                await connection.execute('UPDATE "_history" SET tbl = $2 WHERE tbl = $1', old, table)
+
+
+async def _unwatch(connection: Connection, table: str) -> None:
+    await connection.execute('DELETE FROM "_audited" WHERE tbl = $1', table)
+    await connection.execute(f"DROP INDEX IF EXISTS {quote(_index(table))}")
+
+
+def _index(table: str) -> str:
+    return short(f"crudite history {table}")
+
+
+def _seconds(schema: ResourceSchema) -> float | None:
+    return None if schema.history is None or math.isinf(schema.history) else float(schema.history)
+
+
+async def keep(connection: Connection, part: str) -> None:
+    """Keeps what is audited in a table of the log and not kept yet, before that is emptied. Inside a transaction."""
+    if not await connection.fetchval('SELECT EXISTS (SELECT FROM "_audited")'):
+        return
+    text = _KEEP.format(part=quote(part), table="c.tbl")
+    await connection.execute(f'{text} c.tbl IN (SELECT tbl FROM "_audited")')
+
+
+async def keep_commits(connection: Connection, part: str, commits: str) -> None:
+    """Carries on who asked for what, where changes of the same transactions are in another table of the log than the
+    one that is to be emptied with its `commits`. Inside a transaction."""
+    others = {turn_table("_changes", turn) for turn in range(TURNS)} - {part}
+    firsts = ", ".join(f"(SELECT min(tx) FROM {quote(other)})" for other in sorted(others))
+    await connection.execute(_KEEP_COMMITS.format(commits=quote(commits), firsts=firsts), quote(part))
+
+
+async def read(connection: Connection, asked: tuple[ResourceSchema, Key, int | None, int]) -> Sequence[Past]:
+    """The changes of one record, in the log and kept, the latest first; in a snapshot that holds the log."""
+    schema, key, before, limit = asked
+    text = _READ.format(table=literal(schema.table))
+    return [Past(*row) for row in await connection.fetch(text, str(key), _LAST if before is None else before, limit)]
+
+
+async def measure(connection: Connection) -> Sequence[Kept]:
+    """What is kept beyond the log, by tables."""
+    return [Kept(table, count, int(size), oldest) for table, count, size, oldest in await connection.fetch(_MEASURE)]
+
+
+async def limited(connection: Connection) -> Sequence[tuple[str, float]]:
+    """The tables whose changes are not kept for ever, and for how many seconds they are."""
+    found = await connection.fetch('SELECT tbl, seconds FROM "_audited" WHERE seconds IS NOT NULL')
+    return [(row[0], row[1]) for row in found]
+
+
+async def prune(connection: Connection, table: str, older_than: float) -> int:
+    """Lets go of what is kept of a table and older than so many seconds, a part at a time; how many changes went."""
+    removed = 0
+    while count := await connection.fetchval(_PRUNE, table, older_than):
+        removed += count
+    return removed

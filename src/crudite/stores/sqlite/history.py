@@ -1,0 +1,105 @@
+"""Histories: the changes of audited records, in the log and, when that is trimmed, in a table of their own.
+
+Theory of operation. `_audited` names the tables whose changes are kept. Trimming moves their rows to `_history` in the
+transaction that takes them out of the log, together with who asked for them, which `_commits` forgets then. A partial
+index on the log for each of them finds the changes of a record; what nobody audits is in none.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import apsw
+
+from crudite.query.sql import quote
+from crudite.schema import Catalog, ResourceSchema
+from crudite.stores.base import OUTSIDE, Kept, Past
+from crudite.stores.sqlite.connections import rows
+from crudite.stores.sqlite.ddl import literal
+from crudite.stores.sqlite.dialect import SqliteDialect
+
+_MOST_AT_ONCE = 2000
+_INDEX = "crudite history "
+_LAST = 2**63 - 1
+_dialect = SqliteDialect()
+
+# the first commit that does not end before a change is the one that made it, unless it begins after it
+_IN_LOG = f"""SELECT c.seq AS seq, coalesce(m.at, c.ts * 1000000) AS at, m.actor AS actor,
+CASE WHEN m.last IS NULL THEN {literal(OUTSIDE)} ELSE m.interface END AS interface, m.request AS request,
+c.before AS before, c.after AS after{{further}} FROM _changes AS c LEFT JOIN _commits AS m
+ON m.last = (SELECT min(last) FROM _commits WHERE last >= c.seq) AND m.first <= c.seq
+WHERE (c.before IS NOT NULL OR c.after IS NOT NULL) AND"""
+_KEEP = f"""INSERT OR IGNORE INTO _history (seq, at, actor, interface, request, before, after, tbl, pk)
+{_IN_LOG.format(further=", c.tbl, c.pk")}"""
+_READ = f"""SELECT seq, at, actor, interface, request, CAST(before AS BLOB), CAST(after AS BLOB) FROM (
+SELECT seq, at, actor, interface, request, before, after FROM _history WHERE tbl = {{table}} AND pk = ?1 AND seq < ?2
+UNION ALL {_IN_LOG.format(further="")} c.tbl = {{table}} AND c.pk = ?1 AND c.seq < ?2
+ORDER BY 1 DESC LIMIT ?3) ORDER BY seq DESC"""
+_MEASURE = """SELECT tbl, count(*), sum(64 + length(CAST(coalesce(before, '') AS BLOB))
++ length(CAST(coalesce(after, '') AS BLOB))), min(at) FROM _history GROUP BY tbl ORDER BY tbl"""
+_PRUNE = f"""DELETE FROM _history WHERE seq IN (SELECT seq FROM _history
+WHERE tbl = ? AND at < (unixepoch() - ?) * 1000000 LIMIT {_MOST_AT_ONCE})"""
+
+
+def watch(connection: apsw.Connection, catalog: Catalog, resources: Mapping[str, str]) -> None:
+    """Begins and ends to keep the changes of a catalog's tables, as it says; of tables that it does not declare nothing
+    changes. `resources` were the tables before, and what they were made for. Inside a transaction."""
+    audited = dict(rows(connection, "SELECT tbl, seconds FROM _audited"))
+    for schema in catalog.values():
+        index = f"CREATE INDEX {quote(_INDEX + schema.table)} ON _changes (pk, seq) WHERE tbl = {literal(schema.table)}"
+        wanted = _seconds(schema)
+        if schema.history is None and schema.table in audited:
+            connection.execute("DELETE FROM _audited WHERE tbl = ?", (schema.table,))
+            connection.execute(f"DROP INDEX IF EXISTS {quote(_INDEX + schema.table)}")
+        elif schema.history is not None and (schema.table not in audited or audited[schema.table] != wanted):
+            connection.execute("INSERT OR REPLACE INTO _audited (tbl, seconds) VALUES (?, ?)", (schema.table, wanted))
+            connection.execute(index.replace("INDEX", "INDEX IF NOT EXISTS", 1))
+        for table, resource in resources.items():
+            if resource == schema.renamed_from and table in audited and table not in catalog.by_table:
+                _rename(connection, table, schema.table)
+
+
+def _rename(connection: apsw.Connection, old: str, new: str) -> None:
+    connection.execute(f"{_KEEP} c.tbl = ?", (old,))
+    connection.execute("DELETE FROM _audited WHERE tbl = ?", (old,))
+    connection.execute(f"DROP INDEX IF EXISTS {quote(_INDEX + old)}")
+    connection.execute("UPDATE _history SET tbl = ? WHERE tbl = ?", (new, old))
+
+
+def _seconds(schema: ResourceSchema) -> float | None:
+    return None if schema.history is None or math.isinf(schema.history) else float(schema.history)
+
+
+def keep(connection: apsw.Connection, until: int) -> None:
+    """Keeps what is audited among the log's rows up to a number, before they go. Inside a transaction."""
+    if rows(connection, "SELECT 1 FROM _audited LIMIT 1"):
+        connection.execute(f"{_KEEP} c.seq <= ? AND c.tbl IN (SELECT tbl FROM _audited)", (until,))
+
+
+def read(
+    connection: apsw.Connection, schema: ResourceSchema, key: Any, before: int | None, limit: int
+) -> Sequence[Past]:
+    """The changes of one record, in the log and kept, the latest first."""
+    bound = (_dialect.store(schema.key_field.type, key), _LAST if before is None else before, limit)
+    found = rows(connection, _READ.format(table=literal(schema.table)), bound)
+    return [Past._make((*row[:5], _text(row[5]), _text(row[6]))) for row in found]
+
+
+def _text(image: bytes | None) -> str | None:
+    return None if image is None else image.decode(errors="replace")
+
+
+def measure(connection: apsw.Connection) -> Sequence[Kept]:
+    """What is kept beyond the log, by tables."""
+    return [Kept(*row) for row in rows(connection, _MEASURE)]
+
+
+def limited(connection: apsw.Connection) -> Sequence[tuple[str, float]]:
+    """The tables whose changes are not kept for ever, and for how many seconds they are."""
+    return [(row[0], row[1]) for row in rows(connection, "SELECT tbl, seconds FROM _audited WHERE seconds IS NOT NULL")]
+
+
+def prune(connection: apsw.Connection, table: str, older_than: float) -> int:
+    """Lets go of some of what is kept of a table and older than so many seconds; how many changes went."""
+    connection.execute(_PRUNE, (table, older_than))
+    return connection.changes()
