@@ -2,10 +2,7 @@
 
 from crudite.app import App
 from crudite.auth import ApiKeys, Authenticate, Introspection, Issued, Jwt, Mail, OpenId, Sessions, Tickets
-<<<<<<< ours
 from crudite.channels import Channel, ChannelLimits
-=======
->>>>>>> theirs
 from crudite.errors import (
     Conflict,
     CruditeError,

@@ -30,14 +30,9 @@ class Provider(Issuer):
         """What it tells of the person when asked, where that is something else."""
         self.token_made: str | None = None
         """The ID token that it gives in place of a right one."""
-<<<<<<< ours
-        self.client = ("notes", "secret of notes")
-        self.redirect_uri = "https://notes.example/log-in/openid/callback"
-=======
         self.client: tuple[str, str | None] = ("notes", "secret of notes")
         self.redirect_uri = "https://notes.example/log-in/openid/callback"
         self.takes_codes_twice = False
->>>>>>> theirs
         self.codes: dict[str, dict[str, str]] = {}
         self.given: dict[str, dict[str, Any]] = {}
 
@@ -81,28 +76,17 @@ class Provider(Issuer):
         return response(302, b"", f"location: {self.redirect_uri}?{urlencode(back)}")
 
     def _tokens(self, authorization: str | None, form: dict[str, str]) -> bytes:
-<<<<<<< ours
-        basic = base64.b64encode(":".join(part.replace(" ", "+") for part in self.client).encode()).decode()
-        if authorization != f"Basic {basic}" and (form.get("client_id"), form.get("client_secret")) != self.client:
-            return _json(401, {"error": "invalid_client"})
-        asked = self.codes.pop(form["code"], None)
-=======
         id, secret = self.client
         basic = base64.b64encode(f"{id}:{secret}".replace(" ", "+").encode()).decode()
         if authorization != f"Basic {basic}" and (form.get("client_id"), form.get("client_secret")) != self.client:
             return _json(401, {"error": "invalid_client"})
         asked = self.codes.get(form["code"]) if self.takes_codes_twice else self.codes.pop(form["code"], None)
->>>>>>> theirs
         challenge = base64.urlsafe_b64encode(sha256(form["code_verifier"].encode()).digest()).rstrip(b"=").decode()
         if asked is None or challenge != asked["code_challenge"] or form["redirect_uri"] != asked["redirect_uri"]:
             return _json(400, {"error": "invalid_grant"})
         access = secrets.token_urlsafe(8)
         self.given[access] = self.person
-<<<<<<< ours
-        token = self.token_made or self.id_token(nonce=asked["nonce"], **self.tells)
-=======
         token = self.token_made or self.id_token(**{"nonce": asked["nonce"], **self.tells})
->>>>>>> theirs
         return _json(200, {"access_token": access, "token_type": "Bearer", "id_token": token})
 
     def id_token(self, **claims: Any) -> str:

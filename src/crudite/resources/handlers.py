@@ -97,11 +97,7 @@ async def perform_handler(
         raise Malformed(f"{handler.name!r} returned an answer and not a query, so there is nothing to keep live.")
     if isinstance(result, Redirect):
         return Answered({"location": result.location}, result.location)
-<<<<<<< ours
     return Answered(plainly(result, actions.definitions))
-=======
-    return Answered(_plain(result, actions))
->>>>>>> theirs
 
 
 async def _of_query(result: "Query[Any] | Count | Value | Groups", request: Request, actions: Actions) -> Response:

@@ -162,11 +162,6 @@ class OpenId:
             raise _refusal("this browser has not begun it")
         if begun.has_ended(self._now):
             raise _refusal("it has taken too long")
-<<<<<<< ours
-        if not (await self._home.limiter.take(f"openid:{begun.id}", _ONCE)).is_allowed:
-            raise _refusal("it has been used")
-=======
->>>>>>> theirs
         said = await self._provider.metadata(self._home.clock)
         if iss != self._provider.issuer and (iss is not None or said.says_issuer):
             raise _refusal("another provider has answered")
@@ -175,11 +170,8 @@ class OpenId:
         if not code:
             raise _refusal("the provider has sent no code")
         claims = await self._confirmed(said, code, begun, secret)
-<<<<<<< ours
-=======
         if not (await self._home.limiter.take(f"openid:{begun.id}", _ONCE)).is_allowed:
             raise _refusal("it has been used")  # should the provider take a code twice
->>>>>>> theirs
         found = await call(self._account, claims, self._home.records)
         key = self._key(found)
         if key is None:
