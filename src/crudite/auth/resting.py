@@ -18,20 +18,24 @@ RestsOn: TypeAlias = Sequence[tuple[type[Any], Key, frozenset[str] | None]]
 """Records by class and key, with the fields that matter, or None for any of them."""
 
 _MOST_KEPT = 10_000
+_NOBODY: Any = frozenset()
 
 
 class _Change(NamedTuple):
-    """What was changed, when among the questions: a record, or of a resource nobody knows what."""
+    """What was changed, when among the questions: a record, or of a resource nobody knows which; and in which of the
+    fields that anybody looks at, None where it may be in any, or the record is new or gone. It holds no image of the
+    record, which may be large."""
 
     at: int
     resource: str
-    change: Change | None
+    key: Key | None
+    fields: frozenset[str] | None
 
     def concerns(self, name: str, key: Key, fields: frozenset[str] | None) -> bool:
         """Whether it is about a record, as far as some of its fields matter."""
-        if self.resource != name:
+        if self.resource != name or self.key not in (None, key):
             return False
-        return self.change is None or (self.change.key == key and _concerns(self.change, fields))
+        return fields is None or self.fields is None or not fields.isdisjoint(self.fields)
 
 
 class Resting(Generic[T]):
@@ -41,6 +45,7 @@ class Resting(Generic[T]):
         self._count = 0
         self._by_record: dict[tuple[str, Key], set[T]] = {}
         self._rests: dict[T, RestsOn] = {}
+        self._looked_at: dict[str, frozenset[str]] = {}  # the fields that have ever mattered to anybody, by resource
         self._lately: deque[_Change] = deque(maxlen=_MOST_KEPT)
         self._forgotten = 0  # of what was changed up to here not all is kept
 
@@ -56,12 +61,15 @@ class Resting(Generic[T]):
         if not on:
             return False
         self._rests[who] = on
-        for resource, key, _ in on:
-            self._by_record.setdefault((resource.__name__, key), set()).add(who)
-        if self._forgotten >= question:
-            return True
-        since = takewhile(lambda change: change.at > question, reversed(self._lately))
-        return any(change.concerns(resource.__name__, key, fields) for change in since for resource, key, fields in on)
+        since = list(takewhile(lambda change: change.at > question, reversed(self._lately)))
+        is_touched = self._forgotten >= question
+        for resource, key, fields in on:
+            name, known = resource.__name__, self._looked_at.get(resource.__name__, frozenset())
+            self._by_record.setdefault((name, key), set()).add(who)
+            is_new = fields is not None and not fields <= known  # so far nobody has looked whether they differ
+            is_touched |= any(change.concerns(name, key, None if is_new else fields) for change in since)
+            self._looked_at[name] = known | (fields or frozenset())
+        return is_touched
 
     def forget(self, who: T) -> None:
         """Somebody rests on nothing any more."""
@@ -76,16 +84,11 @@ class Resting(Generic[T]):
         """Those who rest on records that have been changed, or of resources of which it is not known what was."""
         found: set[T] = set()
         for change in changes:
-            name, key = change.schema.name, change.key
-            self._keep(name, change)
-            resting = self._by_record.get((name, key))
-            if resting is not None:
-                found.update(who for who in resting if self._is_concerned(who, name, change))
+            looked_at = self._looked_at.get(change.schema.name)
+            fields = None if looked_at is None else _differing(change, looked_at)
+            found |= self._take(_Change(self.mark(), change.schema.name, change.key, fields))
         for name in unknown:
-            self._keep(name, None)
-            for record, resting in self._by_record.items():
-                if record[0] == name:
-                    found |= resting
+            found |= self._take(_Change(self.mark(), name, None, None))
         return found
 
     def lost(self) -> Collection[T]:
@@ -93,19 +96,23 @@ class Resting(Generic[T]):
         self._forgotten = self.mark()
         return list(self._rests)
 
-    def _keep(self, name: str, change: Change | None) -> None:
+    def _take(self, change: _Change) -> set[T]:
         if len(self._lately) == _MOST_KEPT:
             self._forgotten = self._lately[0].at
-        self._lately.append(_Change(self.mark(), name, change))
+        self._lately.append(change)
+        if change.key is not None:
+            resting = self._by_record.get((change.resource, change.key), _NOBODY)
+        else:
+            resting = set().union(*(them for record, them in self._by_record.items() if record[0] == change.resource))
+        return {who for who in resting if self._is_concerned(who, change)}
 
-    def _is_concerned(self, who: T, name: str, change: Change) -> bool:
-        own = (fields for resource, key, fields in self._rests[who] if (resource.__name__, key) == (name, change.key))
-        return any(_concerns(change, fields) for fields in own)
+    def _is_concerned(self, who: T, change: _Change) -> bool:
+        return any(change.concerns(resource.__name__, key, fields) for resource, key, fields in self._rests[who])
 
 
-def _concerns(change: Change, fields: frozenset[str] | None) -> bool:
-    """Whether a change of a record is one of some of its fields, or makes an end of it."""
+def _differing(change: Change, looked_at: frozenset[str]) -> frozenset[str] | None:
+    """In which of some fields a record differs from what it was; None for one that is new or gone."""
     before, after = change.before, change.after
-    if fields is None or before is None or after is None:
-        return True
-    return any(before.get(name) != after.get(name) for name in fields)
+    if before is None or after is None:
+        return None
+    return frozenset(name for name in looked_at if before.get(name) != after.get(name))
