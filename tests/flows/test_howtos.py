@@ -17,6 +17,7 @@ GUIDES = (
     "say-who-may-do-what",
     "end-and-renew-sessions",
     "check-tokens",
+    "let-other-sites-in",
     "sign-people-up-and-in",
     "change-what-an-action-does",
     "write-a-handler",

@@ -327,6 +327,11 @@ class App(Declarations):
         self._own_hosts = Hosts(self._hosts)
 
     @property
+    def rates(self) -> Rates:
+        """How often one client may come."""
+        return self._rates
+
+    @property
     def is_private(self) -> bool:
         """Whether answers can depend on who asks."""
         return self.identify.is_needed

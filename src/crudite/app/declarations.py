@@ -1,7 +1,7 @@
 """What application code declares of an application: handlers, steps around requests, words for errors, files."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, overload
 
@@ -23,6 +23,16 @@ class Declarations(ABC):
         self._middleware: list[Middleware] = []
         self._error_handlers: list[tuple[type[Exception], Callable[..., Any]]] = []
         self._files: list[tuple[str, Files]] = []
+
+    @property
+    def offered(self) -> Collection[str]:
+        """The names of the handlers that are not the application's own."""
+        return self._offered
+
+    @property
+    def directories(self) -> Sequence[tuple[str, Files]]:
+        """The directories whose files are served, each below a path."""
+        return self._files
 
     @abstractmethod
     def check_routes(self) -> None:

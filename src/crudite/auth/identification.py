@@ -100,6 +100,11 @@ class Identification:
         self.living = Living(self, clock)
 
     @property
+    def ways(self) -> Sequence[Authenticate]:
+        """The ways to authenticate, in their order."""
+        return self._ways
+
+    @property
     def is_needed(self) -> bool:
         """Whether anybody can be told from anybody else."""
         return bool(self._ways)

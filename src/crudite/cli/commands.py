@@ -230,6 +230,29 @@ def openapi(
         write_openapi(load(find(app)), out)
 
 
+@cli.command(rich_help_panel=_LOOK)
+def check(
+    app: AppArgument = None,
+    as_json: Annotated[bool, typer.Option("--json", help="As a JSON array.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Warnings count as dangers.")] = False,
+    store: StoreOption = None,
+) -> None:
+    """Look for what an application should not go live with, and say what to do.
+
+    Run it in the environment that the application will have. The exit code is 1
+    where there is a danger.
+
+    \b
+    [dim]$[/] crudite check shop.main:app
+    [dim]$[/] crudite check todo.py --strict --json
+    """
+    with told():
+        from crudite.cli import checking
+
+        if not checking.check(app, store, as_json=as_json, strict=strict):
+            raise typer.Exit(1)
+
+
 @cli.command("import", rich_help_panel=_DATA)
 def import_(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A .csv, .tsv, .json (an array) or .jsonl file.")],

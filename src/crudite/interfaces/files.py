@@ -16,6 +16,11 @@ class Files:
     def __init__(self, directory: Path) -> None:
         self._root = directory.resolve()
 
+    @property
+    def root(self) -> Path:
+        """The directory, without links."""
+        return self._root
+
     async def serve(self, prefix: str, path: str, scope: Scope, send: Send) -> bool:
         """Answers with the file at a path, if there is one below the directory; whether it did."""
         if prefix and path != prefix and not path.startswith(f"{prefix}/"):

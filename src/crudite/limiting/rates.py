@@ -37,6 +37,9 @@ class Rates:
         self._limiter = limiter
         self._concerned: dict[tuple[str, str, str, bool], tuple[Rate, ...]] = {}
 
+    def __bool__(self) -> bool:
+        return bool(self._rates)
+
     def faults(self, names: Collection[str]) -> list[str]:
         """What is wrong with them in an application that has these resources and handlers, one sentence each."""
         known = {*names, AUTH}

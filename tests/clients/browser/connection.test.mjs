@@ -530,3 +530,60 @@ test("a thousand calls may wait, and no more", async () => {
   for (let i = 0; i < 1_000; i++) api.call("x").catch(() => {})
   await assert.rejects(api.call("x"), { code: "too_many_calls" })
 })
+
+test("each connection begins with a ticket of its own", async () => {
+  const { server, clock } = start({ ticket: fresh("crt_a b", "crt_2"), url: "wss://api.example/ws?x=1" })
+  assert.deepEqual(server.sockets, [])
+  await settled()
+  assert.deepEqual(server.sockets.map(({ url }) => url), ["wss://api.example/ws?x=1&ticket=crt_a+b"])
+  await server.accept()
+  await server.lose(4401)
+  await clock.advance(clock.nextIn)
+  await settled()
+  assert.equal(server.socket.url, "wss://api.example/ws?x=1&ticket=crt_2")
+})
+
+test("where there is no ticket the connection is made without one", async () => {
+  const { server } = start({ ticket: async () => null, url: "wss://api.example/ws" })
+  await settled()
+  assert.equal(server.socket.url, "wss://api.example/ws")
+})
+
+test("a ticket that cannot be had is reported and asked for again", async () => {
+  const errors = []
+  let asked = 0
+  const ticket = async () => {
+    if (asked++ === 0) throw new Error("offline")
+    return "crt_1"
+  }
+  const { api, server, clock } = start({ ticket, url: "wss://api.example/ws", onError: (error) => errors.push(error.message) })
+  await settled()
+  assert.deepEqual([errors, server.sockets.length, api.status], [["offline"], 0, "waiting"])
+  await clock.advance(clock.nextIn)
+  await settled()
+  assert.equal(server.socket.url, "wss://api.example/ws?ticket=crt_1")
+})
+
+test("a ticket that never comes is not waited for, and one that comes late opens nothing", async () => {
+  const makers = []
+  const ticket = () => new Promise((resolve) => makers.push(resolve))
+  const { api, server, clock } = start({ ticket, url: "wss://api.example/ws" })
+  await clock.advance(45_000)
+  assert.equal(api.status, "waiting")
+  makers[0]("crt_late")
+  await settled()
+  assert.deepEqual(server.sockets, [])
+  await clock.advance(clock.nextIn)
+  makers[1]("crt_2")
+  await settled()
+  assert.deepEqual(server.sockets.map(({ url }) => url), ["wss://api.example/ws?ticket=crt_2"])
+})
+
+test("a client that is closed while its ticket is made opens nothing", async () => {
+  let make
+  const { api, server } = start({ ticket: () => new Promise((resolve) => (make = resolve)), url: "wss://api.example/ws" })
+  api.close()
+  make("crt_1")
+  await settled()
+  assert.deepEqual([server.sockets.length, api.status], [0, "closed"])
+})

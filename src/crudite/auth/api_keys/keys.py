@@ -103,7 +103,7 @@ class ApiKeys:
         self._roles, self._claims = roles, tuple(claims)
         self._only = only
         self._prefix = prefix
-        self._lasts = lasts
+        self.lasts = lasts
         self._seen_every = seen_every
         self._owners: Owners | None = None
         self._noting: set[UUID] = set()
@@ -227,13 +227,13 @@ class ApiKeys:
     def check(self, draft: Any, request: Request) -> None:
         """Completes a key that is being made. Raises Invalid for what cannot be one."""
         now, faults = self._home.clock(), []
-        latest = None if self._lasts is None else now + self._lasts
+        latest = None if self.lasts is None else now + self.lasts
         if draft.expires_at is None:
             draft.expires_at = latest
         elif draft.expires_at <= now:
             faults.append(Fault("too_early", "A key expires in the future.", pointer="/expires_at"))
         elif latest is not None and draft.expires_at > latest:
-            faults.append(Fault("too_late", f"A key lasts {self._lasts} at most.", pointer="/expires_at"))
+            faults.append(Fault("too_late", f"A key lasts {self.lasts} at most.", pointer="/expires_at"))
         paths, handlers = self._home.definitions.by_path, self._home.handlers
         for place in unknown(draft.scopes or (), paths, handlers):
             detail = "A scope is the path of a resource or the name of a handler, or *, alone or with :read or :write."

@@ -522,6 +522,7 @@ const identityOf = (value) =>
 /**
  * @typedef {object} Setup
  * @property {string} url
+ * @property {Ticket} [ticket]
  * @property {typeof WebSocket} WebSocket
  * @property {() => number} random
  * @property {Timers} timers
@@ -535,6 +536,7 @@ const identityOf = (value) =>
  * @property {(isFinal: boolean, code: number) => void} lost with the code of the close, 0 where there was none
  * @property {() => void} probe ask the server for a sign of life
  * @property {(status: Status) => void} status
+ * @property {(error: unknown) => void} failed to make a ticket
  */
 
 /** Keeps one socket open: tries again with full jitter, notices silence, wakes up with the page. */
@@ -545,6 +547,8 @@ class Line {
   retryIn
   /** @type {WebSocket | undefined} */
   #socket
+  /** @type {symbol | undefined} the connection for which a ticket is being made */
+  #opening
   #attempts = 0
   #openedAt = 0
   #heardAt = 0
@@ -590,7 +594,31 @@ class Line {
 
   #open() {
     this.#become("connecting")
-    const socket = new this.setup.WebSocket(this.setup.url, [SUBPROTOCOL])
+    if (this.setup.ticket) void this.#openWithTicket(this.setup.ticket)
+    else this.#connect(this.setup.url)
+  }
+
+  /** A ticket opens one connection; without one there is none. @param {() => any} makeTicket */
+  async #openWithTicket(makeTicket) {
+    const opening = (this.#opening = Symbol())
+    this.#openedAt = this.setup.timers.now()
+    this.#after(LONGEST_SILENCE, () => this.#ended(0))
+    try {
+      const ticket = await makeTicket()
+      if (this.#opening !== opening) return
+      const url = new URL(this.setup.url)
+      if (ticket !== null) url.searchParams.set("ticket", ticket)
+      this.#connect(url.href)
+    } catch (error) {
+      if (this.#opening !== opening) return
+      this.events.failed(error)
+      this.#ended(0)
+    }
+  }
+
+  /** @param {string} url */
+  #connect(url) {
+    const socket = new this.setup.WebSocket(url, [SUBPROTOCOL])
     this.#socket = socket
     this.#heardAt = this.#openedAt = this.setup.timers.now()
     this.#isProbing = this.#hasSpoken = false
@@ -623,6 +651,7 @@ class Line {
   }
 
   #release() {
+    this.#opening = undefined
     this.setup.timers.clearTimeout(this.#timer)
     const socket = this.#socket
     this.#socket = undefined
@@ -686,6 +715,7 @@ class Line {
  */
 
 /** @typedef {string | null | (() => string | null | Promise<string | null>)} Token */
+/** @typedef {() => string | null | Promise<string | null>} Ticket makes a ticket for one connection; null for none */
 /** @typedef {() => string | null | void | Promise<string | null | void>} Renew makes a new token; none where there is none */
 
 /** Everything that is under way on one line: calls, subscriptions, guesses. */
@@ -742,6 +772,7 @@ class Client {
       received: (text) => this.#received(text),
       lost: (isFinal, code) => this.#lost(isFinal, code),
       probe: () => this.#post({ method: "ping", goesFirst: true }),
+      failed: (error) => this.#report(error),
       status: (status) => this.#watchers.forEach((watcher) => this.#guarded(() => watcher(status))),
     })
   }
@@ -1378,6 +1409,7 @@ class Reading {
  * @typedef {object} Options all may be left out
  * @property {string} [url] of the WebSocket; `ws` beside this module unless given
  * @property {Token} [token] sent before anything else on every connection; a function is asked each time
+ * @property {Ticket} [ticket] asked before each connection, where neither a cookie nor a token is at hand for it
  * @property {Renew} [onExpiring] asked for a new token when the present one is about to expire, or has
  * @property {(error: unknown) => void} [onError] what nobody else hears of: `console.error` unless given
  * @property {(message: any) => void} [tap] called with each answer and notification, before it takes effect
@@ -1415,6 +1447,7 @@ const REAL_TIMERS = {
 export function connect(options = {}) {
   const client = new Client({
     url: socketUrl(options.url),
+    ticket: options.ticket,
     WebSocket: options.WebSocket ?? globalThis.WebSocket,
     random: options.random ?? Math.random,
     timers: options.timers ?? REAL_TIMERS,
