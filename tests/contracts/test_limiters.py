@@ -82,7 +82,25 @@ class TestSharedOverRedisBus(Shared):
         self.server = valkey
 
 
-class TestRedisCounts(CountsContract):
+class ByTheTimeOfDay(CountsContract):
+    """Where the count outlives processes, it is by a clock that can be set."""
+
+    async def test_a_clock_that_is_set_back_shuts_nobody_out_for_longer_than_the_rate_says(
+        self, tmp_path: Path
+    ) -> None:
+        clock, rate = Seconds(), Rate("60/minute")
+        async with self.entered(tmp_path, clock) as counts:
+            assert (await counts.take(KEY, rate, 60)).is_allowed
+            clock.now -= 86_400
+            refused = await counts.take(KEY, rate, 1)
+            assert (refused.is_allowed, refused.remaining, refused.reset) == (False, 0, 60)
+            clock.now += 1
+            assert not (await counts.take(KEY, rate, 60)).is_allowed
+            clock.now += 59
+            assert (await counts.take(KEY, rate, 60)).is_allowed
+
+
+class TestRedisCounts(ByTheTimeOfDay):
     """On Valkey, which speaks as Redis does."""
 
     def make_counts(self, place: Path, seconds: Callable[[], float]) -> Counts:
@@ -94,7 +112,7 @@ class TestRedisCounts(CountsContract):
         self.server = valkey
 
 
-class Stored(CountsContract):
+class Stored(ByTheTimeOfDay):
     """In the application's database."""
 
     url: str

@@ -28,16 +28,20 @@ if not now then
   local time = redis.call('TIME')
   now, kept = time[1] + time[2] / 1000000, 0
 end
-local debt = math.max(tonumber(redis.call('GET', KEYS[1]) or '0') - now, 0)
+local owed = math.max(tonumber(redis.call('GET', KEYS[1]) or '0') - now, 0)
+local debt = math.min(owed, tonumber(ARGV[2]))
 local after = debt + ARGV[1]
 if after > ARGV[2] + 0.000002 then
+  if owed > debt + 1 then
+    redis.call('SET', KEYS[1], string.format('%.6f', now + debt), 'PX', math.ceil(debt * 1000) + kept)
+  end
   return {0, string.format('%.6f', debt)}
 end
 redis.call('SET', KEYS[1], string.format('%.6f', now + after), 'PX', math.ceil(after * 1000) + kept)
 return {1, string.format('%.6f', after)}
 """
-"""Takes a time's worth (ARGV[1]) where the debt does not pass ARGV[2] then. The server's clock counts, unless ARGV[3]
-tells the time, by which the server then cannot forget keys."""
+"""Takes a time's worth (ARGV[1]) where the debt does not pass ARGV[2] then. Who owes more than that begins anew: the
+clock has been set back. The server's counts, unless ARGV[3] tells the time: by that it cannot forget keys."""
 
 
 _SHA = sha1(_TAKE.encode(), usedforsecurity=False).hexdigest()

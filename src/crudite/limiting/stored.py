@@ -27,6 +27,8 @@ _MOST_TRIES = 50
 _PATIENCE = 2.0
 _BETWEEN_SWEEPS = 60.0
 _AT_ONCE = 500
+_SET_BACK = 1.0
+"""Seconds by which the clocks of machines may differ, so that nothing is written for it."""
 
 _log = logging.getLogger("crudite")
 
@@ -100,19 +102,20 @@ class StoredCounts:
     async def _try(self, key: str, rate: Rate, cost: int) -> Verdict | None:
         """The verdict; None where somebody else has come between."""
         row, now = await self._store.lookup(_SELECTION, key), self._seconds()
-        debt = max(json.loads(row.json)["free_at"] - now, 0.0) if row is not None else 0.0
+        owed = max(json.loads(row.json)["free_at"] - now, 0.0) if row is not None else 0.0
+        debt = min(owed, rate.most)  # nobody owes more, unless the clock has been set back: then he begins anew by it
         after = rate.taken(debt, cost)
-        if after is None:
+        if after is None and owed <= rate.most + _SET_BACK:
             return Verdict.refused(rate, debt, cost)
         write = Write(
-            action="create" if row is None else "update", schema=RATES, key=key, values={"free_at": now + after},
-            expect=None if row is None else row.version,
+            action="create" if row is None else "update", schema=RATES, key=key,
+            values={"free_at": now + (debt if after is None else after)}, expect=None if row is None else row.version,
         )  # fmt: skip
         try:
             await self._store.write(Unit(writes=(write,)))
         except Refused:
             return None
-        return Verdict.allowed(rate, after)
+        return Verdict.refused(rate, debt, cost) if after is None else Verdict.allowed(rate, after)
 
     @asynccontextmanager
     async def _alone(self, digest: Digest) -> AsyncIterator[None]:
