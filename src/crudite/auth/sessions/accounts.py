@@ -85,6 +85,9 @@ class Accounts:
         self._resolver = Resolver(definition.schema, home.definitions.catalog)
         self._everybody = Selection(definition.schema, EVERYTHING, mask)
         self._only = None if only is None else Selection(definition.schema, self._resolved(only), mask)
+        self.decisive = self._decisive()
+        """The fields that nobody gives his own account, since they decide what it may be: beside those of `matters`
+        the ones through which the condition reaches other records."""
         self.matters = self._matters()
         """The fields that decide who signs in and as what, but for the password; None for any."""
 
@@ -166,6 +169,11 @@ class Accounts:
                 ["Sessions(only=…) takes a condition on the account's own fields, such as where(…)."]
             )
         return resolved
+
+    def _decisive(self) -> frozenset[str]:
+        fields, tests = self.fields, () if self._only is None else leaves(self._only.filter)
+        asked = {leaf.path.names[0] for leaf in tests if isinstance(leaf, Test)}
+        return frozenset((asked | {*fields.claims, *filter(None, (fields.roles, fields.verified))}) - {fields.name})
 
     def _matters(self) -> frozenset[str] | None:
         fields = self.fields

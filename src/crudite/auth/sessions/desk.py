@@ -25,6 +25,8 @@ _NOBODY: dict[str, Key] = {"uuid": "00000000-0000-7000-8000-000000000000", "text
 _LONGEST_AGENT = 200
 _TRIES = 5
 _MOST_RISEN = 10_000
+_MOST_SESSIONS = 100
+"""An account's: each try of its password reads them. Beyond, those go that have not been used for longest."""
 _MOMENT = 5.0
 """Seconds that a WebSocket has to show its new credentials in place of those that have ended."""
 
@@ -91,7 +93,9 @@ class Desk:
             renewed_at=now, expires_at=now + min(self.settings.idle, self.settings.lasts),
             ends_at=now + self.settings.lasts, address=request.credentials.address, agent=_agent(request),
         )  # fmt: skip
+        others = sorted(await self.keeper.of(account.key), key=lambda one: one.seen_at, reverse=True)
         await self.keeper.begin(kept)
+        await self.end([one.id for one in others[_MOST_SESSIONS - 1 :]])
         with self._exchanging(request):
             if request.actor.session is not None:
                 await self.end([request.actor.session])

@@ -39,11 +39,10 @@ _log = logging.getLogger("crudite")
 
 
 class _Link(NamedTuple):
-    """One link, as it was opened: the address that it was sent to, and the account."""
+    """One link, as it was opened, and the account that it is for, which is as it was when the link was made."""
 
     id: str
-    account: Key
-    to: str
+    account: Account
 
 
 class LinkRow(Resource):
@@ -51,6 +50,7 @@ class LinkRow(Resource):
 
     purpose: str
     digest: str = Field(visible="secret")
+    stamp: str = Field(visible="secret")
     to: str
     expires_at: datetime = Field(index=True)
 
@@ -106,21 +106,22 @@ class Links:
         link = await self._opened(request, "reset", token)
         fields = self._desk.accounts.fields
         changes: PlainRecord = {fields.password: password}
-        account = await self._desk.accounts.read(link.account)
-        if account is not None and fields.verified is not None and account.name == link.to:
-            changes[fields.verified] = link.to  # whoever has read his mail has shown that it is his
+        if fields.verified is not None:
+            changes[fields.verified] = link.account.name  # whoever has read his mail has shown that it is his
         try:
             await self._desk.set_password(
-                link.account, changes, "/password", further=lambda batch: batch.delete(self._resource, link.id)
+                link.account.key, changes, "/password", further=lambda batch: batch.delete(self._resource, link.id)
             )
         except NotFound:
             raise _void() from None
-        await self._forget_others(link.account)
-        return link.account
+        await self._forget_others(link.account.key)
+        return link.account.key
 
     async def send_verification(self, request: Request) -> None:
-        """Mails a link to the address of whoever is signed in, which verifies it. Raises Unauthorized for nobody."""
+        """Mails a link to the address of whoever is signed in, which verifies it. Raises Unauthorized for nobody,
+        TooManyRequests."""
         own = await self._desk.own(request)
+        await self._desk.throttle.from_address(request.credentials.address)
         account = await self._desk.accounts.read(own.account)
         if account is None:
             raise nobody()
@@ -132,25 +133,23 @@ class Links:
         link = await self._opened(request, "verify", token)
         verified = self._desk.accounts.fields.verified
         assert verified is not None  # else there is no such link
-        account = await self._desk.accounts.read(link.account)
-        if account is None or account.name != link.to:
-            raise _void()
-        changes: PlainRecord = {verified: link.to}
+        changes: PlainRecord = {verified: link.account.name}
         try:
             async with self._home.records.batch() as batch:
                 batch.delete(self._resource, link.id)
-                batch.update(self._desk.accounts.resource, link.account, **changes)
+                batch.update(self._desk.accounts.resource, link.account.key, **changes)
         except NotFound:
             raise _void() from None
-        return link.account
+        return link.account.key
 
     async def sign_up(self, request: Request, values: PlainRecord) -> None:
         """Makes an account and mails it a link that verifies its address; where the name is taken, tells its owner.
-        Raises Invalid for what cannot be an account, Forbidden for fields with a rule of their own, TooManyRequests."""
+        Raises Invalid for what cannot be an account, Forbidden for fields with a rule of their own and those that
+        decide about rights, TooManyRequests."""
         await self._desk.throttle.from_address(request.credentials.address)
         accounts = self._desk.accounts
         given = accounts.definition.bodies["create"].parse_python(values)
-        restricted = sorted(given.keys() & accounts.definition.field_write.keys())
+        restricted = sorted(given.keys() & (accounts.definition.field_write.keys() | accounts.decisive))
         if restricted:
             raise Forbidden(f"{', '.join(restricted)}: nobody gives that when he signs up.")
         self._begin(self._create(given, values))
@@ -167,7 +166,7 @@ class Links:
             account = await accounts.named(name)
             if account is not None:
                 await self._mail_link("verify", account)
-        elif await self._desk.throttle.may_mail(account.name):
+        elif await self._desk.throttle.may_mail(account.name, account.key):
             await self._send(written("taken", account.name, account.key, self._desk.settings.url))
 
     async def _mail_to_named(self, purpose: Purpose, name: str) -> None:
@@ -176,13 +175,13 @@ class Links:
             await self._mail_link(purpose, account)
 
     async def _mail_link(self, purpose: Purpose, account: Account) -> None:
-        if not await self._desk.throttle.may_mail(account.name):
+        if not await self._desk.throttle.may_mail(account.name, account.key):
             return
         now = self._desk.now
         token = new_token(LINK_PREFIX)
         await self._home.records.create(
             self._resource, id=UUID(token.id), account=account.key, purpose=purpose, digest=token.digest,
-            to=account.name, expires_at=now + self._desk.settings.link_lasts,
+            stamp=account.stamp, to=account.name, expires_at=now + self._desk.settings.link_lasts,
         )  # fmt: skip
         await self._send(written(purpose, account.name, account.key, self._desk.settings.url, token.text))
         query = self._resource.where(expires_at__lt=now).order("expires_at").limit(_FORGOTTEN_AT_ONCE)
@@ -198,7 +197,12 @@ class Links:
         is_over = self._definition.from_plain(plain).expires_at <= self._desk.now
         if not shown.opens(plain["digest"]) or plain["purpose"] != purpose or is_over:
             raise _void()
-        return _Link(shown.id, plain["account"], plain["to"])
+        account = await self._desk.accounts.read(plain["account"])
+        if account is None or account.name != plain["to"]:  # who reads the mail of an address it had is not its owner
+            raise _void()
+        if purpose == "reset" and account.stamp != plain["stamp"]:  # another password than the forgotten one
+            raise _void()
+        return _Link(shown.id, account)
 
     async def _forget_others(self, account: Key) -> None:
         await self._forget(await self._home.records.list(self._resource.where(account=account)))

@@ -6,6 +6,7 @@ stranger can use up. A name that nobody has is counted like any other, so that t
 """
 
 from crudite.limiting import Limiter, Rate, network
+from crudite.types import Key
 
 ACCOUNT_RATE = Rate("10/5 minutes", name="log-in by account")
 ADDRESS_RATE = Rate("100/5 minutes", name="log-in by address")
@@ -23,16 +24,21 @@ class Throttle:
 
     async def from_address(self, address: str | None) -> None:
         """Somebody at this address tries something."""
-        await self._take(f"sign:{place(address)}", self._address)
+        await self._take(f"address {place(address)}", self._address)
 
     async def on_account(self, name: str, address: str | None, *, at_home: bool) -> None:
         """Somebody tries a password of the account with this name. `at_home` says that its owner is signed in at the
         address already."""
-        await self._take(f"sign:{name}:{place(address)}" if at_home else f"sign:{name}", self._account)
+        key = (
+            f"home {place(address)} {name}" if at_home else f"account {name}"
+        )  # whatever the name is, they do not meet
+        await self._take(key, self._account)
 
-    async def may_mail(self, name: str) -> bool:
-        """Whether one more mail may go to an account: strangers can ask for them."""
-        return (await self._limiter.take(f"mail:{name}", MAIL_RATE)).is_allowed
+    async def may_mail(self, name: str, account: Key) -> bool:
+        """Whether one more mail may go to an account: strangers can ask for them. It is counted by the account, which
+        can change its address, and by the mailbox, for which there can be several accounts."""
+        own = await self._limiter.take(f"account {account}", MAIL_RATE)
+        return own.is_allowed and (await self._limiter.take(f"mailbox {name.casefold()}", MAIL_RATE)).is_allowed
 
     async def _take(self, key: str, rate: Rate) -> None:
         verdict = await self._limiter.take(key, rate)

@@ -1,0 +1,123 @@
+"""Attacks on accounts by somebody outside, who has read the guides: each is tried here, and fails."""
+
+from datetime import timedelta
+
+import pytest
+
+from crudite import App, Email, Field, Password, Resource, Sessions, allow, me
+from crudite.limiting import Rate
+from crudite.testing import Clock
+from tests.flows.people import ANN, PASSWORD, QUICK, Browser, Letters, ann_in, app_for, sessions_of
+from tests.services.stores import fresh_store
+
+
+class Closed(Resource, path="members", rules={"read": allow.where(id=me.id)}):
+    """Accounts that nobody writes but the server, so that no field of them needs a rule of its own."""
+
+    email: Email = Field(unique=True)
+    password: Password
+    nick: str = ""
+    roles: list[str] = Field(default_factory=list)
+    verified: str | None = None
+    rank: int = 0
+    approved: bool = True
+
+
+@pytest.mark.parametrize(
+    "more",
+    [{"roles": ["admin"]}, {"verified": ANN["email"]}, {"rank": 7}, {"approved": True}],
+    ids=["roles", "verified", "claim", "condition"],
+)
+async def test_nobody_gives_himself_rights_when_he_signs_up(more: dict[str, object]) -> None:
+    sessions = Sessions(
+        Closed, hashing=QUICK, mail=Letters(), sign_up=True, claims=["rank"], only=allow.where(approved=True)
+    )
+    async with App(Closed, store=fresh_store(), auth=sessions, clock=Clock()) as app:
+        browser = Browser(app)
+        refused = await browser.post("/sign-up", {"account": {**ANN, **more}})
+        await sessions.mailed()
+        assert refused.status == 403
+        assert await app.records.count(Closed) == 0
+        assert (await browser.post("/sign-up", {"account": {**ANN, "nick": "Ann"}})).status == 200
+        await sessions.mailed()
+        assert (await browser.log_in()).status == 200
+        assert (await browser.get("/session")).json["roles"] == []
+
+
+async def test_a_link_that_lies_in_a_mailbox_is_void_when_that_is_not_the_owners_any_more() -> None:
+    letters = Letters()
+    async with app_for(mail=letters) as app:
+        browser = await ann_in(app)
+        await browser.post("/forgot-password", {"email": ANN["email"]})
+        await sessions_of(app).mailed()
+        await browser.request("PATCH", f"/accounts/{await browser.who()}", {"email": "anna@example.org"})
+        used = await Browser(app).post("/reset-password", {"token": letters.token(), "password": "thieving horse"})
+        assert used.status == 403
+        assert (await Browser(app).log_in(email="anna@example.org")).status == 200
+
+
+async def test_a_link_is_void_when_the_password_has_been_changed_since() -> None:
+    letters = Letters()
+    async with app_for(mail=letters) as app:
+        browser = await ann_in(app)
+        await browser.post("/forgot-password", {"email": ANN["email"]})
+        await sessions_of(app).mailed()
+        assert (await browser.post("/change-password", {"old": PASSWORD, "new": "better horse"})).status == 200
+        used = await Browser(app).post("/reset-password", {"token": letters.token(), "password": "thieving horse"})
+        assert used.status == 403
+        assert (await Browser(app).log_in("better horse")).status == 200
+
+
+async def test_one_account_does_not_send_mail_to_the_whole_world() -> None:
+    letters = Letters()
+    async with app_for(mail=letters) as app:
+        browser = await ann_in(app)
+        url = f"/accounts/{await browser.who()}"
+        for n in range(8):
+            assert (await browser.request("PATCH", url, {"email": f"victim{n}@example.org"})).status == 200
+            assert (await browser.post("/send-verification")).status == 200
+            await sessions_of(app).mailed()
+        assert [mail.to for mail in letters.sent] == [f"victim{n}@example.org" for n in range(5)]
+
+
+async def test_many_accounts_do_not_fill_one_mailbox() -> None:
+    letters = Letters()
+    async with app_for(mail=letters, sign_up=True) as app:
+        for name in ("ann", "Ann", "aNn", "anN", "ANn", "aNN", "AnN", "ANN"):
+            answer = await Browser(app).post("/sign-up", {"account": {**ANN, "email": f"{name}@example.org"}})
+            assert answer.status == 200
+            await sessions_of(app).mailed()
+        assert len(letters.sent) == 5
+
+
+async def test_asking_for_mail_again_and_again_counts_for_the_address() -> None:
+    async with app_for(mail=Letters(), address_rate=Rate("5/5 minutes", name="tries")) as app:
+        browser = await ann_in(app)
+        said = [(await browser.post("/send-verification")).status for _ in range(6)]
+        assert said == [200, 200, 200, 200, 429, 429]
+        await sessions_of(app).mailed()
+
+
+async def test_a_name_that_looks_like_the_owners_place_takes_none_of_his_tries() -> None:
+    async with app_for(account_rate=Rate("3/5 minutes", name="tries")) as app:
+        await ann_in(app, address="203.0.113.5")
+        thief = Browser(app, address="198.51.100.66")
+        for name in (
+            "ann@example.org:203.0.113.5", "home 203.0.113.5 ann@example.org", "203.0.113.5 ann@example.org",
+        ):  # fmt: skip
+            assert [(await thief.log_in(email=name)).status for _ in range(4)] == [401, 401, 401, 429]
+        assert (await Browser(app, address="203.0.113.5").log_in()).status == 200
+
+
+async def test_an_account_has_so_many_sessions_and_those_that_are_used_stay() -> None:
+    clock = Clock()
+    often = Rate("1000/minute", name="tries")
+    async with app_for(clock=clock, account_rate=often, address_rate=often) as app:
+        used, left = await ann_in(app), await ann_in(app)
+        clock.advance(timedelta(minutes=6))
+        assert await used.who() is not None
+        for _ in range(99):
+            assert (await Browser(app).log_in()).status == 200
+        assert await used.who() is not None
+        assert await left.who() is None
+        assert len((await used.get("/sessions?limit=200")).json) == 100
