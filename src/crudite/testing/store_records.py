@@ -3,18 +3,19 @@
 import asyncio
 import math
 import struct
-import tempfile
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from crudite.changes import Guard, Refused
 from crudite.ids import uuid7
 from crudite.query.plan import Need, Plan, everything
+from crudite.stores.base import Store
 from crudite.testing.samples import (
     AUTHOR,
     BOOK,
@@ -67,29 +68,35 @@ def normal(values: dict[str, Any]) -> dict[str, Any]:
 class RecordContract(OpensStores):
     """What becomes of records."""
 
-    @settings(suppress_health_check=[HealthCheck.differing_executors])  # several stores may prove themselves
-    @given(st.lists(RECORDS, min_size=1, max_size=3))
-    def test_every_value_comes_back_exactly_from_a_write_a_read_and_the_log(
-        self, records: list[dict[str, Any]]
-    ) -> None:
-        async def round_trip(place: Path) -> None:
-            async with self.opened(place) as store:
-                start = (await store.read([])).position
-                for values in records:
-                    commit = await store.write(unit(create(SAMPLE, **values)))
-                    (written,) = commit.stored
-                    page = await store.page(Plan(selection=everything(SAMPLE), keys=(written.key,)))
-                    shown = plain(written.json)
-                    assert {name: shown[name] for name in values} == normal(values)
-                    assert page.records[0] == written.json
-                end = (await store.read([])).position
-                changes = await store.changes(start, end, 100)
-                assert isinstance(changes, list | tuple)
-                assert [{n: change.after[n] for n in v} for change, v in zip(changes, records, strict=True)
-                        if change.after is not None] == [normal(v) for v in records]  # fmt: skip
+    def test_every_value_comes_back_exactly_from_a_write_a_read_and_the_log(self, tmp_path: Path) -> None:
+        async def round_trip(store: Store, records: list[dict[str, Any]]) -> None:
+            start = (await store.read([])).position
+            for values in records:
+                commit = await store.write(unit(create(SAMPLE, **values)))
+                (written,) = commit.stored
+                page = await store.page(Plan(selection=everything(SAMPLE), keys=(written.key,)))
+                shown = plain(written.json)
+                assert {name: shown[name] for name in values} == normal(values)
+                assert page.records[0] == written.json
+            end = (await store.read([])).position
+            changes = await store.changes(start, end, 100)
+            assert isinstance(changes, list | tuple)
+            assert [{n: change.after[n] for n in v} for change, v in zip(changes, records, strict=True)
+                    if change.after is not None] == [normal(v) for v in records]  # fmt: skip
 
-        with tempfile.TemporaryDirectory() as place:
-            asyncio.run(round_trip(Path(place)))
+        with asyncio.Runner() as runner:
+            stack = AsyncExitStack()
+            # one for all examples, because to make the tables takes longer than to fill them
+            store = runner.run(stack.enter_async_context(self.opened(tmp_path)))
+
+            @given(st.lists(RECORDS, min_size=1, max_size=3))
+            def comes_back(records: list[dict[str, Any]]) -> None:
+                runner.run(round_trip(store, records))
+
+            try:
+                comes_back()
+            finally:
+                runner.run(stack.aclose())
 
     async def test_a_record_gets_key_defaults_version_and_times(self, tmp_path: Path) -> None:
         async with self.opened(tmp_path) as store:
