@@ -1,6 +1,7 @@
 """What every test shares: real services, hypothesis profiles, and a loud word about what could not run."""
 
 import os
+import sys
 from typing import Any
 
 import pytest
@@ -16,6 +17,9 @@ pytest_plugins = [
     "tests.services.secrets",
     "tests.services.valkey",
 ]
+
+# Where the environment wants none written, each process of tests and each that they start would compile all modules anew.
+sys.dont_write_bytecode = False
 
 # A shared machine makes time limits per example lie; the number of examples is the budget.
 settings.register_profile("default", max_examples=60, deadline=None)

@@ -13,16 +13,11 @@ from uuid import UUID
 
 import pydantic
 import pytest
-import schemathesis
 import uvicorn
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from openapi_spec_validator import OpenAPIV31SpecValidator
 from playwright.async_api import Page, expect
-from schemathesis import GenerationMode
-from schemathesis.config import SchemathesisConfig
-from schemathesis.core.parameters import ParameterLocation
-from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from crudite import (
     Actor,
@@ -374,7 +369,10 @@ def described(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
     # a precondition is looked at before the body is (RFC 9110, section 13.2.1)
     refusals = [400, 401, 403, 404, 405, 406, 412, 413, 415, 422]
     checks = {"negative_data_rejection": {"expected-statuses": refusals}}
-    config = SchemathesisConfig.from_dict({"seed": 1, "checks": checks})
+    # here, because it takes seconds, and every process of a parallel run reads this module
+    import schemathesis
+
+    config = schemathesis.config.SchemathesisConfig.from_dict({"seed": 1, "checks": checks})
     app = make_app(store)
     return schemathesis.openapi.from_asgi("/openapi.json", app, config=config)
 
@@ -390,6 +388,9 @@ OPERATIONS = [
 
 @pytest.mark.parametrize("operation_id", OPERATIONS)
 def test_whatever_fits_the_description_gets_an_answer_that_is_described(described: Any, operation_id: str) -> None:
+    from schemathesis import GenerationMode
+    from schemathesis.specs.openapi.checks import positive_data_acceptance
+
     operation = described.find_operation_by_id(operation_id)
     keys = stored_keys(described, operation_id)
 
@@ -408,6 +409,10 @@ def test_whatever_fits_the_description_gets_an_answer_that_is_described(describe
 
 @pytest.mark.parametrize("operation_id", [name for name in OPERATIONS if name != "samples.delete"])
 def test_whatever_does_not_fit_the_description_is_refused_as_described(described: Any, operation_id: str) -> None:
+    from schemathesis import GenerationMode
+    from schemathesis.core.parameters import ParameterLocation
+    from schemathesis.specs.openapi.checks import positive_data_acceptance
+
     operation = described.find_operation_by_id(operation_id)
     keys = stored_keys(described, operation_id)
 
