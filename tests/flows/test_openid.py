@@ -1,6 +1,7 @@
 """Signing in with OpenID Connect, at a provider over a socket."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -9,6 +10,7 @@ from crudite import App, DeclarationError, OpenId
 from crudite.testing import Clock, Refusal
 from tests.flows.elsewhere import NOW, SITE, Account, World, account_of, app_for, changed, openid, world
 from tests.flows.people import Browser
+from tests.flows.test_howtos import module_of
 from tests.services.issuer import rsa
 from tests.services.provider import providing
 from tests.services.stores import fresh_store, kept_store
@@ -249,3 +251,18 @@ def test_an_application_that_cannot_sign_anybody_in_is_refused() -> None:
         OpenId("https://login.example", name="../x", **given)
     with pytest.raises(ValueError, match="state"):
         OpenId("https://login.example", asks={"state": "x"}, **given)
+
+
+@only_once
+async def test_the_guide_does_what_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(datetime.now(UTC))
+    async with providing(int(clock().timestamp())) as provider:
+        monkeypatch.setenv("OPENID_ISSUER", provider.url)
+        monkeypatch.setenv("OPENID_SECRET", "secret of notes")
+        guide = module_of("sign-in-with-openid", tmp_path)
+        async with guide.app as app:
+            here, ann = World(provider, app, clock), Browser(app)
+            assert (await here.signs_in(ann, "/log-in/openid?next=/notes")).headers["location"] == "/notes"
+            assert (await ann.post("/notes", {"text": "hers"})).status == 201
+            (account,) = await app.records.list(guide.Account)
+            assert account.email == "ann@example.org"

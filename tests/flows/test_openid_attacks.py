@@ -189,6 +189,8 @@ async def test_one_of_several_providers_gets_nothing_that_is_meant_for_another()
     clock = Clock(NOW)
     async with providing(SECONDS) as honest, providing(SECONDS) as evil:
         evil.redirect_uri = f"{SITE}/log-in/other/callback"
+        for provider in (honest, evil):
+            provider.says_more["authorization_response_iss_parameter_supported"] = None
         evil.person = {"sub": "ann-7", "email": "eve@example.org", "email_verified": True}
         async with app_for(openid(honest), openid(evil, name="other"), clock=clock) as app:
             here, there, ann = World(honest, app, clock), World(evil, app, clock), Browser(app)
@@ -199,7 +201,7 @@ async def test_one_of_several_providers_gets_nothing_that_is_meant_for_another()
                 (await there.back(ann, "/log-in/other"), "/log-in/openid/callback"),
             ):
                 asked = evil.asked["/token"], honest.asked.get("/token", 0)
-                assert is_refused(await ann.get(f"{path}?{back.partition('?')[2]}"))
+                assert is_refused(await ann.get(changed(f"{path}?{back.partition('?')[2]}", iss=None)))
                 assert (evil.asked["/token"], honest.asked.get("/token", 0)) == asked
             # a sign-in at the evil one is answered with the honest one's code, in its own name
             begun = await there.back(ann, "/log-in/other")
