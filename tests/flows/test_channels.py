@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import pytest
@@ -211,6 +211,121 @@ async def test_a_channel_of_no_record_has_rules_about_who_asks() -> None:
 async def test_without_a_rule_nobody_joins() -> None:
     async with world(Channel("lobby")) as client, client.acting("ann").websocket() as ann:
         assert await refused(joined(ann, "lobby")) == 403
+
+
+# Over server-sent events and REST.
+
+
+async def test_a_stream_hears_what_is_told_and_a_request_publishes() -> None:
+    async with world() as client, client.acting("ann").stream("/channels/rooms/8") as stream:
+        answer = await client.acting("ann").post("/channels/rooms/8", {"event": "typing", "data": {"at": 3}})
+        assert answer.status == 204
+        told = (await stream.until("event"))[-1]
+        assert told.data == {
+            "channel": "rooms/8", "event": "typing", "data": {"at": 3}, "from": {"member": None, "id": "ann"}
+        }  # fmt: skip
+
+
+async def test_a_stream_shows_who_is_there() -> None:
+    async with (
+        world(Channel("rooms/{room}", of=Room, presence=True)) as client,
+        client.acting("bob").stream("/channels/rooms/7/subscribe") as stream,
+    ):
+        assert (await stream.until("presence"))[-1].data == {"channel": "rooms/7", "count": 0, "members": []}
+        async with client.acting("ann").websocket() as ann:
+            await joined(ann, "rooms/7")
+            told = (await stream.until("presence"))[-1].data
+            assert [one["id"] for one in told["joined"]] == ["ann"]
+
+
+@pytest.mark.parametrize(
+    ("token", "path", "status"),
+    [("bob", "rooms/8", 404), ("bob", "rooms/9", 404), ("bob", "rooms/x", 404), (None, "rooms/8", 404),
+     ("bob", "rooms/7%2F..%2F8", 404), ("bob", "lobby", 404)],
+)  # fmt: skip
+async def test_a_stream_is_refused_as_any_other_joining(token: str | None, path: str, status: int) -> None:
+    async with world() as client:
+        answer = await client.acting(token).get(f"/channels/{path}", headers={"accept": "text/event-stream"})
+        assert answer.status == status
+
+
+@pytest.mark.parametrize(
+    ("token", "path", "status"), [("ann", "rooms/8", 204), ("bob", "rooms/8", 404), (None, "rooms/7", 401)]
+)
+async def test_a_request_publishes_only_where_its_actor_may(token: str | None, path: str, status: int) -> None:
+    async with world() as client:
+        assert (await client.acting(token).post(f"/channels/{path}", {"event": "e", "data": 1})).status == status
+        assert client.app.hub.figures.published == (status == 204)
+
+
+async def test_a_body_that_is_no_event_is_refused() -> None:
+    limits = ChannelLimits(event=20)
+    async with world(limits=limits) as client:
+        ann = client.acting("ann")
+        bodies = ([1], {"event": 7}, {"data": 1}, {"event": "e", "more": 1}, {"event": "e", "data": "x" * 19})
+        statuses = [(await ann.post("/channels/rooms/7", body)).status for body in bodies]
+        assert statuses == [400, 400, 400, 400, 413]
+
+
+async def test_a_stream_ends_with_the_right_to_it() -> None:
+    roles = Roles()
+    async with world(auth=roles) as client:
+        async with client.acting("bob").stream("/channels/rooms/7") as stream:
+            await client.app.records.update(Room, 7, open=False)
+            await client.settled()
+            await client.app.emit("rooms/7", "secret")
+            problem = await stream.next()
+            assert (problem.kind, problem.data["problem"]["status"]) == ("problem", 404)
+            with pytest.raises(EOFError):
+                await stream.next()
+        async with client.acting("ann").stream("/channels/rooms/8") as stream:
+            roles.of["ann"] = None
+            await client.app.revoke(account="ann")
+            await client.app.emit("rooms/8", "secret")
+            assert (await stream.next()).data["problem"]["status"] == 401
+
+
+async def test_nobody_stays_behind_when_all_have_left() -> None:
+    async with world() as client:
+        async with client.acting("ann").websocket() as ann, client.acting("bob").stream("/channels/rooms/7"):
+            await joined(ann, "rooms/7")
+            assert client.app.hub.figures.members == 2
+            assert client.app.engine.metrics.live_connections == 4
+        metrics = client.app.engine.metrics
+        async with asyncio.timeout(10):
+            while client.app.hub.figures.members or metrics.live_connections or metrics.live_subs:  # noqa: ASYNC110
+                await asyncio.sleep(0)
+
+
+# Of the records of a resource.
+
+
+class Post(Record[int], rules={"read": allow.where(open=True) | allow.where(owner=me.id)}):
+    open: bool = True
+    owner: str = ""
+    price: int = Field(default=5, read=allow.signed_in)
+    secret: str = Field(default="planted", visible="secret")
+
+
+async def test_what_is_emitted_of_a_record_goes_to_those_who_may_read_it_as_they_may() -> None:
+    app = App(Post, store=fresh_store(), auth=Roles(), channels=[Channel("posts", of=Post)])
+    async with Client(app) as client, AsyncExitStack() as stack:
+        post = await app.records.create(Post, id=1)
+        hers = await app.records.create(Post, id=2, open=False, owner="ann")
+        sockets = {}
+        for token in ("ann", "bob", None):
+            sockets[token] = await stack.enter_async_context(client.acting(token).websocket())
+            await joined(sockets[token], "posts")
+        await app.emit(Post, "featured", hers)
+        await app.emit(Post, "featured", 3)  # which is not there
+        await app.emit(Post, "liked", post)
+        heard = {token: await socket.told() for token, socket in sockets.items()}
+        assert [told["data"]["id"] for _, told in heard.values()] == [2, 1, 1]
+        assert [told["data"].get("price") for _, told in heard.values()] == [5, 5, None]
+        assert "planted" not in repr(heard)
+        assert (await sockets["ann"].told())[1]["event"] == "liked"
+        with pytest.raises(NotFound):
+            await app.emit("posts", "to all", post)
 
 
 # What ends it.

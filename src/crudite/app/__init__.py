@@ -11,8 +11,6 @@ from time import monotonic
 from types import TracebackType
 from typing import Any, Literal, Self, TypeAlias, TypeVar
 
-import msgspec
-
 from crudite.app.declarations import Declarations
 from crudite.app.defaults import about_actors, default_interfaces, opened_bus, opened_store, several, shared_with
 from crudite.app.entrance import find_endpoint, refuse, serve_lifespan
@@ -41,7 +39,7 @@ from crudite.resources.actions import Actions
 from crudite.resources.compile import compile_resources
 from crudite.resources.declare import Record
 from crudite.resources.definition import Definitions
-from crudite.resources.handlers import perform_handler, plainly
+from crudite.resources.handlers import perform_handler
 from crudite.resources.hooks import call
 from crudite.resources.records import Records
 from crudite.resources.request import Request
@@ -172,18 +170,20 @@ class App(Declarations):
             raise RuntimeError("the application is not running, so it cannot tell others what is revoked")
         await self._siblings.revoke(account=account, session=session)
 
-    async def emit(self, channel: str, event: str, data: Any = None) -> None:
+    async def emit(self, channel: str | type[Record[Any]], event: str, data: Any = None) -> None:
         """Tells everybody who is in a channel, in all processes, something that is kept nowhere: each hears it at most
         once, and whoever is not there now never. What is emitted in one process is heard in that order.
 
-        `data` is what JSON can hold; records show what is not secret, to everybody who may be there. Raises NotFound
-        for what can be no channel, TooLarge for more than the bus carries, RuntimeError where the application has not
-        been started.
+        `data` is what JSON can hold; records show what is not secret, to everybody who may be there. With a resource in
+        place of a channel `data` is one of its records, or the key of one, and goes to those in the channels of the
+        resource who may read it: to each as he may.
+
+        Raises NotFound for what can be no channel, TooLarge for more than the bus carries, RuntimeError where the
+        application has not been started.
         """
         if self._running is None:
             raise RuntimeError("the application is not running, so nobody is in a channel")
-        told = msgspec.json.encode(plainly(data, self.definitions))
-        await self.hub.publish(self.channels.find(channel), event, told)
+        await self.hub.emit(channel, event, data)
 
     # its life
 
@@ -273,7 +273,8 @@ class App(Declarations):
             self.store, catalog, secret=secret, limits=limits, clock=self.clock, hear=siblings.hear, foresee=foresee
         )
         self.engine = await self._living.enter_async_context(engine)
-        self.hub = Hub(self.channels, self.bus, self.limits.channels, limits.outbox // 4)
+        reading = self._actions.reading
+        self.hub = Hub(self.channels, self.bus, self.limits.channels, limits.outbox // 4, reading)
         if self.channels:
             await self._living.enter_async_context(_running(self.hub.run()))
         await self._living.enter_async_context(_running(keep_trimmed(self.store, self.retention)))

@@ -6,6 +6,7 @@ from crudite.channels.hub import Hub
 from crudite.channels.limits import ChannelFigures, ChannelLimits
 from crudite.channels.member import Ground, Member
 from crudite.channels.telling import Sender, Shown, Speech, Told
+from crudite.channels.watch import Watch
 
 __all__ = [
     "Channel",
@@ -19,4 +20,5 @@ __all__ = [
     "Shown",
     "Speech",
     "Told",
+    "Watch",
 ]

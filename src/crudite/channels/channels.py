@@ -66,7 +66,7 @@ class Channels:
     """All channels of an application. Raises DeclarationError with one sentence for each fault."""
 
     def __init__(self, channels: Sequence[Channel], definitions: Definitions) -> None:
-        self._definitions = definitions
+        self.definitions = definitions
         faults = [fault for channel in channels for fault in channel.faults()]
         if faults:
             raise DeclarationError(faults)
@@ -120,7 +120,7 @@ class Channels:
 
     def _declare(self, channel: Channel, faults: list[str]) -> Declared:
         place = f"The channel {channel.pattern!r}"
-        definition = None if channel.of is None else self._definitions.get(channel.of)
+        definition = None if channel.of is None else self.definitions.get(channel.of)
         written: dict[Act, Filter] = {act: channel.rules.get(act, NOTHING) for act in _ACTS}
         if channel.of is None:
             for act, rule in written.items():
@@ -136,12 +136,12 @@ class Channels:
         resolved: dict[Act, Filter] = {}
         above = definition.rules["read"]
         for act in _ACTS:
-            resolver = Resolver(definition.schema, self._definitions.catalog)
+            resolver = Resolver(definition.schema, self.definitions.catalog)
             above = resolved[act] = join((above, resolver.filter(written[act])), either=False)
             faults += [f"{place}: rules[{act!r}]: {fault.detail}" for fault in resolver.faults]
             if sum(isinstance(leaf, Check) for leaf in leaves(above)) > MOST_CHECKS:
                 faults.append(f"{place}: rules[{act!r}] and reading ask more than {MOST_CHECKS} functions together.")
-        return Declared(channel, definition, resolved, self._definitions.tally)
+        return Declared(channel, definition, resolved, self.definitions.tally)
 
 
 def _fits(expected: str, given: str) -> bool:

@@ -5,8 +5,10 @@ the order in which it was published: it has a number, and whatever comes behind 
 """
 
 import asyncio
+import logging
 from collections.abc import Iterable, Mapping
 from hashlib import blake2b
+from typing import Any
 
 import msgspec
 
@@ -16,13 +18,21 @@ from crudite.channels.limits import ChannelFigures, ChannelLimits
 from crudite.channels.member import Member
 from crudite.channels.presence import Presence
 from crudite.channels.telling import Present, Sender, Shown, Speech, Told
-from crudite.errors import PayloadTooLarge, TooLarge
+from crudite.errors import NotFound, PayloadTooLarge, Problem, TooLarge
 from crudite.ids import uuid7
 from crudite.live.parcels import Parcel
 from crudite.messages import Actor
+from crudite.query.plan import Selection
+from crudite.resources.declare import Record
+from crudite.resources.handlers import plainly
+from crudite.resources.keys import plain_key
+from crudite.resources.reading import Reading
+from crudite.types import Key
 
 _TOPIC = "channels"
 _MOST_PROCESSES = 1_000
+_MOST_ANNOUNCED = 1_000
+_log = logging.getLogger("crudite")
 
 
 class _Event(msgspec.Struct, frozen=True):
@@ -32,6 +42,7 @@ class _Event(msgspec.Struct, frozen=True):
     event: str
     data: msgspec.Raw
     sender: Sender | None = None
+    key: str | int | None = None
 
 
 _decode = msgspec.json.Decoder(_Event).decode
@@ -41,11 +52,15 @@ _encode = msgspec.json.Encoder().encode
 class Hub:
     """What is told in channels. At most `room` bytes may wait for a client that is told anything more."""
 
-    def __init__(self, channels: Channels, bus: Bus, limits: ChannelLimits, room: int) -> None:
+    def __init__(self, channels: Channels, bus: Bus, limits: ChannelLimits, room: int, reading: Reading) -> None:
         self.limits = limits
         self.figures = ChannelFigures()
         self._bus = bus
+        self._channels = channels
+        self._definitions = channels.definitions
         self._room = room
+        self._reading = reading
+        self._announced: asyncio.Queue[tuple[str, str, Key]] = asyncio.Queue(_MOST_ANNOUNCED)
         self._name = uuid7()
         self._at = 0
         self._heard: dict[str, int] = {}
@@ -56,6 +71,7 @@ class Hub:
         """Hears the other processes until it is cancelled. The bus is open."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._listen())
+            tasks.create_task(self._look_up())
             if self.presence is not None:
                 tasks.create_task(self.presence.run(self._bus))
 
@@ -108,17 +124,37 @@ class Hub:
 
     # What is told.
 
+    async def emit(self, channel: str | type[Record[Any]], event: str, data: Any) -> None:
+        """The server tells something: to all who are in a channel, or, of a record of a resource, to those in the
+        channels of the resource who may read it, each as he may; every process reads it for its own. Raises NotFound,
+        and TooLarge for more than the bus takes."""
+        if not isinstance(channel, str):
+            key = plain_key(self._definitions[channel], data.id if isinstance(data, Record) else data)
+            for address in self._channels.feeds(channel):
+                await self._spread(address.name, event, b"null", key=key)
+                self._put_off(address.name, event, key)
+            return
+        address = self._channels.find(channel)
+        if address.declared.channel.is_feed:
+            raise NotFound(f"{channel} tells of records: emit the resource, and one of them.")
+        await self.publish(address, event, msgspec.json.encode(plainly(data, self._definitions)))
+
     async def publish(self, address: Address, event: str, data: bytes, sender: Sender | None = None) -> None:
         """Tells all members of a channel, here and in the other processes. Raises TooLarge for more than the bus
         takes."""
+        await self._spread(address.name, event, data, sender)
+        self._tell(Told(address.name, event, data, sender))
+
+    async def _spread(
+        self, channel: str, event: str, data: bytes, sender: Sender | None = None, key: Key | None = None
+    ) -> None:
         self._at += 1
         self.figures.published += 1
-        word = _Event(self._name, self._at, address.name, event, msgspec.Raw(data), sender)
         try:
+            word = _Event(self._name, self._at, channel, event, msgspec.Raw(data), sender, key)
             await self._bus.publish(_TOPIC, _encode(word))
         except PayloadTooLarge as error:
             raise TooLarge(f"This is more than the bus carries: {error}.") from None
-        self._tell(Told(address.name, event, data, sender))
 
     async def _listen(self) -> None:
         async for payload in self._bus.subscribe(_TOPIC):
@@ -133,7 +169,43 @@ class Hub:
             if len(self._heard) > _MOST_PROCESSES:  # of processes that are long gone
                 del self._heard[next(iter(self._heard))]
             self.figures.heard += 1
-            self._tell(Told(word.channel, word.event, bytes(word.data), word.sender))
+            if word.key is not None:
+                self._put_off(word.channel, word.event, word.key)
+            else:
+                self._tell(Told(word.channel, word.event, bytes(word.data), word.sender))
+
+    def _put_off(self, channel: str, event: str, key: Key) -> None:
+        if self._announced.full():
+            self.figures.dropped += 1
+        elif channel in self._members:
+            self._announced.put_nowait((channel, event, key))
+
+    async def _look_up(self) -> None:
+        while True:
+            channel, event, key = await self._announced.get()
+            try:
+                await self._show_record(channel, event, key)
+            except Exception:  # the store does not answer, or a rule cannot be told: nobody hears of this one
+                _log.warning("what was emitted of a record could not be read", exc_info=True)
+
+    async def _show_record(self, channel: str, event: str, key: Key) -> None:
+        """Reads the record once for all members who see the same of it."""
+        audiences: dict[str, tuple[Selection, list[tuple[Member, Actor]]]] = {}
+        for member in list(self._members.get(channel, ())):
+            declared = member.address.declared
+            assert declared.definition is not None
+            try:
+                condition = declared.condition("join", member.actor)
+            except Problem:
+                continue
+            selection, same = self._reading.seen(declared.definition, member.actor, condition)
+            audiences.setdefault(same, (selection, []))[1].append((member, member.actor))
+        for selection, members in audiences.values():
+            shown = await self._reading.glance(selection, key)
+            if shown is not None:  # whoever is somebody else by now has been shown to somebody else
+                those = [member for member, actor in members if member.actor is actor and member.is_entered]
+                told = Told(channel, event, shown.encode())
+                self._hand_out(those, {speech: speech.event(told) for speech in {m.speech for m in those}})
 
     def _tell(self, told: Told) -> None:
         members = self._members.get(told.channel)

@@ -16,7 +16,7 @@ from crudite.channels.watch import Watch
 from crudite.live import Engine, Holds
 from crudite.live.outbox import Outbox
 from crudite.live.parcels import Parcel
-from crudite.messages import Live, LiveQuery, Response
+from crudite.messages import ANONYMOUS, Actor, Live, LiveQuery, Response
 
 Ground: TypeAlias = LiveQuery | None
 """What somebody may be there for: a rule that holds for a record, or one about himself, which holds as long as he is
@@ -39,6 +39,7 @@ class Member:
         self.present: Present | None = None
         """What the others are shown of it, where they are."""
         self.is_entered = False
+        self.actor = ANONYMOUS
         self._engine = engine
         self._outbox = outbox
         self._on_lost = on_lost
@@ -55,10 +56,11 @@ class Member:
         """Whether it is known that it may hear what is told now."""
         return self.is_entered and self._joins is not None and self._joins.holds
 
-    async def settle(self, response: Response, still: Holds) -> bool | None:
-        """Stands on what the rules have answered from now on. Returns whether it may be there; None where that is not
-        known, since the rights are doubted again. Raises Problem where nobody can tell."""
+    async def settle(self, response: Response, actor: Actor, still: Holds) -> bool | None:
+        """Stands on what the rules have answered of an actor from now on. Returns whether it may be there; None where
+        that is not known, since the rights are doubted again. Raises Problem where nobody can tell."""
         ground = response.query if isinstance(response, Live) else None
+        self.actor = actor
         if self._joins is not None and _is_same(self._joins, ground):
             return True
         if self._joins is not None:

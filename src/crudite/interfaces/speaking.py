@@ -1,15 +1,22 @@
 """What clients say and are told in channels, in JSON: what all interfaces that have channels share."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
-from crudite.channels import ChannelLimits, Shown, Told
+from crudite.channels import Channel, ChannelLimits, Shown, Told
 from crudite.errors import Fault, Malformed, TooLarge, TooManyRequests
 from crudite.interfaces.events import encode
 
 _LONGEST_EVENT = 100
+
+
+def channel_name(channel: Channel, given: Sequence[str]) -> str:
+    """The name of a channel in a path, by the words that stand for its parameters."""
+    words = iter(given)
+    return "/".join(next(words) if segment in channel.parameters else segment for segment in channel.segments)
 
 
 def event_members(told: Told) -> str:

@@ -6,14 +6,15 @@ import msgspec
 
 from crudite.changes import Position
 from crudite.errors import Fault, Malformed, TooLarge
-from crudite.messages import Found, Listed
+from crudite.messages import Actor, Found, Listed
 from crudite.query.aggregates import aggregate_json
 from crudite.query.identity import identity_of_query
 from crudite.query.match import reads_others
 from crudite.query.parse import EMPTY, WrittenQuery
 from crudite.query.plan import MOST_GROUPS, Plan, Selection
 from crudite.query.resolve import Resolver
-from crudite.query.tree import is_judged
+from crudite.query.simplify import join
+from crudite.query.tree import Filter, is_judged
 from crudite.resources.access import Rulebook, clocks_of
 from crudite.resources.asking import (
     Asks,
@@ -82,6 +83,18 @@ class Reading:
             selection = self._rulebook.of(parent.schema, system=request.is_system).selection(request.actor)
             if await look_up(self._store, self._rulebook.now(selection), key) is None:
                 raise no_record(parent, key)
+
+    def seen(self, definition: Definition, actor: Actor, condition: Filter) -> tuple[Selection, str]:
+        """What an actor may read of the records for which a folded condition holds, its clocks not bound; and a text
+        that is equal only for those who see the same."""
+        readable = self._rulebook.of(definition.schema).selection(actor)
+        selection = Selection(definition.schema, join((readable.filter, condition), either=False), readable.mask)
+        return selection, identity_of_query(selection, ())
+
+    async def glance(self, selection: Selection, key: Key) -> str | None:
+        """The JSON text of one record as a selection shows it now; None where it does not."""
+        row = await look_up(self._store, self._rulebook.now(selection), key)
+        return None if row is None else row.json
 
     async def read_many(self, request: Request) -> Listed:
         """Several records by their keys, in the asked order. Raises NotFound naming every key that is not there."""

@@ -3,6 +3,7 @@
 from crudite.errors import Problem
 from crudite.interfaces.addresses import nested_paths
 from crudite.interfaces.base import Endpoint, Host, Router
+from crudite.interfaces.rest.channels import ChannelEndpoints
 from crudite.interfaces.rest.handlers import HandlerEndpoints
 from crudite.interfaces.rest.quick import QuickCreates, QuickReads, QuickResource
 from crudite.interfaces.rest.resources import ResourceEndpoints
@@ -25,7 +26,7 @@ class Rest:
         self.prefix = prefix.rstrip("/")
 
     def mount(self, host: Host, router: Router) -> list[str]:
-        """Adds the routes of every resource and handler."""
+        """Adds the routes of every resource, handler and channel."""
         faults: list[str] = []
         for definition in host.definitions:
             for chain, base in nested_paths(definition, host.definitions, self.prefix):
@@ -36,6 +37,12 @@ class Rest:
             taken = router.add(f"{self.prefix}/{handler.name}", [endpoints.method], endpoints.call, handler.name)
             if taken:
                 faults.append(f"The handler {handler.name!r} and {taken} both answer {self.prefix}/{handler.name}.")
+        for channel in host.channels:
+            path = f"{self.prefix}/channels/{channel.pattern}"
+            if not channel.is_feed and (
+                taken := router.add(path, ["POST"], ChannelEndpoints(host, channel).publish, path)
+            ):
+                faults.append(f"The channel {channel.pattern!r} and {taken} both answer {path}.")
         return faults
 
     def quick(self, host: Host, actions: Actions, router: Router, store: Store) -> dict[bytes, QuickResource]:

@@ -11,6 +11,7 @@ from contextlib import ExitStack, suppress
 from typing import Any
 
 from crudite.auth import Stay
+from crudite.channels import Channel
 from crudite.errors import Fault, Forbidden, Malformed, Problem, TooManyRequests, Unauthorized
 from crudite.ids import new_request_id
 from crudite.interfaces.addresses import key_in, nested_paths
@@ -27,6 +28,8 @@ from crudite.interfaces.http import (
     url_arguments,
 )
 from crudite.interfaces.marks import names_mark, pass_mark
+from crudite.interfaces.speaking import channel_name
+from crudite.interfaces.sse.channels import ChannelStream
 from crudite.interfaces.sse.format import NOWHERE, Spelling, Waiting, has_same_schema, proof_of
 from crudite.interfaces.subscribing import live_query
 from crudite.interfaces.tickets import redeem_ticket
@@ -58,7 +61,7 @@ class Sse:
         self.prefix = prefix.rstrip("/")
 
     def mount(self, host: Host, router: Router) -> list[str]:
-        """Adds a stream beside every list, record and reading handler, and one for several queries."""
+        """Adds a stream beside every list, record, reading handler and channel, and one for several queries."""
         streams = _Streams(host)
         taken = [router.add(f"{self.prefix}/subscribe", ["GET"], streams.several, "the event stream")]
         for definition in host.definitions:
@@ -74,6 +77,9 @@ class Sse:
                 path = f"{self.prefix}/{handler.name}"
                 taken.append(router.add(f"{path}/subscribe", ["GET"], streams.handler(handler), handler.name))
                 router.add(path, ["STREAM"], streams.handler(handler), handler.name)
+        for channel in host.channels:
+            path = f"{self.prefix}/channels/{channel.pattern}"
+            taken += [router.add(one, ["GET"], streams.channel(channel), path) for one in (path, f"{path}/subscribe")]
         return [f"{owner} has the path of an event stream already." for owner in taken if owner]
 
 
@@ -114,6 +120,21 @@ class _Streams:
 
         return endpoint
 
+    def channel(self, channel: Channel) -> Any:
+        """The endpoint for the channels of a declaration."""
+
+        async def endpoint(scope: Scope, receive: Receive, send: Send, keys: tuple[str, ...]) -> None:
+            headers = read_headers(scope)
+            find = lambda: self._host.channels.find(channel_name(channel, keys))  # noqa: E731
+            make = lambda id: self._request("call", "", id, headers, scope)  # noqa: E731
+            stream = ChannelStream(self._host, credentials_of(headers, scope), find, make)
+            try:
+                await self._run(stream, headers, scope, receive, send)
+            finally:
+                stream.leave()
+
+        return endpoint
+
     async def several(self, scope: Scope, receive: Receive, send: Send, _: tuple[str, ...]) -> None:
         """`GET /subscribe?queries={…}`: several queries on one stream."""
 
@@ -138,8 +159,13 @@ class _Streams:
 
     async def _stream(self, scope: Scope, receive: Receive, send: Send, make: Any, *, named: bool) -> None:
         headers = read_headers(scope)
-        request_id = headers.get("x-request-id", "")[:64] or new_request_id()
         stream = _Stream(self._host, credentials_of(headers, scope), lambda id: make(id, headers), named)
+        await self._run(stream, headers, scope, receive, send)
+
+    async def _run(
+        self, stream: "_Stream | ChannelStream", headers: Headers, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        request_id = headers.get("x-request-id", "")[:64] or new_request_id()
         with self._host.identify.living.joined(stream) as stream.stay, ExitStack() as held:
             try:
                 held.enter_context(self._host.admission.admit(scope))  # first of all: a crowd is to cost little
@@ -172,7 +198,7 @@ class _Streams:
             raise Forbidden("This stream is not for pages of that origin.")
 
     async def _serve(
-        self, stream: "_Stream", connection: Connection, sink: Sink | None, receive: Receive, send: Send
+        self, stream: "_Stream | ChannelStream", connection: Connection, sink: Sink | None, receive: Receive, send: Send
     ) -> None:
         if sink is not None:
             connection.outbox.attach(sink)

@@ -108,7 +108,7 @@ class Memberships:
             member = Member(self._host.engine, address, self._connection.outbox, _speech, self._lost)
         self._members[address.name] = member
         try:
-            found = await member.settle(response, self._stay.holding(question))
+            found = await member.settle(response, actor, self._stay.holding(question))
             if self._stay.is_over or self._connection.ended is not None:
                 raise Unauthorized("The credentials do not hold any longer.")
             if found is False:
@@ -152,7 +152,7 @@ class Memberships:
         address, has_heard = member.address, member.is_hearing
         try:
             response, _ = await self._ask(address, "join", request_id, actor, is_free=True)
-            found = await member.settle(response, holds)
+            found = await member.settle(response, actor, holds)
             if found is False:
                 raise address.missing()
         except Problem as problem:
