@@ -18,7 +18,7 @@ pytest_plugins = [
     "tests.services.valkey",
 ]
 
-# Where the environment wants none written, each process of tests and each that they start would compile all modules anew.
+# Where the environment wants none written, each process of tests, and each that they start, would compile everything.
 sys.dont_write_bytecode = False
 
 # A shared machine makes time limits per example lie; the number of examples is the budget.
