@@ -1,5 +1,6 @@
 """Attacks on accounts by somebody outside, who has read the guides: each is tried here, and fails."""
 
+import asyncio
 from datetime import timedelta
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from crudite import App, Email, Field, Password, Resource, Sessions, allow, me
 from crudite.limiting import Rate
 from crudite.testing import Clock
-from tests.flows.people import ANN, PASSWORD, QUICK, Browser, Letters, ann_in, app_for, sessions_of
+from tests.flows.people import ANN, PASSWORD, QUICK, Account, Browser, Letters, ann_in, app_for, sessions_of
 from tests.services.stores import fresh_store
 
 
@@ -121,3 +122,27 @@ async def test_an_account_has_so_many_sessions_and_those_that_are_used_stay() ->
         assert await used.who() is not None
         assert await left.who() is None
         assert len((await used.get("/sessions?limit=200")).json) == 100
+
+
+async def test_of_two_who_change_a_password_at_once_one_does_and_the_other_is_out() -> None:
+    async with app_for() as app:
+        owner, thief = await ann_in(app), await ann_in(app)
+        words = ("better horse", "thieving horse")
+        said = await asyncio.gather(
+            *(
+                one.post("/change-password", {"old": PASSWORD, "new": new})
+                for one, new in zip((owner, thief), words, strict=True)
+            )
+        )
+        assert sorted(one.status for one in said) == [200, 401]
+        first = [one.status for one in said].index(200)
+        assert [await one.who() is not None for one in (owner, thief)] == [first == 0, first == 1]
+        assert (await Browser(app).log_in(words[first])).status == 200
+
+
+async def test_one_body_does_not_bring_a_thousand_passwords() -> None:
+    async with app_for() as app:
+        many = [{"email": f"{n}@example.org", "password": PASSWORD} for n in range(11)]
+        refused = await Browser(app).post("/accounts", many)
+        assert (refused.status, await app.records.count(Account)) == (400, 0)
+        assert (await Browser(app).post("/accounts", many[:10])).status == 201

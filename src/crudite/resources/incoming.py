@@ -12,6 +12,8 @@ from crudite.types import PlainRecord
 
 MAX_MANY = 1000
 """How many records one request can create."""
+MAX_PASSWORDS = 10
+"""How many of a resource with passwords, of which each takes its time on purpose; the server itself may create more."""
 
 Parse: TypeAlias = Callable[[Any], PlainRecord]
 
@@ -32,7 +34,12 @@ def created(request: Request) -> list[PlainRecord]:
     Raises Malformed, or Invalid with every fault; in a list each pointer begins with its index.
     """
     parse = _parser(request)
-    return _each(_parts(request.data), parse) if is_many(request.data) else [parse(request.data)]
+    if not is_many(request.data):
+        return [parse(request.data)]
+    parts = _parts(request.data)
+    if len(parts) > MAX_PASSWORDS and cast(Definition, request.definition).passwords and not request.is_system:
+        raise Malformed(f"At most {MAX_PASSWORDS} records with passwords are created at once, {len(parts)} came.")
+    return _each(parts, parse)
 
 
 def given(request: Request) -> PlainRecord:

@@ -141,7 +141,10 @@ class Desk:
             raise Forbidden("The old password is wrong.")
         with self._exchanging(request):
             renewed, token = self._renewed(own)
-            await self.set_password(account.key, {self.accounts.fields.password: new}, "/new", renewed=renewed)
+            try:
+                await self.set_password(account.key, {self.accounts.fields.password: new}, "/new", renewed=renewed)
+            except NotFound:  # the session has been ended meanwhile, or the account
+                raise nobody() from None
             return await self._settle(request, renewed, token, bearer=bearer)
 
     async def renew(self, request: Request, *, bearer: bool = False) -> PlainRecord:
