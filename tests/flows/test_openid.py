@@ -98,6 +98,16 @@ async def test_what_is_asked_of_the_provider_is_what_is_needed() -> None:
 
 
 @only_once
+async def test_no_two_sign_ins_ask_with_the_same_values() -> None:
+    async with world() as here:
+        ann = here.browser()
+        asked = [parse_qs(urlsplit(await here.asks(ann)).query) for _ in range(2)]
+        assert ann.jar.keys() == {"__Host-openid"}
+        for name in ("state", "nonce", "code_challenge"):
+            assert asked[0][name] != asked[1][name]
+
+
+@only_once
 async def test_a_client_that_shows_its_secret_in_the_form_or_has_none() -> None:
     async with world() as here:
         here.provider.says_more["token_endpoint_auth_methods_supported"] = ["client_secret_post"]
@@ -208,6 +218,20 @@ async def test_who_says_no_at_the_provider_is_told_so() -> None:
 
 
 @only_once
+async def test_who_has_failed_may_be_led_to_a_page_that_says_so() -> None:
+    async with world(failed="/sign-in?again=1") as here:
+        ann = here.browser()
+        denied = await ann.get(changed(await here.back(ann), code=None, error="access_denied"))
+        assert (denied.status, denied.headers["location"]) == (303, "/sign-in?again=1&reason=refused")
+        forged = await ann.get("/log-in/openid/callback?code=a&state=b")
+        assert forged.headers["location"] == "/sign-in?again=1&reason=not_yours"
+        back = await here.back(ann)
+        await here.provider.falls()
+        assert (await ann.get(back)).headers["location"] == "/sign-in?again=1&reason=unavailable"
+        assert await ann.who() is None
+
+
+@only_once
 async def test_logging_out_says_where_the_provider_ends_its_own_session() -> None:
     async with world() as here:
         ann = here.browser()
@@ -242,6 +266,9 @@ def test_an_application_that_cannot_sign_anybody_in_is_refused() -> None:
     given = {"client_id": "notes", "account": account_of}
     with pytest.raises(DeclarationError, match="Sessions"):
         App(Account, store=fresh_store(), auth=[OpenId("https://login.example", url=SITE, **given)])
+    one, other = (OpenId(f"https://{name}.example", **given) for name in ("one", "other"))
+    with pytest.raises(DeclarationError, match="Two OpenId"):
+        app_for(one, other, clock=Clock(NOW))
     for url, what in (("http://notes.example", "encrypted"), ("notes", "expected a URL")):
         with pytest.raises(DeclarationError, match=what):
             app_for(OpenId("https://login.example", url=url, **given), clock=Clock(NOW))

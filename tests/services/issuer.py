@@ -44,8 +44,8 @@ def response(status: int, body: bytes, *headers: str) -> bytes:
 class Issuer:
     """The server. `asked` counts how often each path was asked for, `forms` holds what was posted."""
 
-    def __init__(self) -> None:
-        self.keys: list[Any] = [rsa("one")]
+    def __init__(self, *keys: Any) -> None:
+        self.keys: list[Any] = list(keys) or [rsa("one")]
         self.tokens: dict[str, dict[str, Any]] = {}
         self.asked: dict[str, int] = {}
         self.forms: list[dict[str, list[str]]] = []

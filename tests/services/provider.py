@@ -12,7 +12,9 @@ from hashlib import sha256
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
-from tests.services.issuer import Issuer, response, signed
+from tests.services.issuer import Issuer, response, rsa, signed
+
+_KEY = rsa("one")  # one for all: it takes long to make
 
 
 class Provider(Issuer):
@@ -20,7 +22,7 @@ class Provider(Issuer):
     next tokens, None takes one away; `now` is its clock, in seconds."""
 
     def __init__(self, now: int) -> None:
-        super().__init__()
+        super().__init__(_KEY)
         self.now = now
         self.person: dict[str, Any] = {"sub": "ann-7", "email": "ann@example.org", "email_verified": True}
         self.tells: dict[str, Any] = {}

@@ -63,7 +63,8 @@ class OpenId:
     - `userinfo`: whether the provider is asked for the claims that are not in the token.
     - `algorithms`: those that its tokens may be signed with; by default one for each of its keys, by the key's type.
     - `leeway`: how far its clock may be away from ours.
-    - `then`: the path to go to afterwards, where `next` names none.
+    - `then`: the path to go to afterwards, where `next` names none. `failed`: the path of a page to go to when a sign-in
+      has failed, with the `reason` (or else the code) of the problem; without it the problem is answered.
 
     `GET /log-in/{name}?next=/path` begins, for a browser that goes there; `POST /log-out/{name}` ends the session and
     answers with the `location` at which the provider ends its own. Raises ValueError for what cannot be, RuntimeError
@@ -85,6 +86,7 @@ class OpenId:
         algorithms: Collection[str] | None = None,
         leeway: timedelta = timedelta(seconds=10),
         then: str = "/",
+        failed: str | None = None,
     ) -> None:
         try:
             from crudite.auth import signatures
@@ -109,6 +111,7 @@ class OpenId:
             frozenset((issuer,)), frozenset((client_id,)), frozenset(("sub", "exp", "iat")), leeway
         )
         self._then = local_path(then)
+        self._failed = local_path(failed) if failed is not None else None
 
     # what an application asks of it (auth.Authenticator)
 
@@ -124,6 +127,10 @@ class OpenId:
         if not found:
             raise DeclarationError(["OpenId(…) needs Sessions(…) before it: auth=[Sessions(Account), OpenId(…)]."])
         self._sessions: Sessions = found[0]
+        names = home.definitions[self._sessions.account].memo.setdefault(OpenId, set())
+        if self.name in names:
+            raise DeclarationError([f"Two OpenId(…) are called {self.name!r}: give one of them a name=."])
+        names.add(self.name)
         self._site = self._own_url()
         self._offer(cast(SessionHome, home))
 
@@ -279,7 +286,12 @@ class OpenId:
             error: str | None = None,
         ) -> Redirect:
             """Where the provider sends the browser back to: begins a session."""
-            return await self.finish(request, code=code, state=state, iss=iss, error=error)
+            try:
+                return await self.finish(request, code=code, state=state, iss=iss, error=error)
+            except (Forbidden, Unavailable) as problem:
+                if self._failed is None:
+                    raise
+                return Redirect(_with(self._failed, {"reason": problem.extra.get("reason", problem.code)}))
 
         async def log_out(request: Request) -> Any:
             """Ends this session, and says where the provider ends its own."""
