@@ -17,7 +17,7 @@ import typer
 
 from crudite.app import App
 from crudite.auth import ApiKeys, Sessions
-from crudite.cli.routes import has_rules
+from crudite.cli.routes import lacks_rules
 from crudite.cli.target import Target, find, load
 from crudite.interfaces.base import Limits
 from crudite.interfaces.openapi import OpenApi
@@ -111,13 +111,11 @@ def _open_to_everyone(case: Case) -> Iterator[Finding]:
                 'Say "create": allow.signed_in; or, if it is meant, bound it: '
                 f'App(rates=[Rate("10/minute", on="{definition.path}", by="address")]).',
             )  # fmt: skip
-        if not has_rules(definition):
-            own = definition.cls.__module__.startswith("crudite.")
-            if not own:
-                yield Finding(
-                    "note", "closed", f"Nobody may do anything with {definition.name} but the server itself.",
-                    "Give it rules=, if that is not what is meant.",
-                )  # fmt: skip
+        if lacks_rules(definition):
+            yield Finding(
+                "note", "closed", f"Nobody may do anything with {definition.name} but the server itself.",
+                "Give it rules=, or allow.nobody if that is what is meant.",
+            )  # fmt: skip
 
 
 def _nobody_known(case: Case) -> Iterator[Finding]:

@@ -1,7 +1,8 @@
 """`crudite check`: each danger is found where it is, and is not where it is not."""
 
 import json
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -29,7 +30,8 @@ Check = Callable[..., tuple[int, dict[str, str]]]
 
 
 @pytest.fixture
-def check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Check:
+def check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Check]:
+    monkeypatch.setattr(sys, "path", [*sys.path])
     for name in ("CRUDITE_MODE", "FORWARDED_ALLOW_IPS", "CRUDITE_STORE"):
         monkeypatch.delenv(name, raising=False)
 
@@ -38,15 +40,18 @@ def check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Check:
         for before, after in changes:
             assert before in program
             program = program.replace(before, after)
+        sys.modules.pop("market", None)
         code = tmp_path / "code"
         code.mkdir(exist_ok=True)
-        (code / "shop.py").write_text(program + further)
-        result = CliRunner().invoke(cli, ["check", str(code / "shop.py"), "--json", *options])
+        (code / "market.py").write_text(program + further)
+        result = CliRunner().invoke(cli, ["check", str(code / "market.py"), "--json", *options])
+        assert result.stdout, result.output + repr(result.exception)
         found = json.loads(result.stdout)
         assert all(one["what"].endswith(".") and one["do"] for one in found)
         return result.exit_code, {one["name"]: one["level"] for one in found}
 
-    return run
+    yield run
+    sys.modules.pop("market", None)
 
 
 def test_a_program_in_which_all_is_said_may_go_live(check: Check) -> None:
@@ -131,9 +136,15 @@ def test_warnings_count_where_that_is_asked(check: Check) -> None:
 
 def test_it_is_told_in_lines_that_say_what_to_do(check: Check, tmp_path: Path) -> None:
     check(('"write": allow.where(owner=me.id)', '"write": allow.everyone'))
-    result = CliRunner().invoke(cli, ["check", str(tmp_path / "code" / "shop.py")])
+    result = CliRunner().invoke(cli, ["check", str(tmp_path / "code" / "market.py")])
     assert result.exit_code == 1
     first, second, *_ = result.stdout.splitlines()
     assert first == "danger   Everyone may update, replace and delete every Note. [open_writes]"
     assert second.strip().startswith("Give it a rule: rules=")
-    assert result.stdout.splitlines()[-1].endswith("shop.py: 1 danger, 2 notes.")
+    assert result.stdout.splitlines()[-1].endswith("market.py: 1 danger, 2 notes.")
+
+
+def test_a_resource_that_nobody_may_use_is_told_unless_that_is_said(check: Check) -> None:
+    more = "\nclass Draft(Resource{}):\n    title: str\n\napp = App(Draft)\n"
+    assert check(further=more.format(""))[1]["closed"] == "note"
+    assert "closed" not in check(further=more.format(", rules=allow.nobody"))[1]
