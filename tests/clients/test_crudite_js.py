@@ -19,6 +19,7 @@ def test_the_browser_client_keeps_its_promises(node: str, suite: Path) -> None:
 
 def test_there_are_suites_to_run() -> None:
     assert [suite.name for suite in SUITES] == [
+        "channels.test.mjs",
         "connection.test.mjs",
         "live.test.mjs",
         "model.test.mjs",

@@ -755,6 +755,12 @@ class Client {
   #guesses = []
   /** @type {Set<(status: Status) => void>} */
   #watchers = new Set()
+  /** @type {Map<string, Joined>} by the names that the page has for them */
+  #channels = new Map()
+  /** By this the others know the page again when it comes back; nobody else can guess it. */
+  #mark = Array.from(globalThis.crypto.getRandomValues(new Uint8Array(16)), (one) => one + 256)
+    .map((one) => one.toString(16).slice(1))
+    .join("")
 
   /**
    * @param {Setup & {
@@ -845,6 +851,7 @@ class Client {
     if (connection !== this.#connection || this.#isLeaving) return
     this.#isOpen = true
     for (const subscription of this.#subscriptions.values()) this.#subscribe(subscription)
+    for (const channel of this.#channels.values()) this.#join(channel)
     for (const call of [...this.#calls.values()]) if (!call.isUnderWay) this.#send(call)
   }
 
@@ -897,6 +904,7 @@ class Client {
     for (const guess of this.#guesses) guess.isCovered ||= !this.#calls.has(guess.id)
     if (isFinal) return this.#finish((this.#end ??= refused()))
     for (const subscription of this.#subscriptions.values()) subscription.ask("")
+    for (const channel of this.#channels.values()) channel.isIn = false
     for (const call of [...this.#calls.values()]) if (call.isUnderWay) this.#interrupted(call)
     this.#tell(this.#subscriptions.values())
   }
@@ -916,6 +924,7 @@ class Client {
     this.#guesses = []
     for (const call of calls) call.reject(error)
     for (const subscription of subscriptions) this.#endSubscription(subscription, error)
+    for (const channel of [...this.#channels.values()]) this.#endChannel(channel, error)
     this.#watchers.clear()
   }
 
@@ -939,6 +948,85 @@ class Client {
   }
 
   // ── what the server says
+
+  // ── channels
+
+  /**
+   * @param {string} name @param {Ear} ear @param {unknown} [state]
+   * @returns {() => void} stop
+   */
+  join(name, ear, state) {
+    let channel = this.#channels.get(name)
+    if (!channel) this.#channels.set(name, (channel = new Joined(name)))
+    const isSaid = state !== undefined
+    if (isSaid) channel.state = state
+    channel.ears.add(ear)
+    if (this.#end) this.#endChannel(channel, this.#end)
+    else if (this.#isOpen && (isSaid || channel.ears.size === 1)) this.#join(channel)
+    else if (channel.isIn) queueMicrotask(() => this.#showMembers(channel, [ear]))
+    return () => this.#unjoin(channel, ear)
+  }
+
+  /** @param {Joined} channel */
+  #join(channel) {
+    const isCurrent = () => this.#channels.get(channel.name) === channel
+    const state = channel.state === undefined ? {} : { state: channel.state }
+    this.#post({
+      method: "join",
+      params: { channel: channel.name, as: this.#mark, ...state },
+      resolve: (result) => {
+        if (!isCurrent()) return
+        channel.joined(result)
+        this.#showMembers(channel)
+      },
+      reject: (error) => {
+        if (!isCurrent() || error.code === "disconnected") return
+        const { retry_in: pause } = error.problem
+        if (typeof pause !== "number") return this.#endChannel(channel, error)
+        this.#timers.setTimeout(() => isCurrent() && this.#isOpen && this.#join(channel), pause)
+      },
+    })
+  }
+
+  /** @param {Joined} channel @param {Ear} ear */
+  #unjoin(channel, ear) {
+    channel.ears.delete(ear)
+    if (channel.ears.size || this.#channels.get(channel.name) !== channel) return
+    this.#channels.delete(channel.name)
+    if (this.#isOpen) this.#post({ method: "leave", params: { channel: channel.name } })
+  }
+
+  /** @param {Joined} channel @param {CruditeError} error */
+  #endChannel(channel, error) {
+    const ears = [...channel.ears]
+    this.#channels.delete(channel.name)
+    channel.ears.clear()
+    if (error.code === "closed") return
+    for (const { onError } of ears) this.#guarded(() => (onError ? onError(error) : this.#report(error)))
+  }
+
+  /** @param {string} method @param {any} params */
+  #toldIn(method, params) {
+    const channel = [...this.#channels.values()].find(({ wire }) => wire === params.channel)
+    if (!channel) return // It was left while this was on its way.
+    if (method === "problem") return this.#endChannel(channel, new CruditeError(params.problem))
+    if (method === "event") {
+      const { event, data, from = null } = params
+      for (const { onEvent } of [...channel.ears]) this.#guarded(() => onEvent?.({ event, data, from }))
+    } else if (method === "presence") {
+      channel.present(params)
+      this.#showMembers(channel)
+    }
+  }
+
+  /** @param {Joined} channel @param {Iterable<Ear>} [ears] */
+  #showMembers(channel, ears = channel.ears) {
+    if (channel.count === null) return
+    const { members, count } = channel
+    for (const { onPresence } of [...ears]) {
+      this.#guarded(() => onPresence?.(members && [...members.values()], /** @type {number} */ (count)))
+    }
+  }
 
   /** @param {string} text */
   #received(text) {
@@ -964,6 +1052,7 @@ class Client {
     else if (method === "ping") this.#pinged()
     else if (method === "bye") this.#leave(params.retry_in)
     else if (method === "auth_expiring") void this.#renew()
+    else if (params.channel !== undefined) this.#toldIn(method, params)
     else if (!subscription) return // It was stopped while this was on its way.
     else if (method === "snapshot") subscription.snapshot(params)
     else if (method === "ready") this.#ready(subscription, params.cursor)
@@ -1379,6 +1468,70 @@ export class Resource extends Query {
   }
 }
 
+/** One channel that a page is in, or waits to be: who listens, and who is there as far as that is told. */
+class Joined {
+  /** @type {Set<Ear>} */
+  ears = new Set()
+  /** @type {unknown} */
+  state = undefined
+  isIn = false
+  /** @type {Map<string, Present> | null} null where more are there than are named */
+  members = null
+  /** @type {number | null} null where nobody is shown */
+  count = null
+
+  /** @param {string} name */
+  constructor(name) {
+    this.name = name
+    this.wire = name
+  }
+
+  /** @param {any} result of the call */
+  joined(result) {
+    this.wire = result.channel
+    this.isIn = true
+    if (result.count !== undefined) this.present({ members: null, ...result })
+  }
+
+  /** @param {any} told what has changed, or all that there is */
+  present({ count, members, joined, changed, left }) {
+    this.count = count
+    const isDifference = joined || changed || left
+    if (members) this.members = new Map(members.map((/** @type {Present} */ one) => [one.member, one]))
+    else if (!isDifference) this.members = null
+    for (const one of [...(joined ?? []), ...(changed ?? [])]) this.members?.set(one.member, one)
+    for (const member of left ?? []) this.members?.delete(member)
+  }
+}
+
+/** What is told at the moment and kept nowhere, and who is there. */
+class Channel {
+  #client
+
+  /** @param {Client} client @param {string} name */
+  constructor(client, name) {
+    this.#client = client
+    this.name = name
+  }
+
+  /**
+   * Hear what is told, for as long as this is not stopped: again whenever the connection was lost.
+   * @param {Ear & {state?: unknown}} [options] `state` is what the page says of itself
+   * @returns {() => void} stop
+   */
+  join({ state, ...ear } = {}) {
+    return this.#client.join(this.name, ear, state)
+  }
+
+  /**
+   * Tell all who are there, once joined. It is not sent again: what was true then may not be true any more.
+   * @param {string} event @param {unknown} [data] @returns {Promise<void>}
+   */
+  async publish(event, data = null) {
+    await this.#client.call("publish", { channel: this.name, event, data })
+  }
+}
+
 /** What a handler answers (`@app.read`), once or kept current. */
 class Reading {
   #client
@@ -1406,6 +1559,14 @@ class Reading {
 }
 
 /**
+ * @typedef {{member: string, id: Key | null, state: any}} Present somebody who is in a channel
+ * @typedef {object} Ear
+ * @property {(told: {event: string, data: any, from: {member: string | null, id: Key | null} | null}) => void} [onEvent]
+ * @property {(members: Present[] | null, count: number) => void} [onPresence] null where more are there than are named
+ * @property {(error: CruditeError) => void} [onError] the channel has ended, or may not be joined
+ */
+
+/**
  * @typedef {object} Options all may be left out
  * @property {string} [url] of the WebSocket; `ws` beside this module unless given
  * @property {Token} [token] sent before anything else on every connection; a function is asked each time
@@ -1424,6 +1585,7 @@ class Reading {
  * @property {(name: string) => Resource<any>} resource by its name on the wire, where it is no identifier
  * @property {(name: string, args?: Fields) => Promise<any>} call a handler, once
  * @property {(name: string, args?: Fields) => Reading} read a handler's answer, once or live
+ * @property {(name: string) => Channel} channel what is told at the moment
  * @property {(token: Token) => Promise<{id: Key, roles: string[]} | null>} auth as somebody else, or null as nobody
  * @property {Status} status
  * @property {(watcher: (status: Status) => void) => () => void} onStatus returns a function that stops it
@@ -1462,6 +1624,7 @@ export function connect(options = {}) {
     resource: (name) => new Resource(client, name),
     call: async (name, args = {}) => (await client.call(name, args))?.data,
     read: (name, args = {}) => new Reading(client, name, args),
+    channel: (name) => new Channel(client, name),
     auth: (token) => client.auth(token),
     get status() {
       return client.status
