@@ -1,5 +1,7 @@
 """Signing in with OpenID Connect, at a provider over a socket."""
 
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
@@ -95,6 +97,28 @@ async def test_what_is_asked_of_the_provider_is_what_is_needed() -> None:
             "state": "", "nonce": "", "code_challenge": "",
         }  # fmt: skip
         assert len(asked["code_challenge"]) == len(asked["nonce"]) == 43
+
+
+@only_once
+async def test_under_development_the_cookie_goes_over_http(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CRUDITE_MODE", "dev")
+    async with world() as here:
+        ann = here.browser()
+        assert (await here.signs_in(ann)).status == 303
+        assert ann.jar.keys() == {"openid", "sid"}
+        assert await ann.who() is not None
+
+
+@only_once
+def test_without_its_extra_it_says_what_to_install() -> None:
+    program = (
+        "import sys; sys.modules['joserfc'] = None\n"
+        "import crudite\n"
+        "try: crudite.OpenId('https://login.example', client_id='a', account=print)\n"
+        "except RuntimeError as error: print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "joserfc is not installed: pip install 'crudite[oidc]'\n"
 
 
 @only_once

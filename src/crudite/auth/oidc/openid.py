@@ -63,8 +63,8 @@ class OpenId:
     - `userinfo`: whether the provider is asked for the claims that are not in the token.
     - `algorithms`: those that its tokens may be signed with; by default one for each of its keys, by the key's type.
     - `leeway`: how far its clock may be away from ours.
-    - `then`: the path to go to afterwards, where `next` names none. `failed`: the path of a page to go to when a sign-in
-      has failed, with the `reason` (or else the code) of the problem; without it the problem is answered.
+    - `then`: the path to go to afterwards, where `next` names none. `failed`: the path of a page to go to when somebody
+      could not be signed in, with the `reason` (or else the code) of the problem; without it the problem is answered.
 
     `GET /log-in/{name}?next=/path` begins, for a browser that goes there; `POST /log-out/{name}` ends the session and
     answers with the `location` at which the provider ends its own. Raises ValueError for what cannot be, RuntimeError
