@@ -20,6 +20,7 @@ GUIDES = (
     "let-other-sites-in",
     "sign-people-up-and-in",
     "change-what-an-action-does",
+    "see-who-changed-what",
     "write-a-handler",
     "show-who-is-there",
     "mount-in-fastapi",

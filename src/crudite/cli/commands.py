@@ -361,6 +361,31 @@ def db_check(app: AppArgument = None, store: StoreOption = None) -> None:
             raise typer.Exit(1)
 
 
+@db.command("history")
+def db_history(
+    app: AppArgument = None,
+    store: StoreOption = None,
+    prune: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Let go of what is kept of a resource, or of a table.")
+    ] = None,
+    older_than: Annotated[float, typer.Option(metavar="DAYS", min=0, help="Only of what is older.")] = 0,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Show what is kept of audited records beyond the change log, or let go of it.
+
+    \b
+    [dim]$[/] crudite db history todo.py
+    [dim]$[/] crudite db history todo.py --prune Todo --older-than 365
+    """
+    with told():
+        from crudite.cli.histories import prune_history, show_histories
+
+        if prune is None:
+            show_histories(app, store)
+        else:
+            prune_history(app, store, prune, older_than, yes)
+
+
 @db.command("copy")
 def db_copy(
     source: Annotated[str, typer.Argument(metavar="SOURCE", help="The store to read: a URL, or a SQLite file.")],

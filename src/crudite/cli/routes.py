@@ -88,6 +88,8 @@ def _action(method: str, pattern: str, definition: Definition) -> tuple[str, Act
     if last == "subscribe":
         single = pattern.endswith("}/subscribe")
         return "subscribe", "read" if single else "list"
+    if pattern.endswith("}/history") and "history" in definition.rules:
+        return "history", "history"
     if last == "query" and last != definition.path:
         return "list", "list"
     action = (_ITEM if last.startswith("{") else _COLLECTION).get(method, "read")

@@ -1,7 +1,9 @@
 """Commands say what they did, and what a person can mend without a traceback."""
 
 import json
+import os
 import sqlite3
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -87,7 +89,7 @@ def test_bare_crudite_shows_the_commands(crudite: Crudite) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["new", "dev", "run", "routes", "openapi", "import", "db plan", "db migrate", "db check"]
+    "command", ["new", "dev", "run", "routes", "openapi", "import", "db plan", "db migrate", "db check", "db history"]
 )
 def test_the_help_of_every_command_has_an_example(crudite: Crudite, command: str) -> None:
     assert f"$ crudite {command}" in crudite(*command.split(), "--help").stdout
@@ -330,6 +332,43 @@ def test_what_is_not_declared_any_more_stays_until_a_migration_may_lose_it(crudi
     assert "remove done" in crudite("db", "plan", "todo.py").stdout
     assert crudite("db", "migrate", "todo.py", "--lose", "--yes").exit_code == 0
     assert crudite("db", "plan", "todo.py").stdout == "todo.db has the schema that the application declares.\n"
+
+
+AUDITED = """
+import asyncio
+from crudite import App, Record, allow
+
+class Todo(Record[int], rules={"read": allow.everyone, "write": allow.everyone, "history": allow.signed_in}):
+    title: str
+
+app = App(Todo)
+
+async def work() -> None:
+    async with app:
+        for title in "abc":
+            await app.records.create(Todo, title=title)
+        await app.store.trim(older_than=-1, larger_than=0)
+
+if __name__ == "__main__":
+    asyncio.run(work())
+"""
+
+
+def test_what_is_kept_of_audited_records_is_shown_and_let_go(crudite: Crudite) -> None:
+    write("todo.py", AUDITED)
+    routes = json.loads(crudite("routes", "todo.py", "--json").stdout)
+    (history,) = [route for route in routes if route["path"].endswith("/history")]
+    assert (history["action"], history["rule"]) == ("history", "signed in")
+    subprocess.run([sys.executable, "todo.py"], env={**os.environ, "CRUDITE_STORE": "sqlite:///todo.db"}, check=True)
+    store = ("--store", "sqlite:///todo.db")
+    assert crudite("db", "history", "todo.py", *store).stdout.startswith("todos: 3 changes, 0.0 MB, since 20")
+    assert crudite("db", "history", "todo.py", *store, "--prune", "Todo").exit_code == 1  # nobody answered the question
+    nothing = crudite("db", "history", "todo.py", *store, "--prune", "Other")
+    assert (nothing.exit_code, "there is something of todos" in nothing.stderr) == (1, True)
+    for days, gone in (("1", 0), ("0", 3)):
+        asked = ("db", "history", "todo.py", *store, "--prune", "Todo", "--older-than", days, "--yes")
+        assert crudite(*asked).stdout.startswith(f"Done: {gone} changes went.")
+    assert crudite("db", "history", "todo.py", *store).stdout == "Nothing is kept beyond the change log.\n"
 
 
 def test_a_migration_that_loses_something_needs_a_word_and_an_answer(crudite: Crudite) -> None:
