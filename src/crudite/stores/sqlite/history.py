@@ -15,7 +15,7 @@ from crudite.query.sql import quote
 from crudite.schema import Catalog, ResourceSchema
 from crudite.stores.base import OUTSIDE, Kept, Past
 from crudite.stores.sqlite.connections import rows
-from crudite.stores.sqlite.ddl import literal
+from crudite.stores.sqlite.ddl import MILLISECONDS, literal
 from crudite.stores.sqlite.dialect import SqliteDialect
 
 _MOST_AT_ONCE = 2000
@@ -38,7 +38,7 @@ ORDER BY 1 DESC LIMIT ?3) ORDER BY seq DESC"""
 _MEASURE = """SELECT tbl, count(*), sum(64 + length(CAST(coalesce(before, '') AS BLOB))
 + length(CAST(coalesce(after, '') AS BLOB))), min(at) FROM _history GROUP BY tbl ORDER BY tbl"""
 _PRUNE = f"""DELETE FROM _history WHERE seq IN (SELECT seq FROM _history
-WHERE tbl = ? AND at < (unixepoch() - ?) * 1000000 LIMIT {_MOST_AT_ONCE})"""
+WHERE tbl = ? AND at <= ({MILLISECONDS} + 1) * 1000 - ? * 1000000 LIMIT {_MOST_AT_ONCE})"""
 
 
 def watch(connection: apsw.Connection, catalog: Catalog, resources: Mapping[str, str]) -> None:
