@@ -8,8 +8,22 @@ from uuid import uuid4
 import pytest
 
 from crudite import App, DeclarationError, Request, Sessions
+from crudite.resources.passwords import Hashing
 from crudite.testing import Client, Clock, Refusal
-from tests.flows.people import ANN, DAY, HOUR, PASSWORD, QUICK, Account, Browser, Note, ann_in, app_for, sessions_of
+from tests.flows.people import (
+    ANN,
+    DAY,
+    HOUR,
+    PASSWORD,
+    QUICK,
+    Account,
+    Browser,
+    Letters,
+    Note,
+    ann_in,
+    app_for,
+    sessions_of,
+)
 from tests.flows.worlds import titles
 from tests.services.brokers import Broker
 from tests.services.valkey import valkey, valkey_broker
@@ -135,3 +149,52 @@ async def test_when_the_server_is_away_nobody_is_taken_for_nobody(valkey_broker:
 def test_what_is_no_place_for_sessions_is_refused(url: str) -> None:
     with pytest.raises(DeclarationError, match=r"Sessions\(store=…\)"):
         App(Account, Note, store="sqlite:///:memory:", auth=Sessions(Account, hashing=QUICK, store=url))
+
+
+class Held:
+    """Passwords are looked at as ever; who has shown one is held up, until he is let go."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.shown, self.go = asyncio.Event(), asyncio.Event()
+        verify = Hashing.verify
+
+        async def held(hashing: Hashing, stored: str | None, plain: str) -> bool:
+            is_right = await verify(hashing, stored, plain)
+            self.shown.set()
+            await self.go.wait()
+            return is_right
+
+        monkeypatch.setattr(Hashing, "verify", held)
+
+
+async def test_who_still_knew_the_password_does_not_change_it_after_a_reset(
+    valkey: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    letters = Letters()
+    async with _app(valkey, mail=letters) as app:
+        thief = await ann_in(app)
+        await thief.post("/forgot-password", {"email": ANN["email"]})
+        await sessions_of(app).mailed()
+        held = Held(monkeypatch)
+        changing = asyncio.create_task(thief.post("/change-password", {"old": PASSWORD, "new": "thieving horse"}))
+        await held.shown.wait()
+        reset = await Browser(app).post("/reset-password", {"token": letters.token(), "password": "owner's horse"})
+        held.go.set()
+        assert (reset.status, (await changing).status) == (200, 401)
+        assert (await Browser(app).log_in("owner's horse")).status == 200
+        assert await thief.who() is None
+
+
+async def test_an_account_that_is_written_meanwhile_gets_its_new_password(
+    valkey: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with _app(valkey) as app:
+        browser = await ann_in(app)
+        key = await browser.who()
+        held = Held(monkeypatch)
+        changing = asyncio.create_task(browser.post("/change-password", {"old": PASSWORD, "new": "better horse"}))
+        await held.shown.wait()
+        await app.records.update(Account, key, nick="Annie")
+        held.go.set()
+        assert (await changing).status == 200
+        assert (await Browser(app).log_in("better horse")).status == 200

@@ -13,7 +13,7 @@ from crudite.auth.sessions.keeping import Keeper, Kept
 from crudite.auth.sessions.settings import COOKIE, DEV_COOKIE, PREFIX, Settings
 from crudite.auth.sessions.throttle import Throttle, place
 from crudite.auth.sessions.tokens import Token, new_token
-from crudite.errors import Forbidden, Malformed, NotFound, StoreError, Unauthorized
+from crudite.errors import Conflict, Forbidden, Malformed, NotFound, PreconditionFailed, StoreError, Unauthorized
 from crudite.messages import Actor, Credentials, SignIn
 from crudite.resources.passwords import Hashing
 from crudite.resources.records import Batch
@@ -142,7 +142,7 @@ class Desk:
         with self._exchanging(request):
             renewed, token = self._renewed(own)
             try:
-                await self.set_password(account.key, {self.accounts.fields.password: new}, "/new", renewed=renewed)
+                await self._replace_password(account, new, renewed)
             except NotFound:  # the session has been ended meanwhile, or the account
                 raise nobody() from None
             return await self._settle(request, renewed, token, bearer=bearer)
@@ -158,18 +158,18 @@ class Desk:
 
     async def set_password(
         self, account: Key, changes: PlainRecord, pointer: str, *, renewed: Kept | None = None,
-        further: Callable[[Batch], None] = lambda _: None,
+        expect: int | None = None, further: Callable[[Batch], None] = lambda _: None,
     ) -> None:  # fmt: skip
         """Changes an account, its password among it, and ends its sessions in the same transaction, all or all but one,
         which has another token then; `further` puts more into it. Raises Invalid with the pointer for what cannot be a
-        password."""
+        password, and PreconditionFailed where it has not the version `expect` any more."""
         self.accounts.check_password(changes[self.accounts.fields.password], pointer)
         for attempt in range(1, _TRIES + 1):
             ended = [kept.id for kept in await self.keeper.of(account) if renewed is None or kept.id != renewed.id]
             try:
                 async with self._home.records.batch() as batch:
                     further(batch)
-                    batch.update(self.accounts.resource, account, **changes)
+                    batch.update(self.accounts.resource, account, expect_version=expect, **changes)
                     self.keeper.include(batch, ended, renewed)
                 break
             except NotFound:  # one of them has ended by itself; or else it is what `further` is about
@@ -205,6 +205,22 @@ class Desk:
         if hash is not None:
             await self.accounts.keep_hash(account, hash)
         return account
+
+    async def _replace_password(self, account: Account, new: str, renewed: Kept) -> None:
+        """Puts another password in the place of that which an account was read with. Raises Forbidden where it has
+        another one by now, as after a reset at the same moment, or Unauthorized where that has ended the session."""
+        changes: PlainRecord = {self.accounts.fields.password: new}
+        now: Account | None = account
+        for _ in range(_TRIES):
+            if now is None or (now.stamp != account.stamp and await self.keeper.find(renewed.id) is None):
+                raise nobody()
+            if now.stamp != account.stamp:
+                raise Forbidden("The old password is wrong.")
+            try:
+                return await self.set_password(now.key, changes, "/new", renewed=renewed, expect=now.version)
+            except PreconditionFailed:  # something else of it has been changed, or the password
+                now = await self.accounts.read(account.key)
+        raise Conflict("The account keeps changing; try again.")
 
     def _renewed(self, own: Kept) -> tuple[Kept, Token]:
         token = new_token(PREFIX, own.id)
