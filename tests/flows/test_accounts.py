@@ -49,7 +49,9 @@ async def test_a_lost_password_is_replaced_by_a_link_that_works_once_and_ends_al
         done = await browser.post("/reset-password", {"token": mail.token, "password": "another horse"})
         assert done.status == 200
         assert await signed_in.who() is None
-        for letter in letters.sent:  # the one that was used, and the other
+        await sessions_of(app).mailed()
+        assert [letter.kind for letter in letters.sent] == ["reset", "reset", "changed"]
+        for letter in letters.sent[:2]:  # the one that was used, and the other
             again = await browser.post("/reset-password", {"token": letter.token, "password": "thieving horse"})
             assert (again.status, again.json["code"]) == (403, "forbidden")
         assert (await browser.log_in()).status == 401

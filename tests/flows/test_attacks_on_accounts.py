@@ -5,7 +5,8 @@ from datetime import timedelta
 
 import pytest
 
-from crudite import App, Email, Field, Password, Resource, Sessions, allow, me
+from crudite import App, Email, Field, Mail, Password, Resource, Sessions, allow, me
+from crudite.auth.sessions import links
 from crudite.limiting import Rate
 from crudite.testing import Clock
 from tests.flows.people import ANN, PASSWORD, QUICK, Account, Browser, Letters, ann_in, app_for, sessions_of
@@ -63,8 +64,9 @@ async def test_a_link_is_void_when_the_password_has_been_changed_since() -> None
         browser = await ann_in(app)
         await browser.post("/forgot-password", {"email": ANN["email"]})
         await sessions_of(app).mailed()
+        token = letters.token()
         assert (await browser.post("/change-password", {"old": PASSWORD, "new": "better horse"})).status == 200
-        used = await Browser(app).post("/reset-password", {"token": letters.token(), "password": "thieving horse"})
+        used = await Browser(app).post("/reset-password", {"token": token, "password": "thieving horse"})
         assert used.status == 403
         assert (await Browser(app).log_in("better horse")).status == 200
 
@@ -146,3 +148,32 @@ async def test_one_body_does_not_bring_a_thousand_passwords() -> None:
         refused = await Browser(app).post("/accounts", many)
         assert (refused.status, await app.records.count(Account)) == (400, 0)
         assert (await Browser(app).post("/accounts", many[:10])).status == 201
+
+
+async def test_whose_password_is_changed_is_told_however_much_mail_a_thief_has_asked_for() -> None:
+    letters = Letters()
+    async with app_for(mail=letters) as app:
+        thief = await ann_in(app)
+        for _ in range(7):
+            await Browser(app).post("/forgot-password", {"email": ANN["email"]})
+            await sessions_of(app).mailed()
+        token = letters.token()
+        assert (await thief.post("/change-password", {"old": PASSWORD, "new": "thieving horse"})).status == 200
+        await sessions_of(app).mailed()
+        assert [mail.kind for mail in letters.sent] == ["reset"] * 5 + ["changed"]
+        assert (letters.sent[-1].to, letters.sent[-1].token) == (ANN["email"], None)
+        assert (await Browser(app).post("/reset-password", {"token": token, "password": "late horse"})).status == 403
+
+
+async def test_mail_that_hangs_does_not_keep_all_others_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(links, "_LONGEST_MAIL", 0.01)
+    never = asyncio.Event()
+
+    async def hang(mail: Mail) -> None:
+        await never.wait()
+
+    async with app_for(mail=hang) as app:
+        await app.records.create(Account, **ANN)
+        browser = Browser(app)
+        assert (await browser.post("/forgot-password", {"email": ANN["email"]})).status == 200
+        await asyncio.wait_for(sessions_of(app).mailed(), 10)

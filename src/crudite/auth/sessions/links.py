@@ -33,6 +33,8 @@ from crudite.types import Key, PlainRecord
 Purpose: TypeAlias = Literal["reset", "verify"]
 
 _MOST_ASIDE = 100
+_LONGEST_MAIL = 60.0
+"""Seconds after which a mail is given up: one that hangs keeps the place of another."""
 _PATIENCE = 5.0
 _FORGOTTEN_AT_ONCE = 20
 _log = logging.getLogger("crudite")
@@ -115,7 +117,16 @@ class Links:
         except NotFound:
             raise _void() from None
         await self._forget_others(link.account.key)
+        self.tell_changed(link.account)
         return link.account.key
+
+    def tell_changed(self, account: Account) -> None:
+        """Mails the owner of an account that its password has been changed, however much mail he gets: else that would
+        keep it from him."""
+        try:
+            self._begin(self._send(written("changed", account.name, account.key, self._desk.settings.url)))
+        except Unavailable:
+            _log.warning("nobody is told that his password has been changed: too much mail is on its way")
 
     async def send_verification(self, request: Request) -> None:
         """Mails a link to the address of whoever is signed in, which verifies it. Raises Unauthorized for nobody,
@@ -226,7 +237,8 @@ class Links:
 
 async def _reported(work: Awaitable[None]) -> None:
     try:
-        await work
+        async with asyncio.timeout(_LONGEST_MAIL):
+            await work
     except Exception:
         _log.exception("a mail could not be sent")
 

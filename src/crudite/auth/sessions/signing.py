@@ -67,7 +67,10 @@ class Signing:
     async def change_password(self, request: Request, old: str, new: str, *, bearer: bool = False) -> PlainRecord:
         """Changes the password of whoever is signed in, ends his other sessions, and gives this one another token.
         Raises Unauthorized, Forbidden for a wrong old one, Invalid for a new one that cannot be, TooManyRequests."""
-        return await self._desk.change_password(request, old, new, bearer=bearer)
+        shown = await self._desk.change_password(request, old, new, bearer=bearer)
+        if self._links is not None and (account := await self._desk.accounts.read(shown["account"])) is not None:
+            self._links.tell_changed(account)
+        return shown
 
     async def show(self, request: Request) -> PlainRecord | None:
         """What the client may know of its session; None without one."""
