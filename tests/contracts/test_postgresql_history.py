@@ -60,3 +60,19 @@ async def test_a_database_from_before_there_were_histories_is_brought_to_them_an
         await store.write(unit(update(AUDITED, key, name="1"), actor="bob", request="r1", interface="rest"))
         found = await store.history(AUDITED, key, before=None, limit=10)
         assert [who(past) for past in found] == [("bob", "r1", "rest"), ("ann", "r0", None)]
+
+
+async def test_a_large_table_of_the_log_is_kept_whole_by_short_statements(postgresql_database: str) -> None:
+    async with opened(postgresql_database, WITH) as store, stranger(postgresql_database) as other:
+        keys = [uuid7() for _ in range(3)]
+        for key in keys:
+            await store.write(unit(create(AUDITED, key, name="0"), actor="ann", request="r0", interface="rest"))
+        await other.execute("""INSERT INTO authors (id, name)
+SELECT gen_random_uuid(), repeat('x', 900) FROM generate_series(1, 6000)""")
+        assert await other.fetchval("SELECT pg_relation_size('_changes_0') / 8192") > 700  # more than is kept at once
+        for key in keys:
+            await store.write(unit(update(AUDITED, key, name="1"), actor="bob", request="r1", interface="rest"))
+        before = [await store.history(AUDITED, key, before=None, limit=10) for key in keys]
+        assert await store.trim(older_than=3600, larger_than=0) == 6006
+        assert [await store.history(AUDITED, key, before=None, limit=10) for key in keys] == before
+        assert [(kept.table, kept.changes) for kept in await store.kept()] == [("authors", 6006)]

@@ -18,6 +18,7 @@ from crudite.stores.postgresql.dialect import literal
 from crudite.types import Key
 
 _MOST_AT_ONCE = 5000
+_BLOCKS_AT_ONCE = 500
 _LAST = 2**63 - 1
 
 _FROM_LOG = f"""SELECT c.seq, coalesce(m.at, c.ts) AS at, m.actors[m.place] AS actor,
@@ -29,6 +30,10 @@ WHERE n.tx = c.tx LIMIT 1) AS m ON TRUE WHERE"""
 _KEEP = f"""INSERT INTO "_history" (seq, at, actor, interface, request, before, after, tbl, pk)
 {_FROM_LOG.format(further=", {table}, c.pk", part="{part}")} NOT EXISTS (
 SELECT FROM "_history" AS h WHERE h.seq = c.seq OFFSET 0) AND"""
+_AUDITED = 'c.tbl IN (SELECT tbl FROM "_audited")'
+_BLOCKS = "c.ctid >= $1::text::tid AND c.ctid < $2::text::tid"
+_EXTENT = """SELECT pg_snapshot_xmin(pg_current_snapshot())::text,
+(pg_relation_size($1::text::regclass) / current_setting('block_size')::bigint + 1)::int"""
 # a transaction that began to write before the log turned, and went on in the next table
 _KEEP_COMMITS = f"""INSERT INTO "_commits" (tx, number, keys, actors, requests, interfaces, at)
 SELECT tx, {LAST_NUMBER}, keys, actors, requests, interfaces, at FROM {{commits}} AS n
@@ -84,12 +89,28 @@ def _seconds(schema: ResourceSchema) -> float | None:
     return None if schema.history is None or math.isinf(schema.history) else float(schema.history)
 
 
-async def keep(connection: Connection, part: str) -> None:
-    """Keeps what is audited in a table of the log and not kept yet, before that is emptied. Inside a transaction."""
-    if not await connection.fetchval('SELECT EXISTS (SELECT FROM "_audited")'):
-        return
-    text = _KEEP.format(part=quote(part), table="c.tbl")
-    await connection.execute(f'{text} c.tbl IN (SELECT tbl FROM "_audited")')
+async def keep_most(connection: Connection, part: str) -> str:
+    """Keeps what is audited in a table of the log, by statements none of which takes long. Inside a transaction.
+    Returns the first transaction of which there may be more by now."""
+    first, blocks = await connection.fetchrow(_EXTENT, quote(part))
+    if await _is_on(connection):
+        text = _KEEP.format(part=quote(part), table="c.tbl")
+        for block in range(0, blocks, _BLOCKS_AT_ONCE):
+            until = f"({block + _BLOCKS_AT_ONCE},0)"
+            await connection.execute(f"{text} {_AUDITED} AND {_BLOCKS}", f"({block},0)", until)
+    return str(first)
+
+
+async def keep(connection: Connection, part: str, since: str = "0") -> None:
+    """Keeps what is audited in a table of the log and not kept yet, from a transaction on, before the table is emptied.
+    Inside a transaction."""
+    if await _is_on(connection):
+        text = _KEEP.format(part=quote(part), table="c.tbl")
+        await connection.execute(f"{text} {_AUDITED} AND c.tx >= (SELECT $1::text::xid8)", since)
+
+
+async def _is_on(connection: Connection) -> bool:
+    return bool(await connection.fetchval('SELECT EXISTS (SELECT FROM "_audited")'))
 
 
 async def keep_commits(connection: Connection, part: str, commits: str) -> None:

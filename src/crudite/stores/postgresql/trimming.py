@@ -17,7 +17,7 @@ import asyncpg
 from crudite.query.sql import quote
 from crudite.stores.postgresql.connections import Connection
 from crudite.stores.postgresql.ddl import TURN_BITS, TURNS, turn_table
-from crudite.stores.postgresql.history import keep, keep_commits
+from crudite.stores.postgresql.history import keep, keep_commits, keep_most
 
 _LOCK = 'SELECT trim_tx::text, trim_seq FROM "_logs" WHERE ended IS NULL FOR UPDATE SKIP LOCKED'
 # readers wait behind whoever waits for them: not for long
@@ -95,12 +95,12 @@ async def _empty(connection: Connection, part: _Part) -> int | None:
         return None
     try:
         async with connection.transaction():  # a savepoint
-            await keep(connection, part.name)  # most of it while nobody has to wait
+            since = await keep_most(connection, part.name)  # while nobody has to wait
             await connection.execute(f"LOCK TABLE {both} IN ACCESS EXCLUSIVE MODE")
             last: Any = await connection.fetchrow(find_last)
             if last is None:
                 raise _InUse
-            await keep(connection, part.name)
+            await keep(connection, part.name, since)
             await keep_commits(connection, part.name, part.commits)
             count: int = await connection.fetchval(f"SELECT count(*) FROM {quote(part.name)}")
             await connection.execute(_MARK, *last)
