@@ -87,11 +87,13 @@ class Credentials:
 @dataclass(frozen=True, slots=True)
 class SignIn:
     """What a client shows from now on: `token`, in the cookie `name` where it keeps cookies, until `expires`; None:
-    nothing any more."""
+    nothing any more. `from_elsewhere`: he may have been sent here by another site, which is known to be in order; what
+    another site makes a browser ask for gives it no cookie otherwise."""
 
     name: str
     token: str | None
     expires: datetime | None = None
+    from_elsewhere: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,7 +61,7 @@ class World:
 
     async def asks(self, browser: Browser, url: str = "/log-in/openid") -> str:
         """Where the application sends a browser that wants to sign in."""
-        answer = await browser.get(url)
+        answer = await browser.request("GET", url, headers={"sec-fetch-site": "same-site"})  # a page beside this one
         assert answer.status == 303, answer.json
         return answer.headers["location"]
 
@@ -80,7 +80,12 @@ class World:
 
     async def signs_in(self, browser: Browser, url: str = "/log-in/openid") -> Response:
         """What the application answers in the end."""
-        return await browser.get(await self.back(browser, url))
+        return await self.goes(browser, await self.back(browser, url))
+
+    async def goes(self, browser: Browser, url: str) -> Response:
+        """What a browser is answered that the provider sends here; it says so, as browsers do."""
+        told = {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate", "referer": f"{self.provider.url}/"}
+        return await browser.request("GET", url, headers=told)
 
 
 @asynccontextmanager

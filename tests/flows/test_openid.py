@@ -185,9 +185,9 @@ async def test_while_the_provider_is_away_it_is_said_when_to_come_again_and_then
         here.clock.advance(timedelta(seconds=11))
         back = await here.back(ann)
         await here.provider.falls()
-        assert (await ann.get(back)).status == 503
+        assert (await here.goes(ann, back)).status == 503
         await here.provider.rises()
-        assert (await ann.get(back)).status == 303
+        assert (await here.goes(ann, back)).status == 303
 
 
 @only_once
@@ -225,7 +225,7 @@ async def test_an_answer_that_cannot_be_read_signs_nobody_in(answer: bytes) -> N
         ann = here.browser()
         back = await here.back(ann)
         here.provider.says = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % len(answer) + answer
-        assert (await ann.get(back)).status == 503
+        assert (await here.goes(ann, back)).status == 503
         assert "__Host-sid" not in ann.jar
 
 
@@ -245,13 +245,17 @@ async def test_who_says_no_at_the_provider_is_told_so() -> None:
 async def test_who_has_failed_may_be_led_to_a_page_that_says_so() -> None:
     async with world(failed="/sign-in?again=1") as here:
         ann = here.browser()
-        denied = await ann.get(changed(await here.back(ann), code=None, error="access_denied"))
+        denied = await here.goes(ann, changed(await here.back(ann), code=None, error="access_denied"))
         assert (denied.status, denied.headers["location"]) == (303, "/sign-in?again=1&reason=refused")
         forged = await ann.get("/log-in/openid/callback?code=a&state=b")
         assert forged.headers["location"] == "/sign-in?again=1&reason=not_yours"
+        bob = await here.app.records.create(Account, email="ann@example.org", password="his own words")
+        taken = await here.signs_in(ann)
+        assert taken.headers["location"] == "/sign-in?again=1&reason=not_unique"
+        await here.app.records.delete(Account, bob.id)
         back = await here.back(ann)
         await here.provider.falls()
-        assert (await ann.get(back)).headers["location"] == "/sign-in?again=1&reason=unavailable"
+        assert (await here.goes(ann, back)).headers["location"] == "/sign-in?again=1&reason=unavailable"
         assert await ann.who() is None
 
 

@@ -12,6 +12,7 @@ import hmac
 import logging
 import re
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, TypeAlias, cast
 from urllib.parse import urlencode
@@ -23,7 +24,7 @@ from crudite.auth.oidc.paths import local_path
 from crudite.auth.oidc.states import LASTS, State, is_secret, new_secret
 from crudite.auth.sessions import Sessions
 from crudite.auth.sessions.home import SessionHome
-from crudite.errors import DeclarationError, Forbidden, Malformed, NotFound, Unauthorized, Unavailable
+from crudite.errors import DeclarationError, Forbidden, Malformed, NotFound, Problem, Unauthorized, Unavailable
 from crudite.limiting import Rate, network
 from crudite.messages import Actor, Credentials, Redirect, SignIn
 from crudite.resources.declare import Record
@@ -149,7 +150,7 @@ class OpenId:
         shown = request.credentials.cookies.get(self.cookie)
         secret = shown if shown is not None and is_secret(shown) else new_secret()
         state = State.begun(self.name, secret, path, self._now)
-        request.signs_in = SignIn(self.cookie, secret, self._now + LASTS)
+        request.signs_in = SignIn(self.cookie, secret, self._now + LASTS, from_elsewhere=True)
         return Redirect(_with(said.authorization, {
             **self._asks, "response_type": "code", "client_id": self._client_id, "redirect_uri": self.redirect_uri,
             "scope": self._scope, "state": state.sealed(self._sealer), "nonce": state.nonce(secret),
@@ -187,6 +188,8 @@ class OpenId:
             await self._sessions.enter(request, key)
         except NotFound:
             raise Forbidden("Nobody is let in here with this sign-in.", reason="no_account") from None
+        if request.signs_in is not None:
+            request.signs_in = replace(request.signs_in, from_elsewhere=True)  # by the provider, as `state` has shown
         return Redirect(begun.then)
 
     async def log_out(self, request: Request) -> str | None:
@@ -288,10 +291,10 @@ class OpenId:
             """Where the provider sends the browser back to: begins a session."""
             try:
                 return await self.finish(request, code=code, state=state, iss=iss, error=error)
-            except (Forbidden, Unavailable) as problem:
+            except Problem as problem:
                 if self._failed is None:
                     raise
-                return Redirect(_with(self._failed, {"reason": problem.extra.get("reason", problem.code)}))
+                return Redirect(_with(self._failed, {"reason": str(problem.extra.get("reason", problem.code))}))
 
         async def log_out(request: Request) -> Any:
             """Ends this session, and says where the provider ends its own."""

@@ -65,8 +65,9 @@ class Exchange:
         try:
             return await self._host.pipeline(request)
         finally:
-            if request.signs_in is not None and not self._host.origins.is_foreign(self.scope, self.headers):
-                self._cookies = [cookie(request.signs_in, self.scope)]
+            given, origins = request.signs_in, self._host.origins
+            if given is not None and (given.from_elsewhere or not origins.is_foreign(self.scope, self.headers)):
+                self._cookies = [cookie(given, self.scope)]
             if request.verdicts:
                 self._told = rate_fields(request.verdicts)
 
