@@ -5,11 +5,11 @@ from datetime import timedelta
 
 import pytest
 
-from crudite import App, Email, Field, Mail, Password, Resource, Sessions, allow, me
+from crudite import ApiKeys, App, Email, Field, Mail, Password, Resource, Sessions, allow, me
 from crudite.auth.sessions import links
 from crudite.limiting import Rate
-from crudite.testing import Clock
-from tests.flows.people import ANN, PASSWORD, QUICK, Account, Browser, Letters, ann_in, app_for, sessions_of
+from crudite.testing import Client, Clock
+from tests.flows.people import ANN, PASSWORD, QUICK, Account, Browser, Letters, Note, ann_in, app_for, sessions_of
 from tests.services.stores import fresh_store
 
 
@@ -177,3 +177,26 @@ async def test_mail_that_hangs_does_not_keep_all_others_waiting(monkeypatch: pyt
         browser = Browser(app)
         assert (await browser.post("/forgot-password", {"email": ANN["email"]})).status == 200
         await asyncio.wait_for(sessions_of(app).mailed(), 10)
+
+
+@pytest.mark.parametrize("keys_first", [False, True])
+async def test_a_key_is_no_way_around_what_accounts_need_to_sign_in(keys_first: bool) -> None:
+    keys = ApiKeys(Account, only=allow.where(nick__ne="gone"))
+    sessions = Sessions(Account, hashing=QUICK, mail=Letters(), must_verify=True, only=allow.where(blocked=False))
+    ways = [keys, sessions] if keys_first else [sessions, keys]
+    async with App(Account, Note, store=fresh_store(), auth=ways, clock=Clock()) as app:
+        account = await app.records.create(Account, **ANN, verified=ANN["email"])
+        program = Client(app).acting((await keys.issue(account.id, "backup")).key)
+        assert (await program.get("/notes")).status == 200
+        for barred, admitted in (
+            ({"blocked": True}, {"blocked": False}), ({"nick": "gone"}, {"nick": "Ann"}),
+            ({"email": "other@example.org"}, {"verified": "other@example.org"}),
+        ):  # fmt: skip
+            await app.records.update(Account, account.id, **barred)
+            assert (await program.get("/notes")).status == 401
+            await app.records.update(Account, account.id, **admitted)
+            assert (await program.get("/notes")).status == 200
+        async with program.websocket() as socket:
+            await socket.call("notes.list")
+            await app.records.update(Account, account.id, email="third@example.org")
+            assert await socket.closed() == 4401

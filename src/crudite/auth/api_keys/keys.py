@@ -22,7 +22,7 @@ from crudite.auth.sessions import Sessions
 from crudite.errors import Fault, Forbidden, Invalid, Malformed, NotFound, Problem, StoreError
 from crudite.messages import ActionName, Actor, Credentials, Response, Written
 from crudite.query.plan import Mask, Selection
-from crudite.query.tree import EVERYTHING, Filter
+from crudite.query.tree import EVERYTHING, And, Filter
 from crudite.resources.declare import Record, Resource, around, before
 from crudite.resources.definition import Definitions
 from crudite.resources.fields import Field, Ref
@@ -77,7 +77,7 @@ class ApiKeys:
 
     - `account`: the resource of the owners; without it, owners are the `Actor.id` that another way has found out.
     - `roles`, `claims`, `only`: the account's fields and the condition, as for `Sessions`, whose condition holds for
-      keys as well.
+      keys as well, as does its `must_verify`.
     - `path`: where the keys are; `prefix`: with what their texts begin.
     - `lasts`: how long a key lasts at most, and unless it says less; None is for ever.
     - `seen_every`: how often at most `used_at` is written down.
@@ -175,10 +175,12 @@ class ApiKeys:
         if self.account is None:
             return None
         sessions: Sessions | None = self._home.definitions[self.account].memo.get(Sessions)
-        only = self._only if self._only is not None or sessions is None else sessions.only
+        asked = (self._only, None if sessions is None else sessions.only)
+        conditions = tuple(one for one in asked if one is not None)
         return Owners(
             self.account, self._home.store, self._home.definitions, self._home.clock,
-            roles=self._roles, claims=self._claims, only=only,
+            roles=self._roles, claims=self._claims, only=And(conditions) if conditions else None,
+            proof=None if sessions is None else sessions.proof,
         )  # fmt: skip
 
     async def _owner(self, kept: Any) -> Owner | None:

@@ -32,12 +32,13 @@ class Owners:
     """The accounts of an application, for their keys.
 
     `roles` is the field that holds the roles, `claims` are fields that rules may speak of, `only` is the condition on
-    accounts that may use keys. Raises DeclarationError for a field that is not there, or a condition that is none.
+    accounts that may use keys, and `proof` names two fields that must hold the same in them. Raises DeclarationError
+    for a field that is not there, or a condition that is none.
     """
 
     def __init__(
         self, account: type[Record[Any]], store: Store, definitions: Definitions, clock: Clock,
-        *, roles: str | None, claims: Sequence[str], only: Filter | None,
+        *, roles: str | None, claims: Sequence[str], only: Filter | None, proof: tuple[str, str] | None,
     ) -> None:  # fmt: skip
         found = self._definition = definitions[account]
         self._store = store
@@ -52,12 +53,13 @@ class Owners:
             raise DeclarationError([f"{hint}." for hint in hints])
         self._roles = roles if roles is not None else ("roles" if "roles" in schema.fields else None)
         self._claims = tuple(claims)
-        names = dict.fromkeys((schema.key, *filter(None, (self._roles,)), *self._claims))
+        self._proof = proof
+        names = dict.fromkeys((schema.key, *filter(None, (self._roles,)), *self._claims, *(proof or ())))
         admitted = EVERYTHING if only is None else self._condition(only, definitions)
         self._admitted = Selection(schema, admitted, Mask(tuple(names)))
         tests = () if only is None else leaves(admitted)
         decide = {leaf.path.field.name for leaf in tests if isinstance(leaf, Test)}
-        self.matters = frozenset((*self._claims, *filter(None, (self._roles,)), *decide))
+        self.matters = frozenset((*self._claims, *filter(None, (self._roles,)), *decide, *(proof or ())))
         """The fields that decide what a key may do."""
 
     async def read(self, key: Key) -> Owner | None:
@@ -66,6 +68,8 @@ class Owners:
         if row is None:
             return None
         plain: PlainRecord = msgspec.json.decode(row.json)
+        if self._proof is not None and plain[self._proof[0]] != plain[self._proof[1]]:
+            return None
         held = plain.get(self._roles or "")
         roles = [held] if isinstance(held, str) else held if isinstance(held, list) else []
         return Owner(key, frozenset(map(str, roles)), {name: plain[name] for name in self._claims})

@@ -109,6 +109,13 @@ class Sessions(Signing):
         """The sessions, where they are rows, and the one-use links."""
         return (self._rows, self._link_rows) if self._store is None else (self._link_rows,)
 
+    @property
+    def proof(self) -> tuple[str, str] | None:
+        """The fields that must hold the same address before an account may sign in, where its own is to be verified;
+        once it belongs to an application."""
+        fields = self._desk.accounts.fields
+        return (fields.name, fields.verified) if self.settings.must_verify and fields.verified is not None else None
+
     def join(self, home: Home) -> None:
         """It belongs to an application now."""
         lent = cast(SessionHome, home)
