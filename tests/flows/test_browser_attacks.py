@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from crudite import Actor, App, Cors, Credentials, DeclarationError, Record, Request, Unauthorized, allow
+from crudite.messages import SignIn
 from crudite.testing import Client, Refusal
 from crudite.testing.asgi import Response, fetch, make_scope
 from tests.flows.people import Browser, ann_in, app_for
@@ -140,6 +141,20 @@ async def test_a_script_of_a_foreign_page_gets_no_cookie_into_the_browser() -> N
             "set-cookie"
             in (await Browser(app).post("/log-in", body, headers={"sec-fetch-site": "same-origin"})).headers
         )
+
+
+async def test_a_link_of_a_foreign_page_signs_nobody_in_but_for_who_comes_back_from_a_provider() -> None:
+    app = app_with()
+
+    @app.read("come-back")
+    async def come_back(request: Request, known: bool) -> str:
+        request.signs_in = SignIn("s", "ann", from_elsewhere=known)
+        return "welcome"
+
+    navigated = {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate", "sec-fetch-dest": "document"}
+    async with Client(app) as client:
+        assert "set-cookie" not in (await client.get("/come-back?known=false", headers=navigated)).headers
+        assert "s=ann" in (await client.get("/come-back?known=true", headers=navigated)).headers["set-cookie"]
 
 
 async def test_an_old_browser_that_says_nothing_writes_with_a_token_that_foreign_pages_cannot_read() -> None:
