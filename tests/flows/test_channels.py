@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
+import msgspec
 import pytest
 
 from crudite import (
@@ -27,7 +28,7 @@ from crudite import (
 )
 from crudite.testing import Client, Refusal
 from crudite.testing.socket import Socket
-from tests.services.stores import fresh_store
+from tests.services.stores import fresh_store, kept_store
 
 
 class Room(Record[int], rules={"read": allow.where(open=True) | allow.where(owner=me.id), "write": allow.everyone}):
@@ -392,6 +393,70 @@ async def test_who_becomes_somebody_else_hears_what_that_one_may() -> None:
         await client.app.emit("rooms/8", "secret")
         await socket.call("publish", {"channel": "rooms/7", "event": "mine", "data": None})
         assert (await socket.told())[1]["from"]["id"] == "bob"
+
+
+class User(Record[str], rules=allow.nobody):
+    role: str = ""
+
+
+async def test_while_somebody_is_asked_about_he_hears_nothing() -> None:
+    is_open = asyncio.Event()
+    is_open.set()
+    apps: list[App] = []
+
+    async def authenticate(credentials: Credentials) -> Actor:
+        user = await apps[0].records.read(User, "ann")
+        await is_open.wait()
+        return Actor(id="ann", roles=frozenset({user.role}), rests_on=((User, "ann", frozenset({"role"})),))
+
+    staff = Channel("staff", rules={"join": allow.role("staff", "boss")})
+    app = App(Room, User, store=fresh_store(), auth=authenticate, channels=[ROOMS, staff])
+    apps.append(app)
+    async with Client(app) as client, client.websocket() as socket:
+        await app.records.create(Room, id=7)
+        await app.records.create(User, id="ann", role="staff")
+        for channel in ("staff", "rooms/7"):
+            await joined(socket, channel)
+        for role, kept in (("boss", ["rooms/7", "staff"]), ("", ["rooms/7"])):
+            is_open.clear()
+            await app.records.update(User, "ann", role=role)
+            await app.engine.settled()
+            for channel in ("staff", "rooms/7"):
+                await app.emit(channel, "meanwhile")
+            is_open.set()
+            await client.settled()
+            for channel in ("staff", "rooms/7"):
+                await app.emit(channel, "afterwards")
+            told = [await socket.told() for _ in range(2)]
+            assert "meanwhile" not in repr(told)
+            assert sorted(one["channel"] for method, one in told if method == "event") == kept
+
+
+async def test_a_right_that_is_taken_at_one_process_is_taken_at_the_others() -> None:
+    url = kept_store()
+    async with AsyncExitStack() as stack:
+        one, other = [
+            await stack.enter_async_context(Client(App(Room, store=url, auth=Roles(), channels=[ROOMS])))
+            for _ in range(2)
+        ]
+        await one.app.records.create(Room, id=7, owner="ann")
+        await other.settled()
+        bob = await stack.enter_async_context(other.acting("bob").websocket())
+        await joined(bob, "rooms/7")
+        await one.app.records.update(Room, 7, open=False)
+        await other.settled()
+        await other.app.emit("rooms/7", "secret")
+        assert (await bob.told())[0] == "problem"
+
+
+async def test_what_comes_behind_a_later_event_of_its_process_is_left_out() -> None:
+    async with world() as client, client.websocket() as socket:
+        await joined(socket, "rooms/7")
+        for by, at in (("p", 2), ("p", 1), ("p", 2), ("q", 1), ("p", 3)):
+            word = {"by": by, "at": at, "channel": "rooms/7", "event": f"{by}{at}", "data": None}
+            await client.app.bus.publish("channels", msgspec.json.encode(word))
+        await client.app.bus.publish("channels", b"another version's")
+        assert [(await socket.told())[1]["event"] for _ in range(3)] == ["p2", "q1", "p3"]
 
 
 # Attacks.
