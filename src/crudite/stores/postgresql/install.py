@@ -108,9 +108,8 @@ async def create_system_tables(connection: Connection) -> None:
         await connection.execute(f"""ALTER TABLE "_logs" ADD COLUMN IF NOT EXISTS triggers text NOT NULL DEFAULT '',
 ADD COLUMN IF NOT EXISTS wanted text NOT NULL DEFAULT ''; UPDATE "_schema" SET format = {FORMAT}""")
         present -= {"_changes", "_commits"}
-    for name, text in SYSTEM_TABLES.items():
-        if name not in present:
-            await connection.execute(text)
+    if missing := [text for name, text in SYSTEM_TABLES.items() if name not in present]:
+        await connection.execute(";\n".join(missing))
     if "interfaces" not in await columns(connection, "_commits"):
         await connection.execute('ALTER TABLE "_commits" ADD COLUMN interfaces text[]')  # of this format, but older
     if not await connection.fetchval('SELECT count(*) FROM "_secret"'):
@@ -202,8 +201,8 @@ async def mend_triggers(connection: Connection, catalog: Catalog) -> list[str]:
         for trigger in await wanted_triggers(connection, catalog)
         if trigger.table in present and installed.get(trigger.name) != (trigger.table, trigger.body, trigger.mode)
     ]
-    for text in (text for trigger in broken for text in trigger.statements):
-        await connection.execute(text)
+    if broken:
+        await connection.execute(";\n".join(text for trigger in broken for text in trigger.statements))
     return sorted({trigger.table for trigger in broken})
 
 

@@ -47,7 +47,8 @@ seconds."""
 
 _TURN = "pg_advisory_xact_lock(hashtext('crudite migration'))"
 _TRY_TURN = "SELECT pg_try_advisory_xact_lock(hashtext('crudite migration'))"
-_PATIENCE = "SELECT setting::int FROM pg_settings WHERE name = 'lock_timeout'"
+# milliseconds; pg_settings would put all settings together to find one
+_PATIENCE = "SELECT (extract(epoch FROM current_setting('lock_timeout')::interval) * 1000)::int"
 # who has a lock on one of our tables, the oldest transaction first
 _HOLDERS = """SELECT DISTINCT a.pid, a.application_name, a.state, a.xact_start FROM pg_locks AS l
 JOIN pg_class AS c ON c.oid = l.relation JOIN pg_namespace AS n ON n.oid = c.relnamespace
@@ -272,8 +273,8 @@ async def _take(connection: Connection, catalog: Catalog, planned: Steps, descri
         for step in planned.all:
             for line in step.holds_up:
                 logger.warning("migrating, %s: %s", step.description, line)
-            for text in step.sql:
-                await connection.execute(text)
+            if step.sql:
+                await connection.execute(";\n".join(step.sql))
     except asyncpg.ForeignKeyViolationError as error:
         raise StoreOutdated(f"references would point at nothing: {error}") from error
     await install.install_triggers(connection, catalog)
