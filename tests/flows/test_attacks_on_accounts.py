@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -188,10 +189,12 @@ async def test_a_key_is_no_way_around_what_accounts_need_to_sign_in(keys_first: 
         account = await app.records.create(Account, **ANN, verified=ANN["email"])
         program = Client(app).acting((await keys.issue(account.id, "backup")).key)
         assert (await program.get("/notes")).status == 200
-        for barred, admitted in (
-            ({"blocked": True}, {"blocked": False}), ({"nick": "gone"}, {"nick": "Ann"}),
+        stories: list[tuple[dict[str, Any], dict[str, Any]]] = [
+            ({"blocked": True}, {"blocked": False}),
+            ({"nick": "gone"}, {"nick": "Ann"}),
             ({"email": "other@example.org"}, {"verified": "other@example.org"}),
-        ):  # fmt: skip
+        ]
+        for barred, admitted in stories:
             await app.records.update(Account, account.id, **barred)
             assert (await program.get("/notes")).status == 401
             await app.records.update(Account, account.id, **admitted)
