@@ -17,11 +17,13 @@ from crudite import (
     DeclarationError,
     Field,
     Limits,
+    Next,
     NotFound,
     Password,
     Rate,
     Record,
     Request,
+    Response,
     Unauthorized,
     allow,
     me,
@@ -430,6 +432,46 @@ async def test_while_somebody_is_asked_about_he_hears_nothing() -> None:
             told = [await socket.told() for _ in range(2)]
             assert "meanwhile" not in repr(told)
             assert sorted(one["channel"] for method, one in told if method == "event") == kept
+
+
+@pytest.mark.parametrize("over", ["websocket", "sse"])
+async def test_who_loses_the_right_while_he_joins_is_shown_nobody_and_to_nobody(over: str) -> None:
+    apps: list[App] = []
+
+    async def authenticate(credentials: Credentials) -> Actor:
+        user = await apps[0].records.read(User, credentials.token or "")
+        return Actor(id=user.id, roles=frozenset({user.role}), rests_on=((User, user.id, frozenset({"role"})),))
+
+    staff = Channel("staff", rules={"join": allow.role("staff")}, presence=True)
+    app = App(User, store=fresh_store(), auth=authenticate, channels=[staff])
+    apps.append(app)
+
+    @app.use(name="staff")
+    async def late(request: Request, next: Next) -> Response:
+        response = await next()
+        if request.actor.id == "bob":
+            await app.records.update(User, "bob", role="")
+            await app.engine.settled()
+        return response
+
+    async with Client(app) as client, client.acting("ann").websocket() as ann:
+        for name in ("ann", "bob"):
+            await app.records.create(User, id=name, role="staff")
+        await joined(ann, "staff")
+        if over == "websocket":
+            async with client.acting("bob").websocket() as bob:
+                (answer,) = await asyncio.gather(joined(bob, "staff"), return_exceptions=True)
+                assert "members" not in repr(answer)
+                assert "'ann'" not in repr([await bob.told(), bob.notifications])
+        else:
+            async with client.acting("bob").stream("/channels/staff") as stream:
+                assert (await stream.next()).kind == "problem"
+        await joined(ann, "staff", state="still")
+        told = await ann.told()
+        while told[1].get("changed") is None and "still" not in repr(told):
+            assert "bob" not in repr(told)
+            told = await ann.told()
+        assert "bob" not in repr(told)
 
 
 async def test_a_right_that_is_taken_at_one_process_is_taken_at_the_others() -> None:

@@ -90,7 +90,7 @@ class Hub:
         """Says who a member that has entered is, which it may not have been before. `mark` is a text of the client's
         own, by which it is the same when it comes back as the same actor; `state` is what it says of itself, as JSON.
         """
-        before, name = member.present, _name_of(actor, mark)
+        before, name = member.present, name_of(actor, mark)
         member.sender = Sender(name, actor.id)
         member.present = Present(name, actor.id, msgspec.Raw(state))
         presence = self._shows(member)
@@ -229,6 +229,6 @@ class Hub:
         return self.presence if member.address.declared.channel.presence else None
 
 
-def _name_of(actor: Actor, mark: str) -> str:
+def name_of(actor: Actor, mark: str) -> str:
     """What the others know a member by: nobody makes it who does not know the mark, or is another actor."""
     return blake2b(f"{type(actor.id).__name__} {actor.id} {mark}".encode(), digest_size=12).hexdigest()

@@ -89,7 +89,7 @@ class ChannelStream:
             return await self._host.pipeline(request)
 
     def _show(self, member: Member) -> None:
-        shown = self._host.hub.shown(member)
+        shown = self._host.hub.shown(member) if member.is_hearing else None
         if shown is not None and self._connection is not None:
             self._connection.send(_speech.presence(member.name, shown))
 

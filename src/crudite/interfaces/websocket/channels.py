@@ -8,6 +8,7 @@ from typing import Any, Final
 from crudite.auth import Stay
 from crudite.channels import Member, Shown, Told
 from crudite.channels.channels import Act, Address
+from crudite.channels.hub import name_of
 from crudite.channels.limits import Allowance
 from crudite.errors import Conflict, Fault, Malformed, NotFound, Problem, TooManyRequests, Unauthorized
 from crudite.ids import uuid7
@@ -107,6 +108,7 @@ class Memberships:
         if member is None:
             member = Member(self._host.engine, address, self._connection.outbox, _speech, self._lost)
         self._members[address.name] = member
+        self._introduced[address.name] = mark, state
         try:
             found = await member.settle(response, actor, self._stay.holding(question))
             if self._stay.is_over or self._connection.ended is not None:
@@ -116,13 +118,13 @@ class Memberships:
         except BaseException:
             self._leave(address.name)
             raise
-        self._introduced[address.name] = mark, state
         self._host.hub.enter(member)
-        self._host.hub.introduce(member, actor, mark, state)
-        shown = self._host.hub.shown(member)
+        if found:  # else its rights are doubted again: it shows itself, and is shown others, when they are known
+            self._host.hub.introduce(member, actor, mark, state)
+        shown = self._host.hub.shown(member) if found else None
         told = presence_members(address.name, shown) if shown is not None else f'"channel":{encode(address.name)}'
         # At once: nothing of what follows from it may come before.
-        self._say(message(result(number, f'{{{told},"member":{encode(member.sender.member)}}}')))
+        self._say(message(result(number, f'{{{told},"member":{encode(name_of(actor, mark))}}}')))
 
     def _introduction(self, address: Address, params: Mapping[str, Any]) -> tuple[str, bytes]:
         kept = self._introduced.get(address.name) if address.name in self._members else None
