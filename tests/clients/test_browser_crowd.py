@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-import httpx2
 from playwright.async_api import BrowserContext, expect
 
 from tests.flows.test_cli import PATIENCE, serving
+from tests.services.http import client_at
 
 SITE = Path(__file__).parent / "site"
 
@@ -22,7 +22,7 @@ async def test_a_page_that_is_sent_away_comes_back_as_it_was_told_and_is_live(
         told = await second.evaluate("heard.find(({ method }) => method === 'bye').params.retry_in")
         assert 1000 <= told <= 2000
         assert await second.locator("#count").text_content() == ""
-        async with httpx2.AsyncClient(base_url=server.url) as client:
+        async with client_at(server.url) as client:
             assert (await client.post("/pass-time", json={})).status_code == 200
         await expect(second.locator("#count")).to_have_text("0", timeout=PATIENCE * 1000)
         await expect(second.locator("#state")).to_have_text("open")

@@ -16,6 +16,7 @@ import pytest
 from playwright.async_api import BrowserContext, Locator, Page, expect
 
 from tests.services import missing
+from tests.services.http import client_at
 from tests.services.postgresql import free_port
 
 PATIENCE = 30.0
@@ -56,13 +57,13 @@ class Server:
 
     async def seed(self, **ranks: int) -> None:
         """Creates one task for each name."""
-        async with httpx2.AsyncClient(base_url=self.url) as client:
+        async with client_at(self.url) as client:
             tasks = [{"title": title, "rank": rank} for title, rank in ranks.items()]
             assert (await client.post("/tasks", json=tasks)).status_code == 201
 
     async def gate(self, *, open: bool) -> None:
         """Lets writes through, or holds them back before they are performed."""
-        async with httpx2.AsyncClient(base_url=self.url) as client:
+        async with client_at(self.url) as client:
             assert (await client.post("/gate", json={"open": open})).status_code == 200
 
     def write_beside(self, *statements: str) -> None:
@@ -240,7 +241,7 @@ async def test_a_page_comes_back_when_its_server_said_goodbye(server: Server, bo
     await server.start()
     await expect(board.all).to_have_text(["Bread"], timeout=PATIENCE * 1000)
     assert await board.resumed() == [False, True]
-    async with httpx2.AsyncClient(base_url=server.url) as client:
+    async with client_at(server.url) as client:
         await expect(board.state).to_have_text("open")
         await asyncio.wait_for(_until_ranked(client, [7]), PATIENCE)
 

@@ -17,6 +17,8 @@ import pytest
 import websockets
 from playwright.async_api import Page, expect
 
+from tests.services.http import client_at
+
 pytestmark = pytest.mark.only_on("sqlite", reason="commands are told with files")
 
 CRUDITE = str(Path(sys.executable).with_name("crudite"))
@@ -112,7 +114,7 @@ def folder(tmp_path: Path) -> Path:
 async def test_run_serves_until_a_signal_and_ends_with_success(folder: Path) -> None:
     async with (
         serving(folder, "run", "todo.py") as running,
-        httpx2.AsyncClient(base_url=running.url) as client,
+        client_at(running.url) as client,
     ):
         created = await client.post("/todos", json={"title": "x"})
         assert created.status_code == 201
@@ -133,7 +135,7 @@ async def test_ctrl_c_ends_it_with_success_too(folder: Path) -> None:
 async def test_a_stream_ends_at_once_and_a_request_under_way_is_answered(folder: Path) -> None:
     async with (
         serving(folder, "run", "todo.py", "--grace", "0") as running,
-        httpx2.AsyncClient(base_url=running.url) as client,
+        client_at(running.url) as client,
     ):
         under_way = asyncio.create_task(client.get("/slow", timeout=PATIENCE))
         async with client.stream("GET", "/todos/subscribe") as stream:
@@ -165,7 +167,7 @@ async def test_only_the_names_that_are_given_are_answered_to(folder: Path) -> No
     names = ("shop.example", "evil.example", "localhost")
     async with (
         serving(folder, "run", "todo.py", "--host-name", "shop.example") as running,
-        httpx2.AsyncClient(base_url=running.url) as client,
+        client_at(running.url) as client,
     ):
         statuses = [(await client.get("/todos", headers={"host": name})).status_code for name in names]
     assert statuses == [200, 400, 200]
@@ -188,7 +190,7 @@ async def test_a_port_that_is_taken_is_told_in_two_lines(folder: Path) -> None:
 async def test_dev_says_where_everything_is_and_opens_what_has_no_rules(folder: Path) -> None:
     async with (
         serving(folder, "dev", "todo.py") as running,
-        httpx2.AsyncClient(base_url=running.url) as client,
+        client_at(running.url) as client,
     ):
         await running.until("Ctrl-C")
         said = "".join(running.said)
@@ -201,7 +203,7 @@ async def test_dev_says_where_everything_is_and_opens_what_has_no_rules(folder: 
 async def test_dev_serves_a_changed_file_with_its_new_schema_and_ends_streams(folder: Path) -> None:
     async with (
         serving(folder, "dev", "todo.py") as running,
-        httpx2.AsyncClient(base_url=running.url) as client,
+        client_at(running.url) as client,
     ):
         await client.post("/todos", json={"title": "x"})
         async with client.stream("GET", "/todos/subscribe") as stream:
@@ -221,7 +223,7 @@ async def test_dev_serves_a_changed_file_with_its_new_schema_and_ends_streams(fo
 async def test_dev_waits_for_a_broken_file_to_be_mended(folder: Path) -> None:
     async with (
         serving(folder, "dev", "todo.py") as running,
-        httpx2.AsyncClient(base_url=running.url) as client,
+        client_at(running.url) as client,
     ):
         (folder / "todo.py").write_text("app = Ap()\n")
         await running.until("NameError")
@@ -233,7 +235,7 @@ async def test_dev_waits_for_a_broken_file_to_be_mended(folder: Path) -> None:
 
 async def test_dev_names_what_held_the_event_loop(folder: Path) -> None:
     async with serving(folder, "dev", "todo.py", "--no-reload") as running:
-        async with httpx2.AsyncClient(base_url=running.url) as client:
+        async with client_at(running.url) as client:
             assert (await client.get("/held")).status_code == 200
         assert "held (todo.py:" in await running.until("The event loop was held")
 
@@ -243,7 +245,7 @@ async def test_the_page_of_a_new_project_is_live(tmp_path: Path, page: Page) -> 
     await asyncio.wait_for(made.communicate(), PATIENCE)
     async with (
         serving(tmp_path / "board", "dev") as running,
-        httpx2.AsyncClient(base_url=running.url) as client,
+        client_at(running.url) as client,
     ):
         errors: list[Any] = []
         page.on("pageerror", lambda error: errors.append(error))

@@ -6,13 +6,13 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-import httpx2
 import pytest
 
 from crudite import Actor, App, Credentials, Limits, LiveLimits, Query, Record, Request, allow
 from crudite.testing import Client
 from tests.flows.test_runner import BOTH, Raw, frame, handshake, until_true, websocket
 from tests.flows.test_trickling_readers import Trickle
+from tests.services.http import client_at
 from tests.services.runner import Kind, has_no_client, running
 from tests.services.stores import fresh_store
 
@@ -56,7 +56,7 @@ async def test_one_that_leaves_while_its_stream_opens_is_forgotten(kind: Kind) -
         await until_true(lambda: door.knocked == 1)
         assert app.admission.living.total() == 1
         leaving.close()
-        async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
+        async with client_at(f"http://127.0.0.1:{port}", timeout=30) as client:
             for _ in range(3):  # each answer comes a turn of the server's loop later, which sees what came before
                 await client.get("/nowhere")
         door.is_open.set()
@@ -150,7 +150,7 @@ async def test_what_a_websocket_has_asked_for_before_it_leaves_is_done(kind: Kin
         await until_true(lambda: is_empty(app))
         leaving.close()
         titles: list[str] = []
-        async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30) as client, asyncio.timeout(30):
+        async with client_at(f"http://127.0.0.1:{port}", timeout=30) as client, asyncio.timeout(30):
             while len(titles) < 3:
                 titles = [todo["title"] for todo in (await client.get("/todos")).json()]
         assert titles == ["0", "1", "2"]

@@ -3,10 +3,10 @@
 import asyncio
 from pathlib import Path
 
-import httpx2
 import pytest
 
 from tests.flows.test_cli import PATIENCE, eventually, serving
+from tests.services.http import client_at
 
 pytestmark = pytest.mark.only_on("sqlite", reason="what a process does when it is told to end asks no store")
 
@@ -43,8 +43,8 @@ async def finish(request: Request) -> None:
 
 async def test_whoever_is_told_to_end_is_not_ready_and_finishes_what_has_begun(tmp_path: Path) -> None:
     (tmp_path / "waiting.py").write_text(WAITING)
-    async with serving(tmp_path, "run", "waiting.py") as server, httpx2.AsyncClient(base_url=server.url) as other:
-        async with httpx2.AsyncClient(base_url=server.url) as client, asyncio.TaskGroup() as tasks:
+    async with serving(tmp_path, "run", "waiting.py") as server, client_at(server.url) as other:
+        async with client_at(server.url) as client, asyncio.TaskGroup() as tasks:
             begun = tasks.create_task(other.get("/wait", timeout=PATIENCE))
 
             async def has_begun() -> bool:

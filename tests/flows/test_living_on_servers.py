@@ -7,12 +7,12 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
 
-import httpx2
 import pytest
 import websockets
 
 from crudite import Actor, App, Credentials, Record, Unauthorized, allow
 from crudite.testing import Clock
+from tests.services.http import client_at
 from tests.services.runner import Kind, running
 from tests.services.stores import fresh_store
 
@@ -77,7 +77,7 @@ async def test_an_event_stream_is_told_and_ended(kind: Kind) -> None:
     headers = {"authorization": "Bearer t", "accept": "text/event-stream"}
     async with (
         served(kind) as (app, _, good, port),
-        httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30) as client,
+        client_at(f"http://127.0.0.1:{port}", timeout=30) as client,
         client.stream("GET", "/todos", headers=headers) as stream,
     ):
         lines = []

@@ -19,6 +19,7 @@ from starlette.routing import Mount
 from crudite import App, Record, allow
 from crudite.testing.asgi import Exchange, fetch, make_scope
 from tests.flows.worlds import client_for
+from tests.services.http import client_at
 from tests.services.stores import fresh_store, kept_store
 
 
@@ -157,7 +158,7 @@ async def test_it_runs_on_uvicorn(http: str, ws: str) -> None:
         pytest.importorskip("wsproto")
     async with (
         served(app_of(), http=http, ws=ws) as address,
-        httpx2.AsyncClient(base_url=f"http://{address}") as client,
+        client_at(f"http://{address}") as client,
     ):
         created = await client.post("/todos", json={"id": "ü/b", "title": "x"})
         assert created.status_code == 201
@@ -201,7 +202,7 @@ async def test_it_runs_on_other_servers(name: str, tmp_path: Path) -> None:
     }[name]
     process = await asyncio.create_subprocess_exec(sys.executable, "-m", name, *options, cwd=tmp_path)
     try:
-        async with asyncio.timeout(30), httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+        async with asyncio.timeout(30), client_at(f"http://127.0.0.1:{port}") as client:
             while True:
                 with contextlib.suppress(httpx2.TransportError):
                     created = await client.post("/todos", json={"id": "a/b", "title": "x"})

@@ -370,7 +370,7 @@ async def test_processes_count_exactly_on_a_server(valkey: str) -> None:
 @before_any_store
 async def test_what_could_be_answered_quickly_is_counted_all_the_same() -> None:
     app = App(Todo, Note, store=fresh_store(), rates=[Rate("5/hour", on="todos")], clock=Clock())
-    async with app, running(app, "ours") as port, httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+    async with app, running(app, "ours") as port, client_at(f"http://127.0.0.1:{port}") as client:
         await app.records.create(Todo, title="a")
         assert [(await client.get("/todos/1")).status_code for _ in range(3)] == [200, 200, 200]
         assert [(await client.post("/todos", json={"title": "b"})).status_code for _ in range(3)] == [201, 201, 429]

@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx2
 
+from tests.services.http import client_at
 from tests.services.stores import foreign, kept_store
 from tests.services.workers import PATIENCE, Page, workers
 
@@ -78,7 +79,7 @@ class Load:
 
     async def _go_on(self, keeps: bool) -> None:
         limits = httpx2.Limits(max_keepalive_connections=1 if keeps else 0)
-        async with httpx2.AsyncClient(base_url=self._url, timeout=PATIENCE, limits=limits) as client:
+        async with client_at(self._url, timeout=PATIENCE, limits=limits) as client:
             while True:
                 key = f"t{next(self._numbers)}"
                 await self._ask(client, 201, "POST", "/todos", {"id": key, "title": "x"})
@@ -125,7 +126,7 @@ async def test_fields_and_a_resource_go_with_a_rolling_restart_and_no_request_fa
         assert await foreign(store, "SELECT count(*) FROM todos WHERE prio = 3") == await foreign(
             store, "SELECT count(*) FROM todos"
         )
-        async with httpx2.AsyncClient(base_url=parent.url, timeout=PATIENCE) as client:
+        async with client_at(parent.url, timeout=PATIENCE) as client:
             stored = (await client.get("/todos?limit=1000000&sort=id")).json()
         for page in pages:
             await page.view.until(lambda rows: sorted(rows, key=lambda row: row["id"]) == stored)

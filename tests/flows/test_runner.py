@@ -15,6 +15,7 @@ import websockets
 from websockets.asyncio.client import ClientConnection
 
 from crudite import App, Resource, allow
+from tests.services.http import client_at
 from tests.services.runner import Kind, running
 from tests.services.stores import fresh_store
 
@@ -40,7 +41,7 @@ async def served(kind: Kind) -> AsyncIterator[tuple[App, int, httpx2.AsyncClient
     async with (
         App(Todo, store=fresh_store()) as app,
         running(app, kind) as port,
-        httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30) as client,
+        client_at(f"http://127.0.0.1:{port}", timeout=30) as client,
     ):
         yield app, port, client
 
