@@ -184,7 +184,7 @@ async def test_mail_that_hangs_does_not_keep_all_others_waiting(monkeypatch: pyt
 async def test_a_key_is_no_way_around_what_accounts_need_to_sign_in(keys_first: bool) -> None:
     keys = ApiKeys(Account, only=allow.where(nick__ne="gone"))
     sessions = Sessions(Account, hashing=QUICK, mail=Letters(), must_verify=True, only=allow.where(blocked=False))
-    ways = [keys, sessions] if keys_first else [sessions, keys]
+    ways: list[Any] = [keys, sessions] if keys_first else [sessions, keys]
     async with App(Account, Note, store=fresh_store(), auth=ways, clock=Clock()) as app:
         account = await app.records.create(Account, **ANN, verified=ANN["email"])
         program = Client(app).acting((await keys.issue(account.id, "backup")).key)
@@ -203,3 +203,14 @@ async def test_a_key_is_no_way_around_what_accounts_need_to_sign_in(keys_first: 
             await socket.call("notes.list")
             await app.records.update(Account, account.id, email="third@example.org")
             assert await socket.closed() == 4401
+
+
+async def test_whoever_has_stolen_a_session_does_not_guess_the_password_from_many_addresses() -> None:
+    async with app_for(account_rate=Rate("3/5 minutes", name="tries")) as app:
+        owner = await ann_in(app)
+        said = []
+        for n in range(5):
+            thief = Browser(app, address=f"203.0.113.{n}")
+            thief.jar = dict(owner.jar)
+            said.append((await thief.post("/change-password", {"old": "a guess", "new": "thieving horse"})).status)
+        assert said == [403, 403, 403, 429, 429]

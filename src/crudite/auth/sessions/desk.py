@@ -136,7 +136,7 @@ class Desk:
         account = await self.accounts.read(own.account)
         if account is None:
             raise nobody()
-        await self.throttle.on_account(account.name, request.credentials.address, at_home=True)
+        await self.throttle.in_session(own.id)
         if not await self.hashing.verify(account.hash, old):
             raise Forbidden("The old password is wrong.")
         with self._exchanging(request):

@@ -34,6 +34,11 @@ class Throttle:
         )  # whatever the name is, they do not meet
         await self._take(key, self._account)
 
+    async def in_session(self, session: str) -> None:
+        """Somebody tries the password of the account that he is signed in to: whoever has stolen the session, from
+        wherever he likes."""
+        await self._take(f"session {session}", self._account)
+
     async def may_mail(self, name: str, account: Key) -> bool:
         """Whether one more mail may go to an account: strangers can ask for them. It is counted by the account, which
         can change its address, and by the mailbox, for which there can be several accounts."""
