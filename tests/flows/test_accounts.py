@@ -151,7 +151,7 @@ async def test_an_address_is_verified_by_who_reads_its_mail() -> None:
 
         await browser.post("/send-verification")
         await sessions_of(app).mailed()
-        assert (await browser.request("PATCH", f"/accounts/{account}", {"email": "anna@example.org"})).status == 200
+        assert (await browser.post("/change-email", {"email": "anna@example.org", "password": PASSWORD})).status == 200
         assert (await Browser(app).post("/verify-address", {"token": letters.token()})).status == 403
 
 

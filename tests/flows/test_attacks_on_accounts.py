@@ -53,7 +53,7 @@ async def test_a_link_that_lies_in_a_mailbox_is_void_when_that_is_not_the_owners
         browser = await ann_in(app)
         await browser.post("/forgot-password", {"email": ANN["email"]})
         await sessions_of(app).mailed()
-        await browser.request("PATCH", f"/accounts/{await browser.who()}", {"email": "anna@example.org"})
+        await browser.post("/change-email", {"email": "anna@example.org", "password": PASSWORD})
         used = await Browser(app).post("/reset-password", {"token": letters.token(), "password": "thieving horse"})
         assert used.status == 403
         assert (await Browser(app).log_in(email="anna@example.org")).status == 200
@@ -76,12 +76,47 @@ async def test_one_account_does_not_send_mail_to_the_whole_world() -> None:
     letters = Letters()
     async with app_for(mail=letters) as app:
         browser = await ann_in(app)
-        url = f"/accounts/{await browser.who()}"
         for n in range(8):
-            assert (await browser.request("PATCH", url, {"email": f"victim{n}@example.org"})).status == 200
+            moving = {"email": f"victim{n}@example.org", "password": PASSWORD}
+            assert (await browser.post("/change-email", moving)).status == 200
             assert (await browser.post("/send-verification")).status == 200
             await sessions_of(app).mailed()
-        assert [mail.to for mail in letters.sent] == [f"victim{n}@example.org" for n in range(5)]
+        assert len(letters.sent) == 5
+
+
+async def test_who_has_stolen_a_session_does_not_get_the_account_by_its_address() -> None:
+    letters = Letters()
+    async with app_for(mail=letters) as app:
+        browser = await ann_in(app)
+        account = await browser.who()
+        for body in ({"email": "thief@example.org"}, {"email": "thief@example.org", "nick": "ann"}):
+            answer = await browser.request("PATCH", f"/accounts/{account}", body)
+            assert (answer.status, answer.json["errors"][0]["pointer"]) == (403, "/email")
+        guessed = await browser.post("/change-email", {"email": "thief@example.org", "password": "wrong horse"})
+        assert guessed.status == 403
+        assert (
+            await browser.request("PATCH", f"/accounts/{account}", {"email": ANN["email"], "nick": "Annie"})
+        ).status == 200
+        assert (await Browser(app).log_in()).status == 200
+
+
+async def test_the_owner_moves_to_another_address_and_the_old_one_is_told() -> None:
+    letters = Letters()
+    async with app_for(mail=letters) as app:
+        browser = await ann_in(app)
+        moved = await browser.post("/change-email", {"email": "anna@example.org", "password": PASSWORD})
+        assert moved.status == 200
+        await sessions_of(app).mailed()
+        assert [(mail.kind, mail.to) for mail in letters.sent] == [("moved", "ann@example.org")]
+        assert (await Browser(app).log_in()).status == 401
+        assert (await Browser(app).log_in(email="anna@example.org")).status == 200
+
+
+async def test_without_mail_the_rules_of_the_application_guard_the_address() -> None:
+    async with app_for() as app:
+        browser = await ann_in(app)
+        answer = await browser.request("PATCH", f"/accounts/{await browser.who()}", {"email": "anna@example.org"})
+        assert answer.status == 200
 
 
 async def test_many_accounts_do_not_fill_one_mailbox() -> None:

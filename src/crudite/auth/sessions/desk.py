@@ -147,6 +147,20 @@ class Desk:
                 raise nobody() from None
             return await self._settle(request, renewed, token, bearer=bearer)
 
+    async def change_name(self, request: Request, name: str, password: str) -> Account:
+        """Gives the account of this session another name to sign in with, when the password is right; the account as it
+        was before. Raises Unauthorized, Forbidden for a wrong password, Invalid, NotUnique, TooManyRequests."""
+        own = await self.own(request)
+        account = await self.accounts.read(own.account)
+        if account is None:
+            raise nobody()
+        await self.throttle.in_session(own.id)
+        if not await self.hashing.verify(account.hash, password):
+            raise Forbidden("The password is wrong.")
+        changes: PlainRecord = {self.accounts.fields.name: name}
+        await self._home.records.update(self.accounts.resource, own.account, **changes)
+        return account
+
     async def renew(self, request: Request, *, bearer: bool = False) -> PlainRecord:
         """Gives the session of a request another token. The one before is worth nothing from now on. Raises
         Unauthorized for nobody."""

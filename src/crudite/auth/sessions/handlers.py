@@ -35,6 +35,11 @@ def offer_sessions(home: Home, sessions: Signing, name: str, password: str) -> N
         """Changes the password, and ends all other sessions of the account."""
         return await sessions.change_password(request, old, new, bearer=bearer)
 
+    async def change_name(request: Request, **given: Any) -> Any:
+        """Changes the name that one signs in with; its old address is told."""
+        await sessions.change_name(request, given[name], given[password])
+        return {}
+
     async def session(request: Request) -> Any:
         """Who is signed in, until when, and the values that the client keeps in the session."""
         return await sessions.show(request)
@@ -47,6 +52,7 @@ def offer_sessions(home: Home, sessions: Signing, name: str, password: str) -> N
     home.offer("log-out", "create")(log_out)
     home.offer("log-out-everywhere", "create")(log_out_everywhere)
     home.offer("change-password", "create")(change_password)
+    home.offer(f"change-{name.replace('_', '-')}", "create")(taking(change_name, {name: str, password: str}))
     home.offer("session", "read")(session)
     home.offer("session/client", "update")(session_client)
 

@@ -18,7 +18,7 @@ import msgspec
 from crudite.auth.sessions.accounts import Account
 from crudite.auth.sessions.desk import Desk, nobody
 from crudite.auth.sessions.home import SessionHome
-from crudite.auth.sessions.mail import SendMail, written
+from crudite.auth.sessions.mail import MailKind, SendMail, written
 from crudite.auth.sessions.settings import LINK_PREFIX
 from crudite.auth.sessions.tokens import new_token, read_token
 from crudite.errors import Forbidden, NotFound, NotUnique, Unavailable
@@ -123,10 +123,19 @@ class Links:
     def tell_changed(self, account: Account) -> None:
         """Mails the owner of an account that its password has been changed, however much mail he gets: else that would
         keep it from him."""
+        self._tell("changed", account)
+
+    async def tell_moved(self, account: Account) -> None:
+        """Mails the address that an account had so far that it has another one now. One that was not verified may be
+        anybody's, and gets no more mail than others."""
+        if account.is_verified or await self._desk.throttle.may_mail(account.name, account.key):
+            self._tell("moved", account)
+
+    def _tell(self, kind: MailKind, account: Account) -> None:
         try:
-            self._begin(self._send(written("changed", account.name, account.key, self._desk.settings.url)))
+            self._begin(self._send(written(kind, account.name, account.key, self._desk.settings.url)))
         except Unavailable:
-            _log.warning("nobody is told that his password has been changed: too much mail is on its way")
+            _log.warning("nobody is told that his account has been changed: too much mail is on its way")
 
     async def send_verification(self, request: Request) -> None:
         """Mails a link to the address of whoever is signed in, which verifies it. Raises Unauthorized for nobody,

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
-MailKind: TypeAlias = Literal["reset", "verify", "taken", "changed"]
+MailKind: TypeAlias = Literal["reset", "verify", "taken", "changed", "moved"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,8 +14,8 @@ class Mail:
 
     `kind` says what it is about: `reset` and `verify` bring a one-use `token`, and a `link` with it where the
     application has said its address; `taken` tells somebody who signs up that he has an account already; `changed`
-    that his password has been changed. `subject` and `text` say so in plain English, for whoever has no words of
-    his own. `account` is the key of the account.
+    that his password has been changed; `moved`, to the address of before, that the account has another one. `subject`
+    and `text` say so in plain English, for whoever has no words of his own. `account` is the key of the account.
     """
 
     kind: MailKind
@@ -67,6 +67,11 @@ _WORDS: dict[MailKind, tuple[str, str, str]] = {
         "Your password has been changed",
         "The password of your account has been changed, and all its other sessions have ended. If that was not you, "
         "choose another one now.",
+        "",
+    ),
+    "moved": (
+        "Your account has another address",
+        "The address of your account has been changed by somebody who knew its password. If that was not you, tell us.",
         "",
     ),
 }

@@ -3,7 +3,7 @@
 import builtins
 import logging
 import os
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import replace
 from datetime import timedelta
@@ -33,6 +33,7 @@ from crudite.query.tree import Filter
 from crudite.resources.declare import Record
 from crudite.resources.passwords import Hashing
 from crudite.resources.request import Request
+from crudite.types import Key
 
 _DAY = timedelta(days=1)
 _log = logging.getLogger("crudite")
@@ -126,6 +127,8 @@ class Sessions(Signing):
         self._desk = Desk(lent, accounts, self._keeper(lent), self.settings, self._hashing, throttle)
         self._offer(lent, accounts)
         _guard_password(lent, accounts)
+        if self._links is not None:
+            _guard_name(lent, accounts)
         lent.use()(self._renew_risen)
 
     async def __call__(self, credentials: Credentials) -> Actor | None:
@@ -242,17 +245,35 @@ def _guard_password(home: SessionHome, accounts: Accounts) -> None:
 
     @home.use(name=accounts.definition.path, action=("update", "replace"))
     async def refuse_silent_change(request: Request, next: Any) -> Any:
-        if field in _names(request.data):
+        if field in _fields(request.data):
             detail = "A password is changed by `change-password`, which asks for the old one."
             raise Forbidden(faults=[Fault("not_writable", detail, pointer=f"/{field}")])
         return await next()
 
 
-def _names(data: Any) -> Collection[str]:
-    """The names of the fields that a request gives; none for what is no object, which is refused later."""
+def _guard_name(home: SessionHome, accounts: Accounts) -> None:
+    """To whom mail goes is changed by who knows the password, where a lost one is replaced by mail: else whoever has
+    stolen a session had the account for good. Others' names are for the rules of the application to guard."""
+    field = accounts.fields.name
+    if field in accounts.definition.field_write:
+        return
+
+    @home.use(name=accounts.definition.path, action=("update", "replace"))
+    async def refuse_silent_move(request: Request, next: Any) -> Any:
+        given = _fields(request.data)
+        if field in given and str(request.key) == str(request.actor.id):
+            account = await accounts.read(cast(Key, request.actor.id))
+            if account is None or accounts.spelled(given[field]) != account.name:
+                detail = f"It is changed by `change-{field.replace('_', '-')}`, which asks for the password."
+                raise Forbidden(faults=[Fault("not_writable", detail, pointer=f"/{field}")])
+        return await next()
+
+
+def _fields(data: Any) -> Mapping[str, Any]:
+    """The fields that a request gives; none for what is no object, which is refused later."""
     if isinstance(data, bytes | bytearray | memoryview | msgspec.Raw):
         try:
             data = msgspec.json.decode(bytes(data))
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            return ()
-    return data if isinstance(data, Mapping) else ()
+            return {}
+    return data if isinstance(data, Mapping) else {}

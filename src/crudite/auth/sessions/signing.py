@@ -72,6 +72,14 @@ class Signing:
             self._links.tell_changed(account)
         return shown
 
+    async def change_name(self, request: Request, name: str, password: str) -> None:
+        """Gives the account of whoever is signed in another name to sign in with, and tells the address it had so far.
+        Raises Unauthorized, Forbidden for a wrong password, Invalid for a name that cannot be, NotUnique for another's,
+        TooManyRequests."""
+        before = await self._desk.change_name(request, name, password)
+        if self._links is not None:
+            await self._links.tell_moved(before)
+
     async def show(self, request: Request) -> PlainRecord | None:
         """What the client may know of its session; None without one."""
         session = request.actor.session
