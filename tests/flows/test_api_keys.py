@@ -477,3 +477,19 @@ def test_what_cannot_be_is_told_when_the_application_is_made() -> None:
             ApiKeys(Account, prefix=prefix)
     with pytest.raises(ValueError, match="are about accounts"):
         ApiKeys(roles="roles")
+
+
+async def test_an_owner_has_so_many_keys_and_the_server_makes_more() -> None:
+    async with World(most=3) as world:
+        bob = world.client.acting("bob")
+        first = await bob.post("/api-keys", [{"name": f"key {n}"} for n in range(2)])
+        assert first.status == 201
+        both = await bob.post("/api-keys", [{"name": "third"}, {"name": "fourth"}])
+        assert (both.status, both.json["detail"]) == (
+            409, "An owner has at most 3 keys; delete one that is not used any more.",
+        )  # fmt: skip
+        assert (await bob.post("/api-keys", {"name": "third"})).status == 201
+        assert (await bob.post("/api-keys", {"name": "fourth"})).status == 409
+        assert (await world.client.acting("ann").post("/api-keys", {"name": "hers"})).status == 201
+        await world.keys.issue(BOB, "nightly report")
+        assert len((await bob.get("/api-keys")).json) == 4

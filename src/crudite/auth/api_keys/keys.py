@@ -19,7 +19,7 @@ from crudite.auth.claims import refuse
 from crudite.auth.identification import Home
 from crudite.auth.living import expired
 from crudite.auth.sessions import Sessions
-from crudite.errors import Fault, Forbidden, Invalid, Malformed, NotFound, Problem, StoreError
+from crudite.errors import Conflict, Fault, Forbidden, Invalid, Malformed, NotFound, Problem, StoreError
 from crudite.messages import ActionName, Actor, Credentials, Response, Written
 from crudite.query.plan import Mask, Selection
 from crudite.query.tree import EVERYTHING, And, Filter
@@ -80,6 +80,7 @@ class ApiKeys:
       keys as well, as does its `must_verify`.
     - `path`: where the keys are; `prefix`: with what their texts begin.
     - `lasts`: how long a key lasts at most, and unless it says less; None is for ever.
+    - `most`: how many keys an owner has at most that he makes himself; the server may make more.
     - `seen_every`: how often at most `used_at` is written down.
     """
 
@@ -93,6 +94,7 @@ class ApiKeys:
         path: str = "api-keys",
         prefix: str = "crd",
         lasts: timedelta | None = timedelta(days=365),
+        most: int = 100,
         seen_every: timedelta = timedelta(minutes=10),
     ) -> None:
         if not prefix or not set(prefix) <= _PREFIX_CHARACTERS:
@@ -104,6 +106,7 @@ class ApiKeys:
         self._only = only
         self._prefix = prefix
         self.lasts = lasts
+        self._most = most
         self._seen_every = seen_every
         self._owners: Owners | None = None
         self._noting: set[UUID] = set()
@@ -226,6 +229,14 @@ class ApiKeys:
             raise Forbidden(f"This key has no scope for {request.name}.")
         return await next()
 
+    async def check_room(self, draft: Any, request: Request) -> None:
+        """Raises Conflict when the owner of a key that is being made has as many as he may have."""
+        if request.is_system:
+            return
+        kept = await self._home.records.list(self.record.where(owner=draft.owner).limit(self._most))
+        if len(kept) + len(self._made.get(id(request), ())) >= self._most:
+            raise Conflict(f"An owner has at most {self._most} keys; delete one that is not used any more.")
+
     def check(self, draft: Any, request: Request) -> None:
         """Completes a key that is being made. Raises Invalid for what cannot be one."""
         now, faults = self._home.clock(), []
@@ -265,6 +276,7 @@ def _resource(keys: ApiKeys, account: type[Record[Any]] | None, path: str) -> ty
     own = allow.where(owner=me.id) & allow.when(without_key)
 
     async def complete(draft: Any, request: Request) -> None:
+        await keys.check_room(draft, request)
         keys.check(draft, request)
 
     async def tell(request: Request, next: Callable[[], Awaitable[Response]]) -> Response:
