@@ -53,15 +53,7 @@ def a_cursor_of_another_process_is_as_of_now(patch: Patch) -> None:
 
 
 def a_position_forgets_what_was_running(patch: Patch) -> None:
-    read_head = log.read_head
-
-    async def forgetful(connection: Any) -> Any:
-        head = await read_head(connection)
-        place = head.position
-        return log.Head(log.PostgresqlPosition(place.log, place.tx, place.seq, place.salt), head.trimmed)
-
-    for module in (log, follow):
-        patch(module, "read_head", forgetful)
+    patch(log, "_running", lambda snapshot: [])
 
 
 def a_token_forgets_what_was_running(patch: Patch) -> None:
@@ -84,8 +76,8 @@ def the_log_leads_on_from_everywhere(patch: Patch) -> None:
     async def lead_on(connection: Any, position: Any, head: Any) -> None:
         """There is no reset."""
 
-    for module in (log, follow):
-        patch(module, "check", lead_on)
+    patch(log, "check", lead_on)
+    patch(log, "_leads_on", lambda position, trimmed, salt: True)
 
 
 def a_session_is_nobodys(patch: Patch) -> None:
