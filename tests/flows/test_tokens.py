@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from crudite import Actor, App, Credentials, Introspection, Jwt, Record, Request, Unauthorized, allow, me
-from crudite.auth import introspection, jwks
+from crudite.auth import introspection, jwks, published
 from crudite.testing import Client, Clock, Refusal, Response, View
 from tests.flows.worlds import titles
 from tests.services.issuer import Issuer, issuing, response, rsa, signed, unsigned
@@ -234,7 +234,7 @@ async def test_a_new_key_is_known_without_a_restart_and_an_old_one_forgotten() -
     async with by_published_keys(clock) as (issuer, client):
         old = issuer.token(sub="ann", exp=SOON)
         assert await who(client, old) == "ann"
-        clock.advance(jwks.PAUSE)
+        clock.advance(published.PAUSE)
         issuer.keys = [rsa("two")]
         assert await who(client, issuer.token(sub="bob", exp=SOON)) == "bob"
         assert await who(client, old) == 401
@@ -252,7 +252,7 @@ async def test_invented_keys_do_not_make_us_fetch_without_end() -> None:
         evil = rsa()
         invented = [signed(evil, {"iss": issuer.url, "exp": SOON}, kid=f"evil-{n}") for n in range(50)]
         for _ in range(3):
-            clock.advance(jwks.PAUSE)
+            clock.advance(published.PAUSE)
             assert set(await asyncio.gather(*(who(client, one) for one in invented))) == {401}
         assert issuer.asked == {"/jwks": 4}
 
@@ -271,7 +271,7 @@ async def test_while_the_issuer_is_away_its_keys_are_kept_for_a_day() -> None:
         clock.advance(timedelta(hours=2))
         assert await who(client, good) == 503
         await issuer.rises()
-        clock.advance(jwks.PAUSE)
+        clock.advance(published.PAUSE)
         assert await who(client, good) == "ann"
 
 
@@ -286,7 +286,7 @@ async def test_without_keys_nobody_is_let_in_and_nobody_refused() -> None:
         assert (await client.get("/notes")).status == 401
         await issuer.rises()
         assert await who(client, good) == 503
-        clock.advance(jwks.PAUSE)
+        clock.advance(published.PAUSE)
         assert await who(client, good) == "ann"
 
 
@@ -308,7 +308,7 @@ async def test_published_keys_that_are_none_change_nothing(said: bytes) -> None:
         issuer.says = said
         assert await who(client, good) == 503
         issuer.says = None
-        clock.advance(jwks.PAUSE)
+        clock.advance(published.PAUSE)
         assert await who(client, good) == "ann"
         issuer.says = said
         clock.advance(jwks.FRESH)
@@ -317,7 +317,7 @@ async def test_published_keys_that_are_none_change_nothing(said: bytes) -> None:
 
 
 async def test_an_issuer_that_hangs_holds_up_one_request_and_not_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jwks, "SECONDS", 0.2)
+    monkeypatch.setattr(published, "SECONDS", 0.2)
     clock = Clock(NOW)
     async with by_published_keys(clock) as (issuer, client):
         good = issuer.token(sub="ann", exp=SOON)
@@ -542,7 +542,7 @@ async def test_no_token_and_no_secret_is_in_a_log(caplog: pytest.LogCaptureFixtu
             for one in shown:
                 await who(client, one)
             issuer.says = None
-            clock.advance(jwks.PAUSE)
+            clock.advance(published.PAUSE)
             for one in shown:
                 await who(client, one)
             await issuer.falls()

@@ -1,21 +1,17 @@
-"""A provider of OpenID Connect: what it says of itself (Discovery 1.0), and what is asked of it behind the scenes.
+"""A provider of OpenID Connect: what it says of itself (Discovery 1.0), and what is asked of it behind the scenes."""
 
-What it says is fetched when it is needed, used for FRESH, and kept for KEPT while the provider cannot be asked; it is
-asked again not sooner than PAUSE after the last time.
-"""
-
-import asyncio
 import logging
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 from urllib.parse import urlencode
 
 import msgspec
 
 from crudite.auth.fetching import Address, Answer, Unreachable, basic, fetch
-from crudite.auth.jwks import KEPT, PAUSE, PublishedKeys
+from crudite.auth.jwks import PublishedKeys
+from crudite.auth.published import Published, away
 from crudite.clock import Clock
 from crudite.errors import Unavailable
 
@@ -26,7 +22,6 @@ SECONDS = 5.0
 LARGEST = 64 * 1024
 """The most bytes of an answer."""
 
-_ZERO = timedelta()  # a clock that was set back makes ages negative
 _log = logging.getLogger("crudite")
 
 
@@ -47,7 +42,6 @@ class Metadata:
     userinfo: Address | None
     logout: str | None
     keys: PublishedKeys
-    keys_at: str
     says_issuer: bool
     takes_basic: bool
 
@@ -60,21 +54,20 @@ class Provider:
         self, issuer: str, client_id: str, client_secret: str | None, algorithms: Collection[str] | None
     ) -> None:
         self.issuer = issuer
-        self._address = Address.of(f"{issuer.rstrip('/')}/.well-known/openid-configuration")
+        self._said = Published(
+            Address.of(f"{issuer.rstrip('/')}/.well-known/openid-configuration"), self._understood,
+            f"what {issuer} says of itself", fresh=FRESH, largest=LARGEST,
+        )  # fmt: skip
         self._client = client_id, client_secret
         self._algorithms = algorithms
-        self._metadata: Metadata | None = None
-        self._fetched: datetime | None = None
-        self._tried: datetime | None = None
-        self._is_fetching = asyncio.Lock()
+        self._keys: tuple[str, PublishedKeys] | None = None  # and where they are
 
     async def metadata(self, clock: Clock) -> Metadata:
         """What it says of itself. Raises Unavailable when that cannot be had."""
-        if not self._is_younger(clock, FRESH):
-            await self._fetch_again(clock)
-        if self._metadata is None or not self._is_younger(clock, KEPT):
+        said = await self._said.current(clock)
+        if said is None:
             raise self.away()
-        return self._metadata
+        return said
 
     async def exchange(self, said: Metadata, code: str, verifier: str, redirect_uri: str) -> dict[str, Any]:
         """The tokens for a code (RFC 6749, section 4.1.3). Raises Refused, Unavailable."""
@@ -98,8 +91,7 @@ class Provider:
 
     def away(self) -> Unavailable:
         """The problem of whoever needs it now."""
-        seconds = str(int(PAUSE.total_seconds()))
-        return Unavailable("Who signs people in here cannot be asked now.", headers={"retry-after": seconds})
+        return away("Who signs people in here cannot be asked now.")
 
     async def _asked(
         self, at: Address, *, method: str = "GET", headers: Mapping[str, str], body: bytes = b""
@@ -119,41 +111,21 @@ class Provider:
             _log.warning("nobody can be signed in: %s answers %s", at, error)
             raise self.away() from None
 
-    def _is_younger(self, clock: Clock, than: timedelta) -> bool:
-        return self._fetched is not None and _ZERO <= clock() - self._fetched < than
-
-    async def _fetch_again(self, clock: Clock) -> None:
-        before = self._tried
-        async with self._is_fetching:
-            now = clock()
-            if self._tried != before or (self._tried is not None and _ZERO <= now - self._tried < PAUSE):
-                return
-            try:
-                answer = await fetch(self._address, limit=LARGEST, seconds=SECONDS)
-                if answer.status != 200:
-                    raise Unreachable(f"{self._address} answers {answer.status}")
-                self._metadata, self._fetched = self._understood(answer.body), now
-            except (Unreachable, ValueError, RecursionError) as error:
-                _log.warning("the provider %s cannot be asked about itself: %s", self.issuer, error)
-            self._tried = now
-
     def _understood(self, document: bytes) -> Metadata:
         """What a document says. Raises ValueError when it is not this issuer's, or cannot be used."""
         said = msgspec.json.decode(document, type=dict[str, Any])
         if said.get("issuer") != self.issuer:
             raise ValueError(f"it says that it is {said.get('issuer')!r}")
         keys_at = _url(said, "jwks_uri")
-        if self._metadata is not None and self._metadata.keys_at == keys_at:
-            keys = self._metadata.keys
-        else:
-            keys = PublishedKeys(keys_at, self._algorithms)
+        if self._keys is None or self._keys[0] != keys_at:
+            self._keys = keys_at, PublishedKeys(keys_at, self._algorithms)
         userinfo, logout = said.get("userinfo_endpoint"), said.get("end_session_endpoint")
         ways = said.get("token_endpoint_auth_methods_supported", ["client_secret_basic"])
         return Metadata(
             authorization=_url(said, "authorization_endpoint"), token=Address.of(_url(said, "token_endpoint")),
             userinfo=Address.of(_url(said, "userinfo_endpoint")) if userinfo is not None else None,
             logout=_url(said, "end_session_endpoint") if logout is not None else None,
-            keys=keys, keys_at=keys_at,
+            keys=self._keys[1],
             says_issuer=said.get("authorization_response_iss_parameter_supported") is True,
             takes_basic=not isinstance(ways, list) or "client_secret_basic" in ways,
         )  # fmt: skip
