@@ -16,7 +16,6 @@ from crudite.errors import Fault, Forbidden, Malformed, Problem, TooManyRequests
 from crudite.ids import new_request_id
 from crudite.interfaces.addresses import key_in, nested_paths
 from crudite.interfaces.base import Host, Receive, Router, Scope, Send
-from crudite.interfaces.events import encode
 from crudite.interfaces.http import (
     Headers,
     credentials_of,
@@ -31,6 +30,7 @@ from crudite.interfaces.marks import names_mark, pass_mark
 from crudite.interfaces.speaking import channel_name
 from crudite.interfaces.sse.channels import ChannelStream
 from crudite.interfaces.sse.format import NOWHERE, Spelling, Waiting, has_same_schema, proof_of
+from crudite.interfaces.sse.guest import StreamGuest
 from crudite.interfaces.subscribing import live_query
 from crudite.interfaces.tickets import redeem_ticket
 from crudite.limiting import Verdict, rate_fields
@@ -43,7 +43,6 @@ from crudite.resources.request import Nesting, Request
 from crudite.server.extension import Sink, sink_of
 
 _RESUMING = ("cursor", "last_event_id")
-_LAST_TRY = 1.0  # seconds for the last words of a stream that has had its time
 _HEADERS = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-store"),
@@ -216,14 +215,12 @@ class _Streams:
         await send({"type": "http.response.body", "body": stream.last_words})
 
 
-class _Stream:
+class _Stream(StreamGuest):
     """The queries of one stream, and what becomes of them when its credentials do (`auth.Guest`).
 
     `make` makes their requests, by name. `stay` is there before anything is asked for.
     """
 
-    stay: Stay
-    patience: asyncio.Timeout | None = None
     verdicts: Sequence[Verdict] = ()  # the last of each rate
 
     def __init__(
@@ -235,7 +232,6 @@ class _Stream:
         self._named = named
         self._keys: Mapping[str, str] = {}
         self._connection: Connection | None = None
-        self._problem: Unauthorized | None = None
         self._order = asyncio.Lock()  # rights do not change while it opens
         self._is_doubted = False
 
@@ -342,29 +338,11 @@ class _Stream:
         if not connection.members:
             connection.outbox.end("closed")
 
-    async def answered(self) -> None:
-        """Nothing: a stream asks for nothing more."""
-
-    def warn(self, seconds: int) -> None:
-        """Nothing: a stream cannot show other credentials, its client comes back with them."""
-
     def end(self, problem: Unauthorized) -> None:
         """Tells the client why, and ends the stream: it may come back and resume. What waits is given up."""
         self._problem = problem
         if self._connection is not None:
             self._connection.close()
-
-    @property
-    def last_words(self) -> bytes:
-        """Why the stream has ended, if it is for its credentials."""
-        if self._problem is None:
-            return b""
-        return f"event: problem\ndata: {encode({'problem': self._problem.as_json()})}\n\n".encode()
-
-    def cut(self) -> None:
-        """The client is not waited for any longer."""
-        if self.patience is not None:
-            self.patience.reschedule(asyncio.get_running_loop().time() + _LAST_TRY)
 
     async def _live(self, request: Request) -> LiveQuery:
         with self._host.identify.living.waited_for():

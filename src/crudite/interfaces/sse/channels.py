@@ -3,21 +3,18 @@
 import asyncio
 from collections.abc import Callable, Sequence
 
-from crudite.auth import Stay
 from crudite.channels import Member, Shown, Told
 from crudite.channels.channels import Address
 from crudite.errors import Problem, Unauthorized
 from crudite.ids import new_request_id
 from crudite.interfaces.base import Host
-from crudite.interfaces.events import encode
 from crudite.interfaces.speaking import event_members, presence_members
 from crudite.interfaces.sse.format import Complete, Spelling, proof_of
+from crudite.interfaces.sse.guest import StreamGuest
 from crudite.limiting import Verdict
 from crudite.live import Connection, Holds
 from crudite.messages import Actor, Credentials, Response
 from crudite.resources.request import Request
-
-_LAST_TRY = 1.0  # seconds for the last words of a stream that has had its time
 
 
 class _StreamSpeech:
@@ -33,12 +30,10 @@ class _StreamSpeech:
 _speech = _StreamSpeech()
 
 
-class ChannelStream:
+class ChannelStream(StreamGuest):
     """One who listens to a channel, and what becomes of that when its credentials do (`auth.Guest`). `make` makes the
     request for it. `stay` is there before anything is asked for."""
 
-    stay: Stay
-    patience: asyncio.Timeout | None = None
     verdicts: Sequence[Verdict] = ()
     is_over = False
 
@@ -51,7 +46,6 @@ class ChannelStream:
         self._make = make
         self._member: Member | None = None
         self._connection: Connection | None = None
-        self._problem: Problem | None = None
         self._order = asyncio.Lock()  # rights do not change while it opens
 
     async def open(self, request_id: str, resume: str | None) -> Connection:
@@ -132,27 +126,9 @@ class ChannelStream:
             if not was_hearing and member.is_hearing:
                 self._show(member)
 
-    async def answered(self) -> None:
-        """Nothing: a stream asks for nothing more."""
-
-    def warn(self, seconds: int) -> None:
-        """Nothing: a stream cannot show other credentials, its client comes back with them."""
-
     def end(self, problem: Unauthorized) -> None:
         """Tells the client why, and ends the stream. What waits is given up."""
         self._problem = problem
         self.leave()
         if self._connection is not None:
             self._connection.close()
-
-    @property
-    def last_words(self) -> bytes:
-        """Why the stream has ended, if anything but the client has ended it."""
-        if self._problem is None:
-            return b""
-        return f"event: problem\ndata: {encode({'problem': self._problem.as_json()})}\n\n".encode()
-
-    def cut(self) -> None:
-        """The client is not waited for any longer."""
-        if self.patience is not None:
-            self.patience.reschedule(asyncio.get_running_loop().time() + _LAST_TRY)

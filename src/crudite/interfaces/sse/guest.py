@@ -1,0 +1,36 @@
+"""How an event stream ends: it cannot show other credentials, so it tells why and its client comes back."""
+
+import asyncio
+
+from crudite.auth import Stay
+from crudite.errors import Problem
+from crudite.interfaces.events import encode
+
+_LAST_TRY = 1.0  # seconds for the last words of a stream that has had its time
+
+
+class StreamGuest:
+    """What all streams have in common as guests (`auth.Guest`): `stay` is there before anything is asked for, and
+    `patience` bounds what is sent."""
+
+    stay: Stay
+    patience: asyncio.Timeout | None = None
+    _problem: Problem | None = None
+
+    @property
+    def last_words(self) -> bytes:
+        """Why the stream has ended, if anything but the client has ended it."""
+        if self._problem is None:
+            return b""
+        return f"event: problem\ndata: {encode({'problem': self._problem.as_json()})}\n\n".encode()
+
+    async def answered(self) -> None:
+        """Nothing: a stream asks for nothing more."""
+
+    def warn(self, seconds: int) -> None:
+        """Nothing: a stream cannot show other credentials, its client comes back with them."""
+
+    def cut(self) -> None:
+        """The client is not waited for any longer."""
+        if self.patience is not None:
+            self.patience.reschedule(asyncio.get_running_loop().time() + _LAST_TRY)
