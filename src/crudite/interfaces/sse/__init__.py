@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from typing import Any
 
-from crudite.auth import Stay
 from crudite.channels import Channel
 from crudite.errors import Fault, Forbidden, Malformed, Problem, TooManyRequests, Unauthorized
 from crudite.ids import new_request_id
