@@ -147,6 +147,40 @@ async def test_a_deleted_record_has_its_history_for_those_whose_right_does_not_n
             await trim(eve)
 
 
+async def test_who_takes_a_key_that_has_become_free_is_shown_nothing_of_what_its_record_was() -> None:
+    class Page(
+        Record[str],
+        rules={"read": allow.everyone, "write": allow.signed_in, "history": allow.role("auditor", "hr")
+               | allow.where(owner=me.id)},
+    ):  # fmt: skip
+        owner: str
+        text: str
+        fee: int = Field(default=0, read=allow.where(owner=me.id))
+
+    async with Client(App(Page, store=fresh_store(), auth=authenticate)) as client:
+        ann, bob, eve = client.acting("ann"), client.acting("bob"), client.acting("eve")
+        await ann.post("/pages", {"id": "p", "owner": "ann", "text": "mine", "fee": 7})
+        await ann.patch("/pages/p", {"text": "still mine", "fee": 8})
+        assert len((await ann.get("/pages/p/history")).json) == 2
+        await ann.delete("/pages/p")
+        for owner, taker in (("bob", bob), ("eve", eve)):
+            made = await taker.post("/pages", {"id": "p", "owner": owner, "text": "taken", "fee": 1})
+            assert made.status == 201
+            await trim(client)
+            latest, *former = (await taker.get("/pages/p/history")).json
+            assert told(latest)[3] == {"owner": [None, owner], "text": [None, "taken"], "fee": [None, 1]}
+            if taker is bob:
+                assert former == []
+                await bob.delete("/pages/p")
+        assert [told(past)[3] for past in former] == [
+            {"owner": ["bob", None], "text": ["taken", None]},
+            {"owner": [None, "bob"], "text": [None, "taken"]},
+            {"owner": ["ann", None], "text": ["still mine", None]},
+            {"text": ["mine", "still mine"]},
+            {"owner": [None, "ann"], "text": [None, "mine"]},
+        ]
+
+
 async def test_what_comes_of_a_request_besides_is_his_who_asked() -> None:
     async with serving() as (ann, bob, eve):
         await ann.post("/posts", {"title": "a", "owner": "ann"})

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Set
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import msgspec
 
@@ -29,6 +29,20 @@ _UNSAID = frozenset(("id", *SYSTEM_FIELDS))
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 
+class _Sight(NamedTuple):
+    """What an actor may see of a history: these fields of the record that is there, made at that moment, and those of
+    one that is there no more, even if its key has been given away again; None: not even that there was one."""
+
+    made_at: str | None
+    fields: Set[str]
+    former: Set[str] | None
+
+    def of(self, record: PlainRecord) -> Set[str] | None:
+        """The fields that he may see of a record as it once was."""
+        is_there = self.made_at is not None and record.get("created_at") == self.made_at
+        return self.fields if is_there else self.former
+
+
 class Histories:
     """Performs `history`."""
 
@@ -45,22 +59,23 @@ class Histories:
         if "history" not in definition.rules or not isinstance(self._store, SupportsHistory):
             raise NotFound(f"{definition.name} keeps no history.")
         key = cast(Key, request.key)
-        is_there, fields = await self._fields(request, definition, key)
+        sight = await self._sight(request, definition, key)
         limit, before = self._place(request.query, definition, key)
         found = await self._store.history(definition.schema, key, before=before, limit=limit + 1)
-        if not found and not is_there and before is None:
+        if not found and sight.made_at is None and before is None:
             raise no_record(definition, key)
         shown, more = found[:limit], len(found) > limit
         old_names = {f.renamed_from: f.name for f in definition.schema.fields.values() if f.renamed_from is not None}
         return Listed(
-            [text for past in shown if (text := _json(past, fields, old_names)) is not None],
+            [text for past in shown if (text := _json(past, sight, old_names)) is not None],
             next=self._cursor(definition, key, shown[-1].number) if more else None,
             first=before is None,
         )
 
-    async def _fields(self, request: Request, definition: Definition, key: Key) -> tuple[bool, Set[str]]:
-        """Whether the record is there, and the fields of it that may be shown. Of one that is deleted it is not known
-        any more what a condition on it would say: it is shown to those, and with the fields, that need none."""
+    async def _sight(self, request: Request, definition: Definition, key: Key) -> _Sight:
+        """What may be shown to whom. Of a record that is deleted it is not known any more what a condition on it would
+        say: it is shown to those, and with the fields, that need none. Else who takes a key that has become free would
+        be shown what another one's record was."""
         rules = rules_of(request, self._rulebook)
         rule = rules.action("history", request.actor)
         if rule == NOTHING:
@@ -70,11 +85,13 @@ class Histories:
             scope = self._rulebook.resolve(definition.schema, request.nesting.filter)
             rule = join((rule, scope), either=False)
         row = await look_up(self._store, self._rulebook.now(Selection(definition.schema, rule, mask)), key)
+        former = frozenset(mask.always) if rule == EVERYTHING else None
         if row is not None:
-            return True, _decode(row.json).keys()
-        if rule != EVERYTHING:
+            record = _decode(row.json)
+            return _Sight(record["created_at"], record.keys(), former)
+        if former is None:
             raise no_record(definition, key)
-        return False, frozenset(mask.always)
+        return _Sight(None, former, former)
 
     def _place(self, query: WrittenQuery, definition: Definition, key: Key) -> tuple[int, int | None]:
         """How many changes are asked for, and below which number."""
@@ -100,10 +117,13 @@ class Histories:
         return self._sealer.seal(msgspec.msgpack.encode(("history", definition.name, key, number)))
 
 
-def _json(past: Past, fields: Set[str], old_names: Mapping[str, str]) -> str | None:
-    """The JSON text of one change; None for one that did not move the version, since only fields changed that not
-    everybody may read, and the reader is not among those who may."""
+def _json(past: Past, sight: _Sight, old_names: Mapping[str, str]) -> str | None:
+    """The JSON text of one change; None for one that is not to be seen, or did not move the version, since only fields
+    changed that not everybody may read, and the reader is not among those who may."""
     before, after = _record(past.before, old_names), _record(past.after, old_names)
+    fields = sight.of(after or before)
+    if fields is None:
+        return None
     action = "created" if past.before is None else "deleted" if past.after is None else "updated"
     changes = {
         name: [before.get(name), after.get(name)]
