@@ -1,31 +1,17 @@
 """The model test finds what it is there to find: each fault that is planted into the engine breaks a promise soon."""
 
-import asyncio
-import logging
-from collections.abc import Callable, Iterator, Sequence
-from random import Random
+from collections.abc import Callable, Sequence
 
 import pytest
 
 from tests.model.held import Violation
-from tests.model.places import on_postgresql
+from tests.model.planting import quiet, tell_stories
 from tests.model.plants import PLANTS, Patch
-from tests.model.plants_of_several import SEVERAL
 from tests.model.shrink import shrink
-from tests.model.steps import Step, story
-from tests.model.telling import Setting, tell
+from tests.model.steps import Step
+from tests.model.telling import Setting
 
-_STORIES = 200
-_LENGTH = 80
-_PATIENCE = 10.0
-
-
-@pytest.fixture(autouse=True)
-def _quiet() -> Iterator[None]:
-    """The faults are planted, and what is logged of them is not of interest."""
-    logging.disable(logging.CRITICAL)
-    yield
-    logging.disable(logging.NOTSET)
+__all__ = ["quiet"]
 
 
 @pytest.mark.parametrize("plant", PLANTS, ids=lambda plant: plant.__name__)
@@ -34,23 +20,6 @@ def test_a_planted_fault_is_found(plant: Callable[[Patch], None], monkeypatch: p
 
     with pytest.raises(Violation, match=r"holds|different states|failed under|client \d+: KeyError|does not end"):
         tell_stories(Setting())
-
-
-@pytest.mark.parametrize("plant", SEVERAL, ids=lambda plant: plant.__name__)
-def test_a_fault_that_two_processes_have_is_found(
-    plant: Callable[[Patch], None], monkeypatch: pytest.MonkeyPatch, postgresql: str
-) -> None:
-    plant(monkeypatch.setattr)
-
-    with pytest.raises(Violation, match=r"holds|different states|last state|was revoked|does not end"):
-        tell_stories(Setting(on_postgresql(postgresql), processes=2), scenes=0.3)
-
-
-def tell_stories(setting: Setting, scenes: float = 0.04) -> None:
-    """Stories, until one of them breaks a promise."""
-    for seed in range(_STORIES):
-        told = story(Random(seed), _LENGTH, setting.processes, scenes)
-        asyncio.run(tell(told, seed, setting, _PATIENCE))
 
 
 def test_the_story_of_a_failure_is_made_short() -> None:
