@@ -9,7 +9,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from datetime import datetime
 from time import monotonic
 from types import TracebackType
-from typing import Any, Literal, Self, TypeAlias, TypeVar
+from typing import Any, Literal, Self, TypeAlias
 
 from crudite.app.declarations import Declarations
 from crudite.app.defaults import about_actors, default_interfaces, opened_bus, opened_store, several, shared_with
@@ -49,7 +49,6 @@ from crudite.server.quick import Quick
 from crudite.stores.base import Store
 from crudite.tokens import Sealer
 
-F = TypeVar("F", bound=Callable[..., Any])
 Mode: TypeAlias = Literal["run", "dev"]
 
 _log = logging.getLogger("crudite")
@@ -60,9 +59,8 @@ class App(Declarations):
 
     `store` is a URL such as `sqlite:///todo.db`, or a store; by default the environment variable `CRUDITE_STORE`,
     else a SQLite file beside the module that makes the application, and called as it. `auth` tells who shows some
-    credentials: a function, or ways such as `Sessions(Account)`, of which the first that knows them
-    decides. `interfaces` are the ways to speak, by default REST, server-sent events, WebSocket, the browser
-    client and the API description. `provide` gives handlers what they need: a type and how to make it. `lifespan`
+    credentials: a function, or ways such as `Sessions(Account)`, of which the first that knows them decides.
+    `interfaces` are the ways to speak, by default REST, server-sent events, WebSocket, the browser client and the API description. `provide` gives handlers what they need: a type and how to make it. `lifespan`
     is run around the application's life, given the app.
     `hosts` are the names it answers to; without it, any, but on a loopback address only local names. `limits` bounds
     what one client may ask for, `retention` how far back the change log reaches. `clock` tells what rules, queries and

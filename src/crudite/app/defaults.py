@@ -36,6 +36,7 @@ def several(auth: Authenticate | Sequence[Authenticate] | None) -> Sequence[Auth
 
 
 def shared_with(given: Sequence[str] | Cors, *, takes_silence: bool) -> tuple[Origins, Sharing | None]:
+    """The pages of other sites that may speak to the application, and what is shared with them; None for nothing."""
     cors = given if isinstance(given, Cors) else Cors(given)
     origins = Origins(cors.origins, takes_silence=takes_silence)
     return origins, Sharing(cors, origins) if origins else None
