@@ -60,8 +60,9 @@ class App(Declarations):
     `store` is a URL such as `sqlite:///todo.db`, or a store; by default the environment variable `CRUDITE_STORE`,
     else a SQLite file beside the module that makes the application, and called as it. `auth` tells who shows some
     credentials: a function, or ways such as `Sessions(Account)`, of which the first that knows them decides.
-    `interfaces` are the ways to speak, by default REST, server-sent events, WebSocket, the browser client and the API description. `provide` gives handlers what they need: a type and how to make it. `lifespan`
-    is run around the application's life, given the app.
+    `interfaces` are the ways to speak, by default REST, server-sent events, WebSocket, the browser client and the API
+    description. `provide` gives handlers what they need: a type and how to make it. `lifespan` is run around the
+    application's life, given the app.
     `hosts` are the names it answers to; without it, any, but on a loopback address only local names. `limits` bounds
     what one client may ask for, `retention` how far back the change log reaches. `clock` tells what rules, queries and
     defaults mean by `now`: a function that returns a time with a zone, by default the machine's. `bus` is a URL such as
