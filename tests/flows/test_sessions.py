@@ -353,6 +353,31 @@ async def test_values_stay_in_the_session_and_the_client_reaches_only_its_own() 
         assert (await Browser(app).request("PATCH", "/session/client", {"values": {"a": 1}})).status == 401
 
 
+@pytest.mark.parametrize("place", ["client", "values"])
+async def test_a_value_takes_the_place_of_the_one_before_whole_and_no_more_is_kept_than_is_counted(place: str) -> None:
+    app = app_for()
+    sessions = sessions_of(app)
+
+    @app.create("keep")
+    async def keep(request: Request, values: dict[str, Any]) -> Any:
+        return await sessions.remember(request, values, client=place == "client")
+
+    @app.read("kept")
+    async def kept(request: Request) -> Any:
+        return (await sessions.show(request) or {})["client"] if place == "client" else await sessions.values(request)
+
+    async with app:
+        browser = await ann_in(app)
+        await browser.post("/keep", {"values": {"size": {"w": 1}, "on": True}})
+        whole = {"size": {"h": {"min": None}}, "on": True}
+        assert (await browser.post("/keep", {"values": {"size": {"h": {"min": None}}}})).json == whole
+        assert (await browser.get("/kept")).json == whole
+        for name in "abc":
+            assert (await browser.post("/keep", {"values": {"size": {name: "y" * 9_000}}})).status == 200
+        assert (await browser.get("/kept")).json == {"size": {"c": "y" * 9_000}, "on": True}
+        assert (await browser.post("/keep", {"values": {"size": "\0"}})).status == 422
+
+
 async def test_values_that_are_kept_at_the_same_time_are_all_kept() -> None:
     async with app_for() as app:
         browser = await ann_in(app)

@@ -11,7 +11,8 @@ import msgspec
 
 from crudite.auth.sessions.home import SessionHome
 from crudite.auth.sessions.keeping import Kept, Part, merged
-from crudite.errors import Conflict, NotFound, PreconditionFailed
+from crudite.changes import Refused, Unit, Write
+from crudite.errors import Conflict, NotFound
 from crudite.query.plan import Mask, Plan, Selection
 from crudite.query.resolve import Resolver
 from crudite.query.tree import EVERYTHING
@@ -98,19 +99,22 @@ class RowKeeper:
 
     async def remember(self, id: str, part: Part, patch: Mapping[str, Plain], most: int) -> Mapping[str, Plain] | None:
         """Merges values into those of a session: null takes one away. Returns all of them; None when there is no such
-        session. Raises TooLarge for more than `most` bytes of JSON, Conflict when they keep changing."""
+        session. Raises TooLarge for more than `most` bytes of JSON, Invalid for what cannot be stored, Conflict when
+        they keep changing."""
         for _ in range(_TRIES):
             row = await self._home.store.lookup(self._all, id)
             if row is None:
                 return None
             values = merged(getattr(self._kept(row.json), part), patch, most)
-            given = {**patch, **values} if part == "client" else values  # an update merges into what it may read
+            plain = self._definition.bodies["update"].parse_python({part: values})[part]
+            write = Write(  # of the whole: an update would merge into what lies deeper, too
+                action="update", schema=self._definition.schema, key=id,
+                values={part: dict(cast(Any, plain))}, expect=row.version,
+            )  # fmt: skip
             try:
-                await self._home.records.update(self._resource, id, expect_version=row.version, **{part: given})
-            except PreconditionFailed:
+                await self._home.store.write(Unit(writes=(write,)))
+            except Refused:  # it has been changed meanwhile, or has ended
                 continue
-            except NotFound:
-                return None
             return values
         raise Conflict("The values of the session keep changing; try again.")
 
