@@ -82,6 +82,18 @@ class TestSharedOverRedisBus(Shared):
         self.server = valkey
 
 
+async def test_processes_tell_each_other_of_what_takes_weeks_to_come_back() -> None:
+    clock, rate = Seconds(), Rate("3/30 days")
+    async with open_bus("local:") as bus, SharedCounts(MemoryCounts(clock), bus) as one:
+        memory = MemoryCounts(clock)
+        async with SharedCounts(memory, bus), asyncio.timeout(20):
+            await one.take(KEY, rate, 2)
+            while not len(memory):  # noqa: ASYNC110
+                await asyncio.sleep(0.001)  # nothing tells a process that it has heard
+            verdict = memory.take_now(KEY, rate, 2)
+            assert (verdict.is_allowed, verdict.remaining, verdict.reset) == (False, 1, 20 * 86_400)
+
+
 class ByTheTimeOfDay(CountsContract):
     """Where the count outlives processes, it is by a clock that can be set."""
 

@@ -12,7 +12,7 @@ know a rate, or what time it is elsewhere.
 
 import asyncio
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import islice
 from struct import Struct
 from typing import Self
@@ -27,7 +27,7 @@ _PAUSE = 0.005
 _NAME = 8
 _ONE = Struct(f"<{DIGEST_SIZE}sd")
 _AT_ONCE = 280  # the smallest payload that a bus carries has room for them
-_LONGEST = 10 * 86_400.0
+_LONGEST = 10 * 86_400.0  # of a rate that takes longer, several are told
 
 
 class SharedCounts:
@@ -76,7 +76,7 @@ class SharedCounts:
             await asyncio.sleep(_PAUSE)
 
     async def _publish(self) -> None:
-        untold, self._untold = iter(self._untold.items()), {}
+        untold, self._untold = _told(self._untold), {}
         while some := list(islice(untold, _AT_ONCE)):
             await self._bus.publish(TOPIC, self._name + b"".join([_ONE.pack(*one) for one in some]))
 
@@ -86,6 +86,15 @@ class SharedCounts:
         for digest, seconds in _read(payload):
             self._memory.owe(digest, seconds)
             self.heard += 1
+
+
+def _told(untold: Mapping[Digest, float]) -> Iterator[tuple[Digest, float]]:
+    """What a message may tell of what was taken, together as much."""
+    for digest, seconds in untold.items():
+        while seconds > _LONGEST / 2:
+            seconds -= _LONGEST / 2
+            yield digest, _LONGEST / 2
+        yield digest, seconds
 
 
 def _read(payload: bytes) -> Iterator[tuple[Digest, float]]:
