@@ -300,6 +300,28 @@ async def test_nobody_stays_behind_when_all_have_left() -> None:
                 await asyncio.sleep(0)
 
 
+async def test_who_loses_the_right_at_any_moment_of_joining_is_told_so_once_and_not_left_behind() -> None:
+    async with world() as client, client.acting("bob").websocket() as bob:
+        for turns in range(40):
+            await client.app.records.update(Room, 7, open=True)
+            await client.settled()
+
+            async def shut(turns: int = turns) -> None:
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+                await client.app.records.update(Room, 7, open=False)
+
+            shutting = asyncio.create_task(shut())
+            (answer,) = await asyncio.gather(joined(bob, "rooms/7"), return_exceptions=True)
+            await shutting
+            await client.settled()
+            assert client.app.hub.figures.members == 0
+            await bob.call("ping")  # behind it nothing comes any more
+            told = [one["method"] for one in bob.notifications]
+            assert told == ([] if isinstance(answer, Refusal) else ["problem"])
+            bob.notifications.clear()
+
+
 # Of the records of a resource.
 
 

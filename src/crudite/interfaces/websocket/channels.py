@@ -113,7 +113,7 @@ class Memberships:
             found = await member.settle(response, actor, self._stay.holding(question))
             if self._stay.is_over or self._connection.ended is not None:
                 raise Unauthorized("The credentials do not hold any longer.")
-            if found is False:
+            if found is False or self._members.get(address.name) is not member:  # it may be lost as soon as it is in
                 raise address.missing()
         except BaseException:
             self._leave(address.name)
@@ -178,9 +178,12 @@ class Memberships:
             return await self._host.pipeline(request), request.actor
 
     def _lost(self, member: Member) -> None:
-        """The rule by which it was there holds no longer."""
+        """The rule by which it was there holds no longer. One who is only about to be let in is told by the answer."""
         if self._members.get(member.name) is member:
-            self._end(member, member.address.missing())
+            if member.is_entered:
+                self._end(member, member.address.missing())
+            else:
+                self._leave(member.name)
 
     def _end(self, member: Member, problem: Problem) -> None:
         self._leave(member.name)
