@@ -7,7 +7,20 @@ from typing import Any, cast
 
 import pytest
 
-from crudite import App, DeclarationError, Email, Field, Password, Request, Resource, Sessions, allow, me
+from crudite import (
+    Actor,
+    App,
+    Credentials,
+    DeclarationError,
+    Email,
+    Field,
+    Password,
+    Request,
+    Resource,
+    Sessions,
+    allow,
+    me,
+)
 from crudite.auth.api_keys import ApiKeys
 from crudite.resources.passwords import Hashing
 from crudite.testing import Client, Clock, Refusal
@@ -62,6 +75,20 @@ async def test_a_client_that_asks_gets_a_bearer_token_and_no_cookie() -> None:
         assert (await shown.post("/log-out", {})).status == 200
         refused = await shown.get("/notes")
         assert (refused.status, refused.headers["www-authenticate"]) == (401, 'Bearer error="invalid_token"')
+
+
+@pytest.mark.parametrize("called", ["tab 7", "\0", "9" * 400])
+async def test_who_is_signed_in_another_way_has_no_session_here_whatever_his_is_called(called: str) -> None:
+    async def elsewhere(credentials: Credentials) -> Actor | None:
+        return Actor("ann", session=called) if credentials.token == "hers" else None
+
+    async with App(Account, store=fresh_store(), auth=[Sessions(Account, hashing=QUICK), elsewhere]) as app:
+        await app.records.create(Account, **ANN)
+        client = Client(app, token="hers")
+        assert (await client.get("/session")).json is None
+        assert (await client.post("/change-password", {"old": PASSWORD, "new": "another horse"})).status == 401
+        assert (await client.post("/log-out", {})).status == 200
+        assert (await client.post("/log-in", ANN)).status == 200
 
 
 async def test_a_session_that_a_client_brings_along_is_never_taken_over() -> None:
