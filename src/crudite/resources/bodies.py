@@ -1,0 +1,60 @@
+"""The bodies that the actions of a resource take, and what a record looks like from outside."""
+
+from collections.abc import Container, Mapping
+from typing import Annotated, Any
+
+import pydantic
+from pydantic import TypeAdapter
+
+from crudite.resources.body import Body, BodyField, typed_dict
+from crudite.resources.collect import SYSTEM_FIELDS
+from crudite.resources.definition import BodyName
+from crudite.resources.fields import ABSENT, FieldOptions
+from crudite.resources.gather import Gathered
+from crudite.resources.shapes import Shape
+from crudite.schema import NO_DEFAULT, ResourceSchema
+from crudite.types import Plain
+
+
+def bodies_of(
+    found: Gathered, schema: ResourceSchema, every: Mapping[str, Shape], static: Mapping[str, Plain]
+) -> tuple[Body, dict[BodyName, Body]]:
+    """The body of any of a resource's values, and those of the actions that take one."""
+    shapes, links = {n: shape for n, shape in every.items() if n not in SYSTEM_FIELDS}, schema.links
+    optional = [body_field(n, shape, False) for n, shape in shapes.items()]
+    create, replace = [], []
+    for name, shape in shapes.items():
+        required = _is_required(found.fields[name])
+        made = shape.type.kind in ("uuid", "integer") or not required
+        default = static.get(name, NO_DEFAULT)
+        create.append(body_field(name, shape, not made if name == "id" else required, default))
+        replace.append(body_field(name, shape, name != "id" and required, default))
+    whole = Body(f"{found.name}Values", optional, links)
+    return whole, {
+        "create": Body(f"{found.name}Create", create, links),
+        "replace": Body(f"{found.name}Replace", replace, links),
+        "update": Body(f"{found.name}Update", optional, links, whole=whole),
+    }
+
+
+def shown_of(
+    name: str, schema: ResourceSchema, shapes: Mapping[str, Shape], restricted: Container[str]
+) -> TypeAdapter[Any]:
+    """What a record looks like from outside; the `restricted` fields may be absent."""
+    members = [
+        (field, shapes[field].shown | None if spec.nullable else shapes[field].shown, field not in restricted)
+        for field, spec in schema.fields.items()
+        if field in shapes and not spec.secret
+    ]
+    return TypeAdapter(typed_dict(name, members))
+
+
+def _is_required(options: FieldOptions) -> bool:
+    return options.default is ABSENT and options.default_factory is None
+
+
+def body_field(name: str, shape: Shape, is_required: bool, default: Plain = NO_DEFAULT) -> BodyField:
+    annotation = shape.body | None if shape.nullable else shape.body
+    if default is not NO_DEFAULT:
+        annotation = Annotated[annotation, pydantic.Field(json_schema_extra={"default": default})]
+    return BodyField(name, annotation, is_required, shape.convert, shape.is_object)
