@@ -423,3 +423,17 @@ def test_the_guide_leads_from_one_file_to_postgresql(crudite: Crudite, fresh: st
         done = crudite(*command.replace("postgresql://shop@localhost/shop", fresh).split())
         assert done.exit_code == 0, done.output
     assert fetch(fresh, "SELECT title, done FROM notes") == [("to be moved", False)]
+
+
+def test_histories_are_counted_and_checked(crudite: Crudite, fresh: str, tmp_path: Path) -> None:
+    rules = 'rules={"read": allow.everyone, "write": allow.everyone, "history": allow.everyone}'
+    (tmp_path / "app.py").write_text(SHOP.replace("rules=allow.everyone", rules, 1))
+    filled("app.db")
+    moved = crudite("db", "copy", "app.db", fresh)
+    assert "Their histories are along: changes, 3 of Customer." in moved.output
+    compared = crudite("db", "copy", "app.db", fresh, "--check")
+    assert "hold the same: 8 records, and 3 changes in their histories." in compared.output
+    change(fresh, "UPDATE _history SET actor = 'eve' WHERE seq = (SELECT max(seq) FROM _history)")
+    compared = crudite("db", "copy", "app.db", fresh, "--check")
+    assert compared.exit_code == 1
+    assert re.fullmatch(r"Customer [-0-9a-f]{36} differs in its history\.", compared.stdout.strip())

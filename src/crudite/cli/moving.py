@@ -39,6 +39,9 @@ def copy(named: str | None, source: str, target: str, repeat: bool, size: int) -
     total = _records(sum(copied.counts.values()))
     typer.secho(f"{total} copied from {start.shown} to {end.shown} in {seconds:.1f} s.", fg="green")
     typer.echo(f"They are {listed}." if listed else "The application declares no resources.")
+    histories = ", ".join(f"{count:,} of {name}" for name, count in copied.changes.items() if count)
+    if histories:
+        typer.echo(f"Their histories are along: changes, {histories}.")
     if copied.source_has_moved:
         typer.secho(f"{start.shown} has been written to meanwhile, and that is not in the copy.", fg="yellow")
         typer.echo("End what writes there, then copy again with --repeat.")
@@ -55,15 +58,18 @@ def compare(named: str | None, source: str, target: str, size: int) -> bool:
     if more:
         typer.echo(f"… and {more:,} more.")
     if not found:
-        total = _records(sum(counts.values()))
-        typer.secho(f"{start.shown} and {end.shown} hold the same: {total}.", fg="green")
+        total = sum(counts.get(schema.name, 0) for schema in catalog.values())
+        changes = sum(counts.values()) - total
+        histories = f", and {changes:,} change{'s' if changes != 1 else ''} in their histories" if changes else ""
+        typer.secho(f"{start.shown} and {end.shown} hold the same: {_records(total)}{histories}.", fg="green")
     return not found
 
 
 async def _differences(
     source: CopyEnd, target: CopyEnd, catalog: Catalog, size: int, progress: Progress
 ) -> tuple[Sequence[Difference], int, dict[str, int]]:
-    """The first differences, how many more there are, and how many records were compared."""
+    """The first differences, how many more there are, and how many records, and changes in their histories, were
+    compared."""
     found: list[Difference] = []
     more, counts = 0, {}
 
@@ -124,6 +130,8 @@ def _progress(source: CopyEnd, catalog: Catalog) -> Iterator[Progress]:
 
 
 def _in_words(one: Difference, source: str, target: str) -> str:
+    if one.history:
+        return f"{one.resource} {one.key} differs in its history."
     if one.only_in:
         return f"{one.resource} {one.key} is only in {source if one.only_in == 'source' else target}."
     if one.key is None:

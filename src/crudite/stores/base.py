@@ -194,6 +194,13 @@ class Past(NamedTuple):
     after: str | None
 
 
+class Remembered(NamedTuple):
+    """A change that the history of a record tells of, and the text of the record's key."""
+
+    key: str
+    past: Past
+
+
 class Kept(NamedTuple):
     """The changes of one table that are kept beyond the log: how many, of about how many bytes, the oldest of which was
     made at a moment in microseconds since 1970."""
@@ -344,7 +351,7 @@ class Store(Protocol):
 
 
 __all__ = [
-    "OUTSIDE", "Batch", "Change", "Commit", "Glance", "Kept", "Load", "Mark", "Page", "Pages", "Past", "Plan", "Reset",
-    "Row", "Signal", "Step", "Store", "SupportsAsk", "SupportsGlance", "SupportsHistory", "SupportsLoad",
-    "SupportsSubmit", "Unit",
+    "OUTSIDE", "Batch", "Change", "Commit", "Glance", "Kept", "Load", "Mark", "Page", "Pages", "Past", "Plan",
+    "Remembered", "Reset", "Row", "Signal", "Step", "Store", "SupportsAsk", "SupportsGlance", "SupportsHistory",
+    "SupportsLoad", "SupportsSubmit", "Unit",
 ]  # fmt: skip

@@ -3,24 +3,35 @@
 Theory of operation. What is copied is read in one snapshot of the source and written in one transaction of the target:
 an interruption at any moment leaves the target as it was, and nobody ever sees half of a copy. Foreign keys are held
 when every record is there, so the order of resources does not matter, nor do references that go round in a circle.
-Records travel as plain values, those of secret fields too, with their keys, versions and times. The change log stays
-where it is: the target begins a new one, and whoever follows the target gets a reset.
+Records travel as plain values, those of secret fields too, with their keys, versions and times, and so do histories,
+also those of which a part is in the change log. The log itself stays where it is: the target begins a new one, and
+whoever follows the target gets a reset.
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol, TypeAlias
+from itertools import groupby
+from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar
 
 from crudite.errors import StoreError
 from crudite.schema import Catalog, ResourceSchema
+from crudite.stores.base import Past, Remembered
 from crudite.types import Plain
+
+T = TypeVar("T", bound=Sequence[Any])
 
 Values: TypeAlias = tuple[Plain, ...]
 """The plain values of one record, in the order of its schema's fields; the key is the first."""
 
 Progress: TypeAlias = Callable[[str, int], None]
-"""Is told the name of a resource and how many of its records have been dealt with, from time to time."""
+"""Is told the name of a resource and how many of its records have been dealt with, from time to time; the same of the
+changes in its history, by another name (`name_of_history`)."""
+
+
+def name_of_history(schema: ResourceSchema) -> str:
+    """What the history of a resource's records is called among the names of resources."""
+    return f"the history of {schema.name}"
 
 
 class Export(Protocol):
@@ -43,6 +54,15 @@ class Export(Protocol):
         """The highest number that was ever given to a record of a resource with numbered keys; 0 before the first."""
         ...
 
+    async def count_changes(self, schema: ResourceSchema) -> int:
+        """How many changes there are in the histories of a resource's records."""
+        ...
+
+    def changes(self, schema: ResourceSchema, size: int) -> AsyncIterator[Sequence[Remembered]]:
+        """All changes in the histories of a resource's records, there or deleted, in groups of `size`: by the texts of
+        the records' keys, then in their order."""
+        ...
+
     async def has_moved(self) -> bool:
         """Whether somebody has written since that moment, into what is logged."""
         ...
@@ -55,12 +75,20 @@ class Filling(Protocol):
         """How many records a resource has."""
         ...
 
+    async def count_changes(self, schema: ResourceSchema) -> int:
+        """How many changes there are in the histories of a resource's records."""
+        ...
+
     async def clear(self) -> None:
-        """Takes all records of all resources away."""
+        """Takes all records of all resources away, and their histories."""
         ...
 
     async def add(self, schema: ResourceSchema, records: Sequence[Values]) -> None:
         """Writes records whose keys are not there."""
+        ...
+
+    async def remember(self, schema: ResourceSchema, changes: Sequence[Remembered]) -> None:
+        """Keeps changes in the histories of a resource's records, in their order."""
         ...
 
     async def go_on_after(self, schema: ResourceSchema, number: int) -> None:
@@ -105,21 +133,24 @@ class NotEmpty(StoreError):
 
 
 class Copied(NamedTuple):
-    """What came of a copy: how many records, by resource, and whether the source was written to meanwhile."""
+    """What came of a copy: how many records, and how many changes in their histories, by resource, and whether the
+    source was written to meanwhile."""
 
     counts: dict[str, int]
+    changes: dict[str, int]
     source_has_moved: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
     """A record of which source and target do not agree: in the fields named; in all of them when `fields` is empty,
-    because it is only there where `only_in` says."""
+    because it is only there where `only_in` says. Of a record of which the `history` differs, that is all it says."""
 
     resource: str
     key: Plain
     fields: tuple[str, ...] = ()
     only_in: str = ""
+    history: bool = False
 
 
 async def copy(
@@ -133,30 +164,34 @@ async def copy(
     if await source.identity() == await target.identity():
         raise StoreError(f"{source.shown} and {target.shown} are one and the same database")
     counts: dict[str, int] = {}
+    changes: dict[str, int] = {}
     async with source.export(catalog) as export, target.fill(catalog) as filling:
         there = {schema.name: await filling.count(schema) for schema in catalog.values()}
-        if any(there.values()):
-            if not repeat:
-                raise NotEmpty(target.shown, {name: count for name, count in there.items() if count})
-            await filling.clear()
+        there |= {name_of_history(schema): await filling.count_changes(schema) for schema in catalog.values()}
+        if any(there.values()) and not repeat:
+            raise NotEmpty(target.shown, {name: count for name, count in there.items() if count})
+        await filling.clear()
         for schema in catalog.values():
             counts[schema.name] = await _copy_one(export, filling, schema, size, progress)
+            changes[schema.name] = await _copy_history(export, filling, schema, size, progress)
         await filling.seal_with(export.secret)
         moved = await export.has_moved()
-    return Copied(counts, moved)
+    return Copied(counts, changes, moved)
 
 
 async def count(end: CopyEnd, catalog: Catalog) -> dict[str, int]:
-    """How many records a database has, by the name of the resource."""
+    """How many records a database has, by the name of the resource, and how many changes there are in histories."""
     async with end.export(catalog) as export:
-        return {schema.name: await export.count(schema) for schema in catalog.values()}
+        counts = {schema.name: await export.count(schema) for schema in catalog.values()}
+        changes = {name_of_history(schema): await export.count_changes(schema) for schema in catalog.values()}
+    return counts | {name: count for name, count in changes.items() if count}
 
 
 async def compare(
     source: CopyEnd, target: CopyEnd, catalog: Catalog, *, size: int, progress: Progress
 ) -> AsyncIterator[Difference]:
-    """Every difference between the records of two databases, each as of one moment, and between what numbers they give
-    next, as a Difference without a key."""
+    """Every difference between the records of two databases, each as of one moment, between what numbers they give
+    next, as a Difference without a key, and between the histories of records."""
     async with source.export(catalog) as ours, target.export(catalog) as theirs:
         for schema in catalog.values():
             done = 0
@@ -171,6 +206,8 @@ async def compare(
             progress(schema.name, done)
             if _is_numbered(schema) and await theirs.number(schema) < await ours.number(schema):
                 yield Difference(schema.name, None, ("the next number",))
+            async for one in _compare_histories(schema, ours, theirs, size, progress):
+                yield one
 
 
 async def _copy_one(export: Export, filling: Filling, schema: ResourceSchema, size: int, progress: Progress) -> int:
@@ -186,23 +223,68 @@ async def _copy_one(export: Export, filling: Filling, schema: ResourceSchema, si
     return done
 
 
+async def _copy_history(export: Export, filling: Filling, schema: ResourceSchema, size: int, progress: Progress) -> int:
+    done = 0
+    async for changes in export.changes(schema, size):
+        await filling.remember(schema, changes)
+        done += len(changes)
+        progress(name_of_history(schema), done)
+    return done
+
+
+async def _compare_histories(
+    schema: ResourceSchema, ours: Export, theirs: Export, size: int, progress: Progress
+) -> AsyncIterator[Difference]:
+    """The records of which the histories differ. The numbers of changes may: their order does not."""
+    done = 0
+    async with aclosing(_histories(ours, schema, size)) as left, aclosing(_histories(theirs, schema, size)) as right:
+        async for one, other in _merge(left, right, str):
+            key, changes = one or other or ("", [])
+            if one is None or other is None or changes != other[1]:
+                yield Difference(schema.name, key, history=True)
+            done += 0 if one is None else len(changes)
+            if one is not None:
+                progress(name_of_history(schema), done)
+
+
+async def _histories(export: Export, schema: ResourceSchema, size: int) -> AsyncGenerator[tuple[str, list[Past]]]:
+    """The histories of a resource's records, without the numbers of the changes, by the texts of the records' keys."""
+    key, history = "", list[Past]()
+    async for changes in export.changes(schema, size):
+        for one, of_one in groupby(changes, lambda change: change.key):
+            if one != key:
+                if history:
+                    yield key, history
+                key, history = one, []
+            history += (past._replace(number=0) for _, past in of_one)
+    if history:
+        yield key, history
+
+
 async def _pairs(
     schema: ResourceSchema, ours: Export, theirs: Export, size: int
 ) -> AsyncGenerator[tuple[Values | None, Values | None]]:
     """The records of both sides by key, None where a side has none."""
-    order = schema.key_field.type.comparable
     async with aclosing(_flat(ours, schema, size)) as left, aclosing(_flat(theirs, schema, size)) as right:
-        one, other = await anext(left, None), await anext(right, None)
-        while one is not None or other is not None:
-            if other is None or (one is not None and order(one[0]) < order(other[0])):
-                yield one, None
-                one = await anext(left, None)
-            elif one is None or order(other[0]) < order(one[0]):
-                yield None, other
-                other = await anext(right, None)
-            else:
-                yield one, other
-                one, other = await anext(left, None), await anext(right, None)
+        async for pair in _merge(left, right, schema.key_field.type.comparable):
+            yield pair
+
+
+async def _merge(
+    left: AsyncIterator[T], right: AsyncIterator[T], order: Callable[[Any], Any]
+) -> AsyncIterator[tuple[T | None, T | None]]:
+    """What two sides have, each in the order of its first members; None where a side has none."""
+    one, other = await anext(left, None), await anext(right, None)
+    while one is not None or other is not None:
+        if other is None or (one is not None and order(one[0]) < order(other[0])):
+            yield one, None
+            one = await anext(left, None)
+        elif one is None or order(other[0]) < order(one[0]):
+            yield None, other
+            other = await anext(right, None)
+        else:
+            yield one, other
+            one, other = await anext(left, None), await anext(right, None)
 
 
 async def _flat(export: Export, schema: ResourceSchema, size: int) -> AsyncGenerator[Values]:

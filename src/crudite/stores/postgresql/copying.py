@@ -8,7 +8,8 @@ import asyncpg
 from crudite.errors import StoreError
 from crudite.query.sql import quote
 from crudite.schema import Catalog, ResourceSchema
-from crudite.stores.postgresql import install, log
+from crudite.stores.base import Remembered
+from crudite.stores.postgresql import carrying, install, log
 from crudite.stores.postgresql.connections import Address, Connection, migrating, parse
 from crudite.stores.postgresql.ddl import create_references
 from crudite.stores.postgresql.dialect import PostgresqlDialect
@@ -63,6 +64,7 @@ class PostgresqlEnd:
                 for text in references:
                     await connection.execute(text)
                 await install.install_triggers(connection, catalog)
+                await carrying.go_on(connection)
                 await install.end_log(connection, "epoch")
         except StoreError as error:
             if isinstance(error.__cause__, asyncpg.ForeignKeyViolationError):
@@ -106,6 +108,15 @@ class _Export:
         text = f"SELECT CASE WHEN is_called THEN last_value ELSE last_value - 1 END FROM {sequence}"
         return int(await self._connection.fetchval(text))
 
+    async def count_changes(self, schema: ResourceSchema) -> int:
+        """How many changes there are in the histories of a resource's records."""
+        return await carrying.count(self._connection, schema)
+
+    async def changes(self, schema: ResourceSchema, size: int) -> AsyncIterator[Sequence[Remembered]]:
+        """All changes in the histories of a resource's records by key, in groups."""
+        async for changes in carrying.read(self._connection, schema, size):
+            yield changes
+
     async def has_moved(self) -> bool:
         """Whether the log has gone on since the snapshot."""
         async with migrating(self._address) as connection:
@@ -118,15 +129,23 @@ class _Filling:
     def __init__(self, connection: Connection, catalog: Catalog) -> None:
         self._connection = connection
         self._catalog = catalog
+        self._room = 0
 
     async def count(self, schema: ResourceSchema) -> int:
         """How many records a resource has."""
         return await _count(self._connection, schema)
 
+    async def count_changes(self, schema: ResourceSchema) -> int:
+        """How many changes there are in the histories of a resource's records."""
+        return await carrying.count(self._connection, schema)
+
     async def clear(self) -> None:
-        """Takes all records away, at once."""
+        """Takes all records away, at once, and their histories."""
         tables = ", ".join(quote(schema.table) for schema in self._catalog.values())
-        await self._connection.execute(f"TRUNCATE {tables}")
+        if tables:
+            await self._connection.execute(f"TRUNCATE {tables}")
+        await carrying.clear(self._connection, self._catalog)
+        self._room = await carrying.room(self._connection)
 
     async def add(self, schema: ResourceSchema, records: Sequence[tuple[Plain, ...]]) -> None:
         """Writes new records, by one statement: a list of values for each column."""
@@ -140,6 +159,10 @@ class _Filling:
             for field, column in zip(fields, zip(*records, strict=True), strict=True)
         ]
         await self._connection.execute(text, *values)
+
+    async def remember(self, schema: ResourceSchema, changes: Sequence[Remembered]) -> None:
+        """Keeps changes."""
+        await carrying.add(self._connection, schema, changes, self._room)
 
     async def go_on_after(self, schema: ResourceSchema, number: int) -> None:
         """Lets the column's numbers go on; unlike `setval`, not when the transaction fails."""

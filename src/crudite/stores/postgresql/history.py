@@ -8,6 +8,7 @@ changes of a record; what nobody audits is in none.
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from crudite.query.sql import quote
 from crudite.schema import Catalog, ResourceSchema
@@ -126,6 +127,22 @@ async def read(connection: Connection, asked: tuple[ResourceSchema, Key, int | N
     schema, key, before, limit = asked
     text = _READ.format(table=literal(schema.table))
     return [Past(*row) for row in await connection.fetch(text, str(key), _LAST if before is None else before, limit)]
+
+
+def every(schema: ResourceSchema) -> str:
+    """The SELECT of all changes of a resource's records, in the log, if it is audited, and kept."""
+    table = literal(schema.table)
+    kept = 'SELECT pk, seq, at, actor, interface, request, before, after FROM "_history" WHERE tbl ='
+    in_log = _FROM_LOG.format(further=", c.pk", part='"_changes"')
+    return f"""SELECT pk, seq, {_MICROSECONDS.format("at")} AS at, actor, interface, request, before, after FROM (
+{kept} {table} UNION ALL
+SELECT pk, seq, at, actor, interface, request, before, after FROM (
+{in_log} c.tbl = {table} AND {_AUDITED}) AS l) AS h"""
+
+
+def past_of(row: Sequence[Any]) -> Past:
+    """A change from what was read of it."""
+    return Past(*row)
 
 
 async def measure(connection: Connection) -> Sequence[Kept]:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from itertools import islice
 from typing import TypeVar
 
 import apsw
@@ -10,7 +11,8 @@ import apsw
 from crudite.errors import StoreCorrupt, StoreError
 from crudite.query.sql import quote
 from crudite.schema import Catalog, ResourceSchema
-from crudite.stores.sqlite import install
+from crudite.stores.base import Remembered
+from crudite.stores.sqlite import carrying, install
 from crudite.stores.sqlite.connections import connect, identity, make_writer, pragma, rows
 from crudite.stores.sqlite.ddl import tuple_free
 from crudite.stores.sqlite.dialect import SqliteDialect
@@ -94,6 +96,16 @@ class _Export:
         found = rows(self._connection, "SELECT seq FROM sqlite_sequence WHERE name = ?", (schema.table,))
         return int(found[0][0]) if found else 0
 
+    async def count_changes(self, schema: ResourceSchema) -> int:
+        """How many changes there are in the histories of a resource's records."""
+        return await _run(carrying.count, self._connection, schema)
+
+    async def changes(self, schema: ResourceSchema, size: int) -> AsyncIterator[Sequence[Remembered]]:
+        """All changes in the histories of a resource's records by key, in groups."""
+        changes = carrying.read(self._connection, schema)
+        while found := await _run(lambda: list(islice(changes, size))):
+            yield found
+
     async def has_moved(self) -> bool:
         """Whether anybody has committed anything since the snapshot."""
         return bool(pragma(self._watching, "data_version") != self._version)
@@ -113,19 +125,30 @@ class _Filling:
     def __init__(self, connection: apsw.Connection, catalog: Catalog) -> None:
         self._connection = connection
         self._catalog = catalog
+        self._room = 0
 
     async def count(self, schema: ResourceSchema) -> int:
         """How many records a resource has."""
         return await _run(_count, self._connection, schema)
 
+    async def count_changes(self, schema: ResourceSchema) -> int:
+        """How many changes there are in the histories of a resource's records."""
+        return await _run(carrying.count, self._connection, schema)
+
     async def clear(self) -> None:
-        """Takes all records away."""
+        """Takes all records away, and their histories."""
         for schema in self._catalog.values():
             await _run(rows, self._connection, f"DELETE FROM {quote(schema.table)}")
+        await _run(carrying.clear, self._connection, self._catalog)
+        self._room = carrying.room(self._connection)
 
     async def add(self, schema: ResourceSchema, records: Sequence[tuple[Plain, ...]]) -> None:
         """Writes new records."""
         await _run(self._add, schema, records)
+
+    async def remember(self, schema: ResourceSchema, changes: Sequence[Remembered]) -> None:
+        """Keeps changes."""
+        await _run(carrying.add, self._connection, schema, changes, self._room)
 
     async def go_on_after(self, schema: ResourceSchema, number: int) -> None:
         """Sets the last number, which is kept by the file for tables with AUTOINCREMENT."""
@@ -156,6 +179,7 @@ def _finish(connection: apsw.Connection, catalog: Catalog, path: str) -> None:
         raise StoreError(f"{path}: references would point at nothing: {listed}")
     install.install_triggers(connection, catalog)
     install.fill(connection, catalog.values())
+    carrying.go_on(connection)
     install.end_log(connection, "epoch")
     connection.execute("COMMIT")
 

@@ -81,8 +81,21 @@ def read(
 ) -> Sequence[Past]:
     """The changes of one record, in the log and kept, the latest first."""
     bound = (_dialect.store(schema.key_field.type, key), _LAST if before is None else before, limit)
-    found = rows(connection, _READ.format(table=literal(schema.table)), bound)
-    return [Past._make((*row[:5], _text(row[5]), _text(row[6]))) for row in found]
+    return [past_of(row) for row in rows(connection, _READ.format(table=literal(schema.table)), bound)]
+
+
+def every(schema: ResourceSchema) -> str:
+    """The SELECT of all changes of a resource's records, in the log, if it is audited, and kept."""
+    table = literal(schema.table)
+    in_log = _IN_LOG.format(further=", c.pk AS pk")
+    return f"""SELECT pk, seq, at, actor, interface, request, before, after FROM _history WHERE tbl = {table} UNION ALL
+SELECT pk, seq, at, actor, interface, request, before, after FROM (
+{in_log} c.tbl = {table} AND c.tbl IN (SELECT tbl FROM _audited))"""
+
+
+def past_of(row: Sequence[Any]) -> Past:
+    """A change from what was read of it, with its images as bytes."""
+    return Past._make((*row[:5], _text(row[5]), _text(row[6])))
 
 
 def _text(image: bytes | None) -> str | None:
