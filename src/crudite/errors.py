@@ -52,18 +52,21 @@ class Fault:
     """One thing that is wrong with a request.
 
     `pointer` (a JSON Pointer, RFC 6901) names a place in the body, `parameter` a name in the URL; `code` is
-    stable and for programs, `detail` says what was expected and what came, for people.
+    stable and for programs, `detail` says what was expected and what came, for people. `rule` is the resource's own
+    rule that is broken, as it is written there (`minimum:8`), where it has a name.
     """
 
     code: str
     detail: str
     pointer: str | None = None
     parameter: str | None = None
+    rule: str | None = None
 
     def as_json(self) -> dict[str, str]:
         """The fault as a member of a problem's `errors`."""
         place = {"pointer": self.pointer, "parameter": self.parameter}
-        return {**{k: v for k, v in place.items() if v is not None}, "code": self.code, "detail": self.detail}
+        named = {"rule": self.rule} if self.rule is not None else {}
+        return {**{k: v for k, v in place.items() if v is not None}, "code": self.code, "detail": self.detail, **named}
 
 
 class Problem(CruditeError):

@@ -41,6 +41,11 @@ class Actions:
 
     async def perform(self, request: Request) -> Response:
         """Performs a request of one of the six actions, or `history`. Raises its problem; then nothing has changed."""
+        if request.around is not None:
+            return await request.around(request, self._perform)
+        return await self._perform(request)
+
+    async def _perform(self, request: Request) -> Response:
         if request.nesting is not None:
             await self.reading.check_parents(request, request.nesting)
         if request.action == "history":

@@ -1,6 +1,7 @@
 """What a request brings for writing: one record or several, below a parent or not, as plain values."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, TypeAlias, cast
 
 import msgspec
@@ -79,7 +80,7 @@ def _each(parts: Sequence[Any], parse: Parse) -> list[PlainRecord]:
         except Problem as problem:
             if not problem.faults:
                 raise
-            faults += [Fault(one.code, one.detail, pointer=f"/{index}{one.pointer or ''}") for one in problem.faults]
+            faults += [replace(one, pointer=f"/{index}{one.pointer or ''}", parameter=None) for one in problem.faults]
     if faults:
         raise Invalid(faults=faults)
     return parsed

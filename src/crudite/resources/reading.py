@@ -116,15 +116,19 @@ class Reading:
         """
         asked = self.asked(request, trusted=trusted)
         if asked.identity is None:
-            return self.listed(asked, await read_page(self._store, asked.plan))
-        pages = await self._store.read([asked.plan])
-        return self.listed(asked, pages.pages[0], self.etag(asked, pages.position))
+            listed = self.listed(asked, await read_page(self._store, asked.plan))
+        else:
+            pages = await self._store.read([asked.plan])
+            listed = self.listed(asked, pages.pages[0], self.etag(asked, pages.position))
+        if request.most is not None and request.query.limit is None and listed.next is not None:
+            raise TooLarge(f"A list holds at most {request.most} records here, and this one has more.")
+        return listed
 
     def asked(self, request: Request, *, trusted: bool = False) -> Asked:
         """What a list is to read, decided without reading. Raises as `list` does."""
         query = request.query
         selection, sort, resolver = resolved(request, self._rulebook, "list")
-        limit = query.limit if trusted else _limit(definition_of(request), query, resolver)
+        limit = query.limit if trusted else _limit(request, query, resolver)
         plan = Plan(
             selection=self._rulebook.now(selection), sort=sort, limit=limit, offset=query.offset, total=query.count,
             **self._cursors.places(query, selection, sort, resolver),
@@ -185,9 +189,12 @@ class Reading:
         return selection.schema.logged and (not others or all(one.schema.logged for one in definitions))
 
 
-def _limit(definition: Definition, query: WrittenQuery, resolver: Resolver) -> int:
+def _limit(request: Request, query: WrittenQuery, resolver: Resolver) -> int:
     if query.offset > MAX_OFFSET:
         detail = f"offset goes up to {MAX_OFFSET}; cursors go on from anywhere."
         resolver.faults.append(Fault("bad_value", detail, parameter="offset"))
+    definition = definition_of(request)
+    if query.limit is None:
+        return request.most or definition.limit
     check_limit(query, definition, resolver)
-    return query.limit if query.limit is not None else definition.limit
+    return query.limit

@@ -1,10 +1,10 @@
 """One call of one action or handler: who asks for what, and what application code may use meanwhile."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
-from crudite.messages import ANONYMOUS, Actor, Credentials, SignIn
+from crudite.messages import ANONYMOUS, Actor, Credentials, Response, SignIn
 from crudite.query.parse import EMPTY, WrittenQuery
 from crudite.query.tree import And, Condition, Filter
 from crudite.resources.definition import Definition
@@ -24,6 +24,11 @@ def _parent_field(definition: Definition, parent: Definition) -> str:
 
 Performers: TypeAlias = "Callable[[Request], Performer]"
 """Makes the performer that acts as the actor of a request."""
+
+Perform: TypeAlias = "Callable[[Request], Awaitable[Response]]"
+"""Performs a request whose actor is known. Raises its problem."""
+Around: TypeAlias = "Callable[[Request, Perform], Awaitable[Response]]"
+"""What an interface does around an action: it performs the request, and others if it wants."""
 
 _NO_CREDENTIALS = Credentials()
 
@@ -61,6 +66,8 @@ class Request:
     version that the record must still have. `actor` is known once the credentials have been looked at, before any
     middleware. `interface` names the way it came in, `id` is unique for it.
     `verdicts` are what the rates have said that hold for it; none does where it `is_free`: the server asks by itself.
+    Interfaces of another style set `around`, what stands around the action, behind all middleware, and `most`, how many
+    records a list without a limit holds in place of what its resource says; more of them are refused with 413.
 
     `records` acts as the actor: his rules hold. `batch` takes further writes into the same transaction; in a
     `before` hook they are committed together with the write at hand, or not at all. A handler sets `signs_in` to what
@@ -68,9 +75,9 @@ class Request:
     """
 
     __slots__ = (
-        "_batch", "_credentials", "action", "actor", "args", "args_at", "data", "definition", "expect", "headers", "id",
-        "interface", "is_free", "is_live", "is_minimal", "is_system", "key", "keys", "name", "nesting", "performers",
-        "query", "signs_in", "verdicts",
+        "_batch", "_credentials", "action", "actor", "args", "args_at", "around", "data", "definition", "expect",
+        "headers", "id", "interface", "is_free", "is_live", "is_minimal", "is_system", "key", "keys", "most", "name",
+        "nesting", "performers", "query", "signs_in", "verdicts",
     )  # fmt: skip
 
     def __init__(
@@ -97,6 +104,8 @@ class Request:
         is_minimal: bool = False,
         is_system: bool = False,
         performers: "Performers | None" = None,
+        around: "Around | None" = None,
+        most: int | None = None,
     ) -> None:
         self.action: AnyAction = action
         self.name = name
@@ -119,6 +128,8 @@ class Request:
         self.is_minimal = is_minimal
         self.is_system = is_system
         self.performers = performers
+        self.around = around
+        self.most = most
         self.signs_in: SignIn | None = None
         self.verdicts: Sequence[Any] = ()
         self._batch: Batch | None = None
