@@ -100,7 +100,7 @@ def others(query: LiveQuery) -> frozenset[ResourceSchema]:
     found = {hop.target for key in plan.sort for hop in key.path.hops}
     if plan.aggregate is not None:
         found |= {hop.target for path in plan.aggregate.paths for hop in path.hops}
-    found |= {way[-1].selection.schema for way in plan.selection.mask.ways()}
+    found.update(*(way[-1].schemas for way in plan.selection.mask.ways()))
     return frozenset(found.union(*(others_read(filter) for filter in filters(plan))))
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from crudite.query.plan import Selection, SortKey
+from crudite.query.plan import Selection, SortKey, Through
 from crudite.query.tree import And, Exists, Filter, Judged, Or, Search, Test
 
 
@@ -49,5 +49,6 @@ def _shown(selection: Selection) -> str:
     shown = (mask.always, [(name, identity_of(filter)) for name, filter in mask.sometimes])
     text = f"{schema.name} {schema.fingerprint} {identity_of(selection.filter)} {shown!r}"
     for one in mask.includes:
-        text += f" {one.name} {identity_of(one.guard)} ({_shown(one.selection)})"
+        through = identity_of(one.along.filter) if isinstance(one.along, Through) else ""
+        text += f" {one.name} {identity_of(one.guard)} {through} ({_shown(one.selection)})"
     return text

@@ -5,10 +5,10 @@ from typing import TypeAlias
 
 from crudite.query.faults import Complain, shown
 from crudite.query.paths import MAX_PATH, Access, Paths
-from crudite.query.plan import Include, Mask, Selection
+from crudite.query.plan import Include, Mask, Selection, Through
 from crudite.query.simplify import guard
 from crudite.query.tree import EVERYTHING, NOTHING, Hop, is_judged
-from crudite.schema import Catalog, ResourceSchema
+from crudite.schema import Catalog, Link, ResourceSchema
 
 MAX_INCLUDES = 10
 """The most paths that one query includes."""
@@ -56,20 +56,39 @@ class _Including:
         along = self._paths.step(name, schema, self._complain)
         if along is None:
             return None
-        target = along.target if isinstance(along, Hop) else self._catalog[along.target]
-        seen = everything_seen(target, self._access)
-        if is_judged(seen.filter):
-            text = f"{shown(name)} cannot be included: a function decides which records of {target.name} may be read."
-            self._complain("bad_include", text)
-            return None
         if isinstance(along, Hop):
-            return Include(along, self._with(seen, inner, within_many), self._access.field(schema, name))
-        if within_many:
+            seen = self._seen(name, along.target)
+            where = self._access.field(schema, name)
+            return None if seen is None else Include(along, self._with(seen, inner, within_many), where)
+        if within_many and not along.is_one:
             text = f"{shown(name)} of {schema.name} leads to many records within many: one link is followed in a path."
             self._complain("bad_include", text)
             return None
-        pointing = guard((self._access.field(target, along.field),), seen.filter)
-        return Include(along, self._with(Selection(target, pointing, seen.mask), inner, True))
+        return self._linked(along, inner, within_many=within_many or not along.is_one)
+
+    def _linked(self, link: Link, inner: _Tree, *, within_many: bool) -> Include | None:
+        target, onward = self._catalog[link.target], self._paths.onward(link)
+        seen = self._seen(link.name, target)
+        if seen is None:
+            return None
+        pointing = guard(self._paths.pointing(link), seen.filter)
+        if onward is None:
+            return Include(link, self._with(Selection(target, pointing, seen.mask), inner, within_many))
+        reached = self._seen(link.name, onward.target)
+        if reached is None:
+            return None
+        along = Through(link, target, onward.field.name, pointing)
+        return Include(along, self._with(reached, inner, within_many))
+
+    def _seen(self, name: str, target: ResourceSchema) -> Selection | None:
+        """All that the asker may see of a resource that is included; None, and a complaint, where only a function can
+        tell."""
+        seen = everything_seen(target, self._access)
+        if not is_judged(seen.filter):
+            return seen
+        text = f"{shown(name)} cannot be included: a function decides which records of {target.name} may be read."
+        self._complain("bad_include", text)
+        return None
 
     def _with(self, seen: Selection, inner: _Tree, within_many: bool) -> Selection:
         within = self.of(inner, seen.schema, within_many=within_many)

@@ -10,7 +10,7 @@ from functools import cmp_to_key
 from operator import itemgetter
 from typing import Any, Final, Protocol, TypeAlias
 
-from crudite.query.plan import INCLUDED, MOST_INCLUDED, Include, Mask, SortKey
+from crudite.query.plan import INCLUDED, MOST_INCLUDED, Include, Mask, SortKey, Through
 from crudite.query.tree import And, Exists, Filter, Hop, Or, Path, Search, Test, leaves
 from crudite.query.words import most_searched, words_of
 from crudite.schema import INT64, FieldType, Link, ResourceSchema
@@ -129,26 +129,43 @@ def compile_sort(sort: Sequence[SortKey], related: Related = NoRelated()) -> Cal
 
 
 def _include(include: Include, related: Related) -> _Getter:
-    """What is included in a record: a record or null along a hop, a list of them along a link."""
+    """What is included in a record: a record or null along a hop or a link to one, else a list of them."""
     selection = include.selection
-    allowed = compile_matcher(include.guard, related)
+    allowed, reached = compile_matcher(include.guard, related), _reached(include, related)
     matches, show = compile_matcher(selection.filter, related), compile_mask(selection.mask, related)
-    schema, key = selection.schema, selection.schema.key_field
+    key = selection.schema.key_field
+    order = compile_sort((SortKey(Path((), key, (), key.type)),))
+
+    def there(record: PlainRecord) -> list[PlainRecord]:
+        return sorted(filter(matches, reached(record)), key=order) if allowed(record) else []
+
+    match include.along:
+        case Hop() | Link(is_one=True):
+            return lambda record: next((show(one) for one in there(record)), None)
+    return lambda record: [show(one) for one in there(record)[:MOST_INCLUDED]]
+
+
+def _reached(include: Include, related: Related) -> Callable[[PlainRecord], Iterable[PlainRecord]]:
+    """The records, each once, that the way of an include leads to."""
+    schema = include.selection.schema
+
+    def found(keys: Iterable[Key | None]) -> Iterable[PlainRecord]:
+        records = (related.get(schema, key) for key in dict.fromkeys(keys) if key is not None)
+        return (record for record in records if record is not None)
+
     match include.along:
         case Hop(field):
-
-            def embed(record: PlainRecord) -> Any:
-                there = None if record[field.name] is None else related.get(schema, record[field.name])
-                return show(there) if there is not None and allowed(record) and matches(there) else None
-
+            return lambda record: found((record[field.name],))
         case Link() as link:
-            order = compile_sort((SortKey(Path((), key, (), key.type)),))
+            return lambda record: related.pointing(schema, link.field, record[link.source_key])
+        case Through(link, joining, to, filter):
+            holds = compile_matcher(filter, related)
 
-            def embed(record: PlainRecord) -> Any:
-                pointing = related.pointing(schema, link.field, record[link.source_key]) if allowed(record) else ()
-                return [show(one) for one in sorted(filter(matches, pointing), key=order)[:MOST_INCLUDED]]
+            def onward(record: PlainRecord) -> Iterable[PlainRecord]:
+                pointing = related.pointing(joining, link.field, record[link.source_key])
+                return found(one[to] for one in pointing if holds(one))
 
-    return embed
+            return onward
 
 
 def compile_order(sort: Sequence[SortKey]) -> Callable[[PlainRecord], Any]:

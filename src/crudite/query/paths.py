@@ -10,7 +10,7 @@ from typing import Protocol
 
 from crudite.query.faults import Complain, is_unstorable, nearest, shown
 from crudite.query.simplify import there_and
-from crudite.query.tree import EVERYTHING, NOTHING, Filter, Hop, Path, is_judged
+from crudite.query.tree import EVERYTHING, NOTHING, Filter, Hop, Path, Test, is_judged
 from crudite.schema import Catalog, FieldSpec, Link, ResourceSchema
 
 MAX_PATH = 6
@@ -55,14 +55,17 @@ class One:
 
 @dataclass(frozen=True, slots=True)
 class Many:
-    """The path leads over a link to many records, and goes on there with `rest`.
+    """The path leads over a link to other records, and goes on there with `rest`.
 
-    The asker may follow it where the guards hold, and sees those of the records for which `visible` holds.
+    `target` are the records that point back; where the link goes on, `rest` begins with their reference. `way` is what
+    was written of the path so far. The asker may follow it where the guards hold, and sees those of the records for
+    which `visible` holds.
     """
 
     hops: tuple[Hop, ...]
     link: Link
     target: ResourceSchema
+    way: tuple[str, ...]
     rest: tuple[str, ...]
     guards: tuple[Filter, ...]
     visible: tuple[Filter, ...]
@@ -86,7 +89,7 @@ class Paths:
         for index, name in enumerate(names):
             rest = names[index + 1 :]
             if name in schema.links and self._may_follow(schema.links[name]):
-                return self._many(schema.links[name], hops, rest, guards, complain)
+                return self._many(schema.links[name], hops, names[: index + 1], rest, guards, complain)
             spec = self.field(name, schema, complain)
             if spec is None:
                 return None
@@ -126,22 +129,53 @@ class Paths:
         if filter != EVERYTHING:
             guards.append(there_and(filter, hops))
 
+    def pointing(self, link: Link) -> tuple[Filter, ...]:
+        """Where, in the records of a link's target, the asker may see that they point here, and onward."""
+        target = self.catalog[link.target]
+        fields = (link.field,) if link.to is None else (link.field, link.to)
+        return tuple([self.access.field(target, name) for name in fields])
+
+    def onward(self, link: Link) -> Hop | None:
+        """The step from a link's target to where the link goes on; None when it ends there."""
+        reference = None if link.to is None else self.catalog[link.target].fields[link.to]
+        if reference is None or reference.reference is None:
+            return None
+        return Hop(reference, self.catalog[reference.reference.target])
+
     def _may_follow(self, link: Link) -> bool:
-        return self.access.field(self.catalog[link.target], link.field) != NOTHING
+        return NOTHING not in self.pointing(link)
 
     def _many(
-        self, link: Link, hops: tuple[Hop, ...], rest: tuple[str, ...], guards: list[Filter], complain: Complain
-    ) -> Many | None:
-        target = self.catalog[link.target]
-        visible = (self.access.records(target), self.access.field(target, link.field))
+        self, link: Link, hops: tuple[Hop, ...], way: tuple[str, ...], rest: tuple[str, ...], guards: list[Filter],
+        complain: Complain,
+    ) -> Many | None:  # fmt: skip
+        target, onward = self.catalog[link.target], self.onward(link)
+        visible = (self.access.records(target), *self.pointing(link))
         if is_judged(visible[0]):
             complain("unreadable_path", _IMPASSABLE.format(target.name))
             return None
-        return Many(hops, link, target, rest, tuple(guards), visible)
+        if onward is None:
+            return Many(hops, link, target, way, rest, tuple(guards), visible)
+        seen = self.access.records(onward.target)
+        if is_judged(seen):
+            complain("unreadable_path", _IMPASSABLE.format(onward.target.name))
+            return None
+        if rest:
+            return Many(hops, link, target, way, (onward.field.name, *rest), tuple(guards), (*visible, _there(onward)))
+        there = _there(onward)
+        return Many(hops, link, target, way, rest, tuple(guards), (*visible, there, there_and(seen, (onward,))))
 
     def _names(self, schema: ResourceSchema) -> Iterable[str]:
         yield from (name for name in schema.fields if self.access.field(schema, name) != NOTHING)
         yield from (link.name for link in schema.links.values() if self._may_follow(link))
+
+
+def _there(hop: Hop) -> Filter:
+    """That a reference leads to a record; nothing is asked where it cannot but."""
+    reference, key = hop.field.reference, hop.target.key_field
+    if not hop.field.nullable and reference is not None and reference.enforced:
+        return EVERYTHING
+    return Test(Path((hop,), key, (), key.type), "isnull", True, negated=True)
 
 
 def _inside(

@@ -67,27 +67,44 @@ class Selection:
             yield self.schema, filter
         for include in self.mask.includes:
             yield self.schema, include.guard
+            if isinstance(include.along, Through):
+                yield include.along.joining, include.along.filter
             yield from include.selection.filters()
 
     def with_filters(self, change: Callable[[Filter], Filter]) -> "Selection":
         """The selection with every filter replaced by what `change` makes of it."""
         mask = self.mask
         sometimes = tuple([(name, change(filter)) for name, filter in mask.sometimes])
-        includes = tuple([
-            Include(one.along, one.selection.with_filters(change), change(one.guard)) for one in mask.includes
-        ])  # fmt: skip
+        includes = tuple([one.with_filters(change) for one in mask.includes])
         return Selection(self.schema, change(self.filter), replace(mask, sometimes=sometimes, includes=includes))
+
+
+@dataclass(frozen=True, slots=True)
+class Through:
+    """The way along a link that goes on: over those records of `joining` that point here and for which `filter` holds,
+    to the records that their reference `to` points at."""
+
+    link: Link
+    joining: ResourceSchema
+    to: str
+    filter: Filter = EVERYTHING
+
+    @property
+    def name(self) -> str:
+        """The name of the link."""
+        return self.link.name
 
 
 @dataclass(frozen=True, slots=True)
 class Include:
     """Other records, shown inside a record as far as `selection` goes, where `guard` holds of that record.
 
-    Along a hop it is the record that the reference points at, else null. Along a link it is a list of those that
-    point back, in the order of their keys, at most MOST_INCLUDED of them.
+    Along a hop it is the record that the reference points at, else null; along a link to one it is the record that
+    points back, else null. Along any other link it is a list of those that point back, or that are reached through
+    others, each once, in the order of their keys, at most MOST_INCLUDED of them.
     """
 
-    along: Hop | Link
+    along: Hop | Link | Through
     selection: Selection
     guard: Filter = EVERYTHING
 
@@ -95,6 +112,19 @@ class Include:
     def name(self) -> str:
         """The name of the reference or the link, under which it is shown."""
         return self.along.field.name if isinstance(self.along, Hop) else self.along.name
+
+    @property
+    def schemas(self) -> tuple[ResourceSchema, ...]:
+        """The resources whose records decide what is included, but for what is included in those."""
+        own = self.selection.schema
+        return (self.along.joining, own) if isinstance(self.along, Through) else (own,)
+
+    def with_filters(self, change: Callable[[Filter], Filter]) -> "Include":
+        """The same with every filter replaced by what `change` makes of it."""
+        along = self.along
+        if isinstance(along, Through):
+            along = replace(along, filter=change(along.filter))
+        return Include(along, self.selection.with_filters(change), change(self.guard))
 
 
 Function: TypeAlias = Literal["count", "sum", "avg", "min", "max"]

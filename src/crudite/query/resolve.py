@@ -146,8 +146,7 @@ class Resolver:
                 test = compare(found.path, term, negated, complain)
                 resolved.append(guard(found.guards, test) if found.guards else test)
             elif found is not None and found.rest:
-                way = term.path[: len(term.path) - len(found.rest)]
-                related.setdefault(way, (found, []))[1].append(replace(term, path=found.rest))
+                related.setdefault(found.way, (found, []))[1].append(replace(term, path=found.rest))
             elif found is not None:
                 resolved.append(self._any(found, term, negated, complain))
         for many, conditions in related.values():

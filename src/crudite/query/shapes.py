@@ -6,7 +6,7 @@ one text serves every query of a shape.
 
 from typing import Any, TypeAlias
 
-from crudite.query.plan import Include, Mask
+from crudite.query.plan import Include, Mask, Through
 from crudite.query.tree import And, Exists, Filter, Or, Search, Test
 from crudite.schema import FieldType
 from crudite.types import Plain
@@ -73,4 +73,5 @@ def _shown_shape(mask: Mask, constants: list[Constant]) -> Shape:
 
 def _include_shape(include: Include, constants: list[Constant]) -> Shape:
     guard, filter = _shape(include.guard, constants), _shape(include.selection.filter, constants)
-    return include.name, guard, filter, _shown_shape(include.selection.mask, constants)
+    through = _shape(include.along.filter, constants) if isinstance(include.along, Through) else ()
+    return include.name, guard, filter, through, _shown_shape(include.selection.mask, constants)

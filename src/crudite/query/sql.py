@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from crudite.query.dialect import Dialect
-from crudite.query.plan import INCLUDED, MOST_INCLUDED, Include, Plan, Selection, SortKey
+from crudite.query.plan import INCLUDED, MOST_INCLUDED, Include, Plan, Selection, SortKey, Through
 from crudite.query.shapes import WORDS, Constant, Shape, basis_of, mask_shape_of, shape_of
 from crudite.query.tree import And, Exists, Filter, Hop, Or, Path, Search, Test
 from crudite.schema import FieldSpec, FieldType, Link, ResourceSchema
@@ -279,15 +279,31 @@ class SqlWriter:
         """The JSON text of what is included in the record called `alias`; NULL for no record."""
         inner, selection = self._alias(), include.selection
         guard, filter = self.filter(include.guard, alias), self.filter(selection.filter, inner)
-        json, key = self.mask(selection, inner), f"{inner}.{quote(selection.schema.key)}"
-        table, where = f"{quote(selection.schema.table)} AS {inner}", f"{guard} AND {filter}"
+        key = f"{inner}.{quote(selection.schema.key)}"
+        along = self._on_the_way(include, alias, inner)
+        json = self.mask(selection, inner)
+        rows = f"FROM {quote(selection.schema.table)} AS {inner} WHERE {along} AND {guard} AND {filter}"
+        match include.along:
+            case Hop():
+                return f"(SELECT {json} {rows})"
+            case Link(is_one=True):
+                return f"(SELECT {json} {rows} ORDER BY {key} LIMIT 1)"
+        rows = f"SELECT {json} AS json, {key} AS place {rows}"
+        return self.dialect.json_array(f"{rows} ORDER BY {key} LIMIT {MOST_INCLUDED}")
+
+    def _on_the_way(self, include: Include, alias: str, inner: str) -> str:
+        """The condition that the record called `inner` is what the way of an include leads to from `alias`."""
+        key = f"{inner}.{quote(include.selection.schema.key)}"
         match include.along:
             case Hop(field):
-                return f"(SELECT {json} FROM {table} WHERE {key} = {alias}.{quote(field.name)} AND {where})"
+                return f"{key} = {alias}.{quote(field.name)}"
             case Link() as link:
-                pointing = f"{inner}.{quote(link.field)} = {alias}.{quote(link.source_key)} AND {where}"
-                rows = f"SELECT {json} AS json, {key} AS place FROM {table} WHERE {pointing}"
-                return self.dialect.json_array(f"{rows} ORDER BY {key} LIMIT {MOST_INCLUDED}")
+                return f"{inner}.{quote(link.field)} = {alias}.{quote(link.source_key)}"
+            case Through(link, joining, to, filter):
+                joined = self._alias()
+                pointing = f"{joined}.{quote(link.field)} = {alias}.{quote(link.source_key)}"
+                rows = f"FROM {quote(joining.table)} AS {joined} WHERE {pointing} AND {self.filter(filter, joined)}"
+                return f"{key} IN (SELECT {joined}.{quote(to)} {rows})"
 
     def _own_value(self, path: Path, alias: str) -> str:
         column = f"{alias}.{quote(path.field.name)}"

@@ -129,7 +129,7 @@ def _untold(selection: Selection, sort: Sequence[SortKey]) -> Iterator[Fault]:
 
 def _unlogged(mask: Mask) -> Sequence[str]:
     """The resources of included records whose changes are in no log."""
-    included = {way[-1].selection.schema for way in mask.ways()}
+    included = {schema for way in mask.ways() for schema in way[-1].schemas}
     return sorted(schema.name for schema in included if not schema.logged)
 
 

@@ -57,13 +57,18 @@ class FieldSpec:
 class Link:
     """A reference followed backwards: the records of `target` whose `field` holds this record's key.
 
-    `source_key` is the name of the key field of this record's resource.
+    `source_key` is the name of the key field of this record's resource. With `to` the link goes on from there: to the
+    records that this reference of the target points at. `is_one`: there is at most one record of the target.
+    `may_include`: queries may ask for what it leads to.
     """
 
     name: str
     target: str
     field: str
     source_key: str = "id"
+    to: str | None = None
+    is_one: bool = False
+    may_include: bool = True
 
 
 @dataclass(frozen=True, eq=False)
