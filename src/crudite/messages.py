@@ -1,9 +1,9 @@
 """What goes round: a request of one action, its response, and a query that is to be kept live."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, cast
 
 import msgspec
 
@@ -115,6 +115,15 @@ class Listed:
         """The JSON text of the array of records."""
         return f"[{','.join(self.records)}]"
 
+    @property
+    def data(self) -> list[Any]:
+        """The records, as data that JSON can hold: a copy."""
+        return cast(list[Any], msgspec.json.decode(self.json))
+
+    def with_data(self, records: Sequence[Any]) -> "Listed":
+        """The same page with other records to show, which are what JSON can hold."""
+        return replace(self, records=[_text(record) for record in records], etag=None)
+
 
 @dataclass(frozen=True, slots=True)
 class Found:
@@ -124,6 +133,15 @@ class Found:
     version: int
     shared: bool = True
     """Whether every actor who may read the record sees exactly this."""
+
+    @property
+    def data(self) -> Any:
+        """The record, as data that JSON can hold: a copy."""
+        return msgspec.json.decode(self.json)
+
+    def with_data(self, record: Any) -> "Found":
+        """The same record, shown as something else that JSON can hold."""
+        return replace(self, json=_text(record), shared=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +165,20 @@ class Written:
         if not self.many:
             return self.records[0]
         return f"[{','.join(r for r in self.records if r is not None)}]"
+
+    @property
+    def data(self) -> Any:
+        """The record, or a list of the records, as data that JSON can hold: a copy; None when there is nothing to
+        show."""
+        return None if self.json is None else msgspec.json.decode(self.json)
+
+    def with_data(self, data: Any) -> "Written":
+        """The same writes, shown as something else that JSON can hold: one thing for one record, a list for several.
+        Raises ValueError for a list of another length."""
+        shown = list(data) if self.many else [data]
+        if len(shown) != len(self.records):
+            raise ValueError(f"{len(self.records)} records were written, {len(shown)} are to be shown")
+        return replace(self, records=[None if one is None else _text(one) for one in shown])
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +206,16 @@ class Answered:
     @property
     def json(self) -> str:
         """The answer's JSON text."""
-        return msgspec.json.encode(self.value).decode()
+        return _text(self.value)
+
+    @property
+    def data(self) -> Any:
+        """The answer itself."""
+        return self.value
+
+    def with_data(self, value: Any) -> "Answered":
+        """Another answer, which is what JSON can hold."""
+        return replace(self, value=value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +223,21 @@ class Live:
     """The answer to a subscription: the query to keep live."""
 
     query: LiveQuery
+
+    @property
+    def data(self) -> None:
+        """Nothing: records come later, as events."""
+        return None
+
+    def with_data(self, _: Any) -> "Live":
+        """Raises TypeError: events are not made here."""
+        raise TypeError(
+            "a live query shows what the rules let its subscriber see; nothing else can be put in its place"
+        )
+
+
+def _text(value: Any) -> str:
+    return msgspec.json.encode(value).decode()
 
 
 Response: TypeAlias = Listed | Found | Written | Answered | Live

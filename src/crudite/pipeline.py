@@ -16,6 +16,8 @@ from crudite.auth import Identification
 from crudite.errors import Problem, StoreError, Unauthorized, Unavailable, Unexpected
 from crudite.limiting import AUTH, Rate, Rates
 from crudite.messages import Credentials, Response
+from crudite.resources.answering import response_of
+from crudite.resources.definition import Definitions
 from crudite.resources.hooks import call
 from crudite.resources.request import Request
 
@@ -49,12 +51,14 @@ class Pipeline:
         middleware: Sequence[Middleware],
         error_handlers: Sequence[tuple[type[Exception], Callable[..., Any]]],
         perform: Performs,
+        definitions: Definitions,
     ) -> None:
         self._identify = identify
         self._rates = rates
         self._middleware = middleware
         self._error_handlers = error_handlers
         self._perform = perform
+        self._definitions = definitions
 
     def is_bare(self, name: str, action: str) -> bool:
         """Whether nothing of the application's stands before an action over REST: nobody is asked who he is, nothing is
@@ -79,7 +83,7 @@ class Pipeline:
             steps = [m.step for m in self._middleware if m.is_for(name, action)] if self._middleware else ()
             if not steps:
                 return await self._perform(request)
-            return await _run(steps, 0, request, self._perform)
+            return await _run(steps, 0, request, self._perform, self._definitions)
         except Problem:
             raise
         except Exception as error:
@@ -133,7 +137,9 @@ async def _handled(handler: Callable[..., Any], request: Request, error: Excepti
         return Unexpected("Something went wrong here; the server's log has the details.")
 
 
-async def _run(steps: Sequence[Step], index: int, request: Request, perform: Performs) -> Response:
+async def _run(
+    steps: Sequence[Step], index: int, request: Request, perform: Performs, definitions: Definitions
+) -> Response:
     """Runs the step at an index around those after it, and tells a step that misuses `next`."""
     if index == len(steps):
         return await perform(request)
@@ -144,14 +150,9 @@ async def _run(steps: Sequence[Step], index: int, request: Request, perform: Per
         if called:
             raise RuntimeError(f"{_name(steps[index])} called next() twice")
         called = True
-        return await _run(steps, index + 1, request, perform)
+        return await _run(steps, index + 1, request, perform, definitions)
 
-    response = await steps[index](request, proceed)
-    if not isinstance(response, Response):
-        raise TypeError(
-            f"{_name(steps[index])} returned {response!r}; it must return a response: is `return await next()` missing?"
-        )
-    return response
+    return response_of(await steps[index](request, proceed), request, definitions, _name(steps[index]))
 
 
 def _name(step: Step) -> str:

@@ -10,6 +10,7 @@ from crudite import (
     Field,
     Next,
     NotFound,
+    Record,
     Request,
     Resource,
     Response,
@@ -18,7 +19,7 @@ from crudite import (
     around,
     before,
 )
-from crudite.testing import Client, Refusal
+from crudite.testing import Client, Refusal, View
 from tests.flows.worlds import by_name, client_for, titles
 from tests.services.stores import fresh_store
 
@@ -402,3 +403,139 @@ async def test_a_failing_hook_is_our_fault_and_tells_nothing(caplog: pytest.LogC
         assert "swordfish" not in answer.text + str(refusal.value.problem)
         assert (await client.get("/tasks")).json == []
     assert "the secret is swordfish" in caplog.text
+
+
+async def test_what_an_action_gave_may_be_shown_otherwise_over_every_interface() -> None:
+    class Task(Record[int], rules=allow.everyone):
+        title: str
+
+        @around("list", "read", "create")
+        @classmethod
+        async def shout(cls, request: Request, next: Next) -> Response:
+            response = await next()
+            if isinstance(response.data, list):
+                return response.with_data([{**row, "title": row["title"].upper()} for row in response.data])
+            return response.with_data({**response.data, "title": response.data["title"].upper(), "loud": True})
+
+    async with client_for(Task) as client, client.websocket() as socket:
+        created = await client.post("/tasks", {"title": "a"})
+        assert (created.status, created.json["title"], created.json["loud"]) == (201, "A", True)
+        assert (created.headers["location"], created.headers["etag"][:2]) == ("/tasks/1", '"v')
+        assert titles(await client.get("/tasks")) == ["A"]
+        assert (await client.get("/tasks/1")).json["title"] == "A"
+        assert (await socket.call("tasks.read", {"key": 1}))["data"]["title"] == "A"
+        assert (await client.app.records.read(Task, 1)).title == "A"
+        assert (await client.get("/tasks/1,1")).status == 200
+
+
+async def test_around_may_answer_with_plain_data_and_without_the_action() -> None:
+    class Task(Record[int], rules=allow.everyone):
+        title: str
+
+        @around("list")
+        @classmethod
+        async def made_up(cls, request: Request, next: Next) -> Any:
+            return [{"title": "a"}, {"title": "b"}]
+
+        @around("read")
+        @classmethod
+        async def one(cls, request: Request, next: Next) -> Any:
+            return {"title": f"number {request.key}"}
+
+        @around("create", "delete")
+        @classmethod
+        def none(cls, request: Request, next: Next) -> Any:
+            return {"did": request.action}
+
+    async with client_for(Task) as client, client.websocket() as socket:
+        assert titles(await client.get("/tasks")) == ["a", "b"]
+        read = await client.get("/tasks/7")
+        assert (read.status, read.json, "etag" in read.headers) == (200, {"title": "number 7"}, False)
+        created = await client.post("/tasks", {"title": "c"})
+        assert (created.status, created.json, "location" in created.headers) == (201, {"did": "create"}, False)
+        assert (await client.delete("/tasks/7")).status == 204
+        assert (await socket.call("tasks.read", {"key": 8}))["data"] == {"title": "number 8"}
+        assert (await socket.call("tasks.create", {"data": {"title": "c"}}))["data"] == {"did": "create"}
+
+
+async def test_what_goes_round_an_action_cannot_change_what_a_live_query_shows() -> None:
+    class Task(Resource, rules=allow.everyone):
+        title: str
+
+        @around("list")
+        @classmethod
+        async def none(cls, request: Request, next: Next) -> Any:
+            return (await next()).with_data([])
+
+    async with client_for(Task) as client, client.websocket() as socket:
+        assert (await client.get("/tasks")).json == []
+        with pytest.raises(Refusal) as refused:
+            await socket.subscribe("s1", {"resource": "tasks"}, View(5.0))
+        assert refused.value.status == 500
+
+
+async def test_hooks_for_every_action_run_before_those_for_one() -> None:
+    order: list[str] = []
+
+    class Task(Record[int], rules=allow.everyone):
+        title: str
+
+        @before("create")
+        def one(self) -> None:
+            order.append("before create")
+
+        @before()
+        def every(self, request: Request) -> None:
+            order.append(f"before all: {request.action}")
+
+        @around("list")
+        @classmethod
+        async def around_one(cls, request: Request, next: Next) -> Response:
+            order.append("around list")
+            return await next()
+
+        @around()
+        @classmethod
+        async def around_every(cls, request: Request, next: Next) -> Response:
+            order.append(f"around all: {request.action}")
+            return await next()
+
+    async with client_for(Task) as client:
+        await client.post("/tasks", {"title": "a"})
+        await client.get("/tasks")
+        await client.delete("/tasks/1")
+    assert order == [
+        "around all: create", "before all: create", "before create",
+        "around all: list", "around list",
+        "around all: delete", "before all: delete",
+    ]  # fmt: skip
+
+
+class Outbox(list[str]):
+    """What hooks are given."""
+
+
+async def test_hooks_are_given_by_type_what_the_application_provides() -> None:
+    class Task(Record[int], rules=allow.everyone):
+        title: str
+
+        @before("create")
+        def stamp(self, outbox: Outbox) -> None:
+            outbox.append(f"before {self.title}")
+
+        @after("create", "update")
+        async def tell(self, request: Request, old: "Task | None", outbox: "Outbox") -> None:
+            outbox.append(f"after {request.action} {self.title}")
+
+        @around("delete")
+        @classmethod
+        async def ask(cls, request: Request, next: Next, *, outbox: Outbox) -> Response:
+            outbox.append("around delete")
+            return await next()
+
+    kept = Outbox()
+    async with client_for(Task, provide={Outbox: lambda: kept}) as client:
+        await client.post("/tasks", {"title": "a"})
+        await client.patch("/tasks/1", {"title": "b"})
+        await client.delete("/tasks/1")
+    assert kept == ["before a", "after create a", "after update b", "around delete"]

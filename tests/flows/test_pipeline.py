@@ -118,7 +118,7 @@ async def test_middleware_may_refuse_and_change_what_is_asked() -> None:
     [
         ("forgets", "is `return await next()` missing?"),
         ("twice", "called next() twice"),
-        ("nonsense", "it must return a response"),
+        ("nonsense", "answered <Request list todos by nobody over rest> with dict; a list of records goes there"),
     ],
 )
 async def test_misused_next_is_told(misuse: str, told: str, caplog: pytest.LogCaptureFixture) -> None:

@@ -116,7 +116,9 @@ class App(Declarations):
         resources = tuple(dict.fromkeys((*resources, *(kept for way in joining for kept in way.resources))))
         narrow = [way.narrow for way in joining if isinstance(way, Narrowing)]
         self.staff = join((self.staff, *(one("insight", "read") for one in narrow)), either=False)
-        self.definitions: Definitions = compile_resources(resources, open=self.mode == "dev", narrow=narrow)
+        self.definitions: Definitions = compile_resources(
+            resources, open=self.mode == "dev", narrow=narrow, provide=provide or {}
+        )
         self.channels = Channels(channels, self.definitions)
         self.store = opened_store(store, sys._getframe(1).f_globals.get("__file__"))  # noqa: SLF001 (the module that makes the application)
         self.hosts = hosts
@@ -132,9 +134,10 @@ class App(Declarations):
         if old_browsers:
             self.interfaces += (OldBrowsers(),)
         super().__init__(provide or {})
-        self._provided: dict[Any, Any] = {}
         self._user_lifespan = lifespan
-        self.pipeline = Pipeline(self.identify, self._rates, self._middleware, self._error_handlers, self._perform)
+        self.pipeline = Pipeline(
+            self.identify, self._rates, self._middleware, self._error_handlers, self._perform, self.definitions
+        )
         self._siblings: Siblings | None = None
         self._running: AsyncExitStack | None = None
         self._starting: asyncio.Lock | None = None
@@ -280,7 +283,7 @@ class App(Declarations):
         if self.worker is not None:
             await self._living.enter_async_context(_running(keep_posted(self, self.worker)))
         for kind, make in self._provide.items():
-            self._provided[kind] = await call(make)
+            self.definitions.provided[kind] = await call(make)
         if self._user_lifespan is not None:
             await stack.enter_async_context(self._user_lifespan(self))
         self._router = self._routes()
@@ -345,7 +348,7 @@ class App(Declarations):
         if request.action == "call":
             if request.name in self.channels:
                 return self.channels.judge(request, self._actions.live_queries)
-            return await perform_handler(self.handlers[request.name], request, self._actions, self._provided)
+            return await perform_handler(self.handlers[request.name], request, self._actions, self.definitions.provided)
         return await self._actions.perform(request)
 
     # joining

@@ -59,12 +59,12 @@ class Actions:
         hooks = hooks_around(request)
         if not hooks:
             return await self._read(request, trusted)
-        return await perform_around(hooks, request, lambda: self._read(request, trusted))
+        return await perform_around(hooks, request, lambda: self._read(request, trusted), self.definitions)
 
     async def write_all(self, requests: Sequence[Request]) -> list[Written]:
         """Performs several requests of writing actions in one transaction: all of them, or none."""
         if any(hooks_around(request) for request in requests):
-            return await write_around(requests, self.writing.write_all)
+            return await write_around(requests, self.writing.write_all, self.definitions)
         return await self.writing.write_all(requests)
 
     async def _read(self, request: Request, trusted: bool) -> Response:

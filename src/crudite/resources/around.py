@@ -3,7 +3,9 @@
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, cast
 
-from crudite.messages import Live, Response, Written
+from crudite.messages import Response, Written
+from crudite.resources.answering import response_of
+from crudite.resources.definition import Definitions
 from crudite.resources.hooks import Hook, call
 from crudite.resources.request import Request
 
@@ -18,12 +20,12 @@ def hooks_around(request: Request) -> Sequence[Hook]:
 
 
 async def perform_around(
-    hooks: Sequence[Hook], request: Request, perform: Callable[[], Awaitable[Response]]
+    hooks: Sequence[Hook], request: Request, perform: Callable[[], Awaitable[Response]], definitions: Definitions
 ) -> Response:
     """The response of the outermost hook, for which `next()` is the rest of them and at last the action.
 
-    Raises TypeError when a hook returns no response or one that does not go with the request, RuntimeError
-    when it calls `next()` twice.
+    A hook may return data of its own in place of a response. Raises TypeError when that does not go with the request,
+    RuntimeError when it calls `next()` twice.
     """
     if not hooks:
         return await perform()
@@ -35,16 +37,14 @@ async def perform_around(
         if called:
             raise RuntimeError(f"{_name(hook)} called next() twice")
         called = True
-        return await perform_around(inner, request, perform)
+        return await perform_around(inner, request, perform, definitions)
 
     arguments = (request.resource, request, proceed)[3 - hook.takes :]
-    response = await call(hook.function, *arguments)
-    if not isinstance(response, Response) or isinstance(response, Live) != request.is_live:
-        raise TypeError(f"{_name(hook)} returned {response!r}; is `return await next()` missing?")
-    return response
+    given = await call(hook.function, *arguments, **hook.provided(definitions.provided))
+    return response_of(given, request, definitions, _name(hook))
 
 
-async def write_around(requests: Sequence[Request], write_all: WriteAll) -> list[Written]:
+async def write_around(requests: Sequence[Request], write_all: WriteAll, definitions: Definitions) -> list[Written]:
     """Performs writes in one transaction, each within its own hooks: those of the first are the outermost.
 
     A write whose hook does not call `next()` is left out of the transaction, and its hook's response counts.
@@ -64,9 +64,8 @@ async def write_around(requests: Sequence[Request], write_all: WriteAll) -> list
             await descend(index + 1)
             return written[id(request)]
 
-        response = await perform_around(hooks_around(request), request, perform)
-        if not isinstance(response, Written):
-            raise TypeError(f"{request!r} was answered with {response!r}, which is not what a write did")
+        response = await perform_around(hooks_around(request), request, perform, definitions)
+        assert isinstance(response, Written)
         if request not in performed:
             await descend(index + 1)
         written[id(request)] = response

@@ -1,6 +1,6 @@
 """From classes to definitions: everything that `App(…)` checks about resources, with every fault at once."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from pydantic.errors import PydanticUserError
@@ -30,14 +30,16 @@ Narrow: TypeAlias = Callable[[str, ActionName], Filter]
 """What must hold, beside the rule of the resource at a path, for an action on it."""
 
 
-def compile_resources(classes: Sequence[type[Any]], *, open: bool, narrow: Sequence[Narrow] = ()) -> Definitions:
+def compile_resources(
+    classes: Sequence[type[Any]], *, open: bool, narrow: Sequence[Narrow] = (), provide: Collection[Any] = ()
+) -> Definitions:
     """The definitions of the classes of one application.
 
     `open` lets everyone do everything with a resource that declares no rules (for development); else nobody
-    may. `narrow` is what every rule has besides. Raises DeclarationError with one sentence for every fault in any of
-    the classes.
+    may. `narrow` is what every rule has besides, `provide` the types that hooks are given. Raises DeclarationError
+    with one sentence for every fault in any of the classes.
     """
-    compiler = _Compiler(_checked_classes(classes), narrow)
+    compiler = _Compiler(_checked_classes(classes), narrow, provide)
     definitions = compiler.definitions(open=open)
     if compiler.faults:
         raise DeclarationError(list(dict.fromkeys(compiler.faults)))
@@ -64,9 +66,9 @@ def _checked_classes(classes: Sequence[type[Any]]) -> dict[str, type[Any]]:
 class _Compiler:
     """The compilation of one application; `faults` grows."""
 
-    def __init__(self, classes: Mapping[str, type[Any]], narrow: Sequence[Narrow]) -> None:
+    def __init__(self, classes: Mapping[str, type[Any]], narrow: Sequence[Narrow], provide: Collection[Any]) -> None:
         self.narrow = narrow
-        self.gathered = {cls: gather(cls, classes) for cls in classes.values()}
+        self.gathered = {cls: gather(cls, classes, provide) for cls in classes.values()}
         self.keys = {cls: self._key(found) for cls, found in self.gathered.items()}
         self.shapes = {cls: self._shapes(found) for cls, found in self.gathered.items()}
         self.static = {cls: self._static_defaults(found) for cls, found in self.gathered.items()}

@@ -28,7 +28,7 @@ from crudite.resources.query import Query
 K = TypeVar("K")
 F = TypeVar("F", bound=Callable[..., Any])
 
-RuleSet: TypeAlias = Filter | Mapping[str, Filter]
+RuleSet: TypeAlias = Filter | Mapping[str, Filter] | list[str] | tuple[str, ...]
 
 
 @dataclass_transform(kw_only_default=True, field_specifiers=(Field,))
@@ -118,9 +118,9 @@ class Record(_Declared, Generic[K]):
     Annotations are fields; what else is to be said of one stands in `Field(…)`. Class keywords:
 
     - `rules`: one rule for every action, or a rule for each of `read`, `list`, `write`, `create`,
-      `replace`, `update`, `delete`. `replace` falls back to `update`, then `write`; `create` and `delete`
-      to `write`; `list` to `read`. Where none is given, nobody may. A rule for `history` makes the changes of each
-      record be kept, and says who may see them.
+      `replace`, `update`, `delete`, or a list of those that everyone may. `replace` falls back to `update`, then
+      `write`; `create` and `delete` to `write`; `list` to `read`. Where none is given, nobody may. A rule for
+      `history` makes the changes of each record be kept, and says who may see them.
     - `history`: for how long they are kept, such as `timedelta(days=365)`; for ever when nothing is said.
     - `unique`: groups of fields whose values together occur once.
     - `live=False`: changes are not logged, so nobody can subscribe.
@@ -151,18 +151,20 @@ class Resource(Record[UUID]):
 
 
 def before(*actions: ActionName) -> Callable[[F], F]:
-    """Runs the method before the action: it may change the draft (`self`), refuse by raising a problem, or
-    add writes to the same transaction (`request.batch`)."""
+    """Runs the method before the actions, or before all that write when none is named: it may change the draft
+    (`self`), refuse by raising a problem, or add writes to the same transaction (`request.batch`)."""
     return _mark("before", actions)
 
 
 def after(*actions: ActionName) -> Callable[[F], F]:
-    """Runs the method after the action has been committed, which it cannot undo."""
+    """Runs the method after the actions, or after all that write when none is named, have been committed, which it
+    cannot undo."""
     return _mark("after", actions)
 
 
 def around(*actions: ActionName) -> Callable[[F], F]:
-    """Runs the method in place of the action; `await next()` is the action itself."""
+    """Runs the method in place of the actions, or of all six when none is named; `await next()` is the action itself.
+    It returns what that gave, `.with_data(…)` of it, or plain data."""
     return _mark("around", actions)
 
 

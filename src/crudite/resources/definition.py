@@ -167,6 +167,8 @@ class Definitions:
         self.by_path: Mapping[str, Definition] = {d.path: d for d in self._by_class.values()}
         self.by_name: Mapping[str, Definition] = {d.name: d for d in self._by_class.values()}
         self.tally = Tally()
+        self.provided: dict[Any, Any] = {}
+        """What application code is given by type, once the application has started."""
 
     def __getitem__(self, cls: type[Any]) -> Definition:
         return self._by_class[cls]

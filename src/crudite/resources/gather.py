@@ -2,7 +2,7 @@
 hooks."""
 
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any, TypeVar, get_args, get_origin
@@ -24,6 +24,7 @@ from crudite.resources.fields import ABSENT, FieldOptions, ManyOf
 from crudite.resources.hooks import Hook
 
 _OWN_OPTIONS = ("path", "renamed_from")
+_WRITES: tuple[ActionName, ...] = ("create", "replace", "update", "delete")
 
 
 @dataclass(slots=True)
@@ -53,18 +54,22 @@ class Gathered:
         self.links.pop(name, None)
 
 
-def gather(cls: type[Any], resources: Mapping[str, type[Any]]) -> Gathered:
-    """All that a class declares, given the application's resources by name."""
+def gather(cls: type[Any], resources: Mapping[str, type[Any]], provide: Collection[Any] = ()) -> Gathered:
+    """All that a class declares, given the application's resources by name, and the types that hooks are given."""
     found = Gathered(cls)
-    hooks: dict[str, tuple[Any, tuple[HookMark, ...]]] = {}
+    hooks: dict[str, tuple[Hook, tuple[HookMark, ...]]] = {}
     for base in declared_classes(cls):
         declaration: Declaration = base.__declaration__
         own = base is cls
         found.options.update({n: v for n, v in declaration.options.items() if own or n not in _OWN_OPTIONS})
-        hooks.update(declaration.hooks)
+        surroundings = _namespace(base, declaration, resources)
+        for name, (function, marks) in declaration.hooks.items():
+            hook = _hook(found, function, surroundings, provide)
+            if hook is not None:
+                hooks[name] = hook, marks
         for name in declaration.stray:
             found.faults.append(f"{base.__name__}.{name}: a field needs an annotation, such as {name}: str.")
-        _annotated(found, base, declaration, resources)
+        _annotated(found, base, declaration, surroundings)
     _key(found)
     _hooks(found, hooks.values())
     return found
@@ -81,8 +86,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {near[0]!r}?" if near else ""
 
 
-def _annotated(found: Gathered, base: type[Any], declaration: Declaration, resources: Mapping[str, type[Any]]) -> None:
-    surroundings = _namespace(base, declaration, resources)
+def _annotated(found: Gathered, base: type[Any], declaration: Declaration, surroundings: dict[str, Any]) -> None:
     for name, annotation in declaration.annotations.items():
         if is_class_variable(annotation):
             continue
@@ -163,21 +167,48 @@ def _key(found: Gathered) -> None:
     found.fault("id", "the class says which type its key has: Record[str], Record[int], or Resource for a UUID")
 
 
-def _hooks(found: Gathered, declared: Iterable[tuple[Any, tuple[HookMark, ...]]]) -> None:
-    hooks: dict[tuple[HookKind, ActionName], list[Hook]] = {}
-    for function, marks in declared:
+def _hook(found: Gathered, function: Any, surroundings: Mapping[str, Any], provide: Collection[Any]) -> Hook | None:
+    """The hook that a function is; None for one with a parameter that nothing can be given for."""
+    injected = {}
+    for name, annotation in getattr(function, "__annotations__", {}).items():
+        kind = annotation
+        if isinstance(annotation, str):
+            kind = surroundings.get(annotation)
+        if name != "return" and any(kind is one for one in provide):
+            injected[name] = kind
+    try:
+        return Hook.of(function, injected)
+    except ValueError as stray:
+        found.faults.append(
+            f"{found.name}.{function.__name__}: nothing is given for {str(stray)!r}: a hook takes the record, the "
+            "request and the old record (or, around, what comes next), and what App(provide=…) has a type for."
+        )
+        return None
+
+
+def _hooks(found: Gathered, declared: Iterable[tuple[Hook, tuple[HookMark, ...]]]) -> None:
+    """Those for every action come before those for some."""
+    every: dict[tuple[HookKind, ActionName], list[Hook]] = {}
+    some: dict[tuple[HookKind, ActionName], list[Hook]] = {}
+    for hook, marks in declared:
         for mark in marks:
-            _check_actions(found, function.__name__, mark.kind, mark.actions)
-            for action in ACTIONS:
+            possible = ACTIONS if mark.kind == "around" else _WRITES
+            _check_actions(found, hook.function.__name__, mark, possible)
+            for action in possible:
                 if action in mark.actions:
-                    hooks.setdefault((mark.kind, action), []).append(Hook.of(function))
-    found.hooks = {place: tuple(functions) for place, functions in hooks.items()}
+                    some.setdefault((mark.kind, action), []).append(hook)
+                elif not mark.actions:
+                    every.setdefault((mark.kind, action), []).append(hook)
+    found.hooks = {place: (*every.get(place, ()), *some.get(place, ())) for place in (every | some)}
 
 
-def _check_actions(found: Gathered, name: str, kind: str, actions: Sequence[Any]) -> None:
-    if not actions:
-        found.faults.append(f"{found.name}.{name}: @{kind} names no action, such as @{kind}('update').")
-    for action in actions:
-        if action not in ACTIONS:
-            hint = nearest(str(action), ACTIONS) or f"; there are {', '.join(ACTIONS)}"
-            found.faults.append(sentence(f"{found.name}.{name}: there is no action {action!r}{hint}"))
+def _check_actions(found: Gathered, name: str, mark: HookMark, possible: tuple[ActionName, ...]) -> None:
+    for action in mark.actions:
+        if action in possible:
+            continue
+        if action in ACTIONS:
+            text = f"@{mark.kind} is for what writes; to {action} is @around({action!r})'s"
+        else:
+            hint = nearest(str(action), possible) or f"; there are {', '.join(possible)}"
+            text = f"there is no action {action!r}{hint}"
+        found.faults.append(sentence(f"{found.name}.{name}: {text}"))

@@ -6,14 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, TypeAlias, get_origin, get_type_hints
 
 import pydantic
-from pydantic_core import PydanticUndefined, to_jsonable_python
+from pydantic_core import PydanticUndefined
 
 from crudite.errors import DeclarationError, Fault, Invalid, Malformed
 from crudite.messages import Answered, Listed, Live, Redirect, Response
 from crudite.resources.actions import Actions
+from crudite.resources.answering import plainly
 from crudite.resources.asking import Asks
-from crudite.resources.declare import Record
-from crudite.resources.definition import Definition, Definitions
+from crudite.resources.definition import Definition
 from crudite.resources.hooks import call
 from crudite.resources.query import Count, Groups, Query, Value
 from crudite.resources.request import Request
@@ -122,19 +122,6 @@ def _asks(result: "Query[Any] | Count | Value | Groups") -> Asks | None:
     if isinstance(result, Value):
         return (), ((result.function, result.field),)
     return (result.by, result.measures) if isinstance(result, Groups) else None
-
-
-def plainly(value: Any, definitions: Definitions) -> Any:
-    """What application code says, as data that JSON can hold; records show what is not secret."""
-    if isinstance(value, Record):
-        definition = definitions[type(value)]
-        shown = definition.to_plain(value)
-        return {name: one for name, one in shown.items() if not definition.schema.fields[name].secret}
-    if isinstance(value, Mapping):
-        return {str(name): plainly(one, definitions) for name, one in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [plainly(one, definitions) for one in value]
-    return to_jsonable_python(value)
 
 
 def _arguments(title: str, fields: Mapping[str, Any]) -> "pydantic.TypeAdapter[Any]":

@@ -110,8 +110,9 @@ class Preparing:
         hooks = definition.hooks.get(("before", "create"), ()) if definition.hooks else ()
         if hooks:
             draft = definition.from_plain(values)
+            provided = self._rulebook.definitions.provided
             for hook in hooks:
-                await run_hook(hook, draft, request, None)
+                await run_hook(hook, draft, request, None, provided)
             values = definition.validated(definition.to_plain(draft))
         if definition.passwords:
             await hash_passwords(definition, values)
@@ -141,8 +142,9 @@ class Preparing:
         hooks = definition.hooks.get(("before", cast(Any, request.action)), ())
         if hooks and old is not None:
             draft, stored = definition.from_plain({**old, **values}), definition.from_plain(old)
+            provided = self._rulebook.definitions.provided
             for hook in hooks:
-                await run_hook(hook, draft, request, stored)
+                await run_hook(hook, draft, request, stored, provided)
             values = definition.validated(_changed(old, definition.to_plain(draft)))
         if definition.passwords:
             await hash_passwords(definition, values)
@@ -167,8 +169,9 @@ class Preparing:
         if hooks or definition.hooks.get(("after", "delete")) or is_judged(rule):
             old, version = await self._old(request, definition, rule)
             stored = definition.from_plain(old)
+            provided = self._rulebook.definitions.provided
             for hook in hooks:
-                await run_hook(hook, stored, request, stored)
+                await run_hook(hook, stored, request, stored, provided)
         write = Write(
             action="delete",
             schema=definition.schema,

@@ -40,8 +40,13 @@ class RuleReader:
         if isinstance(written, Filter):
             rule = self._rule(found, "rules", written)
             return dict.fromkeys(ACTIONS, rule)
+        if isinstance(written, list | tuple):
+            written = dict.fromkeys(written, EVERYTHING)
         if not isinstance(written, Mapping):
-            found.faults.append(f"{found.name}: rules are one rule, such as allow.everyone, or one for each action.")
+            found.faults.append(
+                f"{found.name}: rules are one rule, such as allow.everyone, one for each action, or "
+                "the actions that everyone may."
+            )
             return dict.fromkeys(ACTIONS, NOTHING)
         for key in written:
             if key not in _RULE_KEYS:

@@ -97,7 +97,7 @@ class Writing:
                 record = one.definition.from_plain(plain or {})
                 old = one.definition.from_plain(one.old) if one.old is not None else None
                 try:
-                    await run_hook(hook, record, one.request, old)
+                    await run_hook(hook, record, one.request, old, self._rulebook.definitions.provided)
                 except Exception:
                     _log.exception("a hook after %r failed; what was written stays", one.request)
 

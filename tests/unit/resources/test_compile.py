@@ -216,6 +216,12 @@ def test_every_fault_of_every_class_is_said_at_once() -> None:
         @before("remove")  # type: ignore[arg-type]
         def gone(self) -> None: ...
 
+        @after("list")
+        def seen(self) -> None: ...
+
+        @before()
+        def mailed(self, request: Any, old: Any, mailer: str) -> None: ...
+
     faults = faults_of(Widget, Gadget)
 
     assert faults == [
@@ -228,8 +234,11 @@ def test_every_fault_of_every_class_is_said_at_once() -> None:
         "Widget: unique names 'naem', which is no field; did you mean 'name'?",
         "Widget: rules have no 'raed'; did you mean 'read'?",
         "Widget: rules['write']: Widget has no field 'nmae'; did you mean 'name'?",
+        "Gadget.mailed: nothing is given for 'mailer': a hook takes the record, the request and the old record (or, "
+        "around, what comes next), and what App(provide=…) has a type for.",
         "Gadget.colour: there is no 'Zzyzx'.",
-        "Gadget.gone: there is no action 'remove'; there are list, read, create, replace, update, delete.",
+        "Gadget.gone: there is no action 'remove'; there are create, replace, update, delete.",
+        "Gadget.seen: @after is for what writes; to list is @around('list')'s.",
         "Widget and Gadget both own the path /widgets: give one of them path=….",
         "Gadget: only_nested needs a parent, such as project: Parent[Project].",
         "Gadget: limit=500 lies between 1 and max_limit, which is 100.",

@@ -83,7 +83,7 @@ class Exchange:
     def after(self, written: Written, minimal: bool | None) -> RawHeaders:
         """The headers of a write: version, mark, the preference that was applied."""
         headers: RawHeaders = []
-        if not written.many and written.action != "delete":
+        if written.versions and not written.many and written.action != "delete":
             headers.append((b"etag", f'"v{written.versions[0]}"'.encode()))
         if written.mark is not None:
             headers.append((b"crudite-after", written.mark.encode()))

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from urllib.parse import quote, unquote
 
+from crudite.changes import NO_VERSION
 from crudite.errors import Fault, Malformed, MethodNotAllowed, PreconditionFailed
 from crudite.interfaces.addresses import key_in
 from crudite.interfaces.base import Host, Receive, Scope, Send
@@ -91,7 +92,7 @@ class ResourceEndpoints:
         written = await exchange.perform(request)
         assert isinstance(written, Written)
         headers = exchange.after(written, minimal)
-        if not written.many:
+        if not written.many and written.keys:
             headers.append((b"location", self._location(exchange.scope, written.keys[0]).encode()))
         await exchange.answer(201, None if minimal else written.json, headers)
 
@@ -113,7 +114,7 @@ class ResourceEndpoints:
         found = await exchange.perform(self._request(exchange, "read", above, key=self._key(text), query=query))
         assert isinstance(found, Found)
         etag = f'"v{found.version}"'
-        headers = [(b"etag", etag.encode())]
+        headers = [(b"etag", etag.encode())] if found.version != NO_VERSION else []
         if found.shared and is_not_modified(exchange.headers, etag):
             return await exchange.answer(304, None, headers)
         await exchange.answer(200, found.json, headers)

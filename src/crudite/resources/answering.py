@@ -1,0 +1,74 @@
+"""What application code answers in place of an action or around it, as the response that the action would give."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from pydantic_core import to_jsonable_python
+
+from crudite.changes import NO_VERSION
+from crudite.messages import Answered, Found, Listed, Live, Response, Written
+from crudite.resources.declare import Record
+from crudite.resources.definition import Definitions
+from crudite.resources.request import Request
+
+
+def plainly(value: Any, definitions: Definitions) -> Any:
+    """What application code says, as data that JSON can hold; records show what is not secret."""
+    if isinstance(value, Record):
+        definition = definitions[type(value)]
+        shown = definition.to_plain(value)
+        return {name: one for name, one in shown.items() if not definition.schema.fields[name].secret}
+    if isinstance(value, Mapping):
+        return {str(name): plainly(one, definitions) for name, one in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plainly(one, definitions) for one in value]
+    return to_jsonable_python(value)
+
+
+def response_of(given: Any, request: Request, definitions: Definitions, who: str) -> Response:
+    """The response that a step around a request has given: one that goes with what was asked, or plain data to show in
+    its place. `who` is its name, for what is said of it.
+
+    Raises TypeError for None, which is what comes of a forgotten `return`, for data that does not go with the action,
+    and for records in answer to a subscription, which only a query can be given.
+    """
+    if given is None or (request.is_live and not isinstance(given, Response)):
+        raise TypeError(f"{who} returned {given!r}; is `return await next()` missing?")
+    if not isinstance(given, Response):
+        return _answered(plainly(given, definitions), request, who)
+    if not _goes_with(given, request):
+        raise TypeError(f"{who} answered {request!r} with {given!r}")
+    return given
+
+
+def _answered(data: Any, request: Request, who: str) -> Response:
+    match request.action:
+        case "call":
+            return Answered(data)
+        case "read" if request.keys is None:
+            return Found(_text(data), NO_VERSION, shared=False)
+        case "list" | "read" | "history":
+            if not isinstance(data, list):
+                raise TypeError(f"{who} answered {request!r} with {type(data).__name__}; a list of records goes there")
+            return Listed([_text(one) for one in data])
+        case "create" | "replace" | "update" | "delete":
+            return Written(request.action, (), (), [_text(data)])
+
+
+def _goes_with(response: Response, request: Request) -> bool:
+    match response:
+        case Live():
+            return request.is_live
+        case Answered():
+            return request.action == "call"
+        case Written():
+            return request.action == response.action
+        case Found():
+            return request.action == "read" and request.keys is None and not request.is_live
+        case Listed():
+            return request.action in ("list", "read", "history", "call") and not request.is_live
+
+
+def _text(value: Any) -> str:
+    return msgspec.json.encode(value).decode()
