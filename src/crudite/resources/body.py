@@ -23,6 +23,7 @@ from crudite.resources.collect import SYSTEM_FIELDS
 from crudite.resources.declare import Record
 from crudite.resources.shapes import Convert
 from crudite.types import Plain, PlainRecord
+from crudite.validators.base import BROKEN, Broken
 
 MAX_FAULTS = 100
 """How many faults are named at most."""
@@ -137,11 +138,18 @@ class Body:
             raise Invalid(faults=faults)
 
     def _problem(self, error: ValidationError) -> Malformed | Invalid:
-        details = error.errors(include_url=False, include_context=False, include_input=False)
+        details = error.errors(include_url=False, include_input=False)
         if details[0]["type"] == "json_invalid":
             return Malformed("The body is not JSON: " + details[0]["msg"].removeprefix("Invalid JSON: ") + ".")
-        faults = [self._fault(one, index) for index, one in enumerate(details[:MAX_FAULTS])]
-        return Invalid(faults=list(dict.fromkeys(faults)))
+        faults = [fault for index, one in enumerate(details[:MAX_FAULTS]) for fault in self._faults(one, index)]
+        return Invalid(faults=list(dict.fromkeys(faults[:MAX_FAULTS])))
+
+    def _faults(self, error: ErrorDetails, index: int) -> Iterable[Fault]:
+        if error["type"] != BROKEN:
+            return (self._fault(error, index),)
+        pointer = "".join(f"/{_escaped(part)}" for part in error["loc"])
+        broken: Iterable[Broken] = error["ctx"]["broken"]
+        return [Fault(one.code, one.detail, pointer=pointer, rule=one.rule) for one in broken]
 
     def _fault(self, error: ErrorDetails, index: int) -> Fault:
         code, place = error["type"], error["loc"]

@@ -1,12 +1,13 @@
 """What a declaration says of one field: `Field(…)`, references to other resources, and the types that are our
 own."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, Protocol, TypeAlias, TypeVar, overload
 from uuid import UUID
 
 from crudite.query.tree import Filter
+from crudite.resources.field_validators import Validate
 
 if TYPE_CHECKING:
     # `members: Many["Membership"]` is no argument of the constructor, as class variables are none.
@@ -53,6 +54,7 @@ class FieldOptions:
     checked: bool = True
     on_delete: OnDelete = "restrict"
     by: str | None = None
+    validate: Validate | Sequence[Validate] | None = None
     title: str | None = None
     description: str | None = None
     examples: tuple[Any, ...] = ()
@@ -83,6 +85,7 @@ def Field(
     renamed_from: str | None = None,
     checked: bool = True,
     on_delete: OnDelete = "restrict",
+    validate: Validate | Sequence[Validate] | None = None,
     title: str | None = None,
     description: str | None = None,
     examples: Iterable[Any] = (),
@@ -111,6 +114,7 @@ def Field(  # noqa: N802
     checked: bool = True,
     on_delete: OnDelete = "restrict",
     by: str | None = None,
+    validate: Validate | Sequence[Validate] | None = None,
     title: str | None = None,
     description: str | None = None,
     examples: Iterable[Any] = (),
@@ -123,6 +127,9 @@ def Field(  # noqa: N802
     - `min_length`, `max_length` (characters, or items of a list), `pattern` (a regular expression that must
       be found in the text), `gt`, `ge`, `lt`, `le`, `multiple_of`; `decimal_places` of a `Decimal`.
     - `unique`: no two records have the same value; `index`: records are often searched by it.
+    - `validate`: a predefined validator by name (`"notblank"`, `["notpadded", "minimum:8"]`) or as a value of
+      `crudite.validators`, or functions: of a value, or of a value and its `FieldContext`, that return the value to
+      store or raise ValueError with what is wrong. All of a list must pass.
     - `immutable`: can be given only when a record is created.
     - `read`, `write`: rules, for which records an actor may see or set this field.
     - `visible`: `"private"` shows it to nobody unless `read` says so; `"secret"` shows it to nobody, ever.
@@ -141,7 +148,7 @@ def Field(  # noqa: N802
         default=default, default_factory=default_factory, decimal_places=decimal_places, unique=unique,
         index=index, immutable=immutable, read=read, write=write, visible=visible, renamed_from=renamed_from,
         checked=checked,
-        on_delete=on_delete, by=by, title=title, description=description, examples=tuple(examples),
+        on_delete=on_delete, by=by, validate=validate, title=title, description=description, examples=tuple(examples),
         constraints={name: value for name, value in given.items() if value is not None},
     )  # fmt: skip
 

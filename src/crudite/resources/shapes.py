@@ -29,6 +29,7 @@ from crudite.resources.annotations import (
     storable,
     type_name,
 )
+from crudite.resources.field_validators import read_validate
 from crudite.resources.fields import FieldOptions, Parent, Ref, Special
 from crudite.schema import (
     SAFE_INTEGER,
@@ -38,6 +39,8 @@ from crudite.schema import (
     format_decimal,
 )
 from crudite.types import Plain
+from crudite.validators import Validator
+from crudite.validators.base import Every, Subject
 
 Convert: TypeAlias = Callable[[Any], Any]
 Owner: TypeAlias = Callable[[Any], FieldType]
@@ -72,14 +75,17 @@ def read_annotation(annotation: Any, options: FieldOptions, key_of: Owner) -> Sh
     """The shape of a field. Raises ValueError with what is wrong and what to write in its place."""
     inner, metadata, nullable = peel(annotation)
     special = next((m.name for m in metadata if isinstance(m, Special)), None)
-    others = tuple(m for m in metadata if not isinstance(m, Special))
+    others = tuple(m for m in metadata if not isinstance(m, Special | Validator))
+    asked = (*(m for m in metadata if isinstance(m, Validator)), *read_validate(options.validate)[0])
     if get_origin(inner) in (Ref, Parent):
         target, _, may_be_null = peel(get_args(inner)[0])
         shape = _constrained(_scalar_of(key_of(target)), options, None)
         shape = replace(shape, target=target, is_parent=get_origin(inner) is Parent, nullable=nullable or may_be_null)
     else:
         shape = replace(_constrained(_shape(inner, special, options), options, special), nullable=nullable)
-    return replace(shape, body=Annotated[(shape.body, *others)]) if others else shape
+    if others:
+        shape = replace(shape, body=Annotated[(shape.body, *others)])
+    return _asked(shape, asked) if asked else shape
 
 
 def key_type(annotation: Any) -> FieldType:
@@ -175,6 +181,24 @@ def _constrained(shape: Shape, options: FieldOptions, special: str | None) -> Sh
     shown = Annotated[shape.shown, pydantic.Field(**said)] if said else shape.shown
     both = {**limits, **said}
     return replace(shape, body=Annotated[shape.body, pydantic.Field(**both)] if both else shape.body, shown=shown)
+
+
+def _asked(shape: Shape, validators: tuple[Validator, ...]) -> Shape:
+    """The shape with validators that all of its values must pass."""
+    for one in validators:
+        if _subject(shape.type) not in one.subjects:
+            raise ValueError(
+                f"the validator {one.rule} does not go with {_WORDS.get(shape.type.kind, shape.type.kind)}"
+            )
+    return replace(shape, body=Annotated[shape.body, Every(validators)])
+
+
+def _subject(type: FieldType) -> Subject | None:
+    if type.kind != "json":
+        return type.kind if type.kind in ("text", "integer", "float", "boolean") else None
+    if type.item is not None:
+        return "list"
+    return "object" if type.values is not None or type.members is not None else "anything"
 
 
 def _check_pattern(pattern: str) -> None:
