@@ -1,5 +1,6 @@
 """Declare a resource once; every client gets it live, over the interface that it already speaks."""
 
+from crudite import validators
 from crudite.app import App
 from crudite.auth import ApiKeys, Authenticate, Introspection, Issued, Jwt, Mail, OpenId, Sessions, Tickets
 from crudite.channels import Channel, ChannelLimits
@@ -37,6 +38,7 @@ from crudite.resources.fields import BigInt, Email, Field, Many, Parent, Passwor
 from crudite.resources.passwords import Hashing, verify_password
 from crudite.resources.query import Count, Groups, Query, Value
 from crudite.resources.request import Request
+from crudite.resources.validating import FieldContext
 from crudite.rules import allow, me, now, today
 
 __version__ = "0.1.0"
@@ -59,6 +61,7 @@ __all__ = [
     "Email",
     "Fault",
     "Field",
+    "FieldContext",
     "Forbidden",
     "Groups",
     "Hashing",
@@ -107,5 +110,6 @@ __all__ = [
     "me",
     "now",
     "today",
+    "validators",
     "verify_password",
 ]

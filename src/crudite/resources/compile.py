@@ -13,6 +13,7 @@ from crudite.resources.bodies import bodies_of, body_field, shown_of
 from crudite.resources.body import Body
 from crudite.resources.collect import default_value
 from crudite.resources.declare import Record
+from crudite.resources.declared_fields import validators_of
 from crudite.resources.defaults import of_function, of_symbol
 from crudite.resources.definition import Codec, Definition, Definitions, MakeDefault
 from crudite.resources.fields import ABSENT, FieldOptions
@@ -166,6 +167,7 @@ class _Compiler:
                 for n in schema.fields
                 if n in shapes
             ),
+            validators=validators_of(found, shapes, self.schemas),
         )
 
     def _narrowed(self, schema: ResourceSchema, action: ActionName, rule: Filter) -> Filter:

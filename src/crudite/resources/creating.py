@@ -1,7 +1,7 @@
 """Creating one record without waiting: what a create by anybody means, compiled once for each resource.
 
 It decides what `resources.preparing` decides, where that asks for nothing but the given values: no hook, no password,
-no rule that looks at a clock or at a record that is pointed at, or that is a function.
+no validator of the application, no rule that looks at a clock or at a record that is pointed at, or that is a function.
 """
 
 from crudite.changes import Unit, Write
@@ -57,7 +57,7 @@ def plain_create(definition: Definition, rulebook: Rulebook) -> PlainCreate | No
     """How anybody creates records of a resource, None where that is not as plain."""
     rules = rulebook.of(definition.schema)
     rule, shown = rules.action("create", ANONYMOUS), rules.selection(ANONYMOUS)
-    has_hooks = any(action == "create" for _, action in definition.hooks)
+    has_hooks = any(action == "create" for _, action in definition.hooks) or bool(definition.validators)
     if rule == NOTHING or has_hooks or definition.passwords or clocks_in(rule) or clocks_of(shown):
         return None
     if is_judged(rule) or is_judged(shown.filter):

@@ -80,10 +80,15 @@ def _each(parts: Sequence[Any], parse: Parse) -> list[PlainRecord]:
         except Problem as problem:
             if not problem.faults:
                 raise
-            faults += [replace(one, pointer=f"/{index}{one.pointer or ''}", parameter=None) for one in problem.faults]
+            faults += [at_index(one, index) for one in problem.faults]
     if faults:
         raise Invalid(faults=faults)
     return parsed
+
+
+def at_index(fault: Fault, index: int) -> Fault:
+    """The fault of a record that stands in a list."""
+    return replace(fault, pointer=f"/{index}{fault.pointer or ''}", parameter=None)
 
 
 def _parse_below(parents: PlainRecord, parse: Parse, data: Any) -> PlainRecord:

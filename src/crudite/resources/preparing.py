@@ -1,6 +1,6 @@
 """From a request to the writes that it means: decided here, with all that they depend on; made by the store.
 
-    given → merged with what is stored → allowed? → completed → hooks → passwords → Write
+    given → merged with what is stored → allowed? → completed → validators → hooks → passwords → Write
 
 Nothing is written, and no more is read than hooks and merges need. Whatever was decided on is checked again
 inside the transaction: the version, the rule before and after, the rules of single fields, the records that
@@ -25,11 +25,12 @@ from crudite.resources.access import Rulebook, Rules
 from crudite.resources.asking import refusal
 from crudite.resources.definition import Definition
 from crudite.resources.hooks import Hook, run_hook
-from crudite.resources.incoming import created, given
+from crudite.resources.incoming import at_index, created, given, is_many
 from crudite.resources.keys import no_record
 from crudite.resources.passwords import hash_passwords
 from crudite.resources.refusals import changed
 from crudite.resources.request import Request
+from crudite.resources.validating import Validation, differing, looks_at_record
 from crudite.stores.base import Store
 from crudite.stores.sieve import left_of, look_up
 from crudite.types import Key, Plain, PlainRecord
@@ -83,8 +84,7 @@ class Preparing:
         if rule == NOTHING:
             raise refusal(request.actor, request.action, definition)
         if request.action == "create":
-            now = self._rulebook.clock()
-            return [await self._creation(request, definition, rules, rule, one, now) for one in created(request)]
+            return await self._creations(request, definition, rules, rule)
         if request.action == "delete":
             return [await self._deletion(request, definition, rule)]
         return [await self._change(request, definition, rules, rule)]
@@ -98,6 +98,20 @@ class Preparing:
         selection = Selection(definition.schema, scoped, Mask((definition.schema.key,)))
         return await look_up(self._store, selection, cast(Key, request.key)) is not None
 
+    async def _creations(self, request: Request, definition: Definition, rules: Rules, rule: Filter) -> list[Prepared]:
+        """The writes of a create. Raises Invalid with the faults of every record, in a list behind its index."""
+        now, prepared, faults = self._rulebook.clock(), [], []
+        for index, one in enumerate(created(request)):
+            try:
+                prepared.append(await self._creation(request, definition, rules, rule, one, now))
+            except Invalid as invalid:
+                if not (is_many(request.data) and invalid.faults):
+                    raise
+                faults += [at_index(fault, index) for fault in invalid.faults]
+        if faults:
+            raise Invalid(faults=faults)
+        return prepared
+
     async def _creation(
         self, request: Request, definition: Definition, rules: Rules, rule: Filter, given: PlainRecord, now: datetime
     ) -> Prepared:
@@ -107,16 +121,21 @@ class Preparing:
         values = {**definition.make_defaults(request.actor, now, given), **given}
         if schema.key not in values and schema.key_field.type.kind == "uuid":
             values[schema.key] = uuid7()
+        validation = self._validation(request, definition, None)
+        if validation is not None:
+            values = await validation.of(values, given)
         hooks = definition.hooks.get(("before", "create"), ()) if definition.hooks else ()
         if hooks:
             draft = definition.from_plain(values)
             provided = self._rulebook.definitions.provided
             for hook in hooks:
                 await run_hook(hook, draft, request, None, provided)
-            values = definition.validated(definition.to_plain(draft))
+            before, values = values, definition.validated(definition.to_plain(draft))
+            if validation is not None:
+                values = await validation.of(values, differing(values, before))
         if definition.passwords:
             await hash_passwords(definition, values)
-        needs, has_pins = await self._needs(definition, values, request)
+        needs, has_pins = await self._needs(definition, values, request, validation)
         write = Write(
             action="create",
             schema=schema,
@@ -137,18 +156,24 @@ class Preparing:
         if old is not None:
             values = definition.bodies[cast(Any, request.action)].merge(old, values)
             _refuse_immutable(definition, old, values)
+        named = frozenset(values)
         if request.action == "replace":
             values = _completed(request, definition, rules, values, self._rulebook.clock())
+        validation = self._validation(request, definition, old)
+        if validation is not None:
+            values = await validation.of(values, named)
         hooks = definition.hooks.get(("before", cast(Any, request.action)), ())
         if hooks and old is not None:
             draft, stored = definition.from_plain({**old, **values}), definition.from_plain(old)
             provided = self._rulebook.definitions.provided
             for hook in hooks:
                 await run_hook(hook, draft, request, stored, provided)
-            values = definition.validated(_changed(old, definition.to_plain(draft)))
+            before, values = {**old, **values}, definition.validated(_changed(old, definition.to_plain(draft)))
+            if validation is not None:
+                values = await validation.of(values, differing(values, before))
         if definition.passwords:
             await hash_passwords(definition, values)
-        needs, has_pins = await self._needs(definition, values, request)
+        needs, has_pins = await self._needs(definition, values, request, validation)
         write = Write(
             action="update",
             schema=definition.schema,
@@ -204,12 +229,19 @@ class Preparing:
             return EVERYTHING
         return self._rulebook.resolve(cast(Definition, request.definition).schema, request.nesting.filter)
 
+    def _validation(self, request: Request, definition: Definition, old: PlainRecord | None) -> Validation | None:
+        """What asks the validators of a write, where there are any."""
+        if not definition.validators:
+            return None
+        return Validation(definition, self._rulebook.definitions, self._store, request, old)
+
     async def _needs(
-        self, definition: Definition, values: Mapping[str, Plain], request: Request
+        self, definition: Definition, values: Mapping[str, Plain], request: Request, validation: Validation | None
     ) -> tuple[tuple[Need, ...], bool]:
-        """The records that references point at and that the actor must be able to read; and whether functions have
-        been asked about any of them as it is now."""
-        needs, has_pins = [], False
+        """The records that references point at and that the actor must be able to read, and those that validators have
+        looked at; and whether functions have been asked about any of them as it is now."""
+        needs = list(validation.needs) if validation is not None else []
+        has_pins = bool(needs)
         for name, reference in definition.references:
             key = values.get(name)
             if key is None or not reference.enforced:
@@ -281,6 +313,7 @@ def _needs_old(request: Request, definition: Definition, rules: Rules, values: P
         or any(hook.takes > 2 for hook in definition.hooks.get(("after", action), ()))
         or definition.bodies[action].needs_old(values)
         or not definition.immutable.isdisjoint(values)
+        or looks_at_record(definition, values)
         or (action == "replace" and not rules.restricted_writes.isdisjoint(values))
     )
 

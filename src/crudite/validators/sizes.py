@@ -26,7 +26,7 @@ class Minimum(Validator):
     @property
     def expected(self) -> str:
         """The number."""
-        return f"at least {self.count} characters, or items of a list"
+        return f"a length of at least {self.count}"
 
     def accepts(self, value: Any) -> bool:
         """Whether it is as long."""
@@ -56,7 +56,7 @@ class Maximum(Validator):
     @property
     def expected(self) -> str:
         """The number."""
-        return f"at most {self.count} characters, or items of a list"
+        return f"a length of at most {self.count}"
 
     def accepts(self, value: Any) -> bool:
         """Whether it is no longer."""
