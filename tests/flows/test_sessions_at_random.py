@@ -116,7 +116,8 @@ class Story:
                 session.is_alive = False
             case "log out everywhere":
                 assert (await client.post("/log-out-everywhere", {})).status == 200
-                for one in self.sessions:
+                in_place = [watcher.session for watcher in self.watchers if watcher.session is not None]
+                for one in [*self.sessions, *in_place]:
                     one.is_alive &= one.who != session.who
             case "end":
                 key = (await client.get("/session")).json["id"]
