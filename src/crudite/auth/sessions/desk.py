@@ -9,10 +9,11 @@ from datetime import datetime
 
 from crudite.auth.sessions.accounts import Account, Accounts
 from crudite.auth.sessions.home import SessionHome
-from crudite.auth.sessions.keeping import Keeper, Kept
-from crudite.auth.sessions.settings import COOKIE, DEV_COOKIE, PREFIX, Settings
+from crudite.auth.sessions.keeping import MOST_VALUES, Keeper, Kept, Values, merged
+from crudite.auth.sessions.settings import PREFIX, Settings
 from crudite.auth.sessions.throttle import Throttle, place
-from crudite.auth.sessions.tokens import Token, new_token
+from crudite.auth.sessions.tokens import Shown, Token, new_token, read_token
+from crudite.auth.sessions.visits import Visits
 from crudite.errors import Conflict, Forbidden, Malformed, NotFound, PreconditionFailed, StoreError, Unauthorized
 from crudite.messages import Actor, Credentials, SignIn
 from crudite.resources.passwords import Hashing
@@ -37,11 +38,12 @@ class Desk:
     """Begins, renews and ends the sessions of an application's accounts."""
 
     def __init__(
-        self, home: SessionHome, accounts: Accounts, keeper: Keeper, settings: Settings, hashing: Hashing,
-        throttle: Throttle,
+        self, home: SessionHome, accounts: Accounts, keeper: Keeper, visits: Visits | None, settings: Settings,
+        hashing: Hashing, throttle: Throttle,
     ) -> None:  # fmt: skip
         self.accounts = accounts
         self.keeper = keeper
+        self.visits = visits
         self.settings = settings
         self.throttle = throttle
         self.hashing = hashing
@@ -61,8 +63,12 @@ class Desk:
     @property
     def cookie(self) -> str:
         """The name of the cookie."""
-        cookie = self.settings.cookie
-        return DEV_COOKIE if cookie == COOKIE and self._home.mode == "dev" else cookie
+        return self.settings.cookie_in(self._home.mode)
+
+    def shown(self, credentials: Credentials) -> Shown | None:
+        """The token of a session of an account among some credentials; None for every other."""
+        text = credentials.token if credentials.token is not None else credentials.cookies.get(self.cookie)
+        return read_token(PREFIX, text) if text is not None else None
 
     def exchanged(self, credentials: Credentials) -> Actor | None:
         """Who shows credentials that a WebSocket is giving up at this moment; None for any others."""
@@ -75,30 +81,36 @@ class Desk:
             self.risen.clear()  # they are found again
         self.risen.add(session)
 
-    async def log_in(self, request: Request, name: str, password: str, *, bearer: bool = False) -> PlainRecord:
+    async def log_in(
+        self, request: Request, name: str, password: str, *, bearer: bool = False, values: Values | None = None
+    ) -> PlainRecord:
         """Begins a session for whoever knows the password, in place of the one that the request was made in. Raises
         Unauthorized, which does not tell what is wrong, TooManyRequests, and Forbidden for an address that is to be
         verified first."""
         account = await self.proven(request, name, password)
         if self.settings.must_verify and not account.is_verified:
             raise Forbidden("The address has not been verified yet.", reason="not_verified")
-        return await self.enter(request, account, bearer=bearer)
+        return await self.enter(request, account, bearer=bearer, values=values)
 
-    async def enter(self, request: Request, account: Account, *, bearer: bool = False) -> PlainRecord:
-        """Begins a session of an account, of which somebody else has made sure that it is his who asks."""
+    async def enter(
+        self, request: Request, account: Account, *, bearer: bool = False, values: Values | None = None
+    ) -> PlainRecord:
+        """Begins a session of an account, of which somebody else has made sure that it is his who asks, with some
+        values of the server's. Those of the client are what it has kept as a visitor."""
         token, now = new_token(PREFIX), self.now
+        visit = await self.visits.of(request) if self.visits is not None else None
         kept = Kept(
             id=token.id, account=account.key, digest=token.digest, stamp=account.stamp, roles=sorted(account.roles),
             created_at=now, seen_at=now,
             renewed_at=now, expires_at=now + min(self.settings.idle, self.settings.lasts),
             ends_at=now + self.settings.lasts, address=request.credentials.address, agent=_agent(request),
+            client=visit.client if visit is not None else {}, values=merged({}, values or {}, MOST_VALUES),
         )  # fmt: skip
         others = sorted(await self.keeper.of(account.key), key=lambda one: one.seen_at, reverse=True)
         await self.keeper.begin(kept)
         await self.end([one.id for one in others[_MOST_SESSIONS - 1 :]])
         with self._exchanging(request):
-            if request.actor.session is not None:
-                await self.end([request.actor.session])
+            await self._end_this(request)
         return self._shown(request, kept, token, bearer)
 
     async def proven(self, request: Request, name: str, password: str) -> Account:
@@ -115,8 +127,7 @@ class Desk:
     async def log_out(self, request: Request) -> None:
         """Ends the session that the request was made in. There may be none."""
         with self._exchanging(request):
-            if request.actor.session is not None:
-                await self.end([request.actor.session])
+            await self._end_this(request)
             request.signs_in = SignIn(self.cookie, None)
 
     async def log_out_everywhere(self, request: Request) -> int:
@@ -210,6 +221,13 @@ class Desk:
             for session in ended:
                 await self._revoke(session)
         return len(ended)
+
+    async def _end_this(self, request: Request) -> None:
+        """Ends the session that a request was made in. There may be none."""
+        if self.visits is not None and (visit := await self.visits.of(request)) is not None:
+            await self.visits.end(visit)
+        elif request.actor.session is not None:
+            await self.end([request.actor.session])
 
     async def _checked(self, account: Account | None, password: str) -> Account:
         is_right = await self.hashing.verify(account.hash if account is not None else None, password)

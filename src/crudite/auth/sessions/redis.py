@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import fields
 from datetime import datetime
 from math import ceil
-from typing import Any, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import msgspec
@@ -15,7 +15,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from crudite.auth.sessions.keeping import Kept, Part, merged
+from crudite.auth.sessions.keeping import Kept, Part, V, merged
 from crudite.buses.base import check_prefix
 from crudite.clock import Clock
 from crudite.errors import BusError, Conflict, DeclarationError, StoreError
@@ -41,18 +41,19 @@ return 1
 ARGV[3] milliseconds from now on."""
 
 
-class RedisKeeper:
-    """Keeps sessions in one Redis or Valkey server, under `?prefix=` (`crudite` when none is named). It works inside
-    `async with`. What the server does not answer within two seconds raises a StoreError.
+class Hashes(Generic[V]):
+    """Keeps sessions of one kind in one Redis or Valkey server, under `?prefix=` (`crudite` when none is named) and a
+    name of their own. It works inside `async with`. What the server does not answer within two seconds raises a
+    StoreError.
 
     Raises DeclarationError for a URL that is none.
     """
 
-    record = None
-
-    def __init__(self, url: str, clock: Clock) -> None:
+    def __init__(self, url: str, clock: Clock, kind: type[V], name: str) -> None:
         self._url, self._prefix = _place(url)
         self._clock = clock
+        self._kind = kind
+        self._name = name
         self._client: Any = None
 
     async def __aenter__(self) -> Self:
@@ -67,19 +68,14 @@ class RedisKeeper:
         with suppress(RedisError, OSError):
             await client.aclose()
 
-    async def find(self, id: str) -> Kept | None:
+    async def find(self, id: str) -> V | None:
         """The session with a number; None when there is none, or not any more."""
-        return _kept(await self._answer(self._client.hgetall(self._session(id))))
+        return _kept(self._kind, await self._answer(self._client.hgetall(self._session(id))))
 
-    async def begin(self, session: Kept) -> None:
+    async def begin(self, session: V) -> None:
         """Keeps a new session. The server forgets those that have expired."""
-        key, account = self._session(session.id), self._account(session.account)
         pipe = self._client.pipeline(transaction=True)
-        pipe.hset(key, mapping=_texts({f.name: getattr(session, f.name) for f in fields(session)}))
-        pipe.pexpire(key, self._lasts(session.expires_at))
-        pipe.sadd(account, session.id)
-        pipe.pexpire(account, self._lasts(session.ends_at), gt=True)
-        pipe.pexpire(account, self._lasts(session.ends_at), nx=True)
+        self._put(pipe, session)
         await self._answer(pipe.execute())
 
     async def change(self, id: str, **values: Any) -> bool:
@@ -103,6 +99,42 @@ class RedisKeeper:
 
     async def end(self, id: str) -> bool:
         """Ends a session. Whether there was one."""
+        return bool(await self._answer(self._client.delete(self._session(id))))
+
+    def _put(self, pipe: Any, session: V) -> None:
+        key = self._session(session.id)
+        pipe.hset(key, mapping=_texts({f.name: getattr(session, f.name) for f in fields(session)}))
+        pipe.pexpire(key, self._lasts(session.expires_at))
+
+    async def _change(self, id: str, part: str, held: str, values: Mapping[str, Any]) -> int:
+        texts = [text for pair in _texts(values).items() for text in pair]
+        lasts = self._lasts(values["expires_at"]) if "expires_at" in values else ""
+        asked = self._client.eval(_CHANGE, 1, self._session(id), part, held, lasts, *texts)
+        return int(await self._answer(asked))
+
+    async def _answer(self, asked: Awaitable[T]) -> T:
+        try:
+            return await asked
+        except (TimeoutError, RedisError, OSError) as error:
+            raise StoreError(f"the sessions cannot be had: {type(error).__name__}") from error
+
+    def _session(self, id: str) -> str:
+        return f"{self._prefix}:{self._name}:{id}"
+
+    def _lasts(self, until: datetime) -> int:
+        return max(ceil((until - self._clock()).total_seconds() * 1000), 1)
+
+
+class RedisKeeper(Hashes[Kept]):
+    """Keeps the sessions of accounts in one Redis or Valkey server (`Keeper`)."""
+
+    record = None
+
+    def __init__(self, url: str, clock: Clock) -> None:
+        super().__init__(url, clock, Kept, "session")
+
+    async def end(self, id: str) -> bool:
+        """Ends a session. Whether there was one."""
         kept = await self.find(id)
         if kept is None:
             return False
@@ -122,32 +154,21 @@ class RedisKeeper:
         pipe = self._client.pipeline(transaction=False)
         for id in ids:
             pipe.hgetall(self._session(id))
-        found = [_kept(texts) for texts in await self._answer(pipe.execute())]
+        found = [_kept(Kept, texts) for texts in await self._answer(pipe.execute())]
         gone = [id for id, kept in zip(ids, found, strict=True) if kept is None]
         if gone:
             await self._answer(self._client.srem(self._account(account), *gone))
         return [kept for kept in found if kept is not None and kept.expires_at > self._clock()]
 
-    async def _change(self, id: str, part: str, held: str, values: Mapping[str, Any]) -> int:
-        texts = [text for pair in _texts(values).items() for text in pair]
-        lasts = self._lasts(values["expires_at"]) if "expires_at" in values else ""
-        asked = self._client.eval(_CHANGE, 1, self._session(id), part, held, lasts, *texts)
-        return int(await self._answer(asked))
-
-    async def _answer(self, asked: Awaitable[T]) -> T:
-        try:
-            return await asked
-        except (TimeoutError, RedisError, OSError) as error:
-            raise StoreError(f"the sessions cannot be had: {type(error).__name__}") from error
-
-    def _session(self, id: str) -> str:
-        return f"{self._prefix}:session:{id}"
+    def _put(self, pipe: Any, session: Kept) -> None:
+        super()._put(pipe, session)
+        account = self._account(session.account)
+        pipe.sadd(account, session.id)
+        pipe.pexpire(account, self._lasts(session.ends_at), gt=True)
+        pipe.pexpire(account, self._lasts(session.ends_at), nx=True)
 
     def _account(self, key: Key) -> str:
         return f"{self._prefix}:sessions-of:{key}"
-
-    def _lasts(self, until: datetime) -> int:
-        return max(ceil((until - self._clock()).total_seconds() * 1000), 1)
 
 
 def _place(url: str) -> tuple[str, str]:
@@ -174,7 +195,7 @@ def _text(name: str, value: Any) -> str:
     return msgspec.json.encode(value).decode() if name in _DATA else str(value)
 
 
-def _kept(texts: Mapping[str, str]) -> Kept | None:
+def _kept(kind: type[V], texts: Mapping[str, str]) -> V | None:
     if not texts:
         return None
     values: dict[str, Any] = {}
@@ -183,4 +204,4 @@ def _kept(texts: Mapping[str, str]) -> Kept | None:
             values[name] = datetime.fromisoformat(text)
         else:
             values[name] = msgspec.json.decode(text) if name in _DATA else text
-    return Kept(**values)
+    return kind(**values)

@@ -3,14 +3,15 @@
 import types
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import fields
 from datetime import datetime
-from typing import Any, cast
+from typing import Any, Generic, cast
 from uuid import UUID
 
 import msgspec
 
 from crudite.auth.sessions.home import SessionHome
-from crudite.auth.sessions.keeping import Kept, Part, merged
+from crudite.auth.sessions.keeping import Kept, Part, V, merged
 from crudite.changes import Refused, Unit, Write
 from crudite.errors import Conflict, NotFound
 from crudite.query.plan import Mask, Plan, Selection
@@ -26,7 +27,6 @@ from crudite.types import Key, Plain
 
 _FORGOTTEN_AT_ONCE = 20
 _TRIES = 10
-_PLAIN = ("digest", "stamp", "roles", "address", "agent", "client", "values")
 
 
 class SessionRow(Resource):
@@ -45,6 +45,17 @@ class SessionRow(Resource):
     values: dict[str, Any] = Field(default_factory=dict, visible="secret")
 
 
+class VisitorSession(Resource, rules=allow.nobody, path="visitor-sessions", live=False):
+    """What is kept of the session of a visitor. Nobody sees it but the server."""
+
+    digest: str = Field(visible="secret")
+    seen_at: datetime
+    expires_at: datetime = Field(index=True)
+    ends_at: datetime
+    client: dict[str, Any] = Field(default_factory=dict, visible="secret")
+    values: dict[str, Any] = Field(default_factory=dict, visible="secret")
+
+
 def session_resource(account: type[Record[Any]]) -> type[Resource]:
     """The resource of the sessions of these accounts. Whoever is signed in sees and ends his own; nobody makes one but
     by signing in. Those of a deleted account go with it."""
@@ -60,25 +71,26 @@ def session_resource(account: type[Record[Any]]) -> type[Resource]:
     return cast(type[Resource], types.new_class("Session", (SessionRow,), options, declare))
 
 
-class RowKeeper:
-    """Keeps sessions in the application's store (`Keeper`)."""
+class Rows(Generic[V]):
+    """Keeps sessions of one kind in the application's store (`Keeping`)."""
 
-    def __init__(self, home: SessionHome, resource: type[Resource]) -> None:
+    def __init__(self, home: SessionHome, resource: type[Resource], kind: type[V]) -> None:
         self._home = home
-        self.record: type[Record[Any]] | None = resource
+        self._kind = kind
         self._resource: Any = resource
         self._definition = home.definitions[resource]
         schema = self._definition.schema
         self._all = Selection(schema, EVERYTHING, Mask(tuple(schema.fields)))
 
-    async def find(self, id: str) -> Kept | None:
+    async def find(self, id: str) -> V | None:
         """The session with a number; None when there is none, or not any more."""
         row = await self._row(id)
         return None if row is None else self._kept(row.json)
 
-    async def begin(self, session: Kept) -> None:
-        """Keeps a new session. Forgets some that have expired."""
-        values = {name: getattr(session, name) for name in Kept.__slots__ if name not in ("id", "created_at")}
+    async def begin(self, session: V) -> None:
+        """Keeps a new session. Forgets some that have expired. Raises Invalid for values that cannot be stored."""
+        names = {one.name for one in fields(session)} - {"id", "created_at"}
+        values = {name: getattr(session, name) for name in names}
         await self._home.records.create(self._resource, id=UUID(session.id), **values)
         query = self._resource.where(expires_at__lt=session.created_at).order("expires_at").limit(_FORGOTTEN_AT_ONCE)
         for expired in await self._home.records.list(query):
@@ -120,6 +132,27 @@ class RowKeeper:
             return values
         raise Conflict("The values of the session keep changing; try again.")
 
+    async def _row(self, id: str) -> Row | None:
+        try:
+            key = plain_key(self._definition, id)
+        except NotFound:  # another way to authenticate calls its sessions what it likes
+            return None
+        return await self._home.store.lookup(self._all, key)
+
+    def _kept(self, text: str) -> V:
+        plain = msgspec.json.decode(text)
+        row = self._definition.from_plain(plain)
+        names = [one.name for one in fields(self._kind)]
+        return self._kind(**{name: getattr(row, name) if name.endswith("_at") else plain[name] for name in names})
+
+
+class RowKeeper(Rows[Kept]):
+    """Keeps the sessions of accounts in the application's store (`Keeper`)."""
+
+    def __init__(self, home: SessionHome, resource: type[Resource]) -> None:
+        super().__init__(home, resource, Kept)
+        self.record: type[Record[Any]] | None = resource
+
     def include(self, batch: Batch, ended: Collection[str], renewed: Kept | None) -> None:
         """Puts into a transaction the sessions that end with it, and one whose token is another one after it."""
         for id in ended:
@@ -134,19 +167,3 @@ class RowKeeper:
         selection = Selection(self._all.schema, resolver.filter(query.written.filter), self._all.mask)
         page = await self._home.store.page(Plan(selection=selection, sort=resolver.sort(["id"])))
         return [self._kept(text) for text in page.records]
-
-    async def _row(self, id: str) -> Row | None:
-        try:
-            key = plain_key(self._definition, id)
-        except NotFound:  # another way to authenticate calls its sessions what it likes
-            return None
-        return await self._home.store.lookup(self._all, key)
-
-    def _kept(self, text: str) -> Kept:
-        plain = msgspec.json.decode(text)
-        row = self._definition.from_plain(plain)
-        return Kept(
-            id=plain["id"], account=plain["account"], created_at=row.created_at, seen_at=row.seen_at,
-            renewed_at=row.renewed_at, expires_at=row.expires_at, ends_at=row.ends_at,
-            **{name: plain[name] for name in _PLAIN},
-        )  # fmt: skip

@@ -5,7 +5,6 @@ import logging
 import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
-from dataclasses import replace
 from datetime import timedelta
 from importlib import import_module
 from typing import Any, Self, cast
@@ -18,14 +17,14 @@ from crudite.auth.sessions import handlers
 from crudite.auth.sessions.accounts import Accounts
 from crudite.auth.sessions.desk import Desk
 from crudite.auth.sessions.home import SessionHome
-from crudite.auth.sessions.keeping import Keeper, Kept
+from crudite.auth.sessions.keeping import Keeper, Keeping, Visit, seen
 from crudite.auth.sessions.links import Links, link_resource
 from crudite.auth.sessions.mail import SendMail, print_mail
-from crudite.auth.sessions.rows import RowKeeper, session_resource
-from crudite.auth.sessions.settings import COOKIE, PREFIX, Settings
+from crudite.auth.sessions.rows import RowKeeper, Rows, VisitorSession, session_resource
+from crudite.auth.sessions.settings import COOKIE, Settings
 from crudite.auth.sessions.signing import Signing
-from crudite.auth.sessions.throttle import ACCOUNT_RATE, ADDRESS_RATE, Throttle
-from crudite.auth.sessions.tokens import read_token
+from crudite.auth.sessions.throttle import ACCOUNT_RATE, ADDRESS_RATE, VISITOR_RATE, Throttle
+from crudite.auth.sessions.visits import Visits
 from crudite.errors import DeclarationError, Fault, Forbidden, Problem, StoreError
 from crudite.limiting import Rate
 from crudite.messages import Actor, Credentials, Response
@@ -53,6 +52,8 @@ class Sessions(Signing):
     A session ends `idle` after its last use, which is written down at most once in `seen_every`, and `lasts` after its
     beginning at the latest. Its token is in the `cookie`, or in the answer for a client that asks for it as a bearer
     token. `hashing` says how passwords are hashed, `account_rate` and `address_rate` how often a password can be tried.
+    With `visitors` those who are not signed in have sessions, too, from the first value on that is kept for one:
+    `visitor_rate` says how many begin from one address.
 
     `mail` sends mail: `async def send(mail: Mail)`; under `crudite dev` it is shown in the terminal instead where there
     is none. `url` is the address of the pages that its links lead to (`{url}/reset-password#token`). Links can be used
@@ -81,6 +82,8 @@ class Sessions(Signing):
         hashing: Hashing | None = None,
         account_rate: Rate = ACCOUNT_RATE,
         address_rate: Rate = ADDRESS_RATE,
+        visitors: bool = False,
+        visitor_rate: Rate = VISITOR_RATE,
         mail: SendMail | None = None,
         url: str | None = None,
         link_lasts: timedelta = timedelta(hours=1),
@@ -96,7 +99,8 @@ class Sessions(Signing):
         self._told = {"name": name, "password": password, "roles": roles, "verified": verified, "claims": claims}
         self.only = only
         self._hashing = hashing or Hashing()
-        self._rates = account_rate, address_rate
+        self._rates = account_rate, address_rate, visitor_rate
+        self._has_visitors = visitors
         self._store = store
         self._mail = mail
         self._signs_up = sign_up
@@ -108,7 +112,9 @@ class Sessions(Signing):
     @property
     def resources(self) -> Sequence[type[Record[Any]]]:
         """The sessions, where they are rows, and the one-use links."""
-        return (self._rows, self._link_rows) if self._store is None else (self._link_rows,)
+        if self._store is not None:
+            return (self._link_rows,)
+        return (self._rows, self._link_rows, *((VisitorSession,) if self._has_visitors else ()))
 
     @property
     def proof(self) -> tuple[str, str] | None:
@@ -124,7 +130,10 @@ class Sessions(Signing):
         accounts.definition.memo[Hashing] = self._hashing
         accounts.definition.memo[Sessions] = self
         throttle = Throttle(lent.limiter, *self._rates)
-        self._desk = Desk(lent, accounts, self._keeper(lent), self.settings, self._hashing, throttle)
+        keeper, visiting = self._keepers(lent)
+        if self._has_visitors:
+            self._visits = Visits(lent, visiting(), self.settings, throttle)
+        self._desk = Desk(lent, accounts, keeper, self._visits, self.settings, self._hashing, throttle)
         self._offer(lent, accounts)
         _guard_password(lent, accounts)
         if self._links is not None:
@@ -132,12 +141,13 @@ class Sessions(Signing):
         lent.use()(self._renew_risen)
 
     async def __call__(self, credentials: Credentials) -> Actor | None:
-        """Who shows a session: its token as bearer token, or in the cookie. None for everything else, a session that
-        has ended among it."""
+        """Who shows a session: its token as bearer token, or in the cookie; somebody unknown, for a visitor's. None for
+        everything else, a session that has ended among it."""
         if (held := self._desk.exchanged(credentials)) is not None:
             return held
-        text = credentials.token if credentials.token is not None else credentials.cookies.get(self._desk.cookie)
-        shown = read_token(PREFIX, text) if text is not None else None
+        if self._visits is not None and (visit := await self._visits.shown(credentials)) is not None:
+            return Actor(session=visit.id)
+        shown = self._desk.shown(credentials)
         kept = await self._desk.keeper.find(shown.id) if shown is not None else None
         if shown is None or kept is None or not shown.opens(kept.digest) or kept.expires_at <= self._desk.now:
             return None
@@ -146,7 +156,7 @@ class Sessions(Signing):
             return None
         if self.settings.must_verify and not account.is_verified:
             return None
-        kept = await self._seen(kept)
+        kept = await seen(self._desk.keeper, kept, self._desk.now, self.settings)
         if credentials.token is None and not account.roles.issubset(kept.roles):
             self._desk.has_risen(kept.id)
         rests_on: builtins.list[Any] = [(self.account, account.key, self._desk.accounts.matters)]
@@ -163,8 +173,9 @@ class Sessions(Signing):
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
-            if isinstance(self._desk.keeper, AbstractAsyncContextManager):
-                await stack.enter_async_context(self._desk.keeper)
+            for keeper in (self._desk.keeper, self._visits and self._visits.keeper):
+                if isinstance(keeper, AbstractAsyncContextManager):
+                    await stack.enter_async_context(keeper)
             if self._links is not None:
                 await stack.enter_async_context(self._links)
             self._entered = stack.pop_all()
@@ -176,15 +187,16 @@ class Sessions(Signing):
         await self._desk.close()
         await self._entered.__aexit__(*error)
 
-    def _keeper(self, home: SessionHome) -> Keeper:
+    def _keepers(self, home: SessionHome) -> tuple[Keeper, Callable[[], Keeping[Visit]]]:
+        """Who keeps the sessions of accounts, and what makes a keeper of those of visitors."""
         if self._store is None:
-            return RowKeeper(home, self._rows)
+            return RowKeeper(home, self._rows), lambda: Rows(home, VisitorSession, Visit)
         try:
             adapter = import_module("crudite.auth.sessions.redis")
         except ModuleNotFoundError as error:
             raise DeclarationError([f"{error.name} is not installed: pip install 'crudite[redis]'"]) from error
         keeper: Keeper = adapter.RedisKeeper(self._store, home.clock)
-        return keeper
+        return keeper, lambda: cast(Keeping[Visit], adapter.Hashes(self._store, home.clock, Visit, "visitor"))
 
     def _offer(self, home: SessionHome, accounts: Accounts) -> None:
         fields = accounts.fields
@@ -221,19 +233,6 @@ class Sessions(Signing):
                 except (Problem, StoreError) as error:
                     _log.info("a session has another token with the next answer: %s", error)
         return response
-
-    async def _seen(self, kept: Kept) -> Kept:
-        """The session, of which the use is written down."""
-        now = self._desk.now
-        if now - kept.seen_at < self.settings.seen_every:
-            return kept
-        seen: dict[str, Any] = {"seen_at": now, "expires_at": min(now + self.settings.idle, kept.ends_at)}
-        try:
-            await self._desk.keeper.change(kept.id, **seen)
-        except StoreError as error:  # a store that cannot be written can still be read
-            _log.warning("the use of a session could not be written down: %s", error)
-            return kept
-        return replace(kept, **seen)
 
 
 def _guard_password(home: SessionHome, accounts: Accounts) -> None:

@@ -5,6 +5,8 @@ from datetime import timedelta
 
 PREFIX = "crs_"
 """How the token of a session begins, so that scanners find a leaked one and other ways to authenticate leave it."""
+VISITOR_PREFIX = "crv_"
+"""How the token of a visitor's session begins: what it opens is nobody's account."""
 LINK_PREFIX = "crl_"
 """How the token of a one-use link begins."""
 COOKIE = "__Host-sid"
@@ -29,6 +31,10 @@ class Settings:
     link_lasts: timedelta
     must_verify: bool
     url: str | None
+
+    def cookie_in(self, mode: str) -> str:
+        """What the cookie is called in an application's mode, `dev` or `run`."""
+        return DEV_COOKIE if self.cookie == COOKIE and mode == "dev" else self.cookie
 
     def __post_init__(self) -> None:
         for name in ("idle", "lasts", "link_lasts"):

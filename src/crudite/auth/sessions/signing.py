@@ -6,14 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from crudite.auth.sessions.desk import Desk
-from crudite.auth.sessions.keeping import Kept
+from crudite.auth.sessions.keeping import MOST_VALUES, Kept, Part, Visit
 from crudite.auth.sessions.links import Links
+from crudite.auth.sessions.visits import Visits
 from crudite.errors import NotFound
 from crudite.resources.request import Request
 from crudite.schema import format_datetime
 from crudite.types import Key, Plain, PlainRecord
-
-_MOST_VALUES = 16_384
 
 
 class Signing:
@@ -21,23 +20,33 @@ class Signing:
 
     _desk: Desk
     _links: Links | None = None
+    _visits: Visits | None = None
 
-    async def log_in(self, request: Request, name: str, password: str, *, bearer: bool = False) -> PlainRecord:
+    async def log_in(
+        self, request: Request, name: str, password: str, *, bearer: bool = False,
+        values: Mapping[str, Plain] | None = None,
+    ) -> PlainRecord:  # fmt: skip
         """Begins a session for whoever knows the password, in place of the one that the request was made in: the
         browser gets a cookie, and a client that wants `bearer` the token in what is returned.
+
+        The session begins with these `values` of the server's, and with the client's of the visitor that it was so far.
+        What the server has kept for a visitor ends with him, unless it is handed on here: it was said of somebody
+        unknown, and whoever plants his own cookie in another's browser would give it to his account.
 
         Raises Unauthorized, which does not tell what is wrong, TooManyRequests, Unavailable, and Forbidden where the
         address is to be verified first.
         """
-        return await self._desk.log_in(request, name, password, bearer=bearer)
+        return await self._desk.log_in(request, name, password, bearer=bearer, values=values)
 
-    async def enter(self, request: Request, account: Key, *, bearer: bool = False) -> PlainRecord:
-        """Begins a session of an account, of which the application has made sure by itself that it is his who asks.
-        Raises NotFound for an account that is not there, or may not sign in."""
+    async def enter(
+        self, request: Request, account: Key, *, bearer: bool = False, values: Mapping[str, Plain] | None = None
+    ) -> PlainRecord:
+        """Begins a session of an account, of which the application has made sure by itself that it is his who asks;
+        `values` are those of `log_in`. Raises NotFound for an account that is not there, or may not sign in."""
         found = await self._desk.accounts.read(account)
         if found is None or not found.can_sign_in:
             raise NotFound("There is no such account.")
-        return await self._desk.enter(request, found, bearer=bearer)
+        return await self._desk.enter(request, found, bearer=bearer, values=values)
 
     async def add(
         self, name: str, password: str, *, roles: Sequence[str] = (), values: Mapping[str, Any] | None = None
@@ -82,6 +91,8 @@ class Signing:
 
     async def show(self, request: Request) -> PlainRecord | None:
         """What the client may know of its session; None without one."""
+        if (visit := await self._visit(request)) is not None:
+            return {**_timed(visit), "account": None, "roles": [], "client": dict(visit.client)}
         session = request.actor.session
         kept = await self._desk.keeper.find(session) if session is not None else None
         if kept is None or kept.account != request.actor.id:
@@ -106,7 +117,10 @@ class Signing:
 
     async def values(self, request: Request) -> Mapping[str, Plain]:
         """The values that the server keeps in the session of a request; the client does not see them. Raises
-        Unauthorized for nobody."""
+        Unauthorized for nobody, unless there are `visitors`."""
+        if self._visits is not None and not request.actor.is_known:
+            visit = await self._visits.of(request)
+            return visit.values if visit is not None else {}
         return (await self._desk.own(request)).values
 
     async def remember(
@@ -114,9 +128,14 @@ class Signing:
     ) -> Mapping[str, Plain]:
         """Keeps values in the session of a request, beside those that are there: None takes one away. They are plain
         data, 16 KiB in all. With `client` they are those that the client reads and writes, too. Returns all of them.
-        Raises Unauthorized for nobody, TooLarge."""
+        Where there are `visitors`, a session begins for one who has none: his browser gets the cookie with the answer;
+        over a WebSocket it lasts as long as the connection. Raises Unauthorized for nobody, TooLarge, and
+        TooManyRequests where too many visitors come from one address."""
+        part: Part = "client" if client else "values"
+        if self._visits is not None and not request.actor.is_known:
+            return await self._visits.remember(request, part, values, MOST_VALUES)
         own = await self._desk.own(request)
-        held = await self._desk.keeper.remember(own.id, "client" if client else "values", values, _MOST_VALUES)
+        held = await self._desk.keeper.remember(own.id, part, values, MOST_VALUES)
         return held if held is not None else {}
 
     async def forgot_password(self, request: Request, name: str) -> None:
@@ -147,6 +166,9 @@ class Signing:
         """Returns when all mail that was asked for before the call is on its way. A barrier for tests."""
         await self._mailing.settled()
 
+    async def _visit(self, request: Request) -> Visit | None:
+        return await self._visits.of(request) if self._visits is not None else None
+
     @property
     def _mailing(self) -> Links:
         if self._links is None:
@@ -155,8 +177,9 @@ class Signing:
 
 
 def _described(kept: Kept) -> PlainRecord:
+    return {**_timed(kept), "account": kept.account, "address": kept.address, "agent": kept.agent}
+
+
+def _timed(kept: Visit) -> PlainRecord:
     times = ("created_at", "seen_at", "expires_at", "ends_at")
-    return {
-        "id": kept.id, "account": kept.account, **{name: format_datetime(getattr(kept, name)) for name in times},
-        "address": kept.address, "agent": kept.agent,
-    }  # fmt: skip
+    return {"id": kept.id, **{name: format_datetime(getattr(kept, name)) for name in times}}

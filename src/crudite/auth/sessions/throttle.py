@@ -10,6 +10,7 @@ from crudite.types import Key
 
 ACCOUNT_RATE = Rate("10/5 minutes", name="log-in by account")
 ADDRESS_RATE = Rate("100/5 minutes", name="log-in by address")
+VISITOR_RATE = Rate("100/hour", name="visitors by address")
 MAIL_RATE = Rate("5/hour", name="mail by account")
 
 
@@ -17,10 +18,11 @@ class Throttle:
     """Counts tries, and slows those down who try too often. Its methods raise TooManyRequests, which says when to come
     again."""
 
-    def __init__(self, limiter: Limiter, account: Rate, address: Rate) -> None:
+    def __init__(self, limiter: Limiter, account: Rate, address: Rate, visitor: Rate) -> None:
         self._limiter = limiter
         self._account = account
         self._address = address
+        self._visitor = visitor
 
     async def from_address(self, address: str | None) -> None:
         """Somebody at this address tries something."""
@@ -38,6 +40,10 @@ class Throttle:
         """Somebody tries the password of the account that he is signed in to: whoever has stolen the session, from
         wherever he likes."""
         await self._take(f"session {session}", self._account)
+
+    async def visitor(self, address: str | None) -> None:
+        """Somebody without an account at this address gets a session, which costs a row."""
+        await self._take(f"address {place(address)}", self._visitor)
 
     async def may_mail(self, name: str, account: Key) -> bool:
         """Whether one more mail may go to an account: strangers can ask for them. It is counted by the account, which
