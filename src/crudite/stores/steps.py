@@ -1,8 +1,9 @@
 """What the migrations of all databases share: what columns were, what they become, and why a step may not be taken."""
 
 import logging
+import math
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple, TypeAlias
 
@@ -10,7 +11,7 @@ import msgspec
 
 from crudite.errors import StoreOutdated
 from crudite.query.sql import quote
-from crudite.schema import FieldSpec, FieldType, Kind, ResourceSchema
+from crudite.schema import Catalog, FieldSpec, FieldType, Kind, ResourceSchema
 from crudite.stores.base import Step
 
 OTHER_SCHEMA = "the schema is not what this process declares: maybe another version of the application has migrated it"
@@ -20,6 +21,7 @@ _log = logging.getLogger("crudite.store")
 
 _INDEX = re.compile(r'CREATE (UNIQUE )?INDEX "(?:[^"]|"")+" ON "(?:[^"]|"")+" \((.*)\)')
 _NAME = re.compile(r'"((?:[^"]|"")+)"(?: NULLS FIRST)?')
+_SECONDS_OF_A_DAY = 86_400
 _IS_LEFT = "is not declared: `crudite db migrate --lose` takes it away"
 
 
@@ -187,6 +189,85 @@ def indexed(text: str) -> tuple[bool, list[str]]:
 def _told(text: str) -> tuple[bool, str]:
     is_unique, names = indexed(text)
     return is_unique, ", ".join(names) or "its words"
+
+
+class AuditChange(NamedTuple):
+    """How a table begins or ends to be audited, or for how long its history is kept: in words, and what `_audited` is
+    told by. It may take the history of another table along, its `source`."""
+
+    table: str
+    description: str
+    sql: tuple[str, ...]
+    source: str | None = None
+    begins: bool = False
+    ends: bool = False
+    loses: str = ""
+
+    def step(self, *further: str) -> Step:
+        """The step that does it, with what else belongs to it. What loses something is in nobody's way."""
+        text = f"{self.table}: {self.description}"
+        return Step(text, (*self.sql, *further), self.loses, may_stay=bool(self.loses))
+
+
+def audit_changes(
+    catalog: Catalog, audited: Mapping[str, float | None], sources: Mapping[str, str | None], *, removing: bool
+) -> Iterator[AuditChange]:
+    """What is to change where the history of the tables named is kept for so many seconds (None: for ever). `sources`
+    says which table becomes one of the catalog's.
+
+    Only a migration that may lose something ends an audit, or lets a history be shorter: servers of another version of
+    the application, which run beside this one, may count on it.
+    """
+    audited = dict(audited)
+    for schema in catalog.values():
+        source = sources.get(schema.table)
+        if source is not None and source != schema.table and source in audited:
+            audited[schema.table] = seconds = audited.pop(source)
+            sql = _audit(schema.table, seconds), _end_audit(source)
+            yield AuditChange(schema.table, "take its history along", sql, source)
+        if schema.history is not None:
+            yield from _audit_longer(schema, schema.history, audited, removing=removing)
+    if removing:
+        declared = {schema.table for schema in catalog.values() if schema.history is not None}
+        for table in sorted(audited.keys() - declared):
+            loses = "the history of what changes from then on"
+            yield AuditChange(table, "keep its history no more", (_end_audit(table),), ends=True, loses=loses)
+
+
+def _audit_longer(
+    schema: ResourceSchema, wanted: float, audited: Mapping[str, float | None], *, removing: bool
+) -> Iterator[AuditChange]:
+    table, lasting = schema.table, "for ever" if math.isinf(wanted) else f"for {wanted / _SECONDS_OF_A_DAY:g} days"
+    sql = (_audit(table, None if math.isinf(wanted) else wanted),)
+    was = audited.get(table, 0)
+    if table not in audited:
+        yield AuditChange(table, f"keep its history {lasting}", sql, begins=True)
+    elif was is not None and wanted > was:
+        yield AuditChange(table, f"keep its history for longer, {lasting}", sql)
+    elif removing and (was is None or wanted < was) and not (was is None and math.isinf(wanted)):
+        yield AuditChange(table, f"keep its history {lasting} only", sql, loses="what is older in it")
+
+
+def tell_audited(steps: Sequence[Step], catalog: Catalog) -> None:
+    """Says in the log which steps about the histories of a catalog's tables are not taken, since that would lose
+    something."""
+    for step in steps:
+        if step.may_stay and step.description.partition(":")[0] in catalog.by_table:
+            _log.warning("%s: only `crudite db migrate --lose` does that", step.description)
+
+
+def _audit(table: str, seconds: float | None) -> str:
+    values = f"{_literal(table)}, {'NULL' if seconds is None else float(seconds)}"
+    again = "ON CONFLICT (tbl) DO UPDATE SET seconds = excluded.seconds"
+    return f'INSERT INTO "_audited" (tbl, seconds) VALUES ({values}) {again}'
+
+
+def _end_audit(table: str) -> str:
+    return f'DELETE FROM "_audited" WHERE tbl = {_literal(table)}'
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
 
 
 def refuse(steps: Sequence[Step]) -> None:

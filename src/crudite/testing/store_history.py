@@ -13,6 +13,7 @@ import pytest
 
 from crudite.changes import Refused
 from crudite.ids import uuid7
+from crudite.schema import Catalog
 from crudite.stores.base import Past, Store, SupportsHistory
 from crudite.testing.samples import (
     AUTHOR,
@@ -174,10 +175,62 @@ class HistoryContract(OpensStores):
             found = await histories.history(AUDITED, key, before=None, limit=10)
             assert [names(past)[1] for past in found] == ["kept", "in the log"]
         async with self.opened(tmp_path, WITHOUT) as store:
+            (step,) = await store.plan(WITHOUT)
+            assert step.may_stay
+            assert await store.migrate(WITHOUT, lose=True) == [step]
             await store.write(unit(update(AUTHOR, key, name="gone")))
             await trimmed(store)
         async with self.audited(tmp_path) as (store, histories):
             assert await histories.history(AUDITED, key, before=None, limit=10) == found
+
+    async def test_that_a_history_begins_is_planned(self, tmp_path: Path) -> None:
+        async with self.opened(tmp_path, WITHOUT) as store:
+            if not isinstance(store, SupportsHistory):
+                pytest.skip("the store has no SupportsHistory")
+            await store.write(unit(create(AUTHOR, name="a")))
+            position = (await store.read(())).position
+            planned = await store.plan(WITH)
+            assert planned
+            assert not any(step.loses or step.may_stay or step.is_blocked for step in planned)
+            assert await store.migrate(WITH) == planned
+            assert await store.plan(WITH) == []
+            assert await store.locate(position.token) == position
+
+    async def test_one_who_does_not_ask_for_a_history_takes_it_from_nobody(self, tmp_path: Path) -> None:
+        async with self.audited(tmp_path) as (store, histories):
+            key = key_of(await store.write(unit(create(AUDITED, name="0"), **asked("u0", "r0", "rest"))))
+            async with self.opened(tmp_path, WITHOUT) as former:
+                for n in range(1, 7):
+                    by = (store, former)[n % 2]
+                    await by.write(unit(update(AUTHOR, key, name=str(n)), **asked(f"u{n}", f"r{n}", "rest")))
+                    await trimmed(by)
+            await store.write(unit(update(AUDITED, key, name="7"), **asked("u7", "r7", "rest")))
+            await trimmed(store)
+            found = await histories.history(AUDITED, key, before=None, limit=10)
+            assert len(found) == 8
+            assert_whole(found)
+
+    async def test_the_longest_time_that_anybody_asks_for_holds_until_a_migration_may_lose_something(
+        self, tmp_path: Path
+    ) -> None:
+        def lasting(seconds: float) -> Catalog:
+            return catalog(SAMPLE, replace(AUTHOR, history=seconds), BOOK, LOAN, VISIT)
+
+        async with self.opened(tmp_path, lasting(-3600)) as store:  # so brief that everything is too old
+            if not isinstance(store, SupportsHistory):
+                pytest.skip("the store has no SupportsHistory")
+            assert [step.loses for step in await store.plan(lasting(3600))] == [""]
+        async with self.audited(tmp_path) as (store, histories):
+            key = key_of(await store.write(unit(create(AUDITED, name="a"))))
+            async with self.opened(tmp_path, lasting(-3600)) as brief:
+                await trimmed(brief)
+                assert len(await histories.history(AUDITED, key, before=None, limit=10)) == 1
+                (step,) = await brief.plan(lasting(-3600))
+                assert step.may_stay
+                assert step.loses
+                assert await brief.migrate(lasting(-3600), lose=True) == [step]
+                await trimmed(brief)
+                assert await histories.history(AUDITED, key, before=None, limit=10) == []
 
     async def test_a_history_goes_along_when_its_resource_is_renamed(self, tmp_path: Path) -> None:
         key = "a"

@@ -6,16 +6,16 @@ whoever reads both in one snapshot finds each change once. A partial index on th
 changes of a record; what nobody audits is in none.
 """
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from crudite.query.sql import quote
 from crudite.schema import Catalog, ResourceSchema
-from crudite.stores.base import OUTSIDE, Kept, Past
+from crudite.stores.base import OUTSIDE, Kept, Past, Step
 from crudite.stores.postgresql.connections import Connection
 from crudite.stores.postgresql.ddl import LAST_NUMBER, TURNS, short, turn_table
 from crudite.stores.postgresql.dialect import literal
+from crudite.stores.steps import AuditChange, audit_changes
 from crudite.types import Key
 
 _MOST_AT_ONCE = 5000
@@ -54,40 +54,32 @@ WHERE tbl = $1 AND at < now() - make_interval(secs => $2) LIMIT {_MOST_AT_ONCE})
 SELECT count(*) FROM gone"""
 
 
-async def watch(connection: Connection, catalog: Catalog, resources: Mapping[str, str]) -> None:
-    """Begins and ends to keep the changes of a catalog's tables, as it says; of tables that it does not declare nothing
-    changes. `resources` were the tables before, and what they were made for. Inside a transaction."""
-    audited = dict(await connection.fetch('SELECT tbl, seconds FROM "_audited"'))
-    for schema in catalog.values():
-        table, wanted = schema.table, _seconds(schema)
-        if schema.history is None and table in audited:
-            await _unwatch(connection, table)
-        elif schema.history is not None and table not in audited:
-            where = f"WHERE tbl = {literal(table)}"
-            name = quote(_index(table))
-            await connection.execute(f'CREATE INDEX IF NOT EXISTS {name} ON "_changes" (pk, seq) {where}')
-            await connection.execute('INSERT INTO "_audited" (tbl, seconds) VALUES ($1, $2)', table, wanted)
-        elif schema.history is not None and audited[table] != wanted:
-            await connection.execute('UPDATE "_audited" SET seconds = $2 WHERE tbl = $1', table, wanted)
-        for old, resource in resources.items():
-            if resource == schema.renamed_from and old in audited and old not in catalog.by_table:
-                text = _KEEP.format(part='"_changes"', table=literal(table))
-                await connection.execute(f"{text} c.tbl = {literal(old)}")
-                await _unwatch(connection, old)
-                await connection.execute('UPDATE "_history" SET tbl = $2 WHERE tbl = $1', old, table)
+async def plan(
+    connection: Connection, catalog: Catalog, sources: Mapping[str, str | None], *, removing: bool
+) -> list[Step]:
+    """The steps in which the tables of a catalog begin to be audited and, with `removing`, end to be. Only reads.
+    `sources` says which table becomes one of the catalog's."""
+    is_there = await connection.fetchval("SELECT to_regclass('\"_audited\"') IS NOT NULL")
+    audited = dict(await connection.fetch('SELECT tbl, seconds FROM "_audited"')) if is_there else {}
+    changes = audit_changes(catalog, audited, sources, removing=removing)
+    return [change.step(*_further(change)) for change in changes]
 
 
-async def _unwatch(connection: Connection, table: str) -> None:
-    await connection.execute('DELETE FROM "_audited" WHERE tbl = $1', table)
-    await connection.execute(f"DROP INDEX IF EXISTS {quote(_index(table))}")
+def _further(change: AuditChange) -> Iterator[str]:
+    """What belongs to a change beside what `_audited` says."""
+    if change.source is not None:
+        table, source = literal(change.table), literal(change.source)
+        yield f"{_KEEP.format(part=quote('_changes'), table=table)} c.tbl = {source}"
+        yield f'UPDATE "_history" SET tbl = {table} WHERE tbl = {source}'
+    gone = change.table if change.ends else change.source
+    if gone is not None:
+        yield from (f"DROP INDEX IF EXISTS {quote(name)}" for name in indexes_of(gone).values())
 
 
-def _index(table: str) -> str:
-    return short(f"crudite history {table}")
-
-
-def _seconds(schema: ResourceSchema) -> float | None:
-    return None if schema.history is None or math.isinf(schema.history) else float(schema.history)
+def indexes_of(table: str) -> dict[str, str]:
+    """The names of the indexes by which the changes of a table's records are found, by the table of the log."""
+    parts = (turn_table("_changes", turn) for turn in range(TURNS))
+    return {part: short(f"{part[1:]} history {table}") for part in parts}
 
 
 async def keep_most(connection: Connection, part: str) -> str:

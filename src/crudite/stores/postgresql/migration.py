@@ -17,7 +17,7 @@ his own; then everything is let go, the others have as much time as they were he
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import asyncpg
@@ -27,13 +27,13 @@ from crudite.errors import StoreLocked, StoreOutdated
 from crudite.query.sql import quote
 from crudite.schema import Catalog, ResourceSchema
 from crudite.stores.base import Step
-from crudite.stores.postgresql import history, install
+from crudite.stores.postgresql import history, indexing, install
 from crudite.stores.postgresql.alteration import Alteration, MadeTable
 from crudite.stores.postgresql.connections import Connection
 from crudite.stores.postgresql.ddl import FORMAT, create_indexes, create_references, create_table, too_long
 from crudite.stores.postgresql.locks import take_locks, with_holds
 from crudite.stores.postgresql.search import FUNCTION, create_function
-from crudite.stores.steps import columns_of, count_records, refuse, tell_left
+from crudite.stores.steps import columns_of, count_records, refuse, tell_audited, tell_left
 
 logger = logging.getLogger("crudite.store")
 
@@ -61,18 +61,25 @@ ON CONFLICT (id) DO UPDATE SET format = excluded.format, description = excluded.
 
 
 class Steps(NamedTuple):
-    """The steps from what is there to a catalog: references are let go first and held last. `made` is what the tables
-    are made from when they are taken."""
+    """The steps from what is there to a catalog: references are let go first and held last, then come histories. `made`
+    is what the tables are made from when they are taken. What is done `after` needs no transaction around it."""
 
     let_go: list[Step]
     tables: list[Step]
     hold: list[Step]
     made: dict[str, MadeTable]
+    histories: Sequence[Step] = ()
+    after: Sequence[Step] = ()
 
     @property
     def all(self) -> list[Step]:
         """All of them, in order."""
-        return [*self.let_go, *self.tables, *self.hold]
+        return [*self.let_go, *self.tables, *self.hold, *self.histories, *self.after]
+
+    @property
+    def changes(self) -> bool:
+        """Whether anything is done to the tables of resources."""
+        return bool(self.let_go or self.tables or self.hold)
 
     @property
     def alters(self) -> bool:
@@ -121,7 +128,9 @@ async def plan(connection: Connection, catalog: Catalog, *, removing: bool = Tru
     let_go = await _let_go(connection, catalog, old, sources)
     named = {table: source for table, source in sources.items() if source is not None}
     hold = _hold(catalog, old, sources)
-    return Steps(let_go, await with_holds(connection, steps, named), await with_holds(connection, hold, named), made)
+    steps, hold = await with_holds(connection, steps, named), await with_holds(connection, hold, named)
+    histories = await history.plan(connection, catalog, sources, removing=removing)
+    return Steps(let_go, steps, hold, made, histories, await indexing.plan(connection, catalog))
 
 
 def _source(schema: ResourceSchema, old: Mapping[str, MadeTable], catalog: Catalog) -> str | None:
@@ -182,7 +191,9 @@ async def migrate(connection: Connection, catalog: Catalog, *, lose: bool, schem
             async with connection.transaction():
                 await turn.take()
                 await connection.execute(f"SET LOCAL lock_timeout = {min(patience, _MOST_MILLISECONDS)}")
-                return await _migrate(connection, catalog, lose, schema)
+                steps = await _migrate(connection, catalog, lose, schema)
+            await indexing.make(connection, catalog)
+            return steps
         except _Busy as busy:
             waited += 1
             if waited == _TURNS:
@@ -251,10 +262,15 @@ async def _migrate(connection: Connection, catalog: Catalog, lose: bool, schema:
     before = await install.made_tables(connection)
     described = msgspec.json.encode(planned.made).decode()
     saved = await connection.fetchval(_SAVED)
-    if steps or saved != described or not await install.triggers_agree(connection, catalog):
+    if planned.changes or saved != described or not await install.triggers_agree(connection, catalog):
         await _take(connection, catalog, planned, described)
         tell_left(before, planned.made)
-    await history.watch(connection, catalog, {name: table.resource for name, table in before.items()})
+    for text in (text for step in planned.histories for text in step.sql):
+        await connection.execute(text)
+    await indexing.make_at_once(connection, catalog)
+    if not lose:
+        sources = {table: table for table in catalog.by_table}
+        tell_audited(await history.plan(connection, catalog, sources, removing=True), catalog)
     return steps
 
 
@@ -270,7 +286,7 @@ async def _take(connection: Connection, catalog: Catalog, planned: Steps, descri
     # of writing what the new triggers would log otherwise
     await take_locks(connection, planned.all, also, tables)
     try:
-        for step in planned.all:
+        for step in (*planned.let_go, *planned.tables, *planned.hold):
             for line in step.holds_up:
                 logger.warning("migrating, %s: %s", step.description, line)
             if step.sql:

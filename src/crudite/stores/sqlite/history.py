@@ -5,18 +5,18 @@ transaction that takes them out of the log, together with who asked for them, wh
 index on the log for each of them finds the changes of a record; what nobody audits is in none.
 """
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import apsw
 
 from crudite.query.sql import quote
 from crudite.schema import Catalog, ResourceSchema
-from crudite.stores.base import OUTSIDE, Kept, Past
+from crudite.stores.base import OUTSIDE, Kept, Past, Step
 from crudite.stores.sqlite.connections import rows
 from crudite.stores.sqlite.ddl import MILLISECONDS, literal
 from crudite.stores.sqlite.dialect import SqliteDialect
+from crudite.stores.steps import AuditChange, audit_changes
 
 _MOST_AT_ONCE = 2000
 _INDEX = "crudite history "
@@ -41,33 +41,28 @@ _PRUNE = f"""DELETE FROM _history WHERE seq IN (SELECT seq FROM _history
 WHERE tbl = ? AND at <= ({MILLISECONDS} + 1) * 1000 - ? * 1000000 LIMIT {_MOST_AT_ONCE})"""
 
 
-def watch(connection: apsw.Connection, catalog: Catalog, resources: Mapping[str, str]) -> None:
-    """Begins and ends to keep the changes of a catalog's tables, as it says; of tables that it does not declare nothing
-    changes. `resources` were the tables before, and what they were made for. Inside a transaction."""
-    audited = dict(rows(connection, "SELECT tbl, seconds FROM _audited"))
-    for schema in catalog.values():
-        index = f"CREATE INDEX {quote(_INDEX + schema.table)} ON _changes (pk, seq) WHERE tbl = {literal(schema.table)}"
-        wanted = _seconds(schema)
-        if schema.history is None and schema.table in audited:
-            connection.execute("DELETE FROM _audited WHERE tbl = ?", (schema.table,))
-            connection.execute(f"DROP INDEX IF EXISTS {quote(_INDEX + schema.table)}")
-        elif schema.history is not None and (schema.table not in audited or audited[schema.table] != wanted):
-            connection.execute("INSERT OR REPLACE INTO _audited (tbl, seconds) VALUES (?, ?)", (schema.table, wanted))
-            connection.execute(index.replace("INDEX", "INDEX IF NOT EXISTS", 1))
-        for table, resource in resources.items():
-            if resource == schema.renamed_from and table in audited and table not in catalog.by_table:
-                _rename(connection, table, schema.table)
+def plan(
+    connection: apsw.Connection, catalog: Catalog, sources: Mapping[str, str | None], *, removing: bool
+) -> list[Step]:
+    """The steps in which the tables of a catalog begin to be audited and, with `removing`, end to be. Only reads.
+    `sources` says which table becomes one of the catalog's."""
+    is_there = rows(connection, "SELECT 1 FROM sqlite_schema WHERE name = '_audited'")
+    audited = dict(rows(connection, "SELECT tbl, seconds FROM _audited")) if is_there else {}
+    changes = audit_changes(catalog, audited, sources, removing=removing)
+    return [change.step(*_further(change)) for change in changes]
 
 
-def _rename(connection: apsw.Connection, old: str, new: str) -> None:
-    connection.execute(f"{_KEEP} c.tbl = ?", (old,))
-    connection.execute("DELETE FROM _audited WHERE tbl = ?", (old,))
-    connection.execute(f"DROP INDEX IF EXISTS {quote(_INDEX + old)}")
-    connection.execute("UPDATE _history SET tbl = ? WHERE tbl = ?", (new, old))
-
-
-def _seconds(schema: ResourceSchema) -> float | None:
-    return None if schema.history is None or math.isinf(schema.history) else float(schema.history)
+def _further(change: AuditChange) -> Iterator[str]:
+    """What belongs to a change beside what `_audited` says."""
+    table, source = literal(change.table), literal(change.source)
+    if change.source is not None:
+        yield f"{_KEEP} c.tbl = {source}"
+        yield f"UPDATE _history SET tbl = {table} WHERE tbl = {source}"
+        yield f"DROP INDEX IF EXISTS {quote(_INDEX + change.source)}"
+    if change.ends:
+        yield f"DROP INDEX IF EXISTS {quote(_INDEX + change.table)}"
+    elif change.begins or change.source is not None:
+        yield f"CREATE INDEX IF NOT EXISTS {quote(_INDEX + change.table)} ON _changes (pk, seq) WHERE tbl = {table}"
 
 
 def keep(connection: apsw.Connection, until: int) -> None:

@@ -23,14 +23,15 @@ from crudite.stores.sqlite.connections import pragma, rows
 from crudite.stores.sqlite.ddl import create_indexes, create_table
 from crudite.stores.sqlite.install import MadeTable
 from crudite.stores.sqlite.search import create_search, is_of_search, tables_of_search
-from crudite.stores.steps import OldField, columns_of, refuse, tell_left
+from crudite.stores.steps import OldField, columns_of, refuse, tell_audited, tell_left
 
 
 class Way(NamedTuple):
-    """The steps to a catalog, and what the tables are made from when they are taken."""
+    """The steps to a catalog, and what the tables are made from when they are taken. Histories come last."""
 
     steps: list[Step]
     tables: dict[str, MadeTable]
+    histories: list[Step]
 
 
 def is_of(connection: apsw.Connection, catalog: Catalog) -> bool:
@@ -46,7 +47,8 @@ def is_of(connection: apsw.Connection, catalog: Catalog) -> bool:
 def plan(connection: apsw.Connection, catalog: Catalog, *, removing: bool = True) -> list[Step]:
     """The steps from what is there to the catalog; none when they agree. Only reads. Without `removing`, what nobody
     declares is left where it is, and not counted."""
-    return _find_way(connection, catalog, removing=removing).steps
+    way = _find_way(connection, catalog, removing=removing)
+    return [*way.steps, *way.histories]
 
 
 def migrate(connection: apsw.Connection, catalog: Catalog, *, lose: bool) -> list[Step]:
@@ -60,17 +62,19 @@ def migrate(connection: apsw.Connection, catalog: Catalog, *, lose: bool) -> lis
     try:
         connection.execute("BEGIN IMMEDIATE")
         install.create_system_tables(connection)
-        steps, tables = _find_way(connection, catalog, removing=lose)
+        steps, tables, histories = _find_way(connection, catalog, removing=lose)
         refuse([step for step in steps if step.is_blocked or (step.loses and not lose)])
         before = install.made_tables(connection)
         if lose:
             tables = _without_left(tables)
         if steps or tables != before or not install.triggers_agree(connection, catalog):
             take(connection, catalog, steps, tables)
-        history.watch(connection, catalog, {name: table.resource for name, table in before.items()})
+        for text in (text for step in histories for text in step.sql):
+            connection.execute(text)
         connection.execute("COMMIT")
         tell_left(before, tables)
-        return steps
+        tell_audited(_find_way(connection, catalog, removing=True).histories, catalog)
+        return [*steps, *histories]
     finally:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
@@ -111,9 +115,10 @@ def _find_way(connection: apsw.Connection, catalog: Catalog, *, removing: bool) 
     steps: list[Step] = []
     made: list[Step] = []
     tables: dict[str, MadeTable] = {}
+    sources = {schema.table: _source(schema, old, catalog) for schema in catalog.values()}
     used: set[str] = set()
     for schema in catalog.values():
-        source = _source(schema, old, catalog)
+        source = sources[schema.table]
         if source is None:
             made.append(_create(schema, catalog, schema.table in present and schema.table not in used))
             tables[schema.table] = _made(schema, None, {})
@@ -128,7 +133,8 @@ def _find_way(connection: apsw.Connection, catalog: Catalog, *, removing: bool) 
         if removing:
             steps.append(remove(connection, table, was, present))
         tables[table] = msgspec.structs.replace(was, is_left=True)
-    return Way(steps + made + _search_steps(catalog, present, left), tables)
+    histories = history.plan(connection, catalog, sources, removing=removing)
+    return Way(steps + made + _search_steps(catalog, present, left), tables, histories)
 
 
 def _made(schema: ResourceSchema, was: MadeTable | None, left: Mapping[str, OldField]) -> MadeTable:
