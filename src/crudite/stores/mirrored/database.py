@@ -1,0 +1,158 @@
+"""Somebody's database, as six functions, and how these are called: in which thread, for how long, with what checks."""
+
+import asyncio
+import inspect
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Protocol
+
+from crudite.errors import Problem, StoreError
+from crudite.schema import ResourceSchema
+from crudite.stores.mirrored.fitting import Unfit, fitting_key
+from crudite.types import Key, Plain
+
+AT_ONCE = 20
+"""The most calls of functions that run at the same time."""
+
+
+class Database(Protocol):
+    """What a database of anybody's has to have, to be a store by way of `Mirrored`. Each of the six functions is
+    `async def`, or a plain one: these are called one at a time, in a thread of their own.
+
+    `table` is the name of a resource's table, such as `todos`. Records and values are plain data, as in JSON: dates
+    are texts, decimals too. What comes back may also be Python's `datetime`, `Decimal` and so on; members that the
+    resource does not declare are passed over, and those that are missing are the field's default or null.
+
+    Not to find anything is no error. Whatever a function raises is one.
+    """
+
+    def get(self, table: str, key: Any, /) -> Any:
+        """The record with a key, a mapping, or None."""
+        ...
+
+    def find(self, table: str, search: Mapping[str, Any], /) -> Any:
+        """The records that have these values: an iterable of mappings, each with its key, or None. It may give more
+        than was asked for, and never less."""
+        ...
+
+    def create(self, table: str, record: Mapping[str, Any], /) -> Any:
+        """Keeps a new record and gives its key: the one that the record has, or a new one where it has none."""
+        ...
+
+    def update(self, table: str, key: Any, record: Mapping[str, Any], /) -> Any:
+        """Puts a whole record in the place of another and gives its key; None where there is none."""
+        ...
+
+    def patch(self, table: str, key: Any, values: Mapping[str, Any], /) -> Any:
+        """Changes these fields of a record and gives its key; None where there is none."""
+        ...
+
+    def destroy(self, table: str, key: Any, /) -> Any:
+        """Takes a record away and gives its key; None where there is none."""
+        ...
+
+
+class Calls:
+    """Calls the functions of a database. Each answers within `timeout` seconds, `find` with at most `most` records.
+
+    What a function raises becomes a StoreError, its cause; only a Problem is left as it is.
+    """
+
+    def __init__(self, database: Database, most: int, timeout: float) -> None:
+        self._database = database
+        self._most = most
+        self._timeout = timeout
+        self._at_once = asyncio.Semaphore(AT_ONCE)
+        self._thread: ThreadPoolExecutor | None = None
+
+    @property
+    def name(self) -> str:
+        """What the database is called."""
+        return type(self._database).__name__
+
+    def close(self) -> None:
+        """Lets go of the thread."""
+        if self._thread is not None:
+            self._thread.shutdown(wait=False, cancel_futures=True)
+            self._thread = None
+
+    async def get(self, schema: ResourceSchema, key: Key) -> Mapping[str, Any] | None:
+        """The record with a key, as the database has it."""
+        found = await self._call("get", schema, key)
+        return None if found is None else self._record(found, "get", schema)
+
+    async def find(self, schema: ResourceSchema, search: Mapping[str, Plain]) -> list[Mapping[str, Any]]:
+        """The records that have these values, and maybe others, as the database has them."""
+        found = await self._call("find", schema, dict(search))
+        if found is None:
+            return []
+        if isinstance(found, str | bytes | Mapping) or not isinstance(found, Iterable):
+            raise self._wrong("find", schema, f"expected an iterable of records, and got {type(found).__name__}")
+        records: list[Mapping[str, Any]] = []
+        for one in found:
+            if len(records) == self._most:
+                detail = f"more than {self._most:,} records are found by {dict(search)!r}"
+                raise self._wrong("find", schema, detail)
+            records.append(self._record(one, "find", schema))
+        return records
+
+    async def create(self, schema: ResourceSchema, record: Mapping[str, Plain]) -> Key:
+        """Keeps a new record; its key."""
+        made = await self._call("create", schema, dict(record))
+        try:
+            key = fitting_key(schema, made)
+        except Unfit as unfit:
+            raise self._wrong(
+                "create", schema, f"a record was made, and what came back is no key of it: {unfit}"
+            ) from None
+        if record.get(schema.key, key) != key:
+            detail = f"a record with the key {record[schema.key]!r} was to be made, and has become {key!r}"
+            raise self._wrong("create", schema, detail)
+        return key
+
+    async def update(self, schema: ResourceSchema, key: Key, record: Mapping[str, Plain]) -> bool:
+        """Puts a whole record in the place of another. Whether there was one."""
+        return await self._call("update", schema, key, dict(record)) is not None
+
+    async def patch(self, schema: ResourceSchema, key: Key, values: Mapping[str, Plain]) -> bool:
+        """Changes fields of a record. Whether there was one."""
+        return await self._call("patch", schema, key, dict(values)) is not None
+
+    async def destroy(self, schema: ResourceSchema, key: Key) -> bool:
+        """Takes a record away. Whether there was one."""
+        return await self._call("destroy", schema, key) is not None
+
+    async def _call(self, name: str, schema: ResourceSchema, *arguments: Any) -> Any:
+        function = getattr(self._database, name)
+        try:
+            async with self._at_once, asyncio.timeout(self._timeout):
+                if inspect.iscoroutinefunction(function):
+                    return await function(schema.table, *arguments)
+                return await self._in_thread(function, schema.table, *arguments)
+        except (Problem, StoreError):
+            raise
+        except TimeoutError as error:
+            detail = str(error) or f"no answer within {self._timeout:g} seconds"
+            raise self._wrong(name, schema, detail) from error
+        except Exception as error:
+            raise self._wrong(name, schema, f"{type(error).__name__}: {error}") from error
+
+    async def _in_thread(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        if self._thread is None:
+            self._thread = ThreadPoolExecutor(1, "crudite-database")
+        answer = await asyncio.get_running_loop().run_in_executor(self._thread, _whole, function, arguments)
+        return await answer if isinstance(answer, Awaitable) else answer
+
+    def _record(self, found: Any, name: str, schema: ResourceSchema) -> Mapping[str, Any]:
+        if not isinstance(found, Mapping):
+            raise self._wrong(name, schema, f"expected a record, and got {type(found).__name__}")
+        return found
+
+    def _wrong(self, name: str, schema: ResourceSchema, detail: str) -> StoreError:
+        return StoreError(f"{self.name}.{name}({schema.table!r}): {detail}")
+
+
+def _whole(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+    """What a function gives, read to its end where that is a generator: it belongs to the thread, too."""
+    answer = function(*arguments)
+    return list(answer) if inspect.isgenerator(answer) else answer

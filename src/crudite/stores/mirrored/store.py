@@ -1,0 +1,205 @@
+"""The store over somebody's database: its functions are asked, its mirror answers."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+
+from crudite.changes import Change, Commit, Position, Reset, Unit
+from crudite.errors import Problem, StoreError
+from crudite.query.faults import nearest
+from crudite.query.plan import Plan, Selection
+from crudite.schema import Catalog, ResourceSchema
+from crudite.stores.base import MOST_CHANGES, Batch, Kept, Page, Pages, Past, Row, Signal, Step
+from crudite.stores.mirrored.database import Calls, Database
+from crudite.stores.mirrored.exclusion import Exclusion
+from crudite.stores.mirrored.freshening import Freshening
+from crudite.stores.mirrored.mirror import open_mirror
+from crudite.stores.mirrored.wants import ByKey, Search
+from crudite.stores.mirrored.writing import Writing
+from crudite.types import Key
+
+MEMORY = "sqlite:///:memory:"
+MOST_FOUND = 10_000
+"""The most records that one `find` may give, unless the store is told otherwise."""
+
+_CALLS_TO_WAIT_FOR = 3
+
+
+class Mirrored:
+    """A store over any database of yours, by six functions: `App(Todo, store=Mirrored(MyDatabase()))`.
+
+    The database is the truth. Beside it stands a mirror, a SQLite file of ours, with the log of changes: before
+    anything is read, the functions are asked for what it depends on, and the mirror takes over what differs, as a
+    change that live queries tell. Then the mirror answers, with all that queries can. What is written is checked on
+    fresh records, made by the functions one by one, and then written to the mirror.
+
+    - `mirror`: a path or a URL of SQLite. By default it is in memory, and begins anew with the process. A file may be
+      shared by several processes; taking it away loses versions, moments, the log, and what is kept only there.
+    - `kept_here`: the paths of resources whose records are in the mirror alone, such as `sessions`, of which the
+      database knows nothing.
+    - `most`: the most records that one `find` may give; more are a StoreError.
+    - `timeout`: the seconds that each function has.
+    """
+
+    def __init__(
+        self, database: Database, mirror: str = MEMORY, *, kept_here: Collection[str] = (), most: int = MOST_FOUND,
+        timeout: float = 10.0,
+    ) -> None:  # fmt: skip
+        if missing := [name for name in _FUNCTIONS if not callable(getattr(database, name, None))]:
+            raise TypeError(f"{type(database).__name__} lacks {', '.join(missing)}: a database has six functions")
+        self._calls = Calls(database, most, timeout)
+        self._mirror = open_mirror(mirror)
+        self._catalog = Catalog({})
+        self._kept_here = (kept_here,) if isinstance(kept_here, str) else tuple(kept_here)
+        self._exclusion = Exclusion(_CALLS_TO_WAIT_FOR * timeout)
+        self._freshening = Freshening(self._calls, self._mirror, self._exclusion, ())
+        self._writing: Writing | None = None
+        self._writes: set[asyncio.Task[Commit]] = set()
+
+    @property
+    def shown(self) -> str:
+        """The database's class, and the mirror's file."""
+        return f"{self._calls.name} ({self._mirror.shown})"
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether other processes can open the mirror."""
+        return self._mirror.is_shared
+
+    async def exists(self) -> bool:
+        """Whether there is a mirror already."""
+        return await self._mirror.exists()
+
+    async def open(self, catalog: Catalog, *, migrate: bool = True) -> None:
+        """Opens the mirror, and brings its schema to the catalog's."""
+        tables = {path: schema.table for path, schema in catalog.by_path.items()}
+        for path in self._kept_here:
+            if path not in tables:
+                raise StoreError(f"kept_here: there is no resource at {path!r}{nearest(path, tables)}")
+        await self._mirror.open(catalog, migrate=migrate)
+        self._catalog = catalog
+        if self._mirror.is_shared:
+            self._exclusion.open(f"{self._mirror.path}-turns")
+        kept_here = [tables[path] for path in self._kept_here]
+        self._freshening = Freshening(self._calls, self._mirror, self._exclusion, kept_here)
+        self._writing = Writing(self._calls, self._mirror, self._exclusion, self._freshening, catalog)
+
+    @property
+    def secret(self) -> bytes:
+        """The mirror's secret."""
+        return self._mirror.secret
+
+    async def close(self) -> None:
+        """Finishes what has been accepted, then lets go of the mirror."""
+        self._writing = None
+        if self._writes:
+            await asyncio.wait(self._writes)
+        self._exclusion.close()
+        self._calls.close()
+        await self._mirror.close()
+
+    async def lookup(self, selection: Selection, key: Key) -> Row | None:
+        """Reads the record of a selection that has a key."""
+        with _reading():
+            await self._freshening.for_lookup(selection, key)
+        return await self._mirror.lookup(selection, key)
+
+    async def page(self, plan: Plan) -> Page:
+        """Reads one page."""
+        with _reading():
+            await self._freshening.for_plans([plan])
+        return await self._mirror.page(plan)
+
+    async def read(self, plans: Sequence[Plan]) -> Pages:
+        """Reads pages in one snapshot of the mirror, with its position."""
+        with _reading():
+            await self._freshening.for_plans(plans)
+        return await self._mirror.read(plans)
+
+    async def refresh(self, path: str, *keys: Key) -> None:
+        """Looks at the records of a resource with these keys, or at all of them: somebody has heard that another
+        program wrote. What has changed is told to live queries."""
+        schema = self._schema(path)
+        with _reading():
+            await self._freshening.bring([ByKey(schema, keys) if keys else Search(schema, {})])
+
+    async def write(self, unit: Unit) -> Commit:
+        """Commits a unit, or raises Refused, a StoreError or a function's Problem; nothing of it is left then, unless
+        the error says what."""
+        if self._writing is None:
+            raise StoreError(f"{self.shown}: the store is not open")
+        writing = asyncio.create_task(self._writing.write(unit))
+        self._writes.add(writing)
+        writing.add_done_callback(self._writes.discard)
+        return await asyncio.shield(writing)  # who does not wait any more leaves nothing half done
+
+    def follow(self, since: Position, most: int = MOST_CHANGES) -> AsyncIterator[Batch]:
+        """Yields what the mirror has taken over and what was written to it."""
+        return self._mirror.follow(since, most)
+
+    def wake(self) -> None:
+        """Makes followers give a batch now."""
+        self._mirror.wake()
+
+    def look(self) -> None:
+        """Makes followers look now."""
+        self._mirror.look()
+
+    async def signal(self, signal: Signal) -> None:
+        """Writes a signal into the log."""
+        await self._mirror.signal(signal)
+
+    def on_commit(self, tell: Callable[[], None]) -> None:
+        """`tell` is called when this process has committed something to the mirror."""
+        self._mirror.on_commit(tell)
+
+    async def changes(self, since: Position, until: Position, limit: int) -> Sequence[Change] | Reset:
+        """The changes between two positions."""
+        return await self._mirror.changes(since, until, limit)
+
+    async def locate(self, token: bytes) -> Position | Reset:
+        """The position of a token."""
+        return await self._mirror.locate(token)
+
+    async def trim(self, *, older_than: float, larger_than: int) -> int:
+        """Shortens the log."""
+        return await self._mirror.trim(older_than=older_than, larger_than=larger_than)
+
+    async def history(self, schema: ResourceSchema, key: Key, *, before: int | None, limit: int) -> Sequence[Past]:
+        """The changes of one record, as far as the mirror knows of them."""
+        return await self._mirror.history(schema, key, before=before, limit=limit)
+
+    async def kept(self) -> Sequence[Kept]:
+        """What is kept beyond the log."""
+        return await self._mirror.kept()
+
+    async def prune(self, table: str, older_than: float) -> int:
+        """Lets go of what is kept of a table and older."""
+        return await self._mirror.prune(table, older_than)
+
+    async def plan(self, catalog: Catalog) -> Sequence[Step]:
+        """The steps from the mirror's schema to the catalog's. The database's own schema is its owner's."""
+        return await self._mirror.plan(catalog)
+
+    async def migrate(self, catalog: Catalog, *, lose: bool = False) -> Sequence[Step]:
+        """Takes the steps that the mirror needs."""
+        return await self._mirror.migrate(catalog, lose=lose)
+
+    def _schema(self, path: str) -> ResourceSchema:
+        if path not in self._catalog.by_path:
+            raise StoreError(f"there is no resource at {path!r}{nearest(path, self._catalog.by_path)}")
+        return self._catalog.by_path[path]
+
+
+@contextmanager
+def _reading() -> Iterator[None]:
+    """Raises a Problem of a function as a StoreError: nothing was asked for that could be refused."""
+    try:
+        yield
+    except Problem as problem:
+        raise StoreError(f"the database refuses to be read: {problem}") from problem
+
+
+_FUNCTIONS = ("get", "find", "create", "update", "patch", "destroy")
+
+__all__ = ["MOST_FOUND", "Mirrored"]
