@@ -40,6 +40,7 @@ from crudite.resources.query import Count, Groups, Query, Value
 from crudite.resources.request import Request
 from crudite.resources.validating import FieldContext
 from crudite.rules import allow, me, now, today
+from crudite.stores.mirrored import Database, Mirrored
 
 __version__ = "0.1.0"
 
@@ -57,6 +58,7 @@ __all__ = [
     "Count",
     "Credentials",
     "CruditeError",
+    "Database",
     "DeclarationError",
     "Email",
     "Fault",
@@ -75,6 +77,7 @@ __all__ = [
     "Mail",
     "Malformed",
     "Many",
+    "Mirrored",
     "Next",
     "NotFound",
     "NotUnique",
