@@ -12,6 +12,7 @@ from crudite.query.plan import Mask, Selection, SortKey
 from crudite.query.resolve import Resolver, join
 from crudite.query.tree import EVERYTHING, NOTHING, Filter, is_judged
 from crudite.resources.access import ActorAccess, Rulebook, Rules
+from crudite.resources.default_filters import with_defaults
 from crudite.resources.definition import Definition
 from crudite.resources.request import Request
 
@@ -62,15 +63,19 @@ def narrowed(request: Request, rulebook: Rulebook, selection: Selection) -> Sele
 
 
 def resolved(
-    request: Request, rulebook: Rulebook, action: ActionName
+    request: Request, rulebook: Rulebook, action: ActionName, *, trusted: bool = False
 ) -> tuple[Selection, tuple[SortKey, ...], Resolver]:
     """What a query asks for by a reading action: a selection, a sort, and the resolver with what is wrong so far.
-    Raises Forbidden or Unauthorized when there can be nothing."""
+    Raises Forbidden or Unauthorized when there can be nothing. A `trusted` query was written by the application, and
+    says all that it asks for: nothing is added by default."""
     definition = definition_of(request)
     base = readable(rules_of(request, rulebook), action, request.actor)
     resolver = _resolver(request, definition, rulebook)
     query = request.query
-    asked = EVERYTHING if query.filter == EVERYTHING else resolver.filter(query.filter)
+    written = query.filter
+    if definition.default_filters and action == "list" and not trusted:
+        written = with_defaults(definition.default_filters, written)
+    asked = EVERYTHING if written == EVERYTHING else resolver.filter(written)
     if query.search is not None:
         asked = join((asked, resolver.search(query.search)), either=False)
     if request.nesting is not None:

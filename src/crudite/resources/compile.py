@@ -13,7 +13,8 @@ from crudite.resources.bodies import bodies_of, body_field, shown_of
 from crudite.resources.body import Body
 from crudite.resources.collect import default_value
 from crudite.resources.declare import Record
-from crudite.resources.declared_fields import validators_of
+from crudite.resources.declared_fields import check_required_on, validators_of
+from crudite.resources.default_filters import default_filters_of
 from crudite.resources.defaults import of_function, of_symbol
 from crudite.resources.definition import Codec, Definition, Definitions, MakeDefault
 from crudite.resources.fields import ABSENT, FieldOptions
@@ -143,6 +144,7 @@ class _Compiler:
         limit, max_limit = self._limits(found)
         rules = self.rules.of_actions(found, open=open)
         field_read = self.rules.of_fields(found, "read")
+        check_required_on(found, shapes)
         whole, bodies = bodies_of(found, schema, shapes, self.static[found.cls])
         return Definition(
             cls=found.cls,
@@ -168,6 +170,7 @@ class _Compiler:
                 if n in shapes
             ),
             validators=validators_of(found, shapes, self.schemas),
+            default_filters=default_filters_of(found, shapes),
         )
 
     def _narrowed(self, schema: ResourceSchema, action: ActionName, rule: Filter) -> Filter:

@@ -1,9 +1,10 @@
 """What fields say of themselves beyond their form, compiled: the validators that are asked before a write."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from crudite.resources.field_validators import Asked, read_validate
+from crudite.resources.fields import ABSENT
 from crudite.resources.gather import Gathered, nearest, sentence
 from crudite.resources.shapes import Shape
 from crudite.schema import ResourceSchema
@@ -24,6 +25,18 @@ def validators_of(
             if fault:
                 found.faults.append(sentence(f"{found.name}.{name}: {fault}"))
     return validators
+
+
+def check_required_on(found: Gathered, names: Iterable[str]) -> None:
+    """Notes what is wrong with the fields that must be given in a replace only."""
+    for name in names:
+        options = found.fields[name]
+        has_default = options.default is not ABSENT or options.default_factory is not None
+        if options.required_on not in (None, "replace"):
+            found.faults.append(f"{found.name}.{name}: required_on is 'replace', or left out.")
+        elif options.required_on is not None and not has_default:
+            text = "without a default it is required always; with one, required_on='replace' means something."
+            found.faults.append(f"{found.name}.{name}: {text}")
 
 
 def _parent_fault(

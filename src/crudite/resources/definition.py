@@ -13,6 +13,7 @@ from crudite.messages import ActionName, Actor
 from crudite.query.tree import Filter
 from crudite.resources.body import Body
 from crudite.resources.collect import HookKind
+from crudite.resources.default_filters import DefaultFilter
 from crudite.resources.field_validators import Asked
 from crudite.resources.hooks import Hook
 from crudite.resources.judging import Tally
@@ -44,8 +45,8 @@ class Definition:
     `rules` has a resolved rule for every action; `field_read` and `field_write` for those fields that have
     one. `hooks` are in the order of declaration, those of a base class first. `passwords` are the fields
     whose text is to be hashed before it is stored. `validators` are asked of fields that are about to be
-    written. `memo` is for whoever wants to keep something with the
-    definition.
+    written, `default_filters` hold for lists that say nothing of a field. `memo` is for whoever wants to keep
+    something with the definition.
     """
 
     cls: type[Any]
@@ -67,6 +68,7 @@ class Definition:
     passwords: tuple[str, ...]
     codecs: tuple[Codec, ...]
     validators: Mapping[str, tuple[Asked, ...]] = field(default_factory=dict)
+    default_filters: Mapping[str, DefaultFilter] = field(default_factory=dict)
     memo: dict[Any, Any] = field(default_factory=dict, repr=False)
 
     @property

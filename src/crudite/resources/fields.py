@@ -55,6 +55,9 @@ class FieldOptions:
     on_delete: OnDelete = "restrict"
     by: str | None = None
     validate: Validate | Sequence[Validate] | None = None
+    required_on: Literal["replace"] | None = None
+    default_filter: Any = ABSENT
+    clear_filter: Any = "*"
     title: str | None = None
     description: str | None = None
     examples: tuple[Any, ...] = ()
@@ -86,6 +89,9 @@ def Field(
     checked: bool = True,
     on_delete: OnDelete = "restrict",
     validate: Validate | Sequence[Validate] | None = None,
+    required_on: Literal["replace"] | None = None,
+    default_filter: Any = ABSENT,
+    clear_filter: Any = "*",
     title: str | None = None,
     description: str | None = None,
     examples: Iterable[Any] = (),
@@ -115,6 +121,9 @@ def Field(  # noqa: N802
     on_delete: OnDelete = "restrict",
     by: str | None = None,
     validate: Validate | Sequence[Validate] | None = None,
+    required_on: Literal["replace"] | None = None,
+    default_filter: Any = ABSENT,
+    clear_filter: Any = "*",
     title: str | None = None,
     description: str | None = None,
     examples: Iterable[Any] = (),
@@ -130,6 +139,10 @@ def Field(  # noqa: N802
     - `validate`: a predefined validator by name (`"notblank"`, `["notpadded", "minimum:8"]`) or as a value of
       `crudite.validators`, or functions: of a value, or of a value and its `FieldContext`, that return the value to
       store or raise ValueError with what is wrong. All of a list must pass.
+    - `required_on="replace"`: a field with a default that may be left out when a record is created, but not when it is
+      replaced.
+    - `default_filter`: a value, or a list of values, that the records of a list have unless it is asked for other ones;
+      `clear_filter` is the value that asks for all of them (`?status=*`).
     - `immutable`: can be given only when a record is created.
     - `read`, `write`: rules, for which records an actor may see or set this field.
     - `visible`: `"private"` shows it to nobody unless `read` says so; `"secret"` shows it to nobody, ever.
@@ -148,7 +161,9 @@ def Field(  # noqa: N802
         default=default, default_factory=default_factory, decimal_places=decimal_places, unique=unique,
         index=index, immutable=immutable, read=read, write=write, visible=visible, renamed_from=renamed_from,
         checked=checked,
-        on_delete=on_delete, by=by, validate=validate, title=title, description=description, examples=tuple(examples),
+        on_delete=on_delete, by=by, validate=validate, required_on=required_on,
+        default_filter=default_filter, clear_filter=clear_filter, title=title, description=description,
+        examples=tuple(examples),
         constraints={name: value for name, value in given.items() if value is not None},
     )  # fmt: skip
 

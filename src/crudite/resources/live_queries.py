@@ -8,7 +8,7 @@ from itertools import chain
 import msgspec
 
 from crudite.errors import Fault, Malformed
-from crudite.messages import LiveQuery
+from crudite.messages import ActionName, LiveQuery
 from crudite.query.aggregates import aggregate_text
 from crudite.query.identity import identity_of_query
 from crudite.query.match import others_read
@@ -41,7 +41,8 @@ class LiveQueries:
         """
         definition = definition_of(request)
         query = request.query
-        selection, sort, resolver = resolved(request, self._rulebook, "list" if request.key is None else "read")
+        action: ActionName = "list" if request.key is None else "read"
+        selection, sort, resolver = resolved(request, self._rulebook, action, trusted=trusted)
         if request.key is not None:
             own = definition.schema.key_field
             by_key = Test(Path((), own, (), own.type), "eq", request.key)

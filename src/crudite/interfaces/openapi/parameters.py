@@ -8,6 +8,7 @@ from crudite.interfaces.openapi.values import Schema, operators_of, shown_fields
 from crudite.query.parse import RESERVED
 from crudite.query.resolve import MAX_INCLUDES
 from crudite.query.words import MOST_ASKED
+from crudite.resources.default_filters import DefaultFilter
 from crudite.resources.definition import Definition
 from crudite.resources.reading import MAX_OFFSET
 from crudite.schema import FieldSpec
@@ -126,7 +127,9 @@ def _component(definition: Definition, name: str) -> str:
 
 def _filters(definition: Definition) -> list[Parameter]:
     """One parameter for each field that can be compared, and `filter` for all that a filter can say."""
-    named = [made for spec in shown_fields(definition) for made in _filter(spec)]
+    named = [
+        made for spec in shown_fields(definition) for made in _filter(spec, definition.default_filters.get(spec.name))
+    ]
     whole: Parameter = {
         "name": "filter",
         "in": "query",
@@ -159,7 +162,7 @@ def _include(definition: Definition) -> list[Parameter]:
     return [_list("include", path, text, maximum=MAX_INCLUDES)] if path else []
 
 
-def _filter(spec: FieldSpec) -> list[Parameter]:
+def _filter(spec: FieldSpec, default: DefaultFilter | None) -> list[Parameter]:
     if spec.type.kind == "json":
         if "contains" not in operators_of(spec.type) or spec.type.item is None:
             return []
@@ -169,6 +172,10 @@ def _filter(spec: FieldSpec) -> list[Parameter]:
         schema, what = value_schema(spec.type), "is this"
     others = [f"`{spec.name}[{operator}]`" for operator in operators_of(spec.type) if operator != "eq"]
     more = f" Given several times: any of these. Also {', '.join(others)}." if spec.type.kind != "json" else ""
+    if default is not None:
+        values = ", ".join(f"`{'null' if value is None else value}`" for value in default.values)
+        more += f" Without it: {values}; `{default.clear}` asks for all."
+        schema = {"anyOf": [schema, {"const": default.clear}]}
     return [{"name": name, "in": "query", "description": f"`{spec.name}` {what}.{more}", "schema": schema}]
 
 
