@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from crudite import App, Mail, Request, Sessions, allow
+from crudite import App, Email, Field, Mail, Password, Request, Resource, Sessions, allow, me
 from crudite.limiting import Rate
 from crudite.resources.passwords import Hashing
 from crudite.testing import Client, Clock
@@ -192,6 +192,41 @@ async def test_signing_up_does_not_tell_who_has_an_account() -> None:
         ):  # fmt: skip
             assert (await browser.post("/sign-up", {"account": wrong})).status == status
         assert await app.records.count(Account) == 1
+
+
+class Member(Resource, rules={"read": allow.where(id=me.id)}, unique=[("team", "number"), ("email", "team")]):
+    """Accounts with more than a name that nobody else has."""
+
+    email: Email = Field(unique=True)
+    password: Password
+    nick: str | None = Field(default=None, unique=True)
+    team: str = "red"
+    number: int | None = None
+    verified: str | None = Field(default=None, write=allow.nobody)
+
+
+async def test_who_signs_up_is_told_what_is_taken_but_for_the_name() -> None:
+    letters = Letters()
+    sessions = Sessions(Member, hashing=QUICK, mail=letters, sign_up=True)
+    async with App(Member, store=fresh_store(), auth=sessions, clock=Clock()) as app:
+        browser = Browser(app)
+
+        async def sign_up(email: str, **more: object) -> tuple[int, list[str]]:
+            answer = await browser.post("/sign-up", {"account": {"email": email, "password": PASSWORD, **more}})
+            await sessions.mailed()
+            return answer.status, [fault["pointer"] for fault in answer.json.get("errors", [])]
+
+        assert await sign_up("ann@example.org", nick="Ann", number=7) == (200, [])
+        assert await sign_up("bob@example.org", nick="Ann") == (409, ["/nick"])
+        assert await sign_up("bob@example.org", number=7) == (409, ["/team", "/number"])
+        assert await sign_up("ann@example.org", nick="Ann") == (409, ["/nick"])  # it is the same for a name that is
+        assert await sign_up("ann@example.org") == (200, [])
+        assert await sign_up("bob@example.org") == (200, [])
+        assert await sign_up("cid@example.org", number=7, team="blue") == (200, [])
+        key = str((await app.records.list(Member.where(nick="Ann")))[0].id)
+        assert await sign_up("dan@example.org", id=key) == (409, ["/id"])
+        assert await app.records.count(Member) == 3
+        assert [mail.kind for mail in letters.sent] == ["verify", "taken", "verify", "verify"]
 
 
 async def test_signing_up_is_an_ordinary_create_elsewhere() -> None:

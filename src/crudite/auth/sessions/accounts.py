@@ -9,7 +9,7 @@ import msgspec
 
 from crudite.auth.sessions.home import SessionHome
 from crudite.changes import Refused, Unit, Write
-from crudite.errors import DeclarationError, Forbidden, Invalid, Malformed
+from crudite.errors import DeclarationError, Fault, Forbidden, Invalid, Malformed, NotUnique
 from crudite.messages import ANONYMOUS, ActionName, Actor
 from crudite.query.plan import Mask, Plan, Selection
 from crudite.query.resolve import Resolver
@@ -22,6 +22,7 @@ from crudite.resources.fields import Special
 from crudite.resources.gather import gather, nearest
 from crudite.resources.passwords import stamp_of
 from crudite.rules import fold
+from crudite.stores.base import Page
 from crudite.types import Key, Plain, PlainRecord
 
 _WRITES: tuple[ActionName, ...] = ("create", "update", "replace")
@@ -90,6 +91,9 @@ class Accounts:
         the ones through which the condition reaches other records."""
         self.matters = self._matters()
         """The fields that decide who signs in and as what, but for the password; None for any."""
+        schema = definition.schema
+        groups = {*schema.unique, *((one.name,) for one in schema.fields.values() if one.unique), (schema.key,)}
+        self._told_apart_by = sorted(group for group in groups if self.fields.name not in group)
 
     async def read(self, key: Key) -> Account | None:
         """The account with a key; None when there is none."""
@@ -101,10 +105,19 @@ class Accounts:
         wanted = self.spelled(name)
         if wanted is None:
             return None
-        filter = self._resolver.filter(self.resource.where(**{self.fields.name: wanted}).written.filter)
-        selection = Selection(self._everybody.schema, filter, self._everybody.mask)
-        page = await self._home.store.page(Plan(selection=selection, sort=self._resolver.sort([]), limit=1))
+        page = await self._first(**{self.fields.name: wanted})
         return await self._account(page.keys[0], page.versions[0], page.records[0]) if page.keys else None
+
+    async def refuse_taken(self, given: PlainRecord) -> None:
+        """Raises NotUnique where somebody has what a new account would have, and nobody else may. That the name is
+        taken, alone or with other fields, is not told."""
+        values = {**self.definition.make_defaults(ANONYMOUS, self._home.clock(), given), **given}
+        for group in self._told_apart_by:
+            wanted = {name: values.get(name) for name in group}
+            if None not in wanted.values() and (await self._first(**wanted)).keys:
+                together = " together" if len(group) > 1 else ""
+                detail = f"{{}} is taken{together} by another record."
+                raise NotUnique(faults=[Fault("not_unique", detail.format(name), f"/{name}") for name in group])
 
     def spelled(self, name: str) -> str | None:
         """A name as it is stored; None for what cannot be one."""
@@ -145,6 +158,11 @@ class Accounts:
             await self._home.store.write(Unit(writes=(write,)))
         except Refused:
             return  # it will be made anew at the next log-in
+
+    async def _first(self, **values: Any) -> Page:
+        filter = self._resolver.filter(self.resource.where(**values).written.filter)
+        selection = Selection(self._everybody.schema, filter, self._everybody.mask)
+        return await self._home.store.page(Plan(selection=selection, sort=self._resolver.sort([]), limit=1))
 
     async def _account(self, key: Key, version: int, text: str) -> Account:
         plain: PlainRecord = msgspec.json.decode(text)

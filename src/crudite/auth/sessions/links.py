@@ -165,13 +165,14 @@ class Links:
     async def sign_up(self, request: Request, values: PlainRecord) -> None:
         """Makes an account and mails it a link that verifies its address; where the name is taken, tells its owner.
         Raises Invalid for what cannot be an account, Forbidden for fields with a rule of their own and those that
-        decide about rights, TooManyRequests."""
+        decide about rights, NotUnique for what another account has, its name apart, TooManyRequests."""
         await self._desk.throttle.from_address(request.credentials.address)
         accounts = self._desk.accounts
         given = accounts.definition.bodies["create"].parse_python(values)
         restricted = sorted(given.keys() & (accounts.definition.field_write.keys() | accounts.decisive))
         if restricted:
             raise Forbidden(f"{', '.join(restricted)}: nobody gives that when he signs up.")
+        await accounts.refuse_taken(given)
         self._begin(self._create(given, values))
 
     async def _create(self, given: PlainRecord, values: PlainRecord) -> None:
@@ -181,8 +182,8 @@ class Links:
         if account is None:
             try:
                 await self._home.records.create(accounts.resource, **values)
-            except NotUnique:  # somebody else did, a moment ago
-                _log.debug("somebody has signed up under a name that was taken meanwhile")
+            except NotUnique:  # somebody else did, or has taken something else of it, a moment ago
+                _log.info("somebody has signed up with what was taken meanwhile")
             account = await accounts.named(name)
             if account is not None:
                 await self._mail_link("verify", account)

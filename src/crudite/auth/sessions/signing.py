@@ -159,7 +159,8 @@ class Signing:
 
     async def sign_up(self, request: Request, account: Mapping[str, Any]) -> None:
         """Makes an account and mails a link that verifies its address; where the name is taken, tells its owner. All
-        that after it has returned. Raises Invalid, Forbidden for fields with a rule of their own, TooManyRequests."""
+        that after it has returned. Raises Invalid, Forbidden for fields with a rule of their own, NotUnique for what
+        another account has, its name apart, TooManyRequests."""
         await self._mailing.sign_up(request, dict(account))
 
     async def mailed(self) -> None:
