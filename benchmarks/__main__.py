@@ -13,7 +13,20 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from benchmarks import distinct, fanout, http_cases, lags, load, machine, report, resuming, sampling, soak, stores
+from benchmarks import (
+    distinct,
+    fanout,
+    http_cases,
+    lags,
+    load,
+    machine,
+    nested,
+    report,
+    resuming,
+    sampling,
+    soak,
+    stores,
+)
 from benchmarks.http_cases import Sample
 from benchmarks.peers import CRUDITE, PEERS
 from benchmarks.postgresql import Postgresql
@@ -21,7 +34,7 @@ from benchmarks.report import Results
 from benchmarks.servers import BenchmarkError, Unavailable, serving
 
 Measured = TypeVar("Measured")
-SECTIONS = ("http", "postgresql", "lag", "log", "workers", "frame", "stream", "matching", "crowd", "resume")
+SECTIONS = ("http", "nested", "postgresql", "lag", "log", "workers", "frame", "stream", "matching", "crowd", "resume")
 
 
 def main() -> int:
@@ -96,6 +109,7 @@ def measure(directory: Path, core: int | None, asked: argparse.Namespace, facts:
         print(f"clients:  {facts['clients']}", flush=True)
     measuring = {
         "http": partial(measure_http, directory, core, asked),
+        "nested": partial(measure_stores, asked, partial(nested.measure, directory, core), "nested"),
         "postgresql": partial(measure_stores, asked, partial(stores.beside_peer, directory, core), "postgresql"),
         "lag": partial(measure_lags, directory, core, 20 if asked.quick else 300),
         "log": partial(measure_stores, asked, partial(stores.with_log, directory, core), "logs"),

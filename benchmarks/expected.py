@@ -18,6 +18,7 @@ LEADS = {
     "read": {"fastapi+sqlalchemy": 40.0, "feathers": 7.0, "fastify": 2.5},
     "list": {"fastapi+sqlalchemy": 10.0, "feathers": 3.0, "fastify": 2.0},
     "create": {"fastapi+sqlalchemy": 30.0, "feathers": 6.0, "fastify": 3.0},
+    "nested list of 100": {"fastapi+sqlmodel": 10.0, "feathers": 10.0},
     "read by key, PostgreSQL": {"fastapi+sqlalchemy+asyncpg": 10.0},
     "create, PostgreSQL": {"fastapi+sqlalchemy+asyncpg": 10.0},
 }  # requests a second over each peer's

@@ -78,16 +78,17 @@ def interleaved(
             load.put(server, case(name, server), min(seconds, 1), directory)
         for number in range(rounds):
             for server in servers:
-                yield sample(server, name, number, seconds, directory, database)
+                yield sample(server, case(name, server), number, seconds, directory, database)
 
 
 def sample(
-    server: Server, name: str, number: int, seconds: float, directory: Path, database: int | None = None
+    server: Server, asked: Case, number: int, seconds: float, directory: Path, database: int | None = None
 ) -> Sample:
+    """What one load of a case on a server came to."""
     with Window(server.pid, database) as window:
-        done = load.put(server, case(name, server), seconds, directory)
+        done = load.put(server, asked, seconds, directory)
     return Sample(
-        case=name,
+        case=asked.name,
         peer=server.peer.name,
         round=number,
         rate=done.requests / done.seconds,

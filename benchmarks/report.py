@@ -23,6 +23,7 @@ class Results:
     """Everything that one run has measured; what was not asked for is empty."""
 
     http: list[Sample] = field(default_factory=list)
+    nested: list[Sample] = field(default_factory=list)
     postgresql: list[Sample] = field(default_factory=list)
     logs: list[Sample] = field(default_factory=list)
     workers: list[Sample] = field(default_factory=list)
@@ -37,6 +38,7 @@ class Results:
         """Each expectation about something that was measured."""
         return [
             *expected.http(http_cases.figures(self.http)),
+            *expected.http(http_cases.figures(self.nested)),
             *expected.http(http_cases.figures(self.postgresql)),
             *expected.logs(http_cases.figures(self.logs)),
             *expected.workers(http_cases.figures(self.workers)),
@@ -52,8 +54,9 @@ class Results:
         """Expectations first, then what they were made of."""
         if rows := self.rows():
             yield verdicts(rows)
-        if self.http:
-            yield http(http_cases.figures(self.http))
+        for asked in (self.http, self.nested):
+            if asked:
+                yield http(http_cases.figures(asked))
         for compared in (self.postgresql, self.logs, self.workers):
             if compared:
                 yield stores(http_cases.figures(compared))
@@ -83,11 +86,11 @@ class Results:
             },
             **{
                 name: [plain(each) for each in http_cases.figures(getattr(self, name))]
-                for name in ("postgresql", "logs", "workers")
+                for name in ("nested", "postgresql", "logs", "workers")
             },
             **{
                 f"{name}_rounds": [plain(each) for each in getattr(self, name)]
-                for name in ("postgresql", "logs", "workers")
+                for name in ("nested", "postgresql", "logs", "workers")
             },
         }
         file.write_text(json.dumps(told, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -119,14 +122,14 @@ def http(figures: Sequence[Figure]) -> str:
     """Crudite's lead over each peer, then what each did."""
     leads = [["request", "against", "Crudite's rate", "peer's CPU a request"]]
     leads += [
-        [TITLES[each.case], each.peer, f"{each.lead:.1f} x", f"{each.cpu_lead:.1f} x"]
+        [TITLES.get(each.case, each.case), each.peer, f"{each.lead:.1f} x", f"{each.cpu_lead:.1f} x"]
         for each in figures
         if each.peer != CRUDITE.name and each.lead == each.lead
     ]
     absolute = [["request", "server", "requests/s", "range", "p50 ms", "p99 ms", "CPU µs", "foreign"]]
     absolute += [
         [
-            TITLES[each.case], each.peer,
+            TITLES.get(each.case, each.case), each.peer,
             f"{each.rate:,.0f}", f"{each.rate_low:,.0f} to {each.rate_high:,.0f}",
             f"{each.p50_ms:.2f}", f"{each.p99_ms:.2f}", f"{each.cpu_us:.1f}", foreign(each.foreign),
         ]

@@ -26,8 +26,10 @@ class Peer:
 
 
 CRUDITE = Peer("crudite", "crudite", "crudite_items.py")
+CRUDITE_TASKS = Peer("crudite", "crudite", "crudite_tasks.py", has_rows=False)
 UNLOGGED = Peer("crudite without the log", "crudite", "crudite_unlogged.py")
 SQLALCHEMY = Peer("fastapi+sqlalchemy", "asgi", "fastapi_sqlalchemy.py")
+SQLMODEL_TASKS = Peer("fastapi+sqlmodel", "asgi", "sqlmodel_tasks.py")
 ASYNCPG = Peer("fastapi+sqlalchemy+asyncpg", "asgi", "fastapi_asyncpg.py")
 TUNED = Peer("fastapi+apsw", "asgi", "fastapi_apsw.py")
 BROADCAST = Peer("fastapi broadcast", "asgi", "fastapi_broadcast.py")
@@ -38,6 +40,7 @@ BARE = Peer("bare send()", "python", "bare_send.py", has_rows=False)
 WS = Peer("ws", "node", "node/ws.cjs", has_rows=False)
 SOCKETIO = Peer("socket.io", "node", "node/socketio.cjs", has_rows=False)
 FEATHERS = Peer("feathers", "node", "node/feathers.cjs")
+FEATHERS_TASKS = Peer("feathers", "node", "node/feathers_tasks.cjs")
 FASTIFY = Peer("fastify", "node", "node/fastify.cjs")
 
 PEERS = {
