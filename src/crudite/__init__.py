@@ -28,6 +28,7 @@ from crudite.interfaces.insight import Insight
 from crudite.interfaces.openapi import OpenApi
 from crudite.interfaces.rest import Rest
 from crudite.interfaces.sse import Sse
+from crudite.interfaces.styles import Booster
 from crudite.interfaces.websocket import WebSocket
 from crudite.limiting import Rate
 from crudite.live import LiveLimits, Retention
@@ -50,6 +51,7 @@ __all__ = [
     "App",
     "Authenticate",
     "BigInt",
+    "Booster",
     "Browser",
     "Channel",
     "ChannelLimits",

@@ -306,7 +306,7 @@ class App(Declarations):
             send = self._sharing.sharing(scope, send)
         found = find_endpoint(scope, self._router, self._own_hosts)
         if isinstance(found, Problem):
-            return await refuse(scope, receive, send, found, self._files)
+            return await refuse(scope, receive, send, found, self._files, self._router)
         endpoint, parameters = found
         await endpoint(scope, receive, send, parameters)
 

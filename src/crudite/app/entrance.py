@@ -8,7 +8,7 @@ from crudite.ids import new_request_id
 from crudite.interfaces.base import Endpoint, Receive, Router, Scope, Send
 from crudite.interfaces.files import Files
 from crudite.interfaces.hosts import Hosts
-from crudite.interfaces.http import read_headers, send_problem, send_response
+from crudite.interfaces.http import read_headers, send_problem, send_response, told_as_problem
 
 
 def find_endpoint(scope: Scope, router: Router, hosts: Hosts) -> tuple[Endpoint, tuple[str, ...]] | Problem:
@@ -32,10 +32,15 @@ def find_endpoint(scope: Scope, router: Router, hosts: Hosts) -> tuple[Endpoint,
 
 
 async def refuse(
-    scope: Scope, receive: Receive, send: Send, problem: Problem, directories: Sequence[tuple[str, Files]]
+    scope: Scope,
+    receive: Receive,
+    send: Send,
+    problem: Problem,
+    directories: Sequence[tuple[str, Files]],
+    router: Router,
 ) -> None:
     """Answers a request that has no endpoint: with a file of one of the directories, each below a path; with the
-    methods that there are; else with the problem. A WebSocket is closed before it is accepted."""
+    methods that there are; else with the problem, as it is told there. A WebSocket is closed before it is accepted."""
     if scope["type"] == "websocket":
         await receive()
         return await send({"type": "websocket.close", "code": 1008})
@@ -47,7 +52,8 @@ async def refuse(
         headers = [(name.encode(), value.encode()) for name, value in problem.headers.items()]
         return await send_response(send, 204, headers)
     request_id = read_headers(scope).get("x-request-id", "")[:64] or new_request_id()
-    await send_problem(scope, send, problem, request_id)
+    tell = router.teller(_segments(scope)) or told_as_problem
+    await send_problem(scope, send, problem, request_id, tell=tell)
 
 
 async def serve_lifespan(

@@ -33,6 +33,18 @@ Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Endpoint: TypeAlias = Callable[[Scope, Receive, Send, tuple[str, ...]], Awaitable[None]]
 """An ASGI application with the values of its route's parameters, decoded, in order."""
 
+
+class Told(NamedTuple):
+    """A problem as it is answered over HTTP: its status, the type of its body (None without one), its body."""
+
+    status: int
+    kind: bytes | None
+    body: bytes
+
+
+Tell: TypeAlias = Callable[[Problem, str, str], Told]
+"""How a problem is told: the problem, the request's id, the path at which the application is mounted."""
+
 _LONGEST_WAIT = 60.0
 _BOUNDS: Mapping[str, Bound] = {
     **dict.fromkeys(
@@ -57,6 +69,7 @@ class Router:
         self._root = _Node()
         self.routes: list[tuple[str, tuple[str, ...], str]] = []
         """Every pattern that was added, its methods and its owner, in order."""
+        self._tells: dict[tuple[str, ...], Tell] = {}
 
     def add(self, pattern: str, methods: Iterable[str], endpoint: Endpoint, owner: str) -> str | None:
         """Puts an endpoint below a path. Returns the owner of what is there already, if something is."""
@@ -71,6 +84,17 @@ class Router:
                 node.endpoints[method] = endpoint
                 node.owners[method] = owner
         return taken[0] if taken else None
+
+    def tell_below(self, prefix: str, tell: Tell) -> None:
+        """Problems of requests below a path that have no endpoint are told in this way."""
+        self._tells[tuple(filter(None, prefix.split("/")))] = tell
+
+    def teller(self, segments: list[str]) -> Tell | None:
+        """The way that problems of a path without an endpoint are told; None for the usual one."""
+        for length in range(len(segments), -1, -1) if self._tells else ():
+            if (tell := self._tells.get(tuple(segments[:length]))) is not None:
+                return tell
+        return None
 
     def find(
         self, segments: list[str], method: str | None = None

@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from crudite.errors import Fault, Malformed, Problem, TooLarge
-from crudite.interfaces.base import Receive, Scope, Send
+from crudite.interfaces.base import Receive, Scope, Send, Tell, Told
 from crudite.messages import Credentials, SignIn
 from crudite.server.quick import Answer
 
@@ -145,26 +145,37 @@ def quick_answer(status: int, headers: RawHeaders, body: bytes = b"") -> Answer:
     return Answer(status, b"".join([*lines, b"\r\n"]), body)
 
 
+def told_as_problem(problem: Problem, request_id: str, root: str) -> Told:
+    """A problem as RFC 9457 has it."""
+    return Told(problem.status, b"application/problem+json", msgspec.json.encode(problem.as_json(request_id, root)))
+
+
 async def send_problem(
-    scope: Scope, send: Send, problem: Problem, request_id: str, further: Mapping[str, str] = NO_HEADERS
+    scope: Scope,
+    send: Send,
+    problem: Problem,
+    request_id: str,
+    further: Mapping[str, str] = NO_HEADERS,
+    tell: Tell = told_as_problem,
 ) -> None:
-    """Sends a problem (RFC 9457), with further headers beside its own."""
-    headers, body = _told(problem, request_id, scope.get("root_path", ""), further)
-    await send_response(send, problem.status, headers, body, with_body=scope["method"] != "HEAD")
+    """Sends a problem as it is told, with further headers beside its own."""
+    told = tell(problem, request_id, scope.get("root_path", ""))
+    headers = _problem_headers(problem, told, further)
+    await send_response(send, told.status, headers, told.body, with_body=scope["method"] != "HEAD")
 
 
 def quick_problem(problem: Problem, request_id: str) -> Answer:
     """The same problem for a server that asked for it (`server.quick`)."""
-    return quick_answer(problem.status, *_told(problem, request_id, ""))
+    told = told_as_problem(problem, request_id, "")
+    return quick_answer(told.status, _problem_headers(problem, told, NO_HEADERS), told.body)
 
 
-def _told(
-    problem: Problem, request_id: str, root: str, further: Mapping[str, str] = NO_HEADERS
-) -> tuple[RawHeaders, bytes]:
-    headers = [(b"content-type", b"application/problem+json"), (b"cache-control", b"no-store")]
+def _problem_headers(problem: Problem, told: Told, further: Mapping[str, str]) -> RawHeaders:
+    headers = [(b"cache-control", b"no-store")]
+    if told.kind is not None:
+        headers.insert(0, (b"content-type", told.kind))
     own = {**further, **problem.headers}
-    headers += [(name.encode(), value.encode("latin-1", "replace")) for name, value in own.items()]
-    return headers, msgspec.json.encode(problem.as_json(request_id, root))
+    return headers + [(name.encode(), value.encode("latin-1", "replace")) for name, value in own.items()]
 
 
 def cookie(given: SignIn, scope: Scope) -> tuple[bytes, bytes]:

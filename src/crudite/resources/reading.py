@@ -196,5 +196,6 @@ def _limit(request: Request, query: WrittenQuery, resolver: Resolver) -> int:
     definition = definition_of(request)
     if query.limit is None:
         return request.most or definition.limit
-    check_limit(query, definition, resolver)
+    if request.most is None or query.limit > request.most:
+        check_limit(query, definition, resolver)
     return query.limit

@@ -35,7 +35,7 @@ def explain(refused: Refused, definition: Definition, request: Request) -> Probl
         case "need" | "reference":
             return Invalid(faults=_faults(fields, "no_such_record", "{} points at no record."))
         case "referenced":
-            return Conflict("Other records still point at this one.")
+            return Conflict(faults=[Fault("referenced", "Other records still point at this one.")])
         case "check":
             return Invalid(
                 refused.detail or "The database refuses these values.",

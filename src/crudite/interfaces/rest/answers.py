@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import TypeAlias
 from urllib.parse import parse_qsl, urlencode
 
@@ -22,16 +23,18 @@ from crudite.interfaces.http import (
     send_response,
 )
 from crudite.interfaces.marks import names_mark, pass_mark
+from crudite.interfaces.styles import DEFAULT, JSON_TYPE, Asked, Style
 from crudite.interfaces.tickets import refuse_ticket
 from crudite.limiting import rate_fields
 from crudite.messages import Credentials, Listed, Response, Written
+from crudite.resources.definition import Definition
 from crudite.resources.request import Request
 
 RawHeaders: TypeAlias = list[tuple[bytes, bytes]]
 
 _ENTITY_TAG = re.compile(r'(W/)?"[\x21\x23-\x7e\x80-\xff]*"')
 _VERSION_TAG = re.compile(r'"v([0-9]{1,18})"')
-JSON = (b"content-type", b"application/json")
+JSON = (b"content-type", JSON_TYPE)
 OPEN = [(b"cache-control", b"no-cache")]
 _PRIVATE = [(b"cache-control", b"private, no-cache"), (b"vary", b"Cookie, Authorization")]
 
@@ -39,12 +42,14 @@ _PRIVATE = [(b"cache-control", b"private, no-cache"), (b"vary", b"Cookie, Author
 class Exchange:
     """One HTTP request and the way to answer it."""
 
-    def __init__(self, host: Host, scope: Scope, receive: Receive, send: Send) -> None:
+    def __init__(self, host: Host, scope: Scope, receive: Receive, send: Send, style: Style = DEFAULT) -> None:
         self.scope = scope
         self.receive = receive
         self.method: str = scope["method"]
         self.headers: Headers = read_headers(scope)
         self.request_id = self.headers.get("x-request-id", "")[:64] or new_request_id()
+        self.style = style
+        self.asked: Asked | None = None  # of a resource, once it is known
         self._host = host
         self._send = send
         self._told = NO_HEADERS  # of the rates that hold for it
@@ -71,14 +76,20 @@ class Exchange:
             if request.verdicts:
                 self._told = rate_fields(request.verdicts)
 
-    async def answer(self, status: int, json: str | None, headers: RawHeaders) -> None:
-        """Answers with a JSON text, or with nothing."""
+    def asks(self, definition: Definition, text: str | None = None) -> Asked:
+        """What it asks of a resource; `text` is the key in its path."""
+        asked = self.asked = Asked(self._host.definitions, definition, self.method, self.parameters, self.headers, text)
+        return asked
+
+    async def answer(self, status: int, text: str | None, headers: RawHeaders, kind: bytes = JSON_TYPE) -> None:
+        """Answers with a text, of JSON unless it is of another kind, or with nothing."""
         told = [(name.encode(), value.encode()) for name, value in self._told.items()] if self._told else ()
         head = [*headers, *self._cookies, *self._caching, *told]
-        if json is None:
+        if text is None:
             status = 204 if status == 200 else status
             return await send_response(self._send, status, head)
-        await send_response(self._send, status, [JSON, *head], json.encode(), with_body=self.method != "HEAD")
+        typed = [(b"content-type", kind), *head]
+        await send_response(self._send, status, typed, text.encode(), with_body=self.method != "HEAD")
 
     def after(self, written: Written, minimal: bool | None) -> RawHeaders:
         """The headers of a write: version, mark, the preference that was applied."""
@@ -95,7 +106,8 @@ class Exchange:
     async def fail(self, problem: Problem) -> None:
         """Answers with a problem."""
         self._host.admission.note(problem)
-        await send_problem(self.scope, self._send, problem, self.request_id, self._told)
+        tell = partial(self.style.problem, asked=self.asked)
+        await send_problem(self.scope, self._send, problem, self.request_id, self._told, tell)
 
 
 async def serve(
@@ -105,9 +117,10 @@ async def serve(
     send: Send,
     endpoint: Callable[[Exchange, tuple[str, ...]], Awaitable[None]],
     keys: tuple[str, ...],
+    style: Style = DEFAULT,
 ) -> None:
-    """Answers one request by an endpoint; whatever problem it raises becomes the answer."""
-    exchange = Exchange(host, scope, receive, send)
+    """Answers one request by an endpoint, in a style; whatever problem it raises becomes the answer."""
+    exchange = Exchange(host, scope, receive, send, style)
     try:
         await refuse_forgery(host, exchange.method, scope, exchange.headers)
         refuse_ticket(scope)

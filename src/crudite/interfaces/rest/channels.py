@@ -6,6 +6,7 @@ from crudite.interfaces.base import Host, Receive, Scope, Send
 from crudite.interfaces.http import decode_json, read_body
 from crudite.interfaces.rest.answers import Exchange, check_content_type, serve
 from crudite.interfaces.speaking import channel_name, read_event
+from crudite.interfaces.styles import DEFAULT, Style
 from crudite.messages import Live
 from crudite.resources.request import Request
 
@@ -13,13 +14,14 @@ from crudite.resources.request import Request
 class ChannelEndpoints:
     """The endpoint of the channels of one declaration."""
 
-    def __init__(self, host: Host, channel: Channel) -> None:
+    def __init__(self, host: Host, channel: Channel, style: Style = DEFAULT) -> None:
         self._host = host
+        self._style = style
         self._channel = channel
 
     async def publish(self, scope: Scope, receive: Receive, send: Send, keys: tuple[str, ...]) -> None:
         """Answers one request."""
-        await serve(self._host, scope, receive, send, self._publish, keys)
+        await serve(self._host, scope, receive, send, self._publish, keys, self._style)
 
     async def _publish(self, exchange: Exchange, keys: tuple[str, ...]) -> None:
         check_content_type(exchange.headers, "application/json")

@@ -6,6 +6,7 @@ from crudite.errors import Fault, Malformed
 from crudite.interfaces.base import Host, Receive, Scope, Send
 from crudite.interfaces.http import decode_json, read_body, url_arguments
 from crudite.interfaces.rest.answers import Exchange, check_content_type, serve
+from crudite.interfaces.styles import DEFAULT, Style
 from crudite.messages import Answered, Found, Listed
 from crudite.resources.handlers import Handler
 from crudite.resources.request import Request
@@ -16,15 +17,16 @@ _METHODS = {"read": "GET", "create": "POST", "update": "PATCH", "delete": "DELET
 class HandlerEndpoints:
     """The endpoint of a handler."""
 
-    def __init__(self, host: Host, handler: Handler) -> None:
+    def __init__(self, host: Host, handler: Handler, style: Style = DEFAULT) -> None:
         self._host = host
+        self._style = style
         self._handler = handler
         self.method = _METHODS[handler.kind]
         self._takes_body = handler.kind in ("create", "update")
 
     async def call(self, scope: Scope, receive: Receive, send: Send, _: tuple[str, ...]) -> None:
         """Answers one request."""
-        await serve(self._host, scope, receive, send, self._call, ())
+        await serve(self._host, scope, receive, send, self._call, (), self._style)
 
     async def _call(self, exchange: Exchange, _: tuple[str, ...]) -> None:
         args = url_arguments(exchange.parameters)

@@ -4,10 +4,10 @@ from dataclasses import replace
 from urllib.parse import quote, unquote
 
 from crudite.changes import NO_VERSION
-from crudite.errors import Fault, Malformed, MethodNotAllowed, PreconditionFailed
+from crudite.errors import Forbidden, MethodNotAllowed, NotFound, PreconditionFailed, Unauthorized
 from crudite.interfaces.addresses import key_in
 from crudite.interfaces.base import Host, Receive, Scope, Send
-from crudite.interfaces.http import decode_json, parameters_of, read_body
+from crudite.interfaces.http import decode_json, read_body
 from crudite.interfaces.rest.answers import (
     Exchange,
     check_accept,
@@ -19,59 +19,64 @@ from crudite.interfaces.rest.answers import (
     serve,
     version_in,
 )
+from crudite.interfaces.styles import DEFAULT, Asked, Body, Style
 from crudite.messages import Found, Listed, Written
 from crudite.query.parse import EMPTY, WrittenQuery, parse_json, parse_url
+from crudite.query.tree import Condition
 from crudite.resources.definition import Definition
 from crudite.resources.request import AnyAction, Nesting, Request
 from crudite.types import Key
 
-_WRITES: dict[str, AnyAction] = {"POST": "create", "PUT": "replace", "PATCH": "update", "DELETE": "delete"}
-
 
 class ResourceEndpoints:
-    """The endpoints of a resource below a chain of parents."""
+    """The endpoints of a resource below a chain of parents, in a style."""
 
-    def __init__(self, host: Host, definition: Definition, chain: tuple[Definition, ...]) -> None:
+    def __init__(
+        self, host: Host, definition: Definition, chain: tuple[Definition, ...], style: Style = DEFAULT
+    ) -> None:
         self._host = host
         self._definition = definition
         self._chain = chain
+        self._style = style
 
     async def collection(self, scope: Scope, receive: Receive, send: Send, keys: tuple[str, ...]) -> None:
         """`GET`, `QUERY` and `POST` of the resource itself."""
-        await serve(self._host, scope, receive, send, self._collection, keys)
+        await serve(self._host, scope, receive, send, self._collection, keys, self._style)
 
     async def query(self, scope: Scope, receive: Receive, send: Send, keys: tuple[str, ...]) -> None:
         """`POST …/query`: QUERY for those who cannot send that method."""
-        await serve(self._host, scope, receive, send, self._query, keys)
+        await serve(self._host, scope, receive, send, self._query, keys, self._style)
 
     async def item(self, scope: Scope, receive: Receive, send: Send, keys: tuple[str, ...]) -> None:
         """`GET`, `PUT`, `PATCH` and `DELETE` of one record, `GET` of several."""
-        await serve(self._host, scope, receive, send, self._item, keys)
+        await serve(self._host, scope, receive, send, self._item, keys, self._style)
 
     async def history(self, scope: Scope, receive: Receive, send: Send, keys: tuple[str, ...]) -> None:
         """`GET` of who changed what of one record."""
-        await serve(self._host, scope, receive, send, self._history, keys)
+        await serve(self._host, scope, receive, send, self._history, keys, self._style)
 
     async def _collection(self, exchange: Exchange, keys: tuple[str, ...]) -> None:
         match exchange.method:
             case "POST":
-                await self._create(exchange, keys)
+                await self._create(exchange, exchange.asks(self._definition), keys)
             case "QUERY":
                 await self._query(exchange, keys)
             case _:
-                await self._list(exchange, keys, parse_url(exchange.parameters))
+                asked = exchange.asks(self._definition)
+                await self._list(exchange, asked, keys, self._style.listing(asked))
 
     async def _query(self, exchange: Exchange, keys: tuple[str, ...]) -> None:
         check_content_type(exchange.headers, "application/json")
         body = await read_body(exchange.receive, self._host.limits.body)
+        asked = exchange.asks(self._definition)
         query = parse_json(decode_json(body) if body else {})
         further = parse_url(exchange.parameters)
         if further.cursor is not None:
             query = replace(query, cursor=further.cursor)
-        await self._list(exchange, keys, query)
+        await self._list(exchange, asked, keys, query)
 
-    async def _list(self, exchange: Exchange, keys: tuple[str, ...], query: WrittenQuery) -> None:
-        check_accept(exchange.headers)
+    async def _list(self, exchange: Exchange, asked: Asked, keys: tuple[str, ...], query: WrittenQuery) -> None:
+        self._check_accept(exchange)
         request = self._request(exchange, "list", keys, query=query)
         listed = await exchange.perform(request)
         assert isinstance(listed, Listed)
@@ -82,11 +87,12 @@ class ResourceEndpoints:
                 return await exchange.answer(304, None, headers)
         if listed.total is not None:
             headers.append((b"x-total-count", str(listed.total).encode()))
-        await exchange.answer(200, listed.json, headers)
+        await exchange.answer(200, self._style.shown(asked, query, listed), headers)
 
-    async def _create(self, exchange: Exchange, keys: tuple[str, ...]) -> None:
+    async def _create(self, exchange: Exchange, asked: Asked, keys: tuple[str, ...]) -> None:
         check_content_type(exchange.headers, "application/json")
         minimal = preference(exchange.headers)
+        self._style.reread(asked)  # what it refuses is refused before anything is written
         body = await read_body(exchange.receive, self._host.limits.body)
         request = self._request(exchange, "create", keys, data=body, is_minimal=minimal is True)
         written = await exchange.perform(request)
@@ -94,54 +100,74 @@ class ResourceEndpoints:
         headers = exchange.after(written, minimal)
         if not written.many and written.keys:
             headers.append((b"location", self._location(exchange.scope, written.keys[0]).encode()))
-        await exchange.answer(201, None if minimal else written.json, headers)
+        shown = Body(None) if minimal else self._style.written(asked, written)
+        await exchange.answer(self._style.statuses["create"], shown.text, headers, shown.kind)
 
     async def _item(self, exchange: Exchange, keys: tuple[str, ...]) -> None:
         *above, text = keys
+        for format in self._style.formats:
+            text = text.removesuffix(f".{format}")
         several = _several(exchange.scope, text) if "," in text else [text]
+        asked = exchange.asks(self._definition, text)
         if exchange.method not in ("GET", "HEAD"):
             if len(several) > 1:
                 raise MethodNotAllowed("Several records are written one by one, or created together.", allowed=["GET"])
-            await self._write(exchange, tuple(above), text)
+            await self._write(exchange, asked, tuple(above), text)
         elif len(several) > 1:
-            await self._read_many(exchange, tuple(above), several)
+            read_several = self._read_found if self._style.gathers_found else self._read_many
+            await read_several(exchange, asked, tuple(above), several)
         else:
-            await self._read(exchange, tuple(above), text)
+            await self._read(exchange, asked, tuple(above), text)
 
-    async def _read(self, exchange: Exchange, above: tuple[str, ...], text: str) -> None:
-        check_accept(exchange.headers)
-        query = _shown_only(exchange)
+    async def _read(self, exchange: Exchange, asked: Asked, above: tuple[str, ...], text: str) -> None:
+        self._check_accept(exchange)
+        query = self._style.reading(asked)
         found = await exchange.perform(self._request(exchange, "read", above, key=self._key(text), query=query))
         assert isinstance(found, Found)
         etag = f'"v{found.version}"'
         headers = [(b"etag", etag.encode())] if found.version != NO_VERSION else []
         if found.shared and is_not_modified(exchange.headers, etag):
             return await exchange.answer(304, None, headers)
-        await exchange.answer(200, found.json, headers)
+        await exchange.answer(200, self._style.shown(asked, query, found), headers)
 
-    async def _read_many(self, exchange: Exchange, above: tuple[str, ...], texts: list[str]) -> None:
-        check_accept(exchange.headers)
-        request = self._request(exchange, "read", above, query=_shown_only(exchange))
+    async def _read_many(self, exchange: Exchange, asked: Asked, above: tuple[str, ...], texts: list[str]) -> None:
+        self._check_accept(exchange)
+        query = self._style.reading(asked)
+        request = self._request(exchange, "read", above, query=query)
         request.keys = [self._key(text) for text in texts]
         listed = await exchange.perform(request)
         assert isinstance(listed, Listed)
-        await exchange.answer(200, listed.json, [])
+        await exchange.answer(200, self._style.shown(asked, query, listed), [])
+
+    async def _read_found(self, exchange: Exchange, asked: Asked, above: tuple[str, ...], texts: list[str]) -> None:
+        """Those of several records that are there; a single one stands alone. Raises NotFound when none is."""
+        key = self._definition.schema.key
+        keys = [one for text in texts if (one := _possible(text, self._definition)) is not None]
+        query = replace(self._style.reading(asked), filter=Condition((key,), "in", keys), sort=(key,))
+        listed = await exchange.perform(self._request(exchange, "list", above, query=query))
+        assert isinstance(listed, Listed)
+        if not listed.records:
+            raise NotFound(f"No {self._definition.name} has one of these keys.")
+        found = listed if len(listed.records) > 1 else Found(listed.records[0], NO_VERSION)
+        await exchange.answer(200, self._style.shown(asked, query, found), [])
 
     async def _history(self, exchange: Exchange, keys: tuple[str, ...]) -> None:
-        check_accept(exchange.headers)
+        self._check_accept(exchange)
         *above, text = keys
+        exchange.asks(self._definition, text)
         query = parse_url(exchange.parameters)
         request = self._request(exchange, "history", tuple(above), key=self._key(text), query=query)
         listed = await exchange.perform(request)
         assert isinstance(listed, Listed)
         await exchange.answer(200, listed.json, page_links(listed, exchange.scope["query_string"]))
 
-    async def _write(self, exchange: Exchange, above: tuple[str, ...], text: str) -> None:
-        action = _WRITES[exchange.method]
+    async def _write(self, exchange: Exchange, asked: Asked, above: tuple[str, ...], text: str) -> None:
+        action = self._style.actions[exchange.method]
+        reread = self._style.reread(asked)
         body = b""
         if action != "delete":
             kinds = ("application/json", "application/merge-patch+json")
-            check_content_type(exchange.headers, *kinds[: 2 if action == "update" else 1])
+            check_content_type(exchange.headers, *kinds[: 2 if exchange.method == "PATCH" else 1])
             body = await read_body(exchange.receive, self._host.limits.body)
         minimal = preference(exchange.headers)
         request = self._request(
@@ -150,8 +176,28 @@ class ResourceEndpoints:
         )  # fmt: skip
         written = await exchange.perform(request)
         assert isinstance(written, Written)
-        shown = None if minimal or action == "delete" else written.json
-        await exchange.answer(204 if action == "delete" else 200, shown, exchange.after(written, minimal))
+        shown = Body(None) if minimal or action == "delete" else self._style.written(asked, written)
+        if reread is not None and not minimal:
+            shown = await self._reread(exchange, asked, request, reread) or shown
+        await exchange.answer(self._style.statuses[action], shown.text, exchange.after(written, minimal), shown.kind)
+
+    async def _reread(self, exchange: Exchange, asked: Asked, written: Request, query: WrittenQuery) -> Body | None:
+        """The record of a write as it is read behind it; None where the writer may not read it."""
+        request = Request(
+            "read", written.name, definition=written.definition, key=written.key, query=query, nesting=written.nesting,
+            actor=written.actor, credentials=exchange.read_credentials, headers=exchange.headers, interface="rest",
+            id=exchange.request_id, is_free=True, performers=self._host.performer,
+        )  # fmt: skip
+        try:
+            found = await exchange.perform(request)
+        except (NotFound, Forbidden, Unauthorized):
+            return None
+        assert isinstance(found, Found)
+        return Body(self._style.shown(asked, query, found))
+
+    def _check_accept(self, exchange: Exchange) -> None:
+        if not self._style.takes_any_accept:
+            check_accept(exchange.headers)
 
     async def _expected(self, exchange: Exchange, above: tuple[str, ...], text: str) -> int | None:
         """The version that the record must have by the request's preconditions (RFC 9110, section 13.2); None for
@@ -172,11 +218,12 @@ class ResourceEndpoints:
         self, exchange: Exchange, action: AnyAction, above: tuple[str, ...], *, key: Key | None = None,
         query: WrittenQuery = EMPTY, data: bytes | None = None, expect: int | None = None, is_minimal: bool = False,
     ) -> Request:  # fmt: skip
+        around = self._style.around(exchange.asked) if exchange.asked is not None else None
         return Request(
             action, self._definition.path, definition=self._definition, key=key, query=query, data=data, expect=expect,
             nesting=self._nesting(above) if above else None, credentials=exchange.read_credentials,
             headers=exchange.headers, interface="rest", id=exchange.request_id, is_minimal=is_minimal,
-            performers=self._host.performer,
+            performers=self._host.performer, around=around, most=self._style.most,
         )  # fmt: skip
 
     def _key(self, text: str) -> Key:
@@ -195,6 +242,14 @@ class ResourceEndpoints:
         return f"{path.rstrip('/')}/{key if kept else quote(str(key), safe='')}"
 
 
+def _possible(text: str, definition: Definition) -> Key | None:
+    """The key in a path; None for a text that can be no key of the resource."""
+    try:
+        return key_in(text, definition)
+    except NotFound:
+        return None
+
+
 def _several(scope: Scope, text: str) -> list[str]:
     """The keys in a path's last segment: separated by commas, unless those are written as %2C."""
     raw: bytes | None = scope.get("raw_path")
@@ -202,15 +257,3 @@ def _several(scope: Scope, text: str) -> list[str]:
         return text.split(",")
     last = raw.partition(b"?")[0].decode("latin-1").rstrip("/").rpartition("/")[2]
     return [unquote(part) for part in last.split(",")]
-
-
-def _shown_only(exchange: Exchange) -> WrittenQuery:
-    """The `fields`, `omit` and `include` of a read; a single record takes no other parameter."""
-    if not exchange.scope["query_string"]:
-        return EMPTY
-    query = parse_url(exchange.parameters)
-    given = {name.partition("[")[0] for name, _ in parameters_of(exchange.scope)} - {"fields", "omit", "include"}
-    if given:
-        faults = [Fault("unknown_parameter", f"{name} does not go with one record.", parameter=name) for name in given]
-        raise Malformed(faults=sorted(faults, key=lambda fault: fault.detail))
-    return query

@@ -1,0 +1,279 @@
+"""The style of booster 2: ids as text after writes, bare messages by field with 400, `$b.` parameters."""
+
+from collections.abc import Collection, Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
+from typing import Any, ClassVar, TypeAlias
+
+import msgspec
+
+from crudite.errors import (
+    Conflict,
+    Fault,
+    Forbidden,
+    Invalid,
+    Malformed,
+    MethodNotAllowed,
+    NotFound,
+    NotUnique,
+    Problem,
+)
+from crudite.interfaces.base import Told
+from crudite.interfaces.styles.style import (
+    JSON_TYPE,
+    TEXT_TYPE,
+    Asked,
+    Body,
+    Style,
+    declared,
+    unknown_resources,
+)
+from crudite.messages import Found, Listed, Written
+from crudite.query.parse import MAX_NUMBER, RESERVED, WrittenQuery, parse_url
+from crudite.resources.collect import SYSTEM_FIELDS
+from crudite.resources.definition import Definition, Definitions
+
+_MESSAGES = {
+    "missing": "required",
+    "unknown_field": "unknownfield",
+    "immutable": "immutable",
+    "read_only": "immutable",
+    "not_unique": "notunique",
+    "invalid_parent": "invalidparent",
+}
+_PARENT = frozenset(("missing_parent", "other_parent"))
+_RANGES = {"from": "gte", "to": "lte"}
+_OPTIONS = frozenset(("sort", "cursor"))
+_FLAGS = {"true": True, "false": False}
+_NOTHING = b""
+_UNSAID = "This value is refused."  # what is said for a validator that says nothing
+
+_Messages: TypeAlias = dict[str, str | list[str]]
+
+
+class _NotEmbedded(Forbidden):
+    """A client asks for what may not be embedded."""
+
+
+@dataclass(frozen=True)
+class Booster(Style):
+    """Speaks REST as booster did: `Rest(style=Booster(send_object=True))`, or `Rest(style="booster")` with nothing set.
+
+    - `send_object`: PUT and PATCH answer with the record in place of its id, unless the parameter `sendObject` or,
+      behind that, the header `X-Booster-SendObject` says otherwise.
+    - `embed`: what `$b.embed` may ask for: everything (`True`), or of which resource what: `{Post: ["author"]}`, with
+      `author.team` where the team of the author may be embedded too, or `{Post: True}`.
+    - `silent`: resources that answer a value which another record has already as if all were well, and change nothing
+      (`uniqueerror: false`).
+    - `most`: how many records a list holds; a list of more is refused with 413.
+    """
+
+    name: ClassVar[str] = "booster"
+    formats: ClassVar[tuple[str, ...]] = ("json",)
+    gathers_found: ClassVar[bool] = True
+    takes_any_accept: ClassVar[bool] = True
+    takes_queries: ClassVar[bool] = False
+
+    send_object: bool = False
+    embed: bool | Mapping[type[Any], bool | Sequence[str]] = False
+    silent: Collection[type[Any]] = field(default=())
+    most: int | None = 1_000
+
+    def faults(self, definitions: Definitions) -> list[str]:
+        embed = self.embed if isinstance(self.embed, Mapping) else {}
+        faults = unknown_resources({**embed, **dict.fromkeys(self.silent)}, definitions, self.name)
+        for cls, paths in embed.items():
+            if cls in definitions and not isinstance(paths, bool):
+                faults += [
+                    f"The booster style embeds {path!r} of {cls.__name__}, which leads to no other records"
+                    + _nearest(path, definitions[cls])
+                    for path in paths
+                    if not _leads(path.split("."), definitions[cls], definitions)
+                ]
+        return faults
+
+    def listing(self, asked: Asked) -> WrittenQuery:
+        names = asked.definition.schema.fields
+        given = [(name, value) for name, value in asked.parameters if not _is_own(name)]
+        query = parse_url([_searched(name, value, names) for name, value in given if name in names or name != "count"])
+        counts = [value for name, value in given if name == "count" and name not in names]
+        shown = self.reading(asked)
+        limit = self._limit(counts[-1]) if counts else None
+        return replace(query, limit=limit, fields=shown.fields, omit=shown.omit, include=shown.include)
+
+    def reading(self, asked: Asked) -> WrittenQuery:
+        if _shows_private(asked):  # of which nobody can say whether there are any for him
+            return WrittenQuery(omit=SYSTEM_FIELDS, include=self._embedded(asked))
+        return WrittenQuery(fields=_public(asked.definition), include=self._embedded(asked))
+
+    def shown(self, asked: Asked, query: WrittenQuery, response: Found | Listed) -> str:
+        if not query.include:
+            return response.json
+        embedding = _Embedding(asked.definitions, shows_private=_shows_private(asked))
+        return msgspec.json.encode(embedding.of(msgspec.json.decode(response.json), asked.definition)).decode()
+
+    def reread(self, asked: Asked) -> WrittenQuery | None:
+        query = self.reading(asked)  # what may not be embedded is refused before anything is written
+        return query if asked.method in ("PUT", "PATCH") and self._sends_object(asked) else None
+
+    def written(self, asked: Asked, written: Written) -> Body:
+        if written.action == "delete":
+            return Body(None)
+        if written.many:
+            return Body(msgspec.json.encode(written.keys).decode())
+        return Body(str(written.keys[0]), TEXT_TYPE)
+
+    def problem(self, problem: Problem, request_id: str, root: str, asked: Asked | None = None) -> Told:
+        if isinstance(problem, NotUnique) and asked is not None and asked.definition.cls in self.silent:
+            is_new = asked.text is None
+            return Told(201, None, _NOTHING) if is_new else Told(200, TEXT_TYPE, (asked.text or "").encode())
+        if isinstance(problem, NotFound | MethodNotAllowed):
+            return Told(404, None, _NOTHING)
+        if isinstance(problem, _NotEmbedded):
+            return _told(403, {"embed": "invalid"})
+        if isinstance(problem, NotUnique):
+            return _told(409, {_combination(problem.faults): "notunique"})
+        if isinstance(problem, Conflict) and any(fault.code == "referenced" for fault in problem.faults):
+            return _told(409, {"delete": "children"})
+        status = 400 if isinstance(problem, Invalid) else problem.status
+        if any(fault.code in _PARENT for fault in problem.faults):
+            return Told(status, TEXT_TYPE, b"missingparentproperty")
+        if messages := _messages(problem.faults):
+            return _told(status, messages)
+        if isinstance(problem, Malformed | Invalid):
+            return Told(status, None, _NOTHING)
+        return Told(status, TEXT_TYPE, problem.code.replace("_", "").encode())
+
+    def _limit(self, text: str) -> int:
+        if text.isascii() and text.isdigit() and len(text) < 10 and 0 < int(text) <= (self.most or MAX_NUMBER):
+            return int(text)
+        detail = f"count takes an integer from 1 to {self.most or MAX_NUMBER}."
+        raise Malformed(faults=[Fault("bad_value", detail, parameter="count")])
+
+    def _sends_object(self, asked: Asked) -> bool:
+        for said in (asked.parameter("sendObject"), asked.headers.get("x-booster-sendobject")):
+            if said in _FLAGS:
+                return _FLAGS[said]
+        return self.send_object
+
+    def _embedded(self, asked: Asked) -> tuple[str, ...]:
+        """What is to be embedded, as paths to include. Raises Forbidden for what may not be."""
+        paths = [
+            path for name, value in asked.parameters if name == "$b.embed" for path in value.split(",") if path.strip()
+        ]
+        allowed = self.embed if isinstance(self.embed, bool) else self.embed.get(asked.definition.cls, False)
+        if paths and not (allowed is True or (allowed is not False and set(paths) <= set(allowed))):
+            raise _NotEmbedded("That may not be embedded.")
+        return tuple(path for path in paths if _leads(path.split("."), asked.definition, asked.definitions))
+
+
+def _is_own(name: str) -> bool:
+    return name.startswith("$b.") or name == "sendObject"
+
+
+def _searched(name: str, value: str, names: Container[str]) -> tuple[str, str]:
+    """A parameter of a search in our words: a field that is called as one of our parameters is meant, but for `sort`
+    and `cursor` where there is no such field."""
+    path, bracket, operator = name.partition("[")
+    if bracket and operator[:-1] in _RANGES:
+        return f"{path}[{_RANGES[operator[:-1]]}]", value
+    is_field = name in names or name not in _OPTIONS
+    return (f"{name}[eq]" if is_field and name in RESERVED else name), value
+
+
+def _shows_private(asked: Asked) -> bool:
+    """Whether private fields are asked for too. Raises Malformed for secret ones."""
+    view = asked.parameter("$b.csview")
+    if view == "secret":
+        raise Malformed("Secret fields are never shown.")
+    return view == "private"
+
+
+def _public(definition: Definition) -> tuple[str, ...]:
+    """The fields that are shown to everybody who may read a record."""
+    fields = definition.schema.fields
+    return tuple(name for name in declared(definition) if name not in definition.field_read and not fields[name].secret)
+
+
+def _targets(definition: Definition) -> dict[str, str]:
+    """The resources that references and links of a resource lead to, by their names."""
+    references = {name: reference.target for name, reference in definition.references}
+    return references | {name: link.target for name, link in definition.links.items()}
+
+
+def _leads(names: Sequence[str], definition: Definition, definitions: Definitions) -> bool:
+    """Whether names, one after the other, lead to other records."""
+    for name in names:
+        target = _targets(definition).get(name)
+        if target is None:
+            return False
+        definition = definitions.by_name[target]
+    return True
+
+
+class _Embedding:
+    """Puts what records include in place of the keys that point there, as far down as it goes."""
+
+    def __init__(self, definitions: Definitions, *, shows_private: bool) -> None:
+        self._definitions = definitions
+        self._shows_private = shows_private
+
+    def of(self, shown: Any, definition: Definition) -> Any:
+        """A record of a resource, or a list of them, with what is embedded."""
+        if isinstance(shown, list):
+            return [self.of(one, definition) for one in shown]
+        targets = _targets(definition)
+        for name, inner in shown.pop("_included", {}).items():
+            if inner is not None:
+                shown[name] = self._below(inner, self._definitions.by_name[targets[name]])
+        return shown
+
+    def _below(self, inner: Any, definition: Definition) -> Any:
+        hidden = {*SYSTEM_FIELDS, *(() if self._shows_private else definition.field_read)}
+        of_each = inner if isinstance(inner, list) else [inner]
+        kept = [{name: value for name, value in one.items() if name not in hidden} for one in of_each]
+        return self.of(kept if isinstance(inner, list) else kept[0], definition)
+
+
+def _messages(faults: Iterable[Fault]) -> _Messages | list[_Messages]:
+    """The message of each field, or of the fields of each record where several were sent."""
+    found: dict[str, _Messages] = {}
+    for fault in faults:
+        place = (fault.pointer or "").lstrip("/").split("/")
+        index = place.pop(0) if place[0].isdigit() else ""
+        name = fault.parameter or (place[0] if place else "")
+        if name:
+            _add(found.setdefault(index, {}), name, _message(fault))
+    return [found[index] for index in found] if found and "" not in found else found.get("", {})
+
+
+def _message(fault: Fault) -> str:
+    if fault.code == "refused":  # by a validator of the application's, in its own words if it had some
+        return "invalid" if fault.detail == _UNSAID else fault.detail
+    return _MESSAGES.get(fault.code) or fault.rule or "invalid"
+
+
+def _add(messages: _Messages, name: str, message: str) -> None:
+    """One message of a field stands alone, several are a list."""
+    given = messages.get(name)
+    if given is None:
+        messages[name] = message
+    elif message not in (given if isinstance(given, list) else [given]):
+        messages[name] = [*(given if isinstance(given, list) else [given]), message]
+
+
+def _combination(faults: Iterable[Fault]) -> str:
+    """The fields whose values another record has, as one name."""
+    return ":".join(fault.rule or (fault.pointer or "").rpartition("/")[2] for fault in faults)
+
+
+def _nearest(path: str, definition: Definition) -> str:
+    near = get_close_matches(path, list(_targets(definition)), 1)
+    return f"; did you mean {near[0]!r}?" if near else "."
+
+
+def _told(status: int, body: Any) -> Told:
+    return Told(status, JSON_TYPE, msgspec.json.encode(body))
+
+
+BOOSTER = Booster()

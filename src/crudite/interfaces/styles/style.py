@@ -1,0 +1,138 @@
+"""A style: the choices of one way to speak REST, each with the answer that today's clients expect."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
+
+from crudite.errors import Fault, Malformed, Problem
+from crudite.interfaces.base import Told
+from crudite.interfaces.http import told_as_problem
+from crudite.messages import Found, Listed, Written
+from crudite.query.parse import EMPTY, WrittenQuery, parse_url
+from crudite.resources.collect import SYSTEM_FIELDS
+from crudite.resources.definition import Definition, Definitions
+from crudite.resources.request import AnyAction, Around
+
+JSON_TYPE = b"application/json"
+TEXT_TYPE = b"text/plain; charset=utf-8"
+
+_OF_ONE = frozenset(("fields", "omit", "include"))
+
+
+class Asked(NamedTuple):
+    """What a client asks of a resource over HTTP: its `parameters` are those of the URL, decoded, in order; `headers`
+    have lower-case names; `text` is the key as the path has it."""
+
+    definitions: Definitions
+    definition: Definition
+    method: str
+    parameters: Sequence[tuple[str, str]]
+    headers: Mapping[str, str]
+    text: str | None = None
+
+    def parameter(self, name: str) -> str | None:
+        """The last value of a parameter; None without it."""
+        return next((value for other, value in reversed(self.parameters) if other == name), None)
+
+
+class Body(NamedTuple):
+    """The body of an answer and what it is; None for none."""
+
+    text: str | None
+    kind: bytes = JSON_TYPE
+
+
+@dataclass(frozen=True)
+class StreamWords:
+    """What the events of a stream are called: of the records of a resource, and of a single one. What has no word is
+    not told. `opening` comes first of all."""
+
+    several: Mapping[str, str]
+    single: Mapping[str, str]
+    opening: bytes = b""
+
+
+@dataclass(frozen=True)
+class Style:
+    """One way to speak REST: every attribute and method is one choice, and here is today's.
+
+    `actions` says what a method does to records, `statuses` how success is told. `formats` are what may stand behind a
+    path after a dot. With `most`, a list holds all records, up to so many, in place of a page of them. Where
+    `gathers_found`, of several records asked for by their keys those are shown that are there, a single one without a
+    list around it; else all of them must be. Where it `takes_any_accept`, nobody is refused for what he accepts. Where
+    it `takes_queries`, they may come in a body.
+    `words` are for the events of streams, where they are others than ours.
+    """
+
+    name: ClassVar[str] = "default"
+    actions: ClassVar[Mapping[str, AnyAction]] = {
+        "POST": "create", "PUT": "replace", "PATCH": "update", "DELETE": "delete"
+    }  # fmt: skip
+    statuses: ClassVar[Mapping[str, int]] = {"create": 201, "replace": 200, "update": 200, "delete": 204}
+    formats: ClassVar[tuple[str, ...]] = ()
+    gathers_found: ClassVar[bool] = False
+    takes_any_accept: ClassVar[bool] = False
+    takes_queries: ClassVar[bool] = True
+    words: ClassVar[StreamWords | None] = None
+
+    most: int | None = None
+
+    def faults(self, definitions: Definitions) -> list[str]:
+        """What is wrong with the options of the style, one sentence each."""
+        return []
+
+    def listing(self, asked: Asked) -> WrittenQuery:
+        """Which records a list shows, and what of them. Raises the problem of parameters that cannot be."""
+        return parse_url(asked.parameters)
+
+    def reading(self, asked: Asked) -> WrittenQuery:
+        """What is shown of a record, or of several read by their keys. Raises as `listing` does."""
+        if not asked.parameters:
+            return EMPTY
+        query = parse_url(asked.parameters)
+        if given := {name.partition("[")[0] for name, _ in asked.parameters} - _OF_ONE:
+            text = "{} does not go with one record."
+            raise Malformed(
+                faults=[Fault("unknown_parameter", text.format(name), parameter=name) for name in sorted(given)]
+            )
+        return query
+
+    def around(self, asked: Asked) -> "Around | None":
+        """What is done around the action; None for nothing."""
+        return None
+
+    def shown(self, asked: Asked, query: WrittenQuery, response: Found | Listed) -> str:
+        """The JSON text of what a query has brought."""
+        return response.json
+
+    def reread(self, asked: Asked) -> WrittenQuery | None:
+        """What is shown of a record that has just been written, read for it; None to show what `written` says. Raises
+        as `listing` does, before anything is written."""
+        return None
+
+    def written(self, asked: Asked, written: Written) -> Body:
+        """What a write is answered with."""
+        return Body(written.json)
+
+    def problem(self, problem: Problem, request_id: str, root: str, asked: Asked | None = None) -> Told:
+        """How a problem is told; `asked` is there where it is about a resource."""
+        return told_as_problem(problem, request_id, root)
+
+
+DEFAULT = Style()
+
+
+def declared(definition: Definition) -> tuple[str, ...]:
+    """The fields that a class declares, and its key. A client of an older system sends back what it was given, and the
+    fields that are the store's own cannot be sent."""
+    return tuple(name for name in definition.schema.fields if name not in SYSTEM_FIELDS)
+
+
+def unknown_resources(given: Mapping[type[Any], Any], definitions: Definitions, style: str) -> list[str]:
+    """One sentence for each class among the options of a style that the application does not know."""
+    known = ", ".join(sorted(definitions.by_name))
+    return [
+        f"The {style} style has options for {cls.__name__}, which is none of the application's resources: {known}."
+        for cls in given
+        if cls not in definitions
+    ]

@@ -1,0 +1,523 @@
+"""What booster answered is answered by its style: request → status, headers, body."""
+
+from typing import Any
+
+import pytest
+
+from crudite import (
+    App,
+    Booster,
+    Conflict,
+    DeclarationError,
+    Field,
+    Many,
+    Parent,
+    Record,
+    Ref,
+    Request,
+    Response,
+    Rest,
+    WebSocket,
+    allow,
+    before,
+    me,
+    validators,
+)
+from crudite.pipeline import Next
+from crudite.testing import Client
+from tests.flows.worlds import by_name, client_for
+
+JSON = "application/json"
+TEXT = "text/plain; charset=utf-8"
+
+
+class User(Record[int], rules=allow.everyone):
+    name: str = Field(unique=True)
+    password: str = Field(default="", visible="secret")
+    phone: str = Field(default="", read=allow.where(name=me.id))
+    posts: Many["Post"]
+
+
+class Post(Record[int], rules=allow.everyone, unique=[("title", "author")]):
+    title: str = Field(validate=["alphanumeric", "minimum:3"])
+    words: int = 0
+    is_draft: bool = False
+    slug: str = Field(default="", immutable=True)
+    author: Ref[User] | None = None
+    comments: Many["Comment"]
+
+
+class Comment(Record[int], rules=allow.everyone):
+    post: Parent[Post]
+    text: str
+
+
+def client(**options: Any) -> Client:
+    """Somebody before an application that speaks as booster did, with posts about nothing."""
+    interfaces = options.pop("interfaces", None) or [Rest(style=Booster(**options.pop("style", {})))]
+    return client_for(User, Post, Comment, interfaces=interfaces, **options)
+
+
+def shape(response: Any) -> tuple[int, str | None, Any]:
+    """Status, type and body of an answer; of an empty one neither."""
+    kind = response.headers.get("content-type")
+    return response.status, kind, response.json if kind == JSON else response.body.decode() or None
+
+
+async def posts(somebody: Client, *titles: str) -> None:
+    """Creates posts, which have the ids 1, 2, …"""
+    for title in titles:
+        assert (await somebody.post("/posts", {"title": title})).status == 201
+
+
+FIRST = {"id": 1, "title": "one", "words": 0, "is_draft": False, "slug": "", "author": None}
+EMPTY = {"title": "required", "words": "invalid"}
+SHORT = {"title": "minimum:3"}
+SECOND = {**FIRST, "id": 2, "title": "two"}
+
+# What is asked of an application that has the posts "one" and "two", and what comes back.
+TABLE: list[tuple[str, str, Any, int, str | None, Any]] = [
+    # index
+    ("GET", "/posts", None, 200, JSON, [FIRST, SECOND]),
+    ("GET", "/posts?title=none", None, 200, JSON, []),
+    ("GET", "/posts?title=two", None, 200, JSON, [SECOND]),
+    ("GET", "/posts?$b.csview=secret", None, 400, None, None),
+    ("GET", "/posts?$b.embed=author", None, 403, JSON, {"embed": "invalid"}),
+    ("GET", "/nothing", None, 404, None, None),
+    # show
+    ("GET", "/posts/1", None, 200, JSON, FIRST),
+    ("GET", "/posts/2,1", None, 200, JSON, [FIRST, SECOND]),
+    ("GET", "/posts/9,2,x", None, 200, JSON, SECOND),
+    ("GET", "/posts/8,9", None, 404, None, None),
+    ("GET", "/posts/9", None, 404, None, None),
+    ("GET", "/posts/x", None, 404, None, None),
+    ("GET", "/posts/1?$b.csview=secret", None, 400, None, None),
+    ("GET", "/posts/1?$b.csview=anything", None, 200, JSON, FIRST),
+    ("GET", "/posts/1?$b.embed=author", None, 403, JSON, {"embed": "invalid"}),
+    # create
+    ("POST", "/posts", {"title": "a!"}, 400, JSON, {"title": ["alphanumeric", "minimum:3"]}),
+    ("POST", "/posts", {"title": "ab"}, 400, JSON, {"title": "minimum:3"}),
+    ("POST", "/posts", {}, 400, JSON, {"title": "required"}),
+    ("POST", "/posts", {"title": "abc", "other": 1}, 400, JSON, {"other": "unknownfield"}),
+    ("POST", "/posts", {"words": "3", "x": 1}, 400, JSON, {**EMPTY, "x": "unknownfield"}),
+    ("POST", "/posts", [{"title": "ab"}, {"title": "abc"}, {}], 400, JSON, [SHORT, {"title": "required"}]),
+    ("POST", "/posts", {"title": "abc", "author": 7}, 400, JSON, {"author": "invalid"}),
+    # update and patch
+    ("PUT", "/posts/9", {"title": "uno"}, 404, None, None),
+    ("PATCH", "/posts/9", {"words": 3}, 404, None, None),
+    ("PUT", "/posts/1", {"words": 3}, 400, JSON, {"title": "required"}),
+    ("PATCH", "/posts/1", {"words": "3"}, 400, JSON, {"words": "invalid"}),
+    ("PATCH", "/posts/1", {"slug": "new"}, 400, JSON, {"slug": "immutable"}),
+    ("PATCH", "/posts/1", {"other": 1}, 400, JSON, {"other": "unknownfield"}),
+    ("PUT", "/posts/1,2", {"title": "uno"}, 404, None, None),
+    ("PATCH", "/posts/1,2", {"words": 3}, 404, None, None),
+    # destroy
+    ("DELETE", "/posts/9", None, 404, None, None),
+    ("DELETE", "/posts/1,2", None, 404, None, None),
+    # what is ours looks like theirs
+    ("POST", "/posts/1", {}, 404, None, None),
+    ("POST", "/nothing", {}, 404, None, None),
+]  # fmt: skip
+
+
+WRITES: list[tuple[str, str, Any, int, str | None, Any]] = [
+    ("POST", "/posts", {"title": "three"}, 201, TEXT, "3"),
+    ("POST", "/posts", {"title": "abc", "slug": "s"}, 201, TEXT, "3"),
+    ("PUT", "/posts/1", {"title": "uno"}, 200, TEXT, "1"),
+    ("PATCH", "/posts/1", {"words": 3}, 200, TEXT, "1"),
+    ("DELETE", "/posts/1", None, 204, None, None),
+]  # fmt: skip
+
+
+async def told(somebody: Client, method: str, url: str, data: Any) -> tuple[int, str | None, Any]:
+    """What one request is answered with."""
+    return shape(await somebody.request(method, url, **({} if data is None else {"data": data})))
+
+
+@pytest.mark.promises("B13", "B38", "B40", "B41", "B44", "B48", "B81", "B88", "B89", "B126")
+async def test_each_request_is_answered_with_the_status_type_and_body_that_it_was() -> None:
+    async with client() as somebody:
+        await posts(somebody, "one", "two")
+
+        told_of = [(m, url, data, *await told(somebody, m, url, data)) for m, url, data, *_ in TABLE]
+        assert told_of == TABLE
+        assert (await somebody.get("/posts")).json == [FIRST, SECOND]
+
+
+@pytest.mark.promises("B13", "B44")
+@pytest.mark.parametrize(("method", "url", "data", "status", "kind", "body"), WRITES)
+async def test_each_write_is_answered_with_the_id_as_text_or_with_nothing(
+    method: str, url: str, data: Any, status: int, kind: str | None, body: Any
+) -> None:
+    async with client() as somebody:
+        await posts(somebody, "one", "two")
+
+        assert await told(somebody, method, url, data) == (status, kind, body)
+
+
+@pytest.mark.promises("B16")
+async def test_a_path_may_end_in_its_format() -> None:
+    async with client() as somebody:
+        assert shape(await somebody.post("/posts.json", {"title": "one"})) == (201, TEXT, "1")
+
+        assert (await somebody.get("/posts.json")).json == [FIRST]
+        assert (await somebody.get("/posts/1.json")).json == FIRST
+        assert (await somebody.patch("/posts/1.json", {"words": 1})).status == 200
+        assert (await somebody.post("/posts/1/comments.json", {"text": "hi"})).status == 201
+        assert (await somebody.get("/posts/1/comments/1.json")).json == {"id": 1, "post": 1, "text": "hi"}
+        assert (await somebody.delete("/posts/1/comments/1.json")).status == 204
+
+
+# setting, header, parameter → is the object sent? All nineteen rows of booster's own table.
+SENT: list[tuple[bool, str | None, str | None, bool]] = [
+    (False, None, None, False),
+    (False, None, "true", True),
+    (False, "true", None, True),
+    (False, "true", "true", True),
+    (False, "false", "true", True),
+    (False, "true", "false", False),
+    (False, "false", None, False),
+    (False, None, "false", False),
+    (False, "false", "false", False),
+    (True, None, None, True),
+    (True, "false", None, False),
+    (True, None, "false", False),
+    (True, "false", "true", True),
+    (True, "true", "false", False),
+    (True, "true", "true", True),
+    (True, "false", "false", False),
+    (True, "true", None, True),
+    (True, None, "true", True),
+    (True, "maybe", "perhaps", True),
+    (False, "maybe", "1", False),
+]
+
+
+@pytest.mark.promises("B6", "B45", "B46")
+@pytest.mark.parametrize("setting", [False, True])
+async def test_the_parameter_beats_the_header_which_beats_the_setting(setting: bool) -> None:
+    async with client(style={"send_object": setting}) as somebody:
+        await posts(somebody, "one")
+
+        for header, parameter, is_sent in [row[1:] for row in SENT if row[0] is setting]:
+            url = "/posts/1" if parameter is None else f"/posts/1?sendObject={parameter}"
+            headers = {} if header is None else {"X-Booster-SendObject": header}
+            for method, title in (("PUT", "uno"), ("PATCH", "eins")):
+                answer = await somebody.request(method, url, {"title": title}, headers=headers)
+                shown = (200, JSON, {**FIRST, "title": title}) if is_sent else (200, TEXT, "1")
+                assert (header, parameter, *shape(answer)) == (header, parameter, *shown)
+
+
+@pytest.mark.promises("B47", "B127")
+async def test_the_object_that_is_sent_is_shown_as_a_read_would_show_it() -> None:
+    async with client(style={"embed": {Post: ["author"]}}, auth=by_name) as somebody:
+        ann = somebody.acting("ann")
+        await ann.post("/users", {"name": "ann", "phone": "12", "password": "p"})
+        await ann.post("/posts", {"title": "one", "author": 1, "words": 7})
+
+        patched = await ann.patch("/posts/1?sendObject=true&$b.embed=author", {"title": "uno"})
+        assert patched.json == {**FIRST, "title": "uno", "words": 7, "author": {"id": 1, "name": "ann"}}
+        replaced = await ann.put("/posts/1?sendObject=true", {"title": "eins", "author": 1})
+        assert replaced.json == {**FIRST, "title": "eins", "author": 1}
+        private = await ann.patch("/users/1?sendObject=true&$b.csview=private", {"phone": "13"})
+        assert private.json == {"id": 1, "name": "ann", "phone": "13"}
+
+
+@pytest.mark.promises("B47")
+async def test_what_may_not_be_shown_after_a_write_stops_the_write() -> None:
+    async with client(style={"send_object": True}) as somebody:
+        await posts(somebody, "one")
+
+        for method in ("PUT", "PATCH"):
+            embedding = await somebody.request(method, "/posts/1?$b.embed=author", {"title": "uno"})
+            assert shape(embedding) == (403, JSON, {"embed": "invalid"})
+            secret = await somebody.request(method, "/posts/1?$b.csview=secret", {"title": "uno"})
+            assert shape(secret) == (400, None, None)
+        assert (await somebody.post("/posts?$b.embed=author", {"title": "two"})).status == 403
+        assert (await somebody.delete("/posts/1?$b.embed=author")).status == 403
+        assert (await somebody.get("/posts")).json == [FIRST]
+
+
+@pytest.mark.promises("B39", "B40", "B81")
+async def test_private_fields_are_shown_on_demand_to_whom_their_rule_shows_them_and_secret_ones_never() -> None:
+    async with client(auth=by_name) as somebody:
+        await somebody.post("/users", {"name": "ann", "phone": "12", "password": "p"})
+        ann, bob = somebody.acting("ann"), somebody.acting("bob")
+
+        assert (await ann.get("/users/1")).json == {"id": 1, "name": "ann"}
+        assert (await ann.get("/users/1?$b.csview=public")).json == {"id": 1, "name": "ann"}
+        assert (await ann.get("/users/1?$b.csview=private")).json == {"id": 1, "name": "ann", "phone": "12"}
+        assert (await ann.get("/users?$b.csview=private")).json == [{"id": 1, "name": "ann", "phone": "12"}]
+        assert (await bob.get("/users/1?$b.csview=private")).json == {"id": 1, "name": "ann"}
+        assert (await ann.get("/users?password=p")).json == {"password": "unknownfield"}
+
+
+@pytest.mark.promises("B101", "B44")
+async def test_a_value_that_another_record_has_is_a_conflict_that_names_its_fields() -> None:
+    async with client() as somebody:
+        await somebody.post("/users", {"name": "ann"})
+        await somebody.post("/users", {"name": "bob"})
+        await somebody.post("/posts", {"title": "one", "author": 1})
+        await somebody.post("/posts", {"title": "two", "author": 1})
+
+        taken = (409, JSON, {"name": "notunique"})
+        assert shape(await somebody.post("/users", {"name": "ann"})) == taken
+        assert shape(await somebody.put("/users/2", {"name": "ann"})) == taken
+        assert shape(await somebody.patch("/users/2", {"name": "ann"})) == taken
+        together = (409, JSON, {"title:author": "notunique"})
+        assert shape(await somebody.post("/posts", {"title": "one", "author": 1})) == together
+        assert shape(await somebody.patch("/posts/2", {"title": "one"})) == together
+
+
+@pytest.mark.promises("B103")
+async def test_a_value_that_another_record_has_may_be_passed_over_in_silence() -> None:
+    async with client(style={"silent": [User]}) as somebody:
+        await somebody.post("/users", {"name": "ann"})
+        await somebody.post("/users", {"name": "bob"})
+
+        assert shape(await somebody.post("/users", {"name": "ann"})) == (201, None, None)
+        assert shape(await somebody.put("/users/2", {"name": "ann"})) == (200, TEXT, "2")
+        assert shape(await somebody.patch("/users/2", {"name": "ann"})) == (200, TEXT, "2")
+        assert [user["name"] for user in (await somebody.get("/users")).json] == ["ann", "bob"]
+
+
+@pytest.mark.promises("B116")
+async def test_a_record_that_others_still_point_at_is_not_destroyed() -> None:
+    async with client() as somebody:
+        await posts(somebody, "one")
+        await somebody.post("/posts/1/comments", {"text": "hi"})
+
+        assert shape(await somebody.delete("/posts/1")) == (409, JSON, {"delete": "children"})
+
+
+class Locked(Record[int], rules=allow.everyone):
+    title: str
+
+    @before("delete")
+    async def refuse(self) -> None:
+        raise Conflict("It stays.")
+
+
+async def test_what_a_hook_says_of_a_delete_is_not_taken_for_children() -> None:
+    async with client_for(Locked, interfaces=[Rest(style="booster")]) as somebody:
+        await somebody.post("/lockeds", {"title": "a"})
+
+        assert shape(await somebody.delete("/lockeds/1")) == (409, TEXT, "conflict")
+
+
+def odd(value: int) -> int:
+    """Refuses even numbers with a word, and negative ones without."""
+    if value < 0:
+        raise ValueError
+    if value % 2 == 0:
+        raise ValueError("even")
+    return value
+
+
+class Shelf(Record[int], rules=allow.everyone, path="shelves"):
+    status: str
+    books: Many["Book"]
+
+
+class Book(Record[int], rules=allow.everyone):
+    shelf: Ref[Shelf]
+    status: str = Field(validate=validators.MatchesParent("shelf"))
+    pages: int = Field(default=1, validate=odd)
+
+
+@pytest.mark.promises("B88", "B94")
+async def test_a_validator_of_ones_own_is_told_in_its_words_and_one_against_a_parent_as_that() -> None:
+    async with client_for(Shelf, Book, interfaces=[Rest(style="booster")]) as somebody:
+        await somebody.post("/shelves", {"status": "public"})
+
+        book = {"shelf": 1, "status": "public"}
+        assert shape(await somebody.post("/books", {**book, "pages": 2})) == (400, JSON, {"pages": "even"})
+        assert shape(await somebody.post("/books", {**book, "pages": -1})) == (400, JSON, {"pages": "invalid"})
+        other = await somebody.post("/books", {**book, "status": "private"})
+        assert shape(other) == (400, JSON, {"status": "invalidparent"})
+
+
+@pytest.mark.promises("B26")
+async def test_a_parent_in_the_body_that_is_not_the_one_in_the_path_is_told_as_text() -> None:
+    async with client() as somebody:
+        await posts(somebody, "one", "two")
+
+        answer = await somebody.post("/posts/1/comments", {"text": "hi", "post": 2})
+        assert shape(answer) == (400, TEXT, "missingparentproperty")
+
+
+@pytest.mark.promises("B125", "B126")
+async def test_what_may_be_embedded_stands_in_place_of_the_key_and_as_deep_as_it_is_asked_for() -> None:
+    async with client(style={"embed": True}, auth=by_name) as somebody:
+        await somebody.post("/users", {"name": "ann", "phone": "12"})
+        await somebody.post("/posts", {"title": "one", "author": 1})
+        await somebody.post("/posts", {"title": "two"})
+        await somebody.post("/posts/1/comments", {"text": "hi"})
+
+        ann = {"id": 1, "name": "ann"}
+        one, hi = {**FIRST, "author": 1}, {"id": 1, "post": 1, "text": "hi"}
+        embedded = await somebody.get("/posts?$b.embed=author")
+        assert embedded.json == [{**one, "author": ann}, SECOND]
+        both = await somebody.get("/posts/1?$b.embed=author,comments")
+        assert both.json == {**one, "author": ann, "comments": [hi]}
+        assert (await somebody.get("/posts/1?$b.embed=author&$b.embed=comments")).json["comments"] == [hi]
+        assert (await somebody.get("/posts/2?$b.embed=comments")).json == {**SECOND, "comments": []}
+        assert (await somebody.get("/comments/1?$b.embed=post.author")).json == {**hi, "post": {**one, "author": ann}}
+        assert (await somebody.get("/posts/1?$b.embed=nothing,title")).json == one
+        private = await somebody.acting("ann").get("/posts/1?$b.embed=author&$b.csview=private")
+        assert private.json["author"] == {"id": 1, "name": "ann", "phone": "12"}
+
+
+@pytest.mark.promises("B126")
+async def test_only_what_is_listed_may_be_embedded_and_deep_names_as_they_stand() -> None:
+    async with client(style={"embed": {Comment: ["post"], Post: True}}) as somebody:
+        await posts(somebody, "one")
+        await somebody.post("/posts/1/comments", {"text": "hi"})
+
+        assert (await somebody.get("/comments/1?$b.embed=post")).json["post"] == FIRST
+        assert (await somebody.get("/posts?$b.embed=author")).status == 200
+        for refused in ("post.author", "post,post.author", "nothing"):
+            answer = await somebody.get(f"/comments?$b.embed={refused}")
+            assert shape(answer) == (403, JSON, {"embed": "invalid"})
+        assert (await somebody.get("/users?$b.embed=posts")).status == 403
+
+
+@pytest.mark.only_on("sqlite", reason="a declaration asks no store")
+async def test_options_for_what_is_not_there_are_refused_all_at_once() -> None:
+    class Other(Record[int], rules=allow.everyone):
+        title: str
+
+    style = Booster(embed={Post: ["auther", "author.nothing"], Other: True}, silent=[Other])
+    with pytest.raises(DeclarationError) as refused:
+        App(User, Post, Comment, store="sqlite:///:memory:", interfaces=[Rest(style=style)])
+    assert refused.value.faults == (
+        "The booster style has options for Other, which is none of the application's resources: Comment, Post, User.",
+        "The booster style embeds 'auther' of Post, which leads to no other records; did you mean 'author'?",
+        "The booster style embeds 'author.nothing' of Post, which leads to no other records; did you mean 'author'?",
+    )
+    with pytest.raises(ValueError, match=r"there is no style 'boster'; did you mean 'booster'\?"):
+        Rest(style="boster")
+
+
+@pytest.mark.promises("B41", "B42", "B132")
+async def test_a_list_is_searched_sorted_and_counted_by_its_parameters() -> None:
+    async with client() as somebody:
+        for words, title in ((5, "one"), (15, "two"), (25, "three")):
+            await somebody.post("/posts", {"title": title, "words": words, "is_draft": words == 5})
+
+        async def found(query: str) -> list[str]:
+            return [post["title"] for post in (await somebody.get(f"/posts?{query}")).json]
+
+        assert await found("words=15") == ["two"]
+        assert await found("is_draft=true") == ["one"]
+        assert await found("words[lt]=15") == ["one"]
+        assert await found("words[gte]=15&words[lt]=25") == ["two"]
+        assert await found("words[from]=15&words[to]=25") == ["two", "three"]
+        assert await found("title=one&title=three") == ["one", "three"]
+        assert await found("sort=-words&count=2") == ["three", "two"]
+        assert shape(await somebody.get("/posts?words=many")) == (400, JSON, {"words": "invalid"})
+        assert shape(await somebody.get("/posts?nothing=1")) == (400, JSON, {"nothing": "unknownfield"})
+
+
+class Tally(Record[int], rules=allow.everyone, path="tallies"):
+    count: int
+    sort: str = ""
+    limit: int = 0
+
+
+async def test_a_field_that_is_called_as_a_parameter_is_searched_by() -> None:
+    async with client_for(Tally, interfaces=[Rest(style="booster")]) as somebody:
+        await somebody.post("/tallies", [{"count": 1, "sort": "a"}, {"count": 2, "sort": "b", "limit": 3}])
+
+        for query in ("count=2", "sort=b", "limit=3"):
+            assert [tally["id"] for tally in (await somebody.get(f"/tallies?{query}")).json] == [2]
+
+
+async def test_a_list_holds_every_record_and_one_of_too_many_is_refused() -> None:
+    async with client(style={"most": 60}) as somebody:
+        created = await somebody.post("/posts", [{"title": f"abc{n}"} for n in range(60)])
+        assert shape(created) == (201, JSON, list(range(1, 61)))
+        assert len((await somebody.get("/posts")).json) == 60
+        await somebody.post("/posts", {"title": "more"})
+
+        assert shape(await somebody.get("/posts")) == (413, TEXT, "toolarge")
+        first = await somebody.get("/posts?count=55")
+        assert len(first.json) == 55
+        rest = await somebody.get(f"/posts{first.headers['link'].split('>')[0][1:]}")
+        assert [post["id"] for post in rest.json] == [56, 57, 58, 59, 60, 61]
+        assert len((await somebody.get("/posts?count=60")).json) == 60
+        for wrong in ("61", "0", "many"):
+            assert shape(await somebody.get(f"/posts?count={wrong}")) == (400, JSON, {"count": "invalid"})
+
+
+async def test_what_is_answered_can_be_sent_back_as_it_is() -> None:
+    async with client() as somebody:
+        await posts(somebody, "one")
+
+        record = (await somebody.get("/posts/1")).json
+        del record["slug"]
+        assert shape(await somebody.put("/posts/1", record)) == (200, TEXT, "1")
+
+
+@pytest.mark.promises("B12")
+async def test_refusals_of_ours_have_the_shape_of_theirs() -> None:
+    async with client(auth=by_name) as somebody:
+        await posts(somebody, "one")
+
+        plain = {"content-type": "application/xml"}
+        unsupported = await somebody.request("POST", "/posts", content=b"<a/>", headers=plain)
+        assert shape(unsupported) == (415, TEXT, "unsupportedmediatype")
+        broken = await somebody.request("POST", "/posts", content=b"{", headers={"content-type": JSON})
+        assert shape(broken) == (400, None, None)
+        assert shape(await somebody.post("/posts", 3)) == (400, None, None)
+        forged = {"cookie": "a=b", "sec-fetch-site": "cross-site", "origin": "https://elsewhere.example"}
+        assert shape(await somebody.post("/posts", {}, headers=forged)) == (403, TEXT, "forbidden")
+        stale = await somebody.request("PATCH", "/posts/1", {"words": 2}, headers={"if-match": '"v0"'})
+        assert shape(stale) == (412, TEXT, "preconditionfailed")
+        refused = await somebody.acting("bad").get("/posts")
+        assert shape(refused) == (401, TEXT, "unauthorized")
+        assert (await somebody.get("/posts", headers={"accept": "text/html"})).json == [FIRST]
+
+
+@pytest.mark.promises("B13")
+async def test_an_address_that_is_not_there_is_told_in_the_style_of_where_it_would_be() -> None:
+    async with client(interfaces=[Rest(), Rest(prefix="/old", style="booster"), WebSocket()]) as somebody:
+        created = await somebody.post("/old/posts", {"title": "one"})
+        assert shape(created) == (201, TEXT, "1")
+        assert created.headers["location"] == "/old/posts/1"
+
+        assert (await somebody.get("/posts/1")).json["title"] == "one"
+        assert (await somebody.get("/posts/7")).json["code"] == "not_found"
+        assert (await somebody.get("/nothing")).json["code"] == "not_found"
+        assert (await somebody.post("/posts/1", {})).json["code"] == "method_not_allowed"
+        for url in ("/old/posts/7", "/old/nothing", "/old"):
+            assert shape(await somebody.get(url)) == (404, None, None)
+        assert shape(await somebody.post("/old/posts/1", {})) == (404, None, None)
+
+
+@pytest.mark.promises("B65", "B66")
+async def test_what_comes_behind_an_action_sees_its_answer_and_may_change_it_replace_it_or_fail() -> None:
+    somebody = client()
+    app = somebody.app
+    seen: list[str] = []
+
+    @app.use(name="posts")
+    async def all_of_them(request: Request, next: Next) -> Response:
+        response = await next()
+        seen.append(f"all {request.action}")
+        return response
+
+    @app.use(name="posts", action="read")
+    async def reading(request: Request, next: Next) -> Response:
+        response = await next()
+        seen.append("read")
+        if request.key == 2:
+            raise Conflict("Not that one.")
+        request.key = 1
+        return response if request.key != 3 else await next()
+
+    async with somebody:
+        await posts(somebody, "one", "two")
+        assert (await somebody.get("/posts/1")).json == FIRST
+        assert shape(await somebody.get("/posts/2")) == (409, TEXT, "conflict")
+    assert seen == ["all create", "all create", "read", "all read", "read"]
