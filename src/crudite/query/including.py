@@ -56,6 +56,9 @@ class _Including:
         along = self._paths.step(name, schema, self._complain)
         if along is None:
             return None
+        if not _may_include(along):
+            self._complain("bad_include", f"{shown(name)} of {schema.name} is not for including.")
+            return None
         if isinstance(along, Hop):
             seen = self._seen(name, along.target)
             where = self._access.field(schema, name)
@@ -93,3 +96,10 @@ class _Including:
     def _with(self, seen: Selection, inner: _Tree, within_many: bool) -> Selection:
         within = self.of(inner, seen.schema, within_many=within_many)
         return Selection(seen.schema, seen.filter, Mask(seen.mask.always, seen.mask.sometimes, within))
+
+
+def _may_include(along: Hop | Link) -> bool:
+    """Whether the declaration lets queries ask for what a reference or a link leads to."""
+    if isinstance(along, Link):
+        return along.may_include
+    return along.field.reference is None or along.field.reference.may_include

@@ -1,6 +1,6 @@
 """The bodies that the actions of a resource take, and what a record looks like from outside."""
 
-from collections.abc import Container, Mapping
+from collections.abc import Container, Mapping, Sequence
 from typing import Annotated, Any
 
 import pydantic
@@ -17,9 +17,11 @@ from crudite.types import Plain
 
 
 def bodies_of(
-    found: Gathered, schema: ResourceSchema, every: Mapping[str, Shape], static: Mapping[str, Plain]
-) -> tuple[Body, dict[BodyName, Body]]:
-    """The body of any of a resource's values, and those of the actions that take one."""
+    found: Gathered, schema: ResourceSchema, every: Mapping[str, Shape], static: Mapping[str, Plain],
+    settable: Sequence[BodyField],
+) -> tuple[Body, dict[BodyName, Body]]:  # fmt: skip
+    """The body of any of a resource's values, and those of the actions that take one, with the links that are
+    `settable`."""
     shapes, links = {n: shape for n, shape in every.items() if n not in SYSTEM_FIELDS}, schema.links
     optional = [body_field(n, shape, False) for n, shape in shapes.items()]
     create, replace = [], []
@@ -32,9 +34,9 @@ def bodies_of(
         replace.append(body_field(name, shape, name != "id" and in_whole, default))
     whole = Body(f"{found.name}Values", optional, links)
     return whole, {
-        "create": Body(f"{found.name}Create", create, links),
-        "replace": Body(f"{found.name}Replace", replace, links),
-        "update": Body(f"{found.name}Update", optional, links, whole=whole),
+        "create": Body(f"{found.name}Create", [*create, *settable], links),
+        "replace": Body(f"{found.name}Replace", [*replace, *settable], links),
+        "update": Body(f"{found.name}Update", [*optional, *settable], links, whole=whole),
     }
 
 

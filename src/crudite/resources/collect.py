@@ -100,9 +100,9 @@ def constructor(cls: type[Any]) -> tuple[dict[str, FieldOptions], frozenset[str]
 
 
 def is_link(annotation: Any) -> bool:
-    """Whether an unresolved annotation is a `Many`."""
+    """Whether an unresolved annotation is a `Many` or a `One`."""
     text = annotation.split("[")[0].rsplit(".")[-1] if isinstance(annotation, str) else ""
-    return isinstance(annotation, ManyOf) or text == "Many"
+    return isinstance(annotation, ManyOf) or text in ("Many", "One")
 
 
 def is_class_variable(annotation: Any) -> bool:

@@ -19,6 +19,7 @@ from crudite.resources.defaults import of_function, of_symbol
 from crudite.resources.definition import Codec, Definition, Definitions, MakeDefault
 from crudite.resources.fields import ABSENT, FieldOptions
 from crudite.resources.gather import Gathered, gather
+from crudite.resources.links import settable_links
 from crudite.resources.places import check_places
 from crudite.resources.rule_reader import RuleReader
 from crudite.resources.schemas import SchemaReader
@@ -88,6 +89,7 @@ class _Compiler:
     def definitions(self, *, open: bool) -> Definitions:
         """The definitions; they mean nothing when there are faults."""
         check_places(self.gathered.values(), self.schemas)
+        self.settable = settable_links(self.gathered, self.schemas, self.shapes)
         return Definitions({cls: self._definition(found, open) for cls, found in self.gathered.items()}, self.catalog)
 
     def _key(self, found: Gathered) -> FieldType | None:
@@ -144,8 +146,10 @@ class _Compiler:
         limit, max_limit = self._limits(found)
         rules = self.rules.of_actions(found, open=open)
         field_read = self.rules.of_fields(found, "read")
+        settable = self.settable[found.cls]
+        links = [link.body_field for link in settable.values()]
         check_required_on(found, shapes)
-        whole, bodies = bodies_of(found, schema, shapes, self.static[found.cls])
+        whole, bodies = bodies_of(found, schema, shapes, self.static[found.cls], links)
         return Definition(
             cls=found.cls,
             schema=schema,
@@ -162,6 +166,7 @@ class _Compiler:
             max_limit=max_limit,
             bodies=bodies,
             whole=whole,
+            settable=settable,
             shown=shown_of(found.name, schema, shapes, field_read),
             passwords=tuple(name for name, shape in shapes.items() if shape.is_password),
             codecs=tuple(
@@ -203,6 +208,8 @@ class _Compiler:
 def _check_reference(shape: Shape, options: FieldOptions) -> None:
     if shape.target is None and (not options.checked or options.on_delete != "restrict"):
         raise ValueError("`checked` and `on_delete` are for references only")
+    if shape.target is None and not options.include:
+        raise ValueError("`include` is for references and links only")
     if options.on_delete not in ("restrict", "cascade", "clear"):
         raise ValueError("on_delete is 'restrict', 'cascade' or 'clear'")
     if options.on_delete == "clear" and not shape.nullable:

@@ -24,7 +24,7 @@ class PlainCreate:
         self._schema = definition.schema
         self._key = definition.schema.key
         self._parse = definition.bodies["create"].parse_json
-        self._restricted = rulebook.of(definition.schema).restricted_writes
+        self._restricted = rulebook.of(definition.schema).restricted_writes | definition.settable.keys()
         self._makes_key = definition.schema.key_field.type.kind == "uuid"
         self._check = condition_of(rule)
         self._shown = None if shown.filter == NOTHING else shown

@@ -17,6 +17,7 @@ from crudite.resources.default_filters import DefaultFilter
 from crudite.resources.field_validators import Asked
 from crudite.resources.hooks import Hook
 from crudite.resources.judging import Tally
+from crudite.resources.links import Settable
 from crudite.resources.shapes import Convert
 from crudite.schema import Catalog, Link, Reference, ResourceSchema
 from crudite.types import Plain, PlainRecord
@@ -45,8 +46,8 @@ class Definition:
     `rules` has a resolved rule for every action; `field_read` and `field_write` for those fields that have
     one. `hooks` are in the order of declaration, those of a base class first. `passwords` are the fields
     whose text is to be hashed before it is stored. `validators` are asked of fields that are about to be
-    written, `default_filters` hold for lists that say nothing of a field. `memo` is for whoever wants to keep
-    something with the definition.
+    written, `default_filters` hold for lists that say nothing of a field. `settable` are the links that bodies may
+    set. `memo` is for whoever wants to keep something with the definition.
     """
 
     cls: type[Any]
@@ -69,6 +70,7 @@ class Definition:
     codecs: tuple[Codec, ...]
     validators: Mapping[str, tuple[Asked, ...]] = field(default_factory=dict)
     default_filters: Mapping[str, DefaultFilter] = field(default_factory=dict)
+    settable: Mapping[str, Settable] = field(default_factory=dict)
     memo: dict[Any, Any] = field(default_factory=dict, repr=False)
 
     @property
@@ -111,6 +113,13 @@ class Definition:
         if faults:
             raise Invalid(faults=faults)
         return values
+
+    def without_links(self, values: PlainRecord) -> tuple[PlainRecord, PlainRecord | None]:
+        """The values of a body that are those of fields, and those that are for links, if any are."""
+        if not self.settable or self.settable.keys().isdisjoint(values):
+            return values, None
+        links = {name: value for name, value in values.items() if name in self.settable}
+        return {name: value for name, value in values.items() if name not in links}, links
 
     def from_plain(self, record: PlainRecord) -> Any:
         """An instance of the class with the values of a plain record; what is not there is not set."""

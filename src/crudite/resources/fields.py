@@ -12,9 +12,10 @@ from crudite.resources.field_validators import Validate
 if TYPE_CHECKING:
     # `members: Many["Membership"]` is no argument of the constructor, as class variables are none.
     from typing import ClassVar as Many
+    from typing import ClassVar as One
 
 __all__ = [
-    "ABSENT", "BigInt", "Email", "Field", "FieldOptions", "Many", "ManyOf", "OnDelete", "Parent", "Password",
+    "ABSENT", "BigInt", "Email", "Field", "FieldOptions", "Many", "ManyOf", "OnDelete", "One", "Parent", "Password",
     "Ref", "Special", "Visibility",
 ]  # fmt: skip
 
@@ -54,6 +55,10 @@ class FieldOptions:
     checked: bool = True
     on_delete: OnDelete = "restrict"
     by: str | None = None
+    through: Any = None
+    to: str | None = None
+    settable: bool = False
+    include: bool = True
     validate: Validate | Sequence[Validate] | None = None
     required_on: Literal["replace"] | None = None
     default_filter: Any = ABSENT
@@ -64,7 +69,17 @@ class FieldOptions:
 
 
 @overload
-def Field(*, by: str, init: Literal[False] = False) -> Any: ...
+def Field(*, by: str, settable: bool = False, include: bool = True, init: Literal[False] = False) -> Any: ...
+@overload
+def Field(
+    *,
+    through: str | type[Any],
+    by: str | None = None,
+    to: str | None = None,
+    settable: bool = False,
+    include: bool = True,
+    init: Literal[False] = False,
+) -> Any: ...
 @overload
 def Field(
     *,
@@ -88,6 +103,8 @@ def Field(
     renamed_from: str | None = None,
     checked: bool = True,
     on_delete: OnDelete = "restrict",
+    settable: bool = False,
+    include: bool = True,
     validate: Validate | Sequence[Validate] | None = None,
     required_on: Literal["replace"] | None = None,
     default_filter: Any = ABSENT,
@@ -120,6 +137,10 @@ def Field(  # noqa: N802
     checked: bool = True,
     on_delete: OnDelete = "restrict",
     by: str | None = None,
+    through: str | type[Any] | None = None,
+    to: str | None = None,
+    settable: bool = False,
+    include: bool = True,
     validate: Validate | Sequence[Validate] | None = None,
     required_on: Literal["replace"] | None = None,
     default_filter: Any = ABSENT,
@@ -149,7 +170,11 @@ def Field(  # noqa: N802
     - `renamed_from`: the field's former name, so that its values are kept.
     - For a reference: `checked=False` lets it point at nothing; `on_delete` says what happens to this
       record when the one it points at is deleted (`"clear"`: the reference becomes null).
-    - For `Many`: `by` names the field of the other resource that points here, when there are several.
+      `include=False`: queries cannot ask for the record that it points at.
+    - For `Many` and `One`: `by` names the field of the other resource that points here, when there are several.
+      `through` names the resource that joins this one and the other, and `to` its field that points at the other, when
+      there are several. `settable=True`: what the link leads to can be given as keys when this record is written.
+      `include=False`: queries cannot ask for it.
     - `title`, `description`, `examples`: for the documentation of the interface.
     - `init` is for type checkers only.
     """
@@ -161,9 +186,9 @@ def Field(  # noqa: N802
         default=default, default_factory=default_factory, decimal_places=decimal_places, unique=unique,
         index=index, immutable=immutable, read=read, write=write, visible=visible, renamed_from=renamed_from,
         checked=checked,
-        on_delete=on_delete, by=by, validate=validate, required_on=required_on,
-        default_filter=default_filter, clear_filter=clear_filter, title=title, description=description,
-        examples=tuple(examples),
+        on_delete=on_delete, by=by, through=through, to=to, settable=settable, include=include, validate=validate,
+        required_on=required_on, default_filter=default_filter, clear_filter=clear_filter, title=title,
+        description=description, examples=tuple(examples),
         constraints={name: value for name, value in given.items() if value is not None},
     )  # fmt: skip
 
@@ -200,10 +225,11 @@ class Parent(Ref[T_co]):
 
 @dataclass(frozen=True, slots=True)
 class ManyOf:
-    """A declared link backwards: the records of `target` whose field `by` points here."""
+    """A declared link backwards: the records of `target` whose field `by` points here, at most one if it `is_one`."""
 
     target: Any
     by: str | None = None
+    is_one: bool = False
 
 
 if not TYPE_CHECKING:
@@ -219,6 +245,15 @@ if not TYPE_CHECKING:
 
         def __class_getitem__(cls, given: Any) -> ManyOf:
             return ManyOf(*given) if isinstance(given, tuple) else ManyOf(given)
+
+    class One:
+        """The one record of another resource that points here, for rules and queries: `profile: One["Profile"]`.
+
+        The field that points here is unique there. Else it is as `Many`: no field, and no argument of the constructor.
+        """
+
+        def __class_getitem__(cls, given: Any) -> ManyOf:
+            return ManyOf(given, is_one=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@ hooks."""
 
 import sys
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from typing import Any, TypeVar, get_args, get_origin
 
@@ -105,7 +105,7 @@ def _annotated(found: Gathered, base: type[Any], declaration: Declaration, surro
             found.fault(name, f"the annotation cannot be read: {error}")
             continue
         if isinstance(resolved, ManyOf):
-            found.links[name] = ManyOf(resolved.target, declaration.fields[name].by or resolved.by)
+            found.links[name] = replace(resolved, by=declaration.fields[name].by or resolved.by)
         else:
             found.annotations[name] = resolved
             _check_options(found, name, declaration.fields[name])
@@ -130,7 +130,7 @@ def _namespace(base: type[Any], declaration: Declaration, resources: Mapping[str
 
 def _resolved(annotation: Any, surroundings: dict[str, Any]) -> Any:
     if isinstance(annotation, ManyOf):
-        return ManyOf(_resolved(annotation.target, surroundings), annotation.by)
+        return replace(annotation, target=_resolved(annotation.target, surroundings))
     holder = type("Holder", (), {"__annotations__": {"it": annotation}})
     resolved = get_type_hints(holder, globalns=surroundings, localns={}, include_extras=True)["it"]
     return _resolved(resolved, surroundings) if isinstance(resolved, ManyOf) else resolved
@@ -151,8 +151,8 @@ def _check_options(found: Gathered, name: str, options: FieldOptions) -> None:
         found.fault(name, "it has a default and a default_factory; give one")
     elif hook_marks(options.default):
         found.fault(name, "a method has the same name; call one of them otherwise")
-    elif options.by is not None:
-        found.fault(name, "`by` is for Many only")
+    elif options.by is not None or options.through is not None or options.to is not None or options.settable:
+        found.fault(name, "`by`, `through`, `to` and `settable` are for Many and One only")
 
 
 def _key(found: Gathered) -> None:

@@ -44,7 +44,8 @@ class Prepared:
 
     `old` is the stored record that it was decided on, None when that was not read. `optimistic` says that
     `expect` is ours and not the client's, so that a miss means to decide again; `has_pins` says the same of `needs`,
-    of whose records functions have been asked.
+    of whose records functions have been asked. `links` are what links of the record are to be set to; `place` is there
+    when it sets one for another record: where the body says so.
     """
 
     write: Write
@@ -53,6 +54,8 @@ class Prepared:
     old: PlainRecord | None = None
     optimistic: bool = False
     has_pins: bool = False
+    links: PlainRecord | None = None
+    place: str | None = None
 
     @property
     def after(self) -> Sequence[Hook]:
@@ -116,6 +119,7 @@ class Preparing:
         self, request: Request, definition: Definition, rules: Rules, rule: Filter, given: PlainRecord, now: datetime
     ) -> Prepared:
         schema = definition.schema
+        given, links = definition.without_links(given)
         refuse_unreachable(given, definition)
         fields = _field_rules(rules, given, request.actor)
         values = {**definition.make_defaults(request.actor, now, given), **given}
@@ -145,12 +149,12 @@ class Preparing:
             check_after=condition_of(_left_after(rule, definition, values), *fields.after),
             returning=self._returning(request, definition),
         )
-        return Prepared(write, definition, request, has_pins=has_pins)
+        return Prepared(write, definition, request, has_pins=has_pins, links=links)
 
     async def _change(self, request: Request, definition: Definition, rules: Rules, rule: Filter) -> Prepared:
-        values = given(request)
+        values, links = definition.without_links(given(request))
         old, version = None, None
-        if is_judged(rule) or _needs_old(request, definition, rules, values):
+        if links or is_judged(rule) or _needs_old(request, definition, rules, values):
             old, version = await self._old(request, definition, rule)
         fields = _field_rules(rules, _written(request, rules, values, old), request.actor)
         if old is not None:
@@ -178,7 +182,10 @@ class Preparing:
             action="update",
             schema=definition.schema,
             key=request.key,
-            values={name: value for name, value in values.items() if name != definition.schema.key},
+            values={
+                **{name: value for name, value in values.items() if name != definition.schema.key},
+                **({definition.schema.key: request.key} if links else {}),  # with which the version grows
+            },
             expect=request.expect if request.expect is not None else version,
             where=condition_of(_left_before(rule, old), self._scope(request)),
             guards=fields.guards,
@@ -186,7 +193,8 @@ class Preparing:
             check_after=condition_of(_left_after(rule, definition, {**(old or {}), **values}), *fields.after),
             returning=self._returning(request, definition),
         )
-        return Prepared(write, definition, request, old, optimistic=request.expect is None, has_pins=has_pins)
+        optimistic = request.expect is None
+        return Prepared(write, definition, request, old, optimistic=optimistic, has_pins=has_pins, links=links)
 
     async def _deletion(self, request: Request, definition: Definition, rule: Filter) -> Prepared:
         hooks = definition.hooks.get(("before", "delete"), ())

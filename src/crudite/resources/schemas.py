@@ -7,9 +7,10 @@ from typing import Any
 
 from crudite.resources.collect import SYSTEM_FIELDS
 from crudite.resources.gather import Gathered, nearest, sentence
+from crudite.resources.links import links_of
 from crudite.resources.names import path_of, table_of
 from crudite.resources.shapes import Shape
-from crudite.schema import NO_DEFAULT, FieldSpec, FieldType, Link, Reference, ResourceSchema
+from crudite.schema import NO_DEFAULT, FieldSpec, FieldType, Reference, ResourceSchema
 from crudite.types import Plain
 
 
@@ -35,7 +36,7 @@ class SchemaReader:
             path=str(found.options.get("path", path_of(name))),
             table=table_of(name),
             fields=fields if "id" in fields else {"id": key, **fields},
-            links=self._links(found),
+            links=links_of(found, self._shapes),
             unique=self._unique(found),
             logged=bool(found.options.get("live", True)),
             renamed_from=found.options.get("renamed_from"),
@@ -47,7 +48,9 @@ class SchemaReader:
         options = found.fields[name]
         reference = None
         if shape.target is not None:
-            reference = Reference(shape.target.__name__, shape.is_parent, options.checked, options.on_delete)
+            reference = Reference(
+                shape.target.__name__, shape.is_parent, options.checked, options.on_delete, options.include
+            )
         if (options.unique or options.index) and shape.type.kind == "json":
             found.faults.append(f"{found.name}.{name}: JSON is neither unique nor indexed.")
         return FieldSpec(
@@ -62,31 +65,6 @@ class SchemaReader:
             reference=reference,
             renamed_from=options.renamed_from,
         )
-
-    def _links(self, found: Gathered) -> dict[str, Link]:
-        links = {}
-        for name, many in list(found.links.items()):
-            target = many.target
-            if target not in self._shapes:
-                shown = target.__name__ if isinstance(target, type) else repr(target)
-                found.fault(name, f"it leads to {shown}, which is not given to App(…)")
-                continue
-            ways = [n for n, shape in self._shapes[target].items() if shape.target is found.cls]
-            if many.by is not None and many.by in ways:
-                ways = [many.by]
-            elif many.by is not None:
-                found.fault(
-                    name,
-                    f"{target.__name__}.{many.by} does not point here{nearest(many.by, ways)}",
-                )
-                continue
-            if len(ways) == 1:
-                links[name] = Link(name, target.__name__, ways[0])
-            elif not ways:
-                found.fault(name, f"no field of {target.__name__} points here, such as Ref[{found.name}]")
-            else:
-                found.fault(name, f"{' and '.join(ways)} of {target.__name__} point here: say Field(by={ways[0]!r})")
-        return links
 
     def _unique(self, found: Gathered) -> tuple[tuple[str, ...], ...]:
         groups = []

@@ -23,12 +23,15 @@ from crudite.resources.keys import plain_key
 from crudite.resources.preparing import Prepared, Preparing, not_found
 from crudite.resources.records import Intent
 from crudite.resources.refusals import explain
+from crudite.resources.relations import Relating, placed
 from crudite.resources.request import Request
 from crudite.stores.base import Store
 from crudite.stores.sieve import read_page
 from crudite.types import Key
 
 _TRIES = 3
+_MOVED = ("missing", "unique")
+"""Why a write that sets a link is refused when somebody else has written what it was decided on."""
 _log = logging.getLogger("crudite")
 
 
@@ -39,6 +42,7 @@ class Writing:
         self._rulebook = rulebook
         self._store = store
         self._preparing = Preparing(rulebook, store)
+        self._relating = Relating(rulebook, store, self._preparing)
 
     async def write_all(self, requests: Sequence[Request]) -> list[Written]:
         """Performs several requests in one transaction: all of them, or none. Raises the problem of the first that
@@ -48,8 +52,12 @@ class Writing:
             for request, intents in zip(requests, given, strict=True):
                 request.batched[:] = intents  # what hooks have put in at an earlier attempt is void
             prepared = [await self._preparing.prepare(request) for request in requests]
-            further = await self._batched(requests)
-            every = [write for group in prepared for write in group] + further
+            linked: list[Prepared] = []
+            for group in prepared:
+                if any(one.links for one in group):
+                    linked += await self._relating.settle(group)
+            further = await self._batched([*requests, *(one.request for one in linked)])
+            every = [write for group in prepared for write in group] + linked + further
             try:
                 commit = await self._store.write(_unit(requests[0], every))
                 break
@@ -61,6 +69,8 @@ class Writing:
                         continue
                     raise Conflict("The record keeps changing; try again.") from refused
                 if refused.kind == "need" and missed.has_pins and may_try:
+                    continue
+                if missed.place is not None and refused.kind in _MOVED and may_try:
                     continue
                 raise await self._problem(refused, missed) from refused
         if any(one.after for one in every):
@@ -132,8 +142,10 @@ class Writing:
     async def _problem(self, refused: Refused, missed: Prepared) -> Problem:
         """The problem for a refusal. A record that the actor may not even read is not there for him."""
         if refused.kind in ("where", "version", "guard") and not await self._preparing.may_read(missed.request):
-            return not_found(missed.request)
-        return explain(refused, missed.definition, missed.request)
+            problem: Problem = not_found(missed.request)
+        else:
+            problem = explain(refused, missed.definition, missed.request)
+        return problem if missed.place is None else placed(problem, missed.place)
 
 
 def _unit(request: Request, prepared: Sequence[Prepared]) -> Unit:

@@ -20,13 +20,15 @@ class Reference:
     """A field that holds the key of a record of another resource.
 
     `target` is the name of that resource. `enforced` references are foreign keys of the database; what happens
-    to this record when its target is deleted is `on_delete`. A parent also gives the nested path.
+    to this record when its target is deleted is `on_delete`. A parent also gives the nested path. `may_include`:
+    queries may ask for the record that it points at.
     """
 
     target: str
     parent: bool = False
     enforced: bool = True
     on_delete: Literal["restrict", "cascade", "clear"] = "restrict"
+    may_include: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,7 @@ class Link:
     """A reference followed backwards: the records of `target` whose `field` holds this record's key.
 
     `source_key` is the name of the key field of this record's resource. With `to` the link goes on from there: to the
-    records that this reference of the target points at. `is_one`: there is at most one record of the target.
+    records of `end` that this reference of the target points at. `is_one`: there is at most one record of the target.
     `may_include`: queries may ask for what it leads to.
     """
 
@@ -67,8 +69,14 @@ class Link:
     field: str
     source_key: str = "id"
     to: str | None = None
+    end: str | None = None
     is_one: bool = False
     may_include: bool = True
+
+    @property
+    def leads_to(self) -> str:
+        """The name of the resource of the records that it leads to."""
+        return self.end or self.target
 
 
 @dataclass(frozen=True, eq=False)

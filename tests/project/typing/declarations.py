@@ -14,6 +14,7 @@ from crudite import (
     Email,
     Field,
     Many,
+    One,
     Parent,
     Password,
     Query,
@@ -112,6 +113,29 @@ class Task(
         assert_type(self.project, UUID)
 
 
+class Profile(Resource):
+    holder: Ref["Holder"] = Field(unique=True)
+
+
+class Label(Resource):
+    name: str
+
+
+class Labelling(Resource):
+    holder: Ref["Holder"]
+    label: Ref[Label]
+
+
+class Holder(Resource):
+    name: str
+    profile: One["Profile"]
+    profiles: Many["Profile"] = Field(by="holder", settable=True, include=False)
+    labels: Many["Label"] = Field(through="Labelling", settable=True)
+    other: Many["Label"] = Field(through=Labelling, by="holder", to="label")
+    owner: Ref[Account] | None = Field(default=None, include=False)
+
+
+holder = Holder(name="h")
 account = Account(email="a@example.com", name="Ada", password="correct horse")
 country = Country(id="de", name="Germany")
 project = Project(name="Crudite", owner=account, country="de")

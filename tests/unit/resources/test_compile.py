@@ -271,7 +271,7 @@ class Model(BaseModel):
         (str, {"decimal_places": 2}, "decimal_places does not go with a text"),
         (str, {"pattern": "("}, "pattern"),
         (str, {"on_delete": "cascade"}, "for references only"),
-        (str, {"by": "x"}, "for Many only"),
+        (str, {"by": "x"}, "for Many and One only"),
         (Ref[Other], {"on_delete": "clear"}, "must allow null"),
         (Ref[int], {}, "no resource"),
         (str, {"visible": "hidden"}, "visible is"),

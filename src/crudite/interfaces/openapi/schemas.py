@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from crudite.interfaces.base import Host
+from crudite.interfaces.openapi.relations import describe_link, include_member, included
 from crudite.interfaces.openapi.values import (
     TIME_PATTERN,
     Schema,
@@ -18,8 +19,7 @@ from crudite.interfaces.openapi.values import (
     sortable_fields,
     value_schema,
 )
-from crudite.query.plan import INCLUDED, MOST_INCLUDED
-from crudite.query.resolve import MAX_INCLUDES
+from crudite.query.plan import INCLUDED
 from crudite.query.words import MOST_ASKED
 from crudite.resources.definition import REF, BodyName, Definition
 from crudite.resources.reading import MAX_OFFSET
@@ -156,19 +156,10 @@ def _describe_record(schema: Schema, definition: Definition) -> None:
             _set_pattern(part, value_schema(spec.type)["pattern"])
         if name in definition.field_read:
             part.setdefault("description", "Absent where you may not see it.")
-    included = _included(definition)
-    if included:
+    leads_to = included(definition)
+    if leads_to:
         text = "What `include` asks for, under the names of references and links; only then it is there."
-        schema["properties"][INCLUDED] = {"type": "object", "description": text, "properties": included}
-
-
-def _included(definition: Definition) -> dict[str, Schema]:
-    """What each reference and link of a resource can include."""
-    hops = [(s.name, s.reference.target) for s in shown_fields(definition) if s.reference is not None]
-    one = {name: {"anyOf": [reference(target), {"type": "null"}]} for name, target in hops}
-    links = definition.schema.links.values()
-    many = {link.name: {"type": "array", "items": reference(link.target), "maxItems": MOST_INCLUDED} for link in links}
-    return {**one, **many}
+        schema["properties"][INCLUDED] = {"type": "object", "description": text, "properties": leads_to}
 
 
 def _describe_bodies(schemas: dict[str, Schema], definition: Definition) -> None:
@@ -178,6 +169,9 @@ def _describe_bodies(schemas: dict[str, Schema], definition: Definition) -> None
         schema.pop("title", None)
         schema["description"] = f"{words[action]} {definition.name}."
         for name, part in schema["properties"].items():
+            if name in definition.settable:
+                describe_link(part, definition.links[name])
+                continue
             spec = definition.schema.fields[name]
             _describe_field(part, spec)
             _accept(part, spec)
@@ -240,7 +234,8 @@ def _patch_objects(schemas: dict[str, Schema], definition: Definition) -> None:
     """Where a field holds a JSON object, an update takes a part of it (RFC 7396)."""
     properties = schemas[definition.bodies["update"].name]["properties"]
     for name, part in properties.items():
-        if definition.schema.fields[name].type.kind == "json" and definition.schema.fields[name].type.item is None:
+        spec = definition.schema.fields.get(name)
+        if spec is not None and spec.type.kind == "json" and spec.type.item is None:
             properties[name] = _patch(part, schemas)
 
 
@@ -344,7 +339,7 @@ def _query(definition: Definition) -> Schema:
             "until": {"type": ["string", "null"], "description": "The cursor up to which they go."},
             "fields": {**fields, "description": "Only these fields. Not together with `omit`."},
             "omit": {**fields, "description": "All but these fields."},
-            **_include_member(definition),
+            **include_member(definition),
             "count": {"enum": ["exact", "none", None], "description": "Whether to count all records."},
         },
     }
@@ -360,19 +355,6 @@ def _search_member(definition: Definition) -> dict[str, Schema]:
     fields = definition.schema.search
     schema = {"type": ["string", "null"], "maxLength": MOST_ASKED, "description": search_text(fields)}
     return {"search": schema} if fields else {}
-
-
-def include_paths(definition: Definition) -> Schema:
-    """What a path of `include` looks like; empty where a resource leads to no other records."""
-    names = _included(definition)
-    return {"type": "string", "pattern": rf"^({'|'.join(names)})(\.[A-Za-z0-9_]+)*$"} if names else {}
-
-
-def _include_member(definition: Definition) -> dict[str, Schema]:
-    path = include_paths(definition)
-    paths = {"type": "array", "items": path, "maxItems": MAX_INCLUDES}
-    text = "Which references and links are followed: `project.owner`."
-    return {"include": {"anyOf": [paths, {"type": "null"}], "description": text}} if path else {}
 
 
 def sort_names(definition: Definition) -> list[str]:

@@ -4,7 +4,7 @@ import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol
 
 from crudite.errors import Problem, StoreError
 from crudite.schema import ResourceSchema
@@ -15,7 +15,6 @@ AT_ONCE = 20
 """The most calls of functions that run at the same time."""
 
 
-@runtime_checkable
 class Database(Protocol):
     """What a database of anybody's has to have, to be a store by way of `Mirrored`. Each of the six functions is
     `async def`, or a plain one: these are called one at a time, in a thread of their own.

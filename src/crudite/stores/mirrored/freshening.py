@@ -176,7 +176,7 @@ class Freshening:
                 for (schema, key), why in unfit:
                     self._complain(schema, key, why)
                 return is_current
-            found = {**await self._ask_each(in_the_way), **found}  # who had a value first, keeps it
+            found = {**found, **await self._ask_each(in_the_way)}
         raise StoreLocked(f"{self._calls.name}: values that must be unique keep moving from record to record")
 
     async def _included(self, mask: Mask, records: Sequence[PlainRecord]) -> None:

@@ -1,0 +1,224 @@
+"""Setting links: from the keys that a body gives for a link to the writes after which it leads to exactly those.
+
+What is there already is kept, so that the fewest records are written. The asker sets what he sees: a record that the
+link does not show him stays where it is. Every write is one of his own, as if he had asked for it by itself: rules,
+hooks and limits of the resources that it concerns hold, and what is wrong is said of the place in his body.
+
+Whoever sets links writes the record that they belong to as well (its version grows), decided on the version that he
+saw: of two who set the same link at the same time one decides again.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, cast
+
+import msgspec
+
+from crudite.errors import Fault, Forbidden, Invalid, NotFound, Problem, TooLarge, Unauthorized
+from crudite.query.plan import Mask, Plan, Selection, SortKey
+from crudite.query.simplify import join
+from crudite.query.tree import Filter, Path, Test
+from crudite.resources.access import Rulebook
+from crudite.resources.definition import Definition
+from crudite.resources.incoming import is_many
+from crudite.resources.links import MOST_SET, Settable
+from crudite.resources.preparing import Prepared, Preparing
+from crudite.resources.request import Request
+from crudite.schema import FieldSpec
+from crudite.stores.base import Store
+from crudite.stores.sieve import read_page
+from crudite.types import Key, PlainRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One write on the way to what was asked for: its request, and the place in the body that it is for."""
+
+    request: Request
+    place: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Setting:
+    """What one link of one record is set to; `place` is where the body says so."""
+
+    owner: Prepared
+    settable: Settable
+    keys: tuple[Key, ...]
+    place: str
+
+    def at(self, key: Key) -> str:
+        """The place of a key in the body."""
+        return self.place if self.settable.link.is_one else f"{self.place}/{self.keys.index(key)}"
+
+
+class Relating:
+    """Decides what the links that requests give become by."""
+
+    def __init__(self, rulebook: Rulebook, store: Store, preparing: Preparing) -> None:
+        self._rulebook = rulebook
+        self._store = store
+        self._preparing = preparing
+
+    async def settle(self, prepared: Sequence[Prepared]) -> list[Prepared]:
+        """The writes that set the links which were given with the writes of one request. Raises a problem that names
+        every place in the body where something is wrong."""
+        steps: list[Step] = []
+        faults: list[Fault] = []
+        for setting in _settings(prepared):
+            try:
+                steps += await self._steps(setting)
+            except Invalid as invalid:
+                faults += invalid.faults
+        if faults:
+            raise Invalid(faults=faults)
+        return await self.prepare(steps)
+
+    async def prepare(self, steps: Iterable[Step]) -> list[Prepared]:
+        """The writes of some steps. Raises a problem that names the places of all that cannot be made."""
+        found, problems = [], []
+        for step in steps:
+            try:
+                found += [replace(one, place=step.place) for one in await self._preparing.prepare(step.request)]
+            except Problem as problem:
+                problems.append(placed(problem, step.place))
+        if problems:
+            raise _together(problems)
+        return found
+
+    async def _steps(self, setting: _Setting) -> list[Step]:
+        link, request = setting.settable.link, setting.owner.request
+        pointing = self._rulebook.definitions.by_name[link.target]
+        rows = await self._pointing(setting, pointing)
+        if link.to is None:
+            wanted = [key for key in setting.keys if key not in rows]
+            self._refuse_unseen(setting, wanted, await self._seen(pointing, wanted, request))
+            gone = [key for key in rows if key not in setting.keys]
+        else:
+            target = self._rulebook.definitions.by_name[link.leads_to]
+            seen = await self._seen(target, [*dict.fromkeys((*setting.keys, *rows.values()))], request)
+            self._refuse_unseen(setting, setting.keys, seen)
+            there = set(rows.values())
+            wanted = [key for key in setting.keys if key not in there]
+            gone = [key for key, to in rows.items() if to in seen and to not in setting.keys]
+        steps = [Step(self.taken_out(request, setting.settable, key), setting.place) for key in gone]
+        return steps + [Step(self._put_in(setting, pointing, key), setting.at(key)) for key in wanted]
+
+    def taken_out(self, request: Request, settable: Settable, key: Key) -> Request:
+        """The request that takes the record with a key, which points at this one, out of a link."""
+        pointing = self._rulebook.definitions.by_name[settable.link.target]
+        if settable.clears:
+            return derived(request, "update", pointing, key=key, data={settable.link.field: None})
+        return derived(request, "delete", pointing, key=key)
+
+    def _put_in(self, setting: _Setting, pointing: Definition, key: Key) -> Request:
+        link, request = setting.settable.link, setting.owner.request
+        data = {link.field: setting.owner.write.key}
+        if link.to is None:
+            return derived(request, "update", pointing, key=key, data=data)
+        return derived(request, "create", pointing, data={**data, link.to: key})
+
+    async def _pointing(self, setting: _Setting, pointing: Definition) -> dict[Key, Any]:
+        """The records that point at the owner, as far as the link shows them to the asker: their keys, and the keys of
+        what the link goes on to."""
+        link, owner = setting.settable.link, setting.owner
+        if owner.write.action == "create":
+            return {}
+        names = (link.field,) if link.to is None else (link.field, link.to)
+        records = await self.children(pointing, names, cast(Key, owner.write.key), owner.request)
+        key = pointing.schema.key
+        return {record[key]: record[names[-1]] for record in records if record[names[-1]] is not None}
+
+    async def children(
+        self, pointing: Definition, names: Sequence[str], key: Key, request: Request, *, whole: bool = False
+    ) -> list[PlainRecord]:
+        """The records whose first field among `names` holds a key, as far as the asker may read them and these fields:
+        the key and the named fields of each, or the `whole` of it. Raises TooLarge for more than MOST_SET."""
+        schema = pointing.schema
+        rules = self._rulebook.of(schema, system=request.is_system)
+        readable = rules.selection(request.actor)
+        seen = [rules.field_read(name, request.actor) for name in names]
+        pointing_here = _equals(schema.fields[names[0]], key)
+        mask = readable.mask if whole else Mask((schema.key, *names))
+        filter: Filter = join((readable.filter, *seen, pointing_here), either=False)
+        selection = self._rulebook.now(Selection(schema, filter, mask))
+        own = schema.key_field
+        plan = Plan(selection=selection, sort=(SortKey(Path((), own, (), own.type)),), limit=MOST_SET)
+        page = await read_page(self._store, plan)
+        if page.more:
+            raise TooLarge(f"More than {MOST_SET} records of {schema.name} are there, which are not set as a whole.")
+        return [msgspec.json.decode(text) for text in page.records]
+
+    async def _seen(self, definition: Definition, keys: Sequence[Key], request: Request) -> set[Key]:
+        """Which of some records are there for the asker."""
+        if not keys:
+            return set()
+        readable = self._rulebook.of(definition.schema, system=request.is_system).selection(request.actor)
+        selection = Selection(definition.schema, readable.filter, Mask((definition.schema.key,)))
+        page = await read_page(self._store, Plan(selection=self._rulebook.now(selection), keys=tuple(keys)))
+        return set(page.keys)
+
+    def _refuse_unseen(self, setting: _Setting, keys: Iterable[Key], seen: set[Key]) -> None:
+        faults = [_no_record(setting.at(key)) for key in keys if key not in seen]
+        if faults:
+            raise Invalid(faults=faults)
+
+
+def derived(
+    request: Request, action: Any, definition: Definition, *, key: Key | None = None, data: Any = None
+) -> Request:
+    """A further request of whoever made one, on another resource."""
+    return Request(
+        action, definition.path, definition=definition, key=key, data=data, actor=request.actor, id=request.id,
+        credentials=lambda: request.credentials, headers=request.headers, interface=request.interface,
+        is_minimal=True, is_system=request.is_system, performers=request.performers,
+    )  # fmt: skip
+
+
+def placed(problem: Problem, place: str) -> Problem:
+    """The problem of a step, said of the place in the body that it is for."""
+    if isinstance(problem, NotFound):
+        return Invalid(faults=[_no_record(place)])
+    if isinstance(problem, Forbidden | Unauthorized):
+        detail = problem.detail or "You may not do that."
+        return type(problem)(faults=[Fault("not_writable", detail, pointer=place)], headers=problem.headers)
+    if not problem.faults:
+        return problem
+    faults = [Fault(one.code, one.detail, pointer=place) for one in problem.faults]
+    return type(problem)(faults=list(dict.fromkeys(faults)), headers=problem.headers)
+
+
+def _settings(prepared: Sequence[Prepared]) -> list[_Setting]:
+    """What was given for links, in order. Raises Invalid for more than MOST_SET keys, or for a record that has no key
+    yet to point at."""
+    settings, faults = [], []
+    for index, owner in enumerate(prepared):
+        above = f"/{index}" if is_many(owner.request.data) else ""
+        for name, given in (owner.links or {}).items():
+            keys = tuple(given) if isinstance(given, list) else (given,) if given is not None else ()
+            if keys and owner.write.key is None:
+                detail = f"The new record has no key yet: give one, or set {name} in a second request."
+                faults.append(Fault("no_key", detail, pointer=f"{above}/{name}"))
+            settings.append(_Setting(owner, owner.definition.settable[name], keys, f"{above}/{name}"))
+    if sum(len(setting.keys) for setting in settings) > MOST_SET:
+        faults.append(Fault("too_long", f"At most {MOST_SET} keys are set in one request."))
+    if faults:
+        raise Invalid(faults=faults)
+    return settings
+
+
+def _equals(field: FieldSpec, key: Key) -> Filter:
+    return Test(Path((), field, (), field.type), "eq", key)
+
+
+def _no_record(place: str) -> Fault:
+    return Fault("no_such_record", "This is the key of no record.", pointer=place)
+
+
+def _together(problems: Sequence[Problem]) -> Problem:
+    """One problem with the faults of all that are of its kind; what may not be done comes before what is wrong."""
+    first = next((one for one in problems if not isinstance(one, Invalid)), problems[0])
+    alike = [one for one in problems if type(one) is type(first)]
+    if not first.faults:
+        return first
+    return type(first)(faults=[fault for one in alike for fault in one.faults], headers=first.headers)

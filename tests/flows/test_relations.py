@@ -1,0 +1,472 @@
+"""Relations: has one, many to many through another resource, and setting what links lead to."""
+
+from typing import Any
+
+import pytest
+
+from crudite import App, DeclarationError, Field, Many, One, OpenApi, Parent, Record, Ref, Request, allow, before, me
+from crudite.testing import Client
+from tests.flows.worlds import by_name, client_for, faults
+from tests.services.stores import fresh_store
+
+OVER: Any = pytest.mark.parametrize("over", ["sse", "websocket"])
+OPEN = allow.everyone
+
+
+class Person(Record[str], rules=OPEN, path="people"):
+    name: str
+    profile: One["Profile"] = Field(settable=True)
+
+
+class Profile(Record[str], rules={"read": allow.where(hidden=False), "write": OPEN}):
+    person: Ref[Person | None] = Field(default=None, unique=True)
+    motto: str = ""
+    hidden: bool = False
+
+
+class Post(Record[str], rules=OPEN):
+    title: str
+    author: Ref[Person] | None = Field(default=None, include=False)
+    tags: Many["Tag"] = Field(through="Tagging", settable=True)
+    taggings: Many["Tagging"]
+
+
+class Tag(Record[str], rules={"read": allow.where(secret=False), "write": OPEN}):
+    name: str
+    secret: bool = False
+    posts: Many["Post"] = Field(through="Tagging", include=False)
+
+
+class Tagging(
+    Record[int],
+    unique=[("post", "tag")],
+    rules={"read": allow.where(draft=False), "create": OPEN, "update": OPEN, "delete": allow.where(pinned=False)},
+):
+    post: Ref[Post]
+    tag: Ref[Tag]
+    draft: bool = False
+    pinned: bool = False
+
+
+def world() -> Client:
+    return client_for(Person, Profile, Post, Tag, Tagging, auth=by_name)
+
+
+async def fill(client: Client) -> None:
+    for path, records in {
+        "people": [{"id": "ann", "name": "Ann"}, {"id": "bob", "name": "Bob"}],
+        "profiles": [{"id": "p1", "person": "ann", "motto": "more"}, {"id": "p2"}],
+        "posts": [{"id": "one", "title": "One"}, {"id": "two", "title": "Two"}],
+        "tags": [{"id": "red", "name": "Red"}, {"id": "blue", "name": "Blue"}, {"id": "low", "name": "Low"}],
+        "taggings": [{"post": "one", "tag": "red"}, {"post": "one", "tag": "blue"}, {"post": "two", "tag": "red"}],
+    }.items():
+        made = await client.post(f"/{path}", records)
+        assert made.status == 201, made.json
+
+
+def tags(record: Any) -> list[str]:
+    return [tag["id"] for tag in record["_included"]["tags"]]
+
+
+async def tags_of(client: Client, post: str) -> list[str]:
+    return tags((await client.get(f"/posts/{post}?include=tags")).json)
+
+
+async def joined(client: Client) -> list[tuple[int, str, str]]:
+    return [(row["id"], row["post"], row["tag"]) for row in (await client.get("/taggings")).json]
+
+
+async def test_a_link_to_one_is_included_as_the_record_or_as_null() -> None:
+    async with world() as client:
+        await fill(client)
+
+        found = (await client.get("/people?include=profile.person")).json
+
+        ann, bob = (person["_included"]["profile"] for person in found)
+        assert (ann["motto"], ann["_included"]["person"]["name"]) == ("more", "Ann")
+        assert bob is None
+        await client.patch("/profiles/p1", {"hidden": True})
+        assert (await client.get("/people/ann?include=profile")).json["_included"] == {"profile": None}
+
+
+async def test_filters_go_through_a_link_to_one() -> None:
+    async with world() as client:
+        await fill(client)
+        assert [p["id"] for p in (await client.get("/people?profile.motto=more")).json] == ["ann"]
+        assert [p["id"] for p in (await client.get("/people?profile[exists]=false")).json] == ["bob"]
+        assert [p["id"] for p in (await client.get("/profiles?person.profile.motto=more")).json] == ["p1"]
+
+
+async def test_what_is_joined_by_another_resource_is_included_once_and_in_the_order_of_keys() -> None:
+    async with world() as client:
+        await fill(client)
+
+        found = (await client.get("/posts?include=tags,taggings.tag")).json
+
+        assert [tags(post) for post in found] == [["blue", "red"], ["red"]]
+        assert "_included" not in found[0]["_included"]["tags"][0]
+        assert [row["_included"]["tag"]["name"] for row in found[0]["_included"]["taggings"]] == ["Red", "Blue"]
+
+
+async def test_the_rules_of_the_joining_and_of_the_joined_records_hold() -> None:
+    async with world() as client:
+        await fill(client)
+        await client.patch("/taggings/2", {"draft": True})
+        assert await tags_of(client, "one") == ["red"]
+        assert (await client.get("/posts?tags.name=Blue")).json == []
+        await client.patch("/tags/red", {"secret": True})
+        assert await tags_of(client, "one") == []
+        assert (await client.get("/posts?tags.name=Red")).json == []
+        assert (await client.get("/posts?tags[exists]=true")).json == []
+
+
+async def test_filters_and_counts_go_through_the_joining_records() -> None:
+    async with world() as client:
+        await fill(client)
+        await client.post("/posts", {"id": "none", "title": "None"})
+
+        async def found(query: str) -> list[str]:
+            return [post["id"] for post in (await client.get(f"/posts?{query}")).json]
+
+        assert await found("tags.name=Red") == ["one", "two"]
+        assert await found("tags.id=blue") == ["one"]
+        assert await found("tags.name=Red&tags.secret=true") == []
+        assert await found("tags[exists]=false") == ["none"]
+        assert await found("tags.name[ne]=Red") == ["one"]
+        assert [tag["id"] for tag in (await client.get("/tags?posts.title=Two")).json] == ["red"]
+        counted = await client.get("/posts?tags.name=Red&count=exact&limit=1")
+        assert counted.headers["x-total-count"] == "2"
+        negated = await client.request("QUERY", "/posts", {"where": {"not": {"tags.name": "Blue"}}})
+        assert [post["id"] for post in negated.json] == ["none", "two"]
+
+
+@OVER
+async def test_a_joining_record_that_comes_or_goes_moves_what_it_joins_in_a_live_query(over: Any) -> None:
+    async with world() as client:
+        await fill(client)
+        async with (
+            client.live("posts", over=over, include=["tags"], sort=["id"]) as view,
+            client.live("posts", over=over, where={"tags.name": "Blue"}) as blue,
+        ):
+            assert [tags(post) for post in await view.ready()] == [["blue", "red"], ["red"]]
+            assert [post["id"] for post in await blue.ready()] == ["one"]
+            await client.post("/taggings", {"post": "two", "tag": "blue"})
+            await view.until(lambda rows: tags(rows[1]) == ["blue", "red"])
+            await blue.until(lambda rows: len(rows) == 2)
+            await client.delete("/taggings/1")
+            await view.until(lambda rows: tags(rows[0]) == ["blue"])
+            await client.patch("/taggings/2", {"draft": True})
+            await view.until(lambda rows: tags(rows[0]) == [])
+            await blue.until(lambda rows: [post["id"] for post in rows] == ["two"])
+            await client.patch("/tags/blue", {"name": "Navy"})
+            await view.until(lambda rows: rows[1]["_included"]["tags"][0]["name"] == "Navy")
+            await blue.until(lambda rows: rows == [])
+            await client.patch("/tags/red", {"secret": True})
+            rows = await view.until(lambda rows: tags(rows[1]) == ["blue"])
+        assert rows == (await client.get("/posts?include=tags&sort=id")).json
+
+
+@OVER
+async def test_a_record_that_comes_to_point_back_is_the_one_of_a_live_query(over: Any) -> None:
+    async with world() as client:
+        await fill(client)
+        async with client.live("people", over=over, include=["profile"], sort=["id"]) as view:
+            await view.ready()
+            await client.patch("/profiles/p2", {"person": "bob", "motto": "less"})
+            await view.until(lambda rows: (rows[1]["_included"]["profile"] or {}).get("motto") == "less")
+            await client.delete("/profiles/p1")
+            rows = await view.until(lambda rows: rows[0]["_included"]["profile"] is None)
+        assert rows == (await client.get("/people?include=profile&sort=id")).json
+
+
+async def test_a_link_can_be_kept_out_of_what_is_included_and_still_be_asked_about() -> None:
+    async with world() as client:
+        await fill(client)
+        for path, name in (("tags", "posts"), ("posts", "author")):
+            refused = await client.get(f"/{path}?include={name}")
+            assert (refused.status, faults(refused)) == (400, [("include", "bad_include")])
+        assert (await client.get("/posts?author.name=Ann")).json == []
+
+
+async def test_a_record_is_created_with_what_its_links_lead_to() -> None:
+    async with world() as client:
+        await fill(client)
+
+        made = await client.post("/posts", {"id": "three", "title": "Three", "tags": ["red", "low"]})
+        several = await client.post("/posts", [{"id": "a", "title": "A", "tags": ["blue"]}, {"id": "b", "title": "B"}])
+
+        assert (made.status, several.status) == (201, 201)
+        assert "tags" not in made.json
+        assert await tags_of(client, "three") == ["low", "red"]
+        assert (await tags_of(client, "a"), await tags_of(client, "b")) == (["blue"], [])
+
+
+async def test_a_link_is_set_as_a_whole_and_what_stays_is_kept() -> None:
+    async with world() as client:
+        await fill(client)
+        before_it = (await client.get("/posts/one")).json
+
+        changed = await client.patch("/posts/one", {"tags": ["low", "red"]})
+
+        assert changed.status == 200
+        assert changed.json["version"] > before_it["version"]
+        assert await joined(client) == [(1, "one", "red"), (3, "two", "red"), (4, "one", "low")]
+        assert (await client.patch("/posts/one", {"title": "1"})).status == 200
+        assert await tags_of(client, "one") == ["low", "red"]
+        assert (await client.put("/posts/one", {"title": "1"})).status == 200
+        assert await tags_of(client, "one") == ["low", "red"]
+        assert (await client.put("/posts/one", {"title": "1", "tags": []})).status == 200
+        assert await tags_of(client, "one") == []
+
+
+async def test_all_of_it_is_one_transaction_which_live_queries_see_as_one_step() -> None:
+    async with world() as client:
+        await fill(client)
+        async with client.live("posts", include=["tags"], where={"id": "one"}) as view:
+            await view.ready()
+            await client.patch("/posts/one", {"title": "1", "tags": ["low"]})
+            await view.until(lambda rows: rows[0]["title"] == "1")
+            assert [tags(row) for row in view.records] == [["low"]]
+        refused = await client.patch("/posts/one", {"title": "x", "tags": ["low", "nope"]})
+        assert (refused.status, (await client.get("/posts/one")).json["title"]) == (422, "1")
+
+
+async def test_a_link_to_one_is_set_moved_and_cleared() -> None:
+    async with world() as client:
+        await fill(client)
+
+        async def persons() -> list[str | None]:
+            return [profile["person"] for profile in (await client.get("/profiles")).json]
+
+        assert (await client.patch("/people/ann", {"profile": "p2"})).status == 200
+        assert await persons() == [None, "ann"]
+        assert (await client.patch("/people/bob", {"profile": "p2"})).status == 200
+        assert await persons() == [None, "bob"]
+        assert (await client.patch("/people/bob", {"profile": None})).status == 200
+        assert await persons() == [None, None]
+        assert (await client.post("/people", {"id": "eve", "name": "Eve", "profile": "p1"})).status == 201
+        assert await persons() == ["eve", None]
+
+
+async def test_every_key_that_is_not_there_is_named_by_its_place() -> None:
+    async with world() as client:
+        await fill(client)
+        await client.patch("/tags/blue", {"secret": True})
+
+        nowhere = await client.patch("/posts/one", {"tags": ["red", "nope", "blue"]})
+        created = await client.post("/posts", [{"title": "a", "id": "a"}, {"title": "b", "id": "b", "tags": ["nope"]}])
+        one = await client.patch("/people/ann", {"profile": "nope"})
+        twice = await client.patch("/posts/one", {"tags": ["red", "red"]})
+        no_list = await client.patch("/posts/one", {"tags": {"red": True}, "title": 7})
+
+        assert faults(nowhere) == [("/tags/1", "no_such_record"), ("/tags/2", "no_such_record")]
+        assert faults(created) == [("/1/tags/0", "no_such_record")]
+        assert faults(one) == [("/profile", "no_such_record")]
+        assert faults(twice) == [("/tags", "repeated")]
+        assert faults(no_list) == [("/tags", "list_type"), ("/title", "string_type")]
+
+
+async def test_what_the_asker_does_not_see_stays_where_it_is() -> None:
+    async with world() as client:
+        await fill(client)
+        await client.patch("/tags/blue", {"secret": True})
+        assert (await client.patch("/posts/one", {"tags": ["low"]})).status == 200
+        await client.patch("/tags/blue", {"secret": False})
+        assert await tags_of(client, "one") == ["blue", "low"]
+
+
+async def test_who_may_not_write_the_joining_records_is_refused_naming_the_link() -> None:
+    async with world() as client:
+        await fill(client)
+        await client.patch("/taggings/1", {"pinned": True})
+
+        refused = await client.patch("/posts/one", {"title": "x", "tags": ["blue"]})
+
+        assert (refused.status, faults(refused)) == (403, [("/tags", "not_writable")])
+        assert (await client.get("/posts/one")).json["title"] == "One"
+        assert await tags_of(client, "one") == ["blue", "red"]
+
+
+async def test_the_rule_for_the_record_itself_holds_too_and_so_does_its_version() -> None:
+    class Paper(Record[str], rules={"read": OPEN, "create": OPEN, "write": allow.where(owner=me.id)}):
+        owner: str
+        topics: Many["Topic"] = Field(through="About", settable=True)
+
+    class Topic(Record[str], rules=OPEN):
+        pass
+
+    class About(Record[int], rules=OPEN):
+        paper: Ref[Paper]
+        topic: Ref[Topic]
+
+    async with client_for(Paper, Topic, About, auth=by_name) as client:
+        await client.post("/topics", [{"id": "x"}, {"id": "y"}])
+        ann = client.acting("ann")
+        await ann.post("/papers", {"id": "p", "owner": "ann", "topics": ["x"]})
+        assert (await client.acting("bob").patch("/papers/p", {"topics": ["y"]})).status == 403
+        version = (await ann.get("/papers/p")).headers["etag"]
+        assert (await ann.patch("/papers/p", {"topics": ["y"]}, headers={"if-match": version})).status == 200
+        assert (await ann.patch("/papers/p", {"topics": []}, headers={"if-match": version})).status == 412
+        assert (await ann.get("/papers/p?include=topics")).json["_included"]["topics"][0]["id"] == "y"
+
+
+async def test_hooks_of_the_joining_resource_run() -> None:
+    seen: list[str] = []
+
+    class Left(Record[str], rules=OPEN):
+        rights: Many["Right"] = Field(through="Pair", settable=True)
+
+    class Right(Record[str], rules=OPEN):
+        pass
+
+    class Pair(Record[int], rules=OPEN):
+        left: Ref[Left]
+        right: Ref[Right]
+
+        @before("create", "delete")
+        def note(self, request: Request) -> None:
+            seen.append(f"{request.action} {self.right}")
+
+    async with client_for(Left, Right, Pair) as client:
+        await client.post("/rights", [{"id": "x"}, {"id": "y"}])
+        await client.post("/lefts", {"id": "l", "rights": ["x"]})
+        await client.patch("/lefts/l", {"rights": ["y"]})
+        assert seen == ["create x", "delete x", "create y"]
+
+
+@pytest.mark.only_on("sqlite", reason="a description asks no store")
+def test_the_description_tells_what_is_included_and_what_is_set() -> None:
+    document = OpenApi().document(App(Person, Profile, Post, Tag, Tagging, store=fresh_store()))
+    schemas = document["components"]["schemas"]
+    included = schemas["Post"]["properties"]["_included"]["properties"]
+    assert included["tags"] == {"type": "array", "items": {"$ref": "#/components/schemas/Tag"}, "maxItems": 100}
+    assert included.keys() == {"tags", "taggings"}
+    assert schemas["Person"]["properties"]["_included"]["properties"] == {
+        "profile": {"anyOf": [{"$ref": "#/components/schemas/Profile"}, {"type": "null"}]}
+    }
+    for action in ("Create", "Replace", "Update"):
+        assert schemas[f"Post{action}"]["properties"]["tags"] == {
+            "type": "array", "items": {"type": "string"}, "maxItems": 1000, "uniqueItems": True,
+            "description": "The keys of all Tag records that it leads to from now on; left away, nothing changes.",
+        }  # fmt: skip
+        assert "tags" not in schemas[f"Post{action}"].get("required", [])
+        assert "taggings" not in schemas[f"Post{action}"]["properties"]
+
+
+async def test_the_server_itself_sets_links_with_keys_or_records() -> None:
+    app = App(Person, Profile, Post, Tag, Tagging, store=fresh_store(), auth=by_name)
+    async with Client(app) as client:
+        await fill(client)
+        low = await app.records.read(Tag, "low")
+        await app.records.update(Post, "two", tags=[low, "blue"])
+        assert await tags_of(client, "two") == ["blue", "low"]
+
+
+async def test_over_a_websocket_links_are_set_alike() -> None:
+    async with world() as client, client.websocket() as socket:
+        await fill(client)
+        await socket.call("posts.update", {"key": "one", "data": {"tags": ["low"]}})
+        assert await tags_of(client, "one") == ["low"]
+
+
+async def test_a_record_that_the_store_numbers_gets_its_links_once_it_has_a_key() -> None:
+    class Order(Record[int], rules=OPEN):
+        items: Many["Item"] = Field(settable=True)
+
+    class Item(Record[str], rules=OPEN):
+        order: Ref[Order | None] = None  # type: ignore[assignment]
+
+    async with client_for(Order, Item) as client:
+        await client.post("/items", [{"id": "x"}, {"id": "y"}])
+        refused = await client.post("/orders", {"items": ["x"]})
+        assert (refused.status, faults(refused)) == (422, [("/items", "no_key")])
+        assert (await client.post("/orders", {"items": []})).status == 201
+        assert (await client.patch("/orders/1", {"items": ["x", "y"]})).status == 200
+        assert (await client.post("/orders", {"id": 9, "items": ["y"]})).status == 201
+        assert [item["order"] for item in (await client.get("/items")).json] == [1, 9]
+
+
+async def test_what_belongs_to_its_parent_is_deleted_when_it_is_taken_out() -> None:
+    class Box(Record[str], rules=OPEN):
+        things: Many["Thing"] = Field(settable=True)
+
+    class Thing(Record[str], rules=OPEN):
+        box: Parent[Box]
+
+    async with client_for(Box, Thing) as client:
+        await client.post("/boxes", [{"id": "a"}, {"id": "b"}])
+        await client.post("/things", [{"id": "x", "box": "a"}, {"id": "y", "box": "a"}, {"id": "z", "box": "b"}])
+        assert (await client.patch("/boxes/a", {"things": ["y", "z"]})).status == 200
+        assert [(t["id"], t["box"]) for t in (await client.get("/things")).json] == [("y", "a"), ("z", "a")]
+
+
+@pytest.mark.only_on("sqlite", reason="a declaration asks no store")
+def test_links_that_cannot_be_are_refused_all_at_once() -> None:
+    class Car(Record[str], rules=OPEN):
+        colour: str = Field(default="", include=False)
+        maker: Ref["Maker"] = Field(through="Drive")
+        plate: One["Plate"]
+        drivers: Many["Driver"] = Field(through="Drivs")
+        people: Many["Driver"] = Field(through="Drive", settable=True)
+        wheels: Many["Wheel"] = Field(settable=True)
+        seats: Many["Seat"] = Field(to="driver")
+        first: One["Driver"] = Field(through="Drive")
+        owners: Many["Driver"] = Field(through="Drive", to="drivr")
+        makers: Many["Maker"] = Field(through="Drive")
+
+    class Maker(Record[str], rules=OPEN):
+        pass
+
+    class Plate(Record[str], rules=OPEN):
+        car: Ref[Car]
+
+    class Driver(Record[str], rules=OPEN):
+        pass
+
+    class Drive(Record[str], rules=OPEN):
+        car: Ref[Car]
+        driver: Ref[Driver]
+        kind: str
+
+    class Wheel(Record[str], rules=OPEN):
+        car: Ref[Car]
+
+    class Seat(Record[str], rules=OPEN):
+        car: Ref[Car]
+        driver: Ref[Driver]
+
+    with pytest.raises(DeclarationError) as refused:
+        App(Car, Maker, Plate, Driver, Drive, Wheel, Seat, store=fresh_store())
+
+    assert set(refused.value.faults) == {
+        "Car.colour: `include` is for references and links only.",
+        "Car.maker: `by`, `through`, `to` and `settable` are for Many and One only.",
+        "Car.plate: several Plate could point here: Plate.car says Field(unique=True), or write Many.",
+        "Car.drivers: it goes through Drivs, which is not given to App(…); did you mean 'Drive'?",
+        "Car.people: keys alone do not make a Drive: id and kind of it would need a default.",
+        "Car.wheels: what is set can also be taken out, and Wheel.car cannot be null: write Ref[Car | None] there, or "
+        "Parent[Car], with which what is taken out is deleted.",
+        "Car.seats: `to` goes with `through` only.",
+        "Car.first: a link through another resource leads to many: write Many in place of One.",
+        "Car.owners: Drive.drivr does not point at Driver; did you mean 'driver'?",
+        "Car.makers: no field of Drive points at Maker, such as Ref[Maker].",
+    }
+
+
+async def test_who_is_linked_with_his_like_says_which_field_is_which() -> None:
+    class User(Record[str], rules=OPEN):
+        follows: Many["User"] = Field(through="Following", by="follower", to="followed", settable=True)
+        followers: Many["User"] = Field(through="Following", by="followed")
+
+    class Following(Record[int], rules=OPEN):
+        follower: Ref[User]
+        followed: Ref[User]
+
+    async with client_for(User, Following) as client:
+        await client.post("/users", [{"id": "ann"}, {"id": "bob"}, {"id": "eve", "follows": []}])
+        await client.patch("/users/ann", {"follows": ["bob", "eve"]})
+        found = (await client.get("/users/bob?include=followers.follows,follows")).status
+        assert found == 400  # many within many
+        [follower] = (await client.get("/users/bob?include=followers")).json["_included"]["followers"]
+        assert follower["id"] == "ann"
+        assert [u["id"] for u in (await client.get("/users?followers.id=ann")).json] == ["bob", "eve"]
