@@ -9,6 +9,7 @@ import pytest
 from crudite import ApiKeys, App, Email, Field, Mail, Password, Resource, Sessions, allow, me
 from crudite.auth.sessions import links
 from crudite.limiting import Rate
+from crudite.resources.passwords import Hashing
 from crudite.testing import Client, Clock
 from tests.flows.people import ANN, PASSWORD, QUICK, Account, Browser, Letters, Note, ann_in, app_for, sessions_of
 from tests.services.stores import fresh_store
@@ -249,3 +250,13 @@ async def test_whoever_has_stolen_a_session_does_not_guess_the_password_from_man
             thief.jar = dict(owner.jar)
             said.append((await thief.post("/change-password", {"old": "a guess", "new": "thieving horse"})).status)
         assert said == [403, 403, 403, 429, 429]
+
+
+async def test_a_crowd_that_signs_up_keeps_nobody_from_logging_in() -> None:
+    async with app_for(hashing=Hashing(passes=2, lanes=1, side_by_side=1, waiting=7)) as app:
+        await ann_in(app)
+        crowd = [Browser(app).post("/accounts", {"email": f"{n}@example.org", "password": PASSWORD}) for n in range(60)]
+        *said, entered = await asyncio.gather(*crowd, Browser(app).log_in())
+        assert entered.status == 200
+        assert {one.status for one in said} == {201, 503}
+        assert (await Browser(app).post("/accounts", {"email": "late@example.org", "password": PASSWORD})).status == 201

@@ -1,8 +1,9 @@
 """Passwords: argon2 on the way in, never on the way out.
 
 A hash takes about 64 MiB and tens of milliseconds on purpose (RFC 9106), so it runs in threads, a few at a time, and
-only so many wait for their turn. A password is what its characters are: it is brought to NFKC before it is hashed
-(NIST SP 800-63B, section 3.1.1.2), so that every keyboard writes the same one.
+only so many wait for their turn. Half of the places are for looking at passwords alone: those who make new ones, which
+strangers may by signing up, keep nobody from logging in. A password is what its characters are: it is brought to NFKC
+before it is hashed (NIST SP 800-63B, section 3.1.1.2), so that every keyboard writes the same one.
 """
 
 import asyncio
@@ -12,7 +13,7 @@ import unicodedata
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from threading import BoundedSemaphore
 from typing import TypeVar
 
@@ -36,7 +37,8 @@ class Hashing:
     `lanes`.
 
     `side_by_side` are worked on at a time, each with its memory; `waiting` more wait. Whoever comes beyond that is told
-    to come back (`Unavailable`). A hash that was made with other numbers is still understood, and made anew when its
+    to come back (`Unavailable`); so is whoever wants a new password hashed when half of the places are taken by such. A
+    hash that was made with other numbers is still understood, and made anew when its
     owner logs in.
     """
 
@@ -48,16 +50,21 @@ class Hashing:
     _hasher: PasswordHasher = field(init=False, repr=False)
     _threads: ThreadPoolExecutor = field(init=False, repr=False)
     _room: BoundedSemaphore = field(init=False, repr=False)
+    _room_for_new: BoundedSemaphore = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         hasher = PasswordHasher(self.passes, self.memory, self.lanes, hash_len=_HASH, salt_len=_SALT)
         object.__setattr__(self, "_hasher", hasher)
         object.__setattr__(self, "_threads", ThreadPoolExecutor(self.side_by_side, "crudite-password"))
-        object.__setattr__(self, "_room", BoundedSemaphore(self.side_by_side + self.waiting))
+        places = self.side_by_side + self.waiting
+        object.__setattr__(self, "_room", BoundedSemaphore(places))
+        object.__setattr__(self, "_room_for_new", BoundedSemaphore(max(places // 2, 1)))
 
     async def hash(self, plain: str) -> str:
-        """The hash of a password, with a salt of its own."""
-        return await self._aside(lambda: self._hasher.hash(normalized(plain)))
+        """The hash of a new password, with a salt of its own."""
+        if not self._room_for_new.acquire(blocking=False):
+            raise _too_many()
+        return await self._aside(lambda: self._hasher.hash(normalized(plain)), self._room_for_new)
 
     async def verify(self, stored: str | None, plain: str) -> bool:
         """Whether a password is the one that a stored hash was made of. Without a hash it is not, and that takes just
@@ -87,14 +94,25 @@ class Hashing:
         except (VerificationError, InvalidHashError, UnicodeEncodeError):
             return False
 
-    async def _aside(self, work: Callable[[], T]) -> T:
-        """The result of some work in a thread. Its place is taken until it is done, whether somebody still waits or
-        not. Raises Unavailable when there is none."""
+    async def _aside(self, work: Callable[[], T], *taken: BoundedSemaphore) -> T:
+        """The result of some work in a thread. Its place is taken until it is done, as are those that it has `taken`,
+        whether somebody still waits or not. Raises Unavailable when there is none."""
         if not self._room.acquire(blocking=False):
-            raise Unavailable("Too many passwords are being looked at.", headers={"retry-after": "2"})
+            for room in taken:
+                room.release()
+            raise _too_many()
         begun = self._threads.submit(work)
-        begun.add_done_callback(lambda _: self._room.release())
+        for room in (self._room, *taken):
+            begun.add_done_callback(partial(_leave, room))
         return await asyncio.wrap_future(begun)
+
+
+def _leave(room: BoundedSemaphore, _: object) -> None:
+    room.release()
+
+
+def _too_many() -> Unavailable:
+    return Unavailable("Too many passwords are being looked at.", headers={"retry-after": "2"})
 
 
 _usual = Hashing()
