@@ -91,6 +91,29 @@ async def test_who_is_signed_in_another_way_has_no_session_here_whatever_his_is_
         assert (await client.post("/log-in", ANN)).status == 200
 
 
+async def test_who_is_signed_in_another_way_ends_no_session_whatever_his_is_called() -> None:
+    called: list[tuple[str, str]] = []
+
+    async def elsewhere(credentials: Credentials) -> Actor | None:
+        return Actor(called[0][0], session=called[0][1]) if credentials.token == "hers" else None
+
+    async with App(Account, store=fresh_store(), auth=[Sessions(Account, hashing=QUICK), elsewhere]) as app:
+        ann = await ann_in(app)
+        shown = (await ann.get("/session")).json
+        program = Client(app, token="hers")
+        for account in ("bob", shown["account"]):  # he calls it as a session of Ann's is called
+            called[:] = [(account, shown["id"])]
+            assert (await program.get("/session")).json is None
+            assert (await program.post("/log-out", {})).status == 200
+            assert (await program.post("/log-out-everywhere", {})).status == 401
+            async with program.websocket() as socket:
+                await socket.call("auth", {"token": "hers"})
+                assert (await socket.call("session"))["data"] is None
+                await socket.call("log-out")
+            assert (await program.post("/log-in", {**ANN, "bearer": True})).status == 200
+            assert await ann.who() == shown["account"]
+
+
 async def test_a_session_that_a_client_brings_along_is_never_taken_over() -> None:
     async with app_for() as app:
         mallory = await ann_in(app)

@@ -26,6 +26,7 @@ from tests.flows.people import (
 )
 from tests.flows.worlds import titles
 from tests.services.brokers import Broker
+from tests.services.stores import kept_store
 from tests.services.valkey import valkey, valkey_broker
 
 __all__ = ["valkey", "valkey_broker"]
@@ -198,3 +199,23 @@ async def test_an_account_that_is_written_meanwhile_gets_its_new_password(
         held.go.set()
         assert (await changing).status == 200
         assert (await Browser(app).log_in("better horse")).status == 200
+
+
+async def test_two_applications_on_one_server_are_kept_apart_by_their_prefixes(valkey: str) -> None:
+    apart = uuid4().hex[:12]
+    async with (
+        app_for(store_of_sessions=f"{valkey}?prefix={apart}-shop", visitors=True) as shop,
+        app_for(store_of_sessions=f"{valkey}?prefix={apart}-wiki", visitors=True) as wiki,
+        app_for(store_of_sessions=f"{valkey}?prefix={apart}-shop", visitors=True, store=kept_store()) as twin,
+    ):
+        browser, visitor = await ann_in(shop), Browser(shop)
+        await visitor.request("PATCH", "/session/client", {"values": {"theme": "dark"}})
+        seen = []
+        for app in (shop, wiki):
+            there, guest = Browser(app), Browser(app)
+            there.jar, guest.jar = dict(browser.jar), dict(visitor.jar)
+            seen.append((await there.who() is not None, (await guest.get("/session")).json is not None))
+        assert seen == [(True, True), (False, False)]
+        there = Browser(twin)
+        there.jar = dict(visitor.jar)
+        assert (await there.get("/session")).json["client"] == {"theme": "dark"}

@@ -204,11 +204,15 @@ class Desk:
 
     async def own(self, request: Request) -> Kept:
         """The session that a request was made in. Raises Unauthorized when there is none."""
-        session = request.actor.session
-        kept = await self.keeper.find(session) if session is not None else None
-        if kept is None or kept.account != request.actor.id:
+        if (kept := await self.found(request)) is None:
             raise nobody()
         return kept
+
+    async def found(self, request: Request) -> Kept | None:
+        """The same; None when there is none."""
+        session = self._session_of(request)
+        kept = await self.keeper.find(session) if session is not None else None
+        return kept if kept is not None and kept.account == request.actor.id else None
 
     async def end_all(self, account: Key, *, but: str | None = None) -> int:
         """Ends the sessions of an account, all or all but one; how many there were."""
@@ -226,8 +230,14 @@ class Desk:
         """Ends the session that a request was made in. There may be none."""
         if self.visits is not None and (visit := await self.visits.of(request)) is not None:
             await self.visits.end(visit)
-        elif request.actor.session is not None:
-            await self.end([request.actor.session])
+        elif (session := self._session_of(request)) is not None:
+            await self.end([session])
+
+    def _session_of(self, request: Request) -> str | None:
+        """The number of the session whose token a request shows, of an account; None where it was made in none, or
+        somebody else has found out who asks: what he calls a session may be the number of one of ours."""
+        shown = self.shown(request.credentials)
+        return shown.id if shown is not None and shown.id == request.actor.session else None
 
     async def _checked(self, account: Account | None, password: str) -> Account:
         is_right = await self.hashing.verify(account.hash if account is not None else None, password)

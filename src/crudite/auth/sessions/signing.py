@@ -93,9 +93,8 @@ class Signing:
         """What the client may know of its session; None without one."""
         if (visit := await self._visit(request)) is not None:
             return {**_timed(visit), "account": None, "roles": [], "client": dict(visit.client)}
-        session = request.actor.session
-        kept = await self._desk.keeper.find(session) if session is not None else None
-        if kept is None or kept.account != request.actor.id:
+        kept = await self._desk.found(request)
+        if kept is None:
             return None
         roles = sorted(request.actor.roles)
         return {**_described(kept), "roles": roles, "client": dict(kept.client)}
