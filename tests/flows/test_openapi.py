@@ -24,6 +24,7 @@ from crudite import (
     App,
     BigInt,
     Browser,
+    Channel,
     Count,
     Email,
     Field,
@@ -101,6 +102,11 @@ def make_app(store: str) -> App:
     app = App(
         Project, Task, Sample, store=store, title="Samples",
         interfaces=[Rest(), Sse(), WebSocket(), Browser(), OpenApi(public=True)],
+        channels=[
+            Channel("projects/{project}", of=Project, rules={"publish": allow.everyone}, presence=True),
+            Channel("lobby/{corner}", rules={"join": allow.everyone, "publish": allow.everyone}),
+            Channel("news", of=Task),
+        ],
     )  # fmt: skip
 
     @app.read("overdue")
@@ -158,8 +164,14 @@ async def test_the_document_is_valid_and_names_every_operation(app: App) -> None
         "get /open-count/subscribe": "open-count.subscribe",
         "post /sum": "sum",
         "delete /forget": "forget",
+        "post /channels/lobby/{corner}": "channels.lobby.corner.publish",
+        "get /channels/lobby/{corner}": "channels.lobby.corner.listen",
+        "get /channels/lobby/{corner}/subscribe": "channels.lobby.corner.listen.subscribe",
+        "get /channels/news": "channels.news.listen",
+        "get /channels/news/subscribe": "channels.news.listen.subscribe",
         "get /subscribe": "subscribe",
     }
+    assert names["post /channels/projects/{project}"] == "channels.projects.project.publish"
     assert names["patch /projects/{project}/tasks/{key}"] == "projects.tasks.update"
     assert {"Task", "TaskCreate", "TaskReplace", "TaskUpdate", "Problem"} <= document["components"]["schemas"].keys()
 
@@ -185,6 +197,24 @@ async def test_every_example_of_a_body_is_accepted(app: App) -> None:
             assert (await client.patch(at, update["application/json"]["example"])).status == 200
             query = document["paths"][f"{name}/query"]["post"]["requestBody"]["content"]["application/json"]
             assert (await client.post(f"{name}/query", query["example"])).status == 200
+
+
+async def test_an_example_of_an_event_is_told_as_described(app: App) -> None:
+    document = OpenApi().document(app)
+    publish = document["paths"]["/channels/lobby/{corner}"]["post"]
+    assert [parameter["name"] for parameter in publish["parameters"]] == ["corner"]
+    example = publish["requestBody"]["content"]["application/json"]["example"]
+    async with Client(app) as client:
+        async with client.websocket() as socket:
+            await socket.call("join", {"channel": "lobby/left"})
+            assert (await client.post("/channels/lobby/left", example)).status == 204
+            kind, told = await socket.told()
+            assert (kind, told["event"], told["data"]) == ("event", example["event"], example["data"])
+        large = {"event": "e", "data": "x" * 5000}
+        for body, status in (({"event": ""}, 400), ({"event": "e", "more": 1}, 400), (large, 413)):
+            refused = await client.post("/channels/lobby/left", body)
+            assert refused.status == status
+            assert str(status) in publish["responses"]
 
 
 async def test_what_nobody_may_see_is_in_no_record_and_no_filter(store: str) -> None:
@@ -240,10 +270,14 @@ async def test_each_rest_interface_is_described_where_it_is(store: str) -> None:
     class Todo(Resource, rules=allow.everyone):
         title: str
 
-    app = App(Todo, store=store, interfaces=[Rest(), Rest("/v1"), OpenApi()])
+    bells = Channel("bells", rules={"join": allow.everyone, "publish": allow.everyone})
+    app = App(Todo, store=store, interfaces=[Rest(), Rest("/v1"), OpenApi()], channels=[bells])
     paths = OpenApi().document(app)["paths"]
     assert paths["/todos"]["get"]["operationId"] == "todos.list"
     assert paths["/v1/todos"]["get"]["operationId"] == "v1.todos.list"
+    assert paths["/channels/bells"]["post"]["operationId"] == "channels.bells.publish"
+    assert paths["/v1/channels/bells"]["post"]["operationId"] == "v1.channels.bells.publish"
+    assert "get" not in paths["/channels/bells"]
     assert not [path for path in paths if path.endswith("/subscribe")]
 
 
@@ -382,7 +416,7 @@ OPERATIONS = [
     "projects.tasks.list", "projects.tasks.query", "projects.tasks.create", "projects.tasks.read",
     "projects.tasks.replace", "projects.tasks.update", "projects.tasks.delete",
     "samples.list", "samples.query", "samples.create", "samples.read", "samples.replace", "samples.update",
-    "samples.delete", "overdue", "sum", "forget",
+    "samples.delete", "overdue", "sum", "forget", "channels.projects.project.publish", "channels.lobby.corner.publish",
 ]  # fmt: skip
 
 
@@ -451,4 +485,4 @@ def stored_keys(described: Any, operation_id: str) -> dict[str, str]:
             "project": project,
             "key": create("projects.tasks.create", {"title": "Sow", "project": project}, project=project),
         }
-    return {"key": project}
+    return {"key": project, "project": project, "corner": "left"}

@@ -10,7 +10,7 @@ from crudite.channels import Channel, ChannelLimits, Shown, Told
 from crudite.errors import Fault, Malformed, TooLarge, TooManyRequests
 from crudite.interfaces.events import encode
 
-_LONGEST_EVENT = 100
+LONGEST_EVENT = 100
 
 
 def channel_name(channel: Channel, given: Sequence[str]) -> str:
@@ -38,8 +38,8 @@ def presence_members(channel: str, shown: Shown) -> str:
 
 def read_event(event: Any, data: Any, limits: ChannelLimits) -> tuple[str, bytes]:
     """The name of an event, and its data as JSON. Raises Malformed or TooLarge."""
-    if not isinstance(event, str) or not 0 < len(event) <= _LONGEST_EVENT or not event.isprintable():
-        detail = f"event takes a name of up to {_LONGEST_EVENT} printable characters."
+    if not isinstance(event, str) or not 0 < len(event) <= LONGEST_EVENT or not event.isprintable():
+        detail = f"event takes a name of up to {LONGEST_EVENT} printable characters."
         raise Malformed(faults=[Fault("bad_value", detail, pointer="/event")])
     return event, plain_json(data, limits.event, "data")
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 from crudite.interfaces.base import Host
+from crudite.interfaces.openapi.channels import TAG, channel_operations
 from crudite.interfaces.openapi.handlers import handler_operation
 from crudite.interfaces.openapi.operations import (
     EVENTS,
@@ -12,7 +13,7 @@ from crudite.interfaces.openapi.operations import (
     security,
 )
 from crudite.interfaces.openapi.parameters import SHARED, own_parameters, shared
-from crudite.interfaces.openapi.places import handler_places, resource_places, stream_paths
+from crudite.interfaces.openapi.places import channel_places, handler_places, resource_places, stream_paths
 from crudite.interfaces.openapi.responses import HEADERS, event_stream, problem_responses, problems
 from crudite.interfaces.openapi.schemas import component_schemas, components_used, summary_of
 from crudite.interfaces.openapi.values import Schema
@@ -42,6 +43,9 @@ def make_document(host: Host, *, version: str, root_path: str = "") -> dict[str,
         if method.upper() in found.methods:
             _add(paths, found.path, found.prefix, {method: operation}, taken)
             extra |= components
+    for channel in channel_places(host):
+        operations = channel_operations(channel, host.limits.channels, has_auth=host.is_private)
+        _add(paths, channel.path, channel.prefix, operations, taken)
     for path in stream_paths(host):
         _add(paths, path, path.removesuffix("/subscribe"), {"get": _several(host.is_private)}, taken)
     responses = problem_responses()
@@ -116,5 +120,6 @@ def _several(has_auth: bool) -> Operation:
 def _tags(host: Host, paths: dict[str, dict[str, Operation]]) -> list[dict[str, str]]:
     used = {tag for operations in paths.values() for operation in operations.values() for tag in operation["tags"]}
     told = {definition.name: summary_of(definition) for definition in host.definitions}
+    told |= {TAG: "What is told at the moment, and kept nowhere."}
     told |= {"Handlers": "What the application answers by name.", "Streams": "Several live queries at once."}
     return [{"name": name, "description": text} for name, text in told.items() if name in used]

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from crudite.channels import Channel
 from crudite.interfaces.addresses import nested_paths
 from crudite.interfaces.base import Host, Router
 from crudite.resources.definition import Definition
@@ -44,6 +45,18 @@ class HandlerPlace:
     is_stream: bool
 
 
+@dataclass(frozen=True)
+class ChannelPlace:
+    """The path of the channels of a declaration, or of the streams of them; `names` are its parameters."""
+
+    path: str
+    prefix: str
+    methods: frozenset[str]
+    channel: Channel
+    names: tuple[str, ...]
+    is_stream: bool
+
+
 def resource_places(host: Host) -> Iterator[ResourcePlace]:
     """The paths of all resources, in the order in which they were declared."""
     routes = _routes(host.routes)
@@ -64,9 +77,24 @@ def handler_places(host: Host) -> Iterator[HandlerPlace]:
                 yield HandlerPlace(prefix + base, prefix, methods, handler, is_stream)
 
 
+def channel_places(host: Host) -> Iterator[ChannelPlace]:
+    """The paths of all channels, in the order in which they were declared."""
+    routes = _routes(host.routes)
+    for channel in host.channels:
+        base = "/".join(("", "channels", *("{key}" if one in channel.parameters else one for one in channel.segments)))
+        names = tuple(one.strip("{}") for one in channel.parameters)
+        for ending in ("", "/subscribe"):
+            for path, owners in routes.items():
+                prefix = path.removesuffix(base + ending)
+                written = f"{prefix}/channels/{channel.pattern}"
+                methods = _methods(owners, written)
+                if prefix != path and methods:
+                    yield ChannelPlace(written + ending, prefix, methods, channel, names, bool(ending))
+
+
 def stream_paths(host: Host) -> Iterator[str]:
     """The paths of streams that carry several queries."""
-    owned = {place.path for place in resource_places(host)} | {place.path for place in handler_places(host)}
+    owned = {place.path for places in (resource_places, handler_places, channel_places) for place in places(host)}
     for path, owners in _routes(host.routes).items():
         if path.endswith("/subscribe") and "{" not in path and path not in owned and "GET" in owners:
             yield path
