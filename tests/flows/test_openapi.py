@@ -3,7 +3,7 @@
 import asyncio
 import enum
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from datetime import date, datetime, time
 from decimal import Decimal
@@ -396,7 +396,7 @@ async def status_for(app: App, path: str, client: str, headers: dict[str, str]) 
 
 
 @pytest.fixture(scope="module", params=STORES)
-def described(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
+def described(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """The running application as schemathesis sees it, on each store."""
     on_sqlite = f"sqlite:///{tmp_path_factory.mktemp('described') / 'test.db'}"
     store = on_sqlite if request.param == "sqlite" else f"{request.getfixturevalue('postgresql')}?schema=described"
@@ -405,10 +405,12 @@ def described(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
     checks = {"negative_data_rejection": {"expected-statuses": refusals}}
     # here, because it takes seconds, and every process of a parallel run reads this module
     import schemathesis
+    from schemathesis.python.asgi import shutdown_lifespans
 
     config = schemathesis.config.SchemathesisConfig.from_dict({"seed": 1, "checks": checks})
     app = make_app(store)
-    return schemathesis.openapi.from_asgi("/openapi.json", app, config=config)
+    yield schemathesis.openapi.from_asgi("/openapi.json", app, config=config)
+    shutdown_lifespans()  # it would leave the application open until the interpreter ends, after the database
 
 
 OPERATIONS = [
