@@ -11,6 +11,7 @@ from crudite.query.simplify import join
 from crudite.query.tree import Filter, Symbol
 from crudite.resources.bodies import bodies_of, body_field, shown_of
 from crudite.resources.body import Body
+from crudite.resources.cascades import cascades_of
 from crudite.resources.collect import default_value
 from crudite.resources.declare import Record
 from crudite.resources.declared_fields import check_required_on, validators_of
@@ -176,6 +177,7 @@ class _Compiler:
             ),
             validators=validators_of(found, shapes, self.schemas),
             default_filters=default_filters_of(found, shapes),
+            cascades=cascades_of(found, schema, self.shapes, self.gathered),
         )
 
     def _narrowed(self, schema: ResourceSchema, action: ActionName, rule: Filter) -> Filter:

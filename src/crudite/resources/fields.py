@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from typing import ClassVar as One
 
 __all__ = [
-    "ABSENT", "BigInt", "Email", "Field", "FieldOptions", "Many", "ManyOf", "OnDelete", "One", "Parent", "Password",
+    "ABSENT", "BigInt", "Cascade", "Email", "Field", "FieldOptions", "Many", "ManyOf", "OnDelete", "One", "Parent",
+    "Password",
     "Ref", "Special", "Visibility",
 ]  # fmt: skip
 
@@ -34,6 +35,24 @@ class _Absent:
 
 ABSENT: Any = _Absent()
 """Stands where nothing was given. Compare with `is`: a default may be a symbol, which refuses `==`."""
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class Cascade:
+    """Carries a field that changes on to the records that point here: `Cascade("comments", when="archived")`.
+
+    `links` are names of links (`comments: Many["Comment"]`); the other resource has a field of the same name and type,
+    which gets the same value in the same transaction, and carries it on in turn if it says so. `when` is a value, or a
+    list of values: only if it becomes one of them; without it, whatever it becomes. At most 1000 records are changed
+    with one; when there are more, all is refused (409).
+    """
+
+    links: tuple[str, ...]
+    when: Any
+
+    def __init__(self, *links: str, when: Any = ABSENT) -> None:
+        object.__setattr__(self, "links", links)
+        object.__setattr__(self, "when", when)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,6 +82,7 @@ class FieldOptions:
     required_on: Literal["replace"] | None = None
     default_filter: Any = ABSENT
     clear_filter: Any = "*"
+    cascade: Cascade | None = None
     title: str | None = None
     description: str | None = None
     examples: tuple[Any, ...] = ()
@@ -109,6 +129,7 @@ def Field(
     required_on: Literal["replace"] | None = None,
     default_filter: Any = ABSENT,
     clear_filter: Any = "*",
+    cascade: Cascade | None = None,
     title: str | None = None,
     description: str | None = None,
     examples: Iterable[Any] = (),
@@ -145,6 +166,7 @@ def Field(  # noqa: N802
     required_on: Literal["replace"] | None = None,
     default_filter: Any = ABSENT,
     clear_filter: Any = "*",
+    cascade: Cascade | None = None,
     title: str | None = None,
     description: str | None = None,
     examples: Iterable[Any] = (),
@@ -164,6 +186,7 @@ def Field(  # noqa: N802
       replaced.
     - `default_filter`: a value, or a list of values, that the records of a list have unless it is asked for other ones;
       `clear_filter` is the value that asks for all of them (`?status=*`).
+    - `cascade`: to which records that point here a change of the field is carried on; see `Cascade`.
     - `immutable`: can be given only when a record is created.
     - `read`, `write`: rules, for which records an actor may see or set this field.
     - `visible`: `"private"` shows it to nobody unless `read` says so; `"secret"` shows it to nobody, ever.
@@ -187,7 +210,7 @@ def Field(  # noqa: N802
         index=index, immutable=immutable, read=read, write=write, visible=visible, renamed_from=renamed_from,
         checked=checked,
         on_delete=on_delete, by=by, through=through, to=to, settable=settable, include=include, validate=validate,
-        required_on=required_on, default_filter=default_filter, clear_filter=clear_filter, title=title,
+        required_on=required_on, default_filter=default_filter, clear_filter=clear_filter, cascade=cascade, title=title,
         description=description, examples=tuple(examples),
         constraints={name: value for name, value in given.items() if value is not None},
     )  # fmt: skip

@@ -44,8 +44,9 @@ class Prepared:
 
     `old` is the stored record that it was decided on, None when that was not read. `optimistic` says that
     `expect` is ours and not the client's, so that a miss means to decide again; `has_pins` says the same of `needs`,
-    of whose records functions have been asked. `links` are what links of the record are to be set to; `place` is there
-    when it sets one for another record: where the body says so.
+    of whose records functions have been asked; `is_carried` says that it follows from a change of another record.
+    `links` are what links of the record are to be set to; `place` is there when it sets one for another record: where
+    the body says so.
     """
 
     write: Write
@@ -54,6 +55,7 @@ class Prepared:
     old: PlainRecord | None = None
     optimistic: bool = False
     has_pins: bool = False
+    is_carried: bool = False
     links: PlainRecord | None = None
     place: str | None = None
 
@@ -322,6 +324,8 @@ def _needs_old(request: Request, definition: Definition, rules: Rules, values: P
         or definition.bodies[action].needs_old(values)
         or not definition.immutable.isdisjoint(values)
         or looks_at_record(definition, values)
+        or (action == "replace" and bool(definition.cascades))
+        or not definition.cascades.keys().isdisjoint(values)
         or (action == "replace" and not rules.restricted_writes.isdisjoint(values))
     )
 

@@ -16,6 +16,7 @@ from crudite.messages import Written
 from crudite.query.plan import Plan
 from crudite.query.tree import NOTHING
 from crudite.resources.access import Rulebook
+from crudite.resources.cascading import Cascading
 from crudite.resources.definition import Definition
 from crudite.resources.hooks import run_hook
 from crudite.resources.incoming import MAX_MANY, is_many
@@ -56,7 +57,9 @@ class Writing:
             for group in prepared:
                 if any(one.links for one in group):
                     linked += await self._relating.settle(group)
-            further = await self._batched([*requests, *(one.request for one in linked)])
+            further = await self._further(
+                [*requests, *(one.request for one in linked)], [*prepared, *([one] for one in linked)]
+            )
             every = [write for group in prepared for write in group] + linked + further
             try:
                 commit = await self._store.write(_unit(requests[0], every))
@@ -64,7 +67,8 @@ class Writing:
             except Refused as refused:
                 missed = every[refused.index]
                 may_try = attempt < _TRIES
-                if refused.kind == "version" and missed.optimistic:
+                is_carried = missed.is_carried and refused.kind in ("missing", "where")
+                if (refused.kind == "version" and missed.optimistic) or is_carried:
                     if may_try:
                         continue
                     raise Conflict("The record keeps changing; try again.") from refused
@@ -77,17 +81,23 @@ class Writing:
             await self._run_after(every, commit)
         return await self._results(requests, prepared, commit)
 
-    async def _batched(self, requests: Sequence[Request]) -> list[Prepared]:
-        """The writes that `before` hooks have put into the batch; their own hooks may put in more."""
+    async def _further(self, requests: Sequence[Request], prepared: Sequence[list[Prepared]]) -> list[Prepared]:
+        """The writes that `before` hooks have put into the batch, and those that follow from changed fields; both may
+        bring more."""
         further: list[Prepared] = []
-        waiting = list(requests)
-        for request in waiting:
+        cascading = Cascading(self._rulebook, self._store, self._preparing)
+        waiting = list(zip(requests, prepared, strict=True))
+        for request, group in waiting:
             for intent in request.batched:
                 if len(further) >= MAX_MANY:
                     raise RuntimeError(f"hooks have put more than {MAX_MANY} writes into one batch")
-                waiting.append(self._follow_up(request, intent))
-                further += await self._preparing.prepare(waiting[-1])
+                follow_up = self._follow_up(request, intent)
+                waiting.append((follow_up, await self._preparing.prepare(follow_up)))
+                further += waiting[-1][1]
             request.batched.clear()
+            carried = await cascading.of(group)
+            waiting += [(one.request, [one]) for one in carried]
+            further += carried
         return further
 
     def _follow_up(self, request: Request, intent: Intent) -> Request:

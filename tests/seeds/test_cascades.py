@@ -1,0 +1,380 @@
+"""What booster said of a field and another record: validation against a parent, and changes that are carried on."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import pytest
+
+from crudite import (
+    App,
+    Cascade,
+    DeclarationError,
+    Field,
+    FieldContext,
+    Many,
+    Record,
+    Ref,
+    Request,
+    Resource,
+    allow,
+    before,
+    validators,
+)
+from crudite.testing import Client, View
+from tests.flows.worlds import by_name, client_for, faults
+from tests.services.stores import kept_store
+
+
+class Category(Record[str], rules=allow.everyone):
+    status: str = "draft"
+    notes: str = ""
+
+
+class Post(Record[str], rules=allow.everyone):
+    category: Ref[Category] | None = None
+    status: str = Field(
+        default="draft",
+        validate=validators.MatchesParent("category", check={"published": ["public", "open"], "hidden": "*", "x": "x"}),
+    )
+    title: str = ""
+
+
+@pytest.mark.promises("B92", "B94", "B96")
+@pytest.mark.parametrize(
+    ("check", "status", "of_parent", "is_fine"),
+    [
+        (None, "draft", "draft", True),
+        (None, "draft", "public", False),
+        ("published", "draft", "public", True),
+        ("published", "published", "public", False),
+        ("published,public", "published", "published", True),
+        ("published, hidden", "hidden", "public", False),
+        (["published"], "published", "published", True),
+        (["published"], "published", "public", False),
+        (["published"], "draft", "public", True),
+        ({"published": "public"}, "published", "public", True),
+        ({"published": "public"}, "published", "published", False),
+        ({"published": ["public", "open"]}, "published", "open", True),
+        ({"published": "*"}, "published", "whatever", True),
+        ({"published": "public"}, "draft", "whatever", True),
+    ],
+)
+@pytest.mark.only_on("sqlite", reason="what is compared asks no store")
+def test_a_value_goes_with_that_of_the_parent_where_it_is_checked(
+    check: Any, status: str, of_parent: str, is_fine: bool
+) -> None:
+    """B93."""
+    validator = validators.MatchesParent("category", check)
+
+    assert (not validator.concerns(status) or validator.accepts(status, of_parent)) is is_fine
+
+
+@pytest.mark.promises("B92", "B93", "B94", "B95", "B96")
+async def test_a_record_is_held_against_the_one_that_it_points_at() -> None:
+    async with client_for(Category, Post) as client:
+        await client.post("/categories", [{"id": "a"}, {"id": "b", "status": "public"}])
+        refused = await client.post("/posts", {"id": "1", "category": "a", "status": "published"})
+        assert (refused.status, faults(refused)) == (422, [("/status", "invalid_parent")])
+        assert (await client.post("/posts", {"id": "1", "category": "b", "status": "published"})).status == 201
+        assert (await client.post("/posts", {"id": "2", "status": "published"})).status == 201  # it has no parent
+        assert (await client.post("/posts", {"id": "3", "category": "a", "status": "hidden"})).status == 201
+
+        assert (await client.patch("/posts/3", {"status": "published"})).status == 422  # by the stored parent
+        assert (await client.patch("/posts/3", {"status": "published", "category": "b"})).status == 200
+        assert (await client.put("/posts/3", {"category": "a", "status": "published"})).status == 422
+        assert (await client.put("/posts/3", {"status": "published"})).status == 200
+        assert (await client.post("/posts", {"category": "zzz", "status": "published"})).status == 422
+
+
+@pytest.mark.promises("B92", "B96")
+async def test_a_parent_that_changes_while_a_record_is_written_decides_about_it() -> None:
+    turns: list[str] = []
+
+    async def in_between(value: str, context: FieldContext) -> str:
+        if not turns:
+            turns.append(value)
+            await client.app.records.update(Category, "b", status="draft")
+        return value
+
+    class Late(Record[str], rules=allow.everyone):
+        category: Ref[Category]
+        status: str = Field(validate=[validators.MatchesParent("category", {"published": "public"}), in_between])
+
+    client = client_for(Category, Late)
+    async with client:
+        await client.post("/categories", {"id": "b", "status": "public"})
+        refused = await client.post("/lates", {"id": "1", "category": "b", "status": "published"})
+        assert (refused.status, faults(refused)) == (422, [("/status", "invalid_parent")])
+        assert (turns, (await client.get("/lates")).json) == (["published"], [])
+
+
+@pytest.mark.promises("B85", "B96")
+async def test_what_a_function_has_read_is_as_it_was_when_the_record_is_stored() -> None:
+    seen: list[str] = []
+
+    async def fits(value: int, context: FieldContext) -> int:
+        category = await context.read(Category, context.record.category)
+        assert category is not None
+        seen.append(category.status)
+        if len(seen) == 1:
+            await client.app.records.update(Category, category.id, status="closed")
+        if category.status == "closed":
+            raise ValueError(f"{category.id} is closed.")
+        return value
+
+    class Seat(Record[str], rules=allow.everyone):
+        category: Ref[Category]
+        row: int = Field(validate=fits)
+
+    client = client_for(Category, Seat)
+    async with client:
+        await client.post("/categories", {"id": "b", "status": "open"})
+        refused = await client.post("/seats", {"id": "1", "category": "b", "row": 1})
+        assert (refused.status, refused.json["detail"]) == (422, "b is closed.")
+        assert seen == ["open", "closed"]
+
+
+@pytest.mark.promises("B92")
+@pytest.mark.only_on("sqlite", reason="a declaration asks no store")
+def test_a_parent_that_cannot_be_compared_is_refused() -> None:
+    class Wrong(Resource):
+        category: Ref[Category]
+        status: str = Field(default="", validate=validators.MatchesParent("categry"))
+        title: str = Field(default="", validate=validators.MatchesParent("category"))
+        notes: int = Field(default=0, validate=validators.MatchesParent("category"))
+
+    with pytest.raises(DeclarationError) as caught:
+        App(Category, Wrong)
+
+    assert caught.value.faults == (
+        "Wrong.status: MatchesParent names 'categry', which is no reference; did you mean 'category'?",
+        "Wrong.title: MatchesParent compares it with Category.title, which there is not.",
+        "Wrong.notes: MatchesParent cannot compare it with Category.notes: both are plain values of one type.",
+    )
+
+
+class Shelf(Record[str], rules=allow.everyone):
+    status: Literal["open", "shut", "lost"] = Field(default="open", cascade=Cascade("books", when=["shut", "lost"]))
+    owner: str | None = Field(default="ann", cascade=Cascade("books", "labels"))
+    books: Many["Book"]
+    labels: Many["Label"]
+
+
+class Book(Record[str], rules={"read": allow.everyone}):
+    shelf: Ref[Shelf] | None = None
+    status: str = Field(default="open", cascade=Cascade("pages"))
+    owner: str | None = None
+    pages: Many["Page"]
+
+
+class Page(Record[str], rules={"read": allow.everyone}):
+    book: Ref[Book]
+    status: str = "open"
+
+
+class Label(Record[str], rules={"read": allow.everyone}):
+    shelf: Ref[Shelf]
+    owner: str | None = None
+    changes: int = 0
+
+    @before("update")
+    def count(self, request: Request, old: "Label") -> None:
+        self.changes = old.changes + 1
+
+
+async def library(client: Client) -> None:
+    assert (await client.post("/shelfs", [{"id": "s"}, {"id": "t"}])).status == 201
+    async with client.app.records.batch() as batch:
+        for book, shelf in (("a", "s"), ("b", "s"), ("c", "t")):
+            batch.create(Book, id=book, shelf=shelf)
+            batch.create(Page, id=f"{book}1", book=book)
+        batch.create(Label, id="l", shelf="s")
+
+
+async def statuses(client: Client, path: str) -> dict[str, str]:
+    return {one["id"]: one["status"] for one in (await client.get(path)).json}
+
+
+@pytest.mark.promises("B119", "B120")
+async def test_a_changed_field_is_carried_on_to_all_that_point_here_and_from_there_on() -> None:
+    async with client_for(Shelf, Book, Page, Label) as client:
+        await library(client)
+        assert (await client.patch("/shelfs/s", {"status": "shut"})).status == 200
+        assert await statuses(client, "/books") == {"a": "shut", "b": "shut", "c": "open"}
+        assert await statuses(client, "/pages") == {"a1": "shut", "b1": "shut", "c1": "open"}
+
+        assert (await client.patch("/shelfs/s", {"status": "open"})).status == 200  # that is not carried
+        assert (await statuses(client, "/books"))["a"] == "shut"
+        assert (await client.put("/shelfs/t", {"status": "lost", "owner": None})).status == 200
+        assert (await statuses(client, "/books"))["c"] == (await statuses(client, "/pages"))["c1"] == "lost"
+        assert (await client.get("/books/c")).json["owner"] is None  # null is carried like any value
+
+        await client.patch("/shelfs/s", {"owner": "bob"})
+        label = (await client.get("/labels/l")).json
+        assert (label["owner"], label["changes"]) == ("bob", 1)  # the hooks of the others run
+        await client.patch("/shelfs/s", {"owner": "bob"})
+        assert (await client.get("/labels/l")).json["version"] == label["version"]  # nothing has changed
+
+
+class Frames(View):
+    """A view that remembers in which frames it was told."""
+
+    def __init__(self) -> None:
+        super().__init__(timeout=10)
+        self.frames: list[Mapping[str, Any]] = []
+
+    def tell_frame(self, frame: Mapping[str, Any]) -> None:
+        """Notes the frame."""
+        self.frames.append(frame)
+        super().tell_frame(frame)
+
+
+@pytest.mark.promises("B119", "B120")
+async def test_all_that_is_carried_comes_in_one_frame() -> None:
+    async with client_for(Shelf, Book, Page, Label) as client, client.websocket() as socket:
+        await library(client)
+        view = Frames()
+        query = {"where": {"status": "open"}, "fields": ["id"], "sort": ["id"]}
+        await socket.subscribe("books", {"resource": "books", "query": query}, view)
+        assert [row["id"] for row in await view.ready()] == ["a", "b", "c"]
+        view.frames.clear()
+        await socket.call("shelfs.update", {"key": "s", "data": {"status": "lost"}})
+        await view.until(lambda rows: [row["id"] for row in rows] == ["c"])
+
+        assert [sorted(frame["removed"]) for frame in view.frames] == [["a", "b"]]
+
+
+@pytest.mark.promises("B120")
+async def test_what_the_others_refuse_refuses_the_whole_change() -> None:
+    class Folder(Record[str], rules=allow.everyone):
+        name: str = Field(default="", cascade=Cascade("files"))
+        files: Many["File"]
+
+    class File(Record[str], rules=allow.everyone):
+        folder: Ref[Folder]
+        name: str = Field(default="", max_length=3)
+
+    async with client_for(Folder, File) as client:
+        await client.post("/folders", {"id": "f"})
+        await client.post("/files", {"id": "1", "folder": "f"})
+        refused = await client.patch("/folders/f", {"name": "long"})
+        assert (refused.status, faults(refused)) == (422, [("/name", "string_too_long")])
+        assert (await client.get("/folders/f")).json["name"] == ""
+
+
+@pytest.mark.promises("B120")
+async def test_records_that_point_at_each_other_in_a_circle_come_to_an_end_and_too_many_are_refused() -> None:
+    class Node(Record[str], rules=allow.everyone):
+        up: Ref["Node"] | None = None
+        colour: str = Field(default="red", cascade=Cascade("down"))
+        down: Many["Node"]
+
+    async with client_for(Node) as client:
+        await client.post("/nodes", [{"id": "a"}, {"id": "b", "up": "a"}, {"id": "c", "up": "b"}])
+        await client.patch("/nodes/a", {"up": "c"})
+        assert (await client.patch("/nodes/b", {"colour": "blue"})).status == 200
+        assert {one["colour"] for one in (await client.get("/nodes")).json} == {"blue"}
+
+        for some in (range(600), range(600, 1001)):
+            await client.post("/nodes", [{"id": f"n{n}", "up": "a", "colour": "red"} for n in some])
+        refused = await client.patch("/nodes/a", {"colour": "green"})
+        assert (refused.status, refused.json["code"]) == (409, "conflict")
+        assert "more than 1,000 records" in refused.json["detail"]
+        assert (await client.get("/nodes/a")).json["colour"] == "blue"
+
+
+@pytest.mark.promises("B120")
+async def test_a_record_that_leaves_while_a_change_is_carried_is_left_alone() -> None:
+    turns: list[str] = []
+
+    class Team(Record[str], rules=allow.everyone):
+        colour: str = Field(default="red", cascade=Cascade("players"))
+        players: Many["Player"]
+
+    class Player(Record[str], rules=allow.everyone):
+        team: Ref[Team] | None
+        colour: str = "red"
+
+        @before("update")
+        async def meet(self, request: Request) -> None:
+            if self.id == "z" and not turns:
+                turns.append("gone")
+                await client.app.records.update(Player, "a", team=None)
+                await client.app.records.delete(Player, "b")
+
+    client = client_for(Team, Player)
+    async with client:
+        await client.post("/teams", {"id": "t"})
+        await client.post("/players", [{"id": name, "team": "t"} for name in ("a", "b", "z")])
+        assert (await client.patch("/teams/t", {"colour": "blue"})).status == 200
+        found = {one["id"]: one["colour"] for one in (await client.get("/players")).json}
+        assert (found, turns) == ({"a": "red", "z": "blue"}, ["gone"])
+
+
+@pytest.mark.promises("B120")
+async def test_two_changes_at_the_same_time_leave_everybody_with_the_last_one() -> None:
+    store = kept_store()
+    apps = [App(Shelf, Book, Page, Label, store=store) for _ in range(2)]
+    async with Client(apps[0]) as one, Client(apps[1]) as two:
+        await library(one)
+        for round in range(5):
+            both = [client.patch("/shelfs/s", {"owner": f"{n}{round}"}) for n, client in enumerate((one, two))]
+            assert {answer.status for answer in await asyncio.gather(*both)} <= {200, 409}
+            owner = (await one.get("/shelfs/s")).json["owner"]
+            books = (await two.get("/books?shelf=s")).json
+            assert {book["owner"] for book in books} == {owner}
+
+
+@pytest.mark.promises("B119")
+async def test_who_may_change_the_first_record_needs_no_right_to_the_others() -> None:
+    class Owner(Record[str], rules={"read": allow.everyone, "write": allow.signed_in}):
+        active: bool = Field(default=True, cascade=Cascade("things", when=False))
+        things: Many["Thing"]
+
+    class Thing(Record[str], rules=allow.role("admin")):
+        owner: Ref[Owner]
+        active: bool = True
+
+    async with client_for(Owner, Thing, auth=by_name) as client:
+        await client.app.records.create(Owner, id="o")
+        await client.app.records.create(Thing, id="t", owner="o")
+        assert (await client.patch("/owners/o", {"active": False})).status == 401
+        assert (await client.acting("ann").patch("/owners/o", {"active": False})).status == 200
+        assert (await client.app.records.read(Thing, "t")).active is False
+
+
+@pytest.mark.promises("B119")
+@pytest.mark.only_on("sqlite", reason="a declaration asks no store")
+def test_a_cascade_that_leads_nowhere_is_refused() -> None:
+    class Parent(Resource):
+        a: str = Field(default="", cascade=Cascade("childs"))
+        b: str = Field(default="", cascade=Cascade("children"))
+        c: str = Field(default="", cascade=Cascade("children"))
+        d: str = Field(default="", cascade=Cascade("children"))
+        e: str | None = Field(default="", cascade=Cascade("children"))
+        f: str = Field(default="", cascade=Cascade("children", when=1))
+        g: Literal["x", "y"] = Field(default="x", cascade=Cascade("children"))
+        children: Many["Child"]
+
+    class Child(Resource):
+        parent: Ref[Parent]
+        a: str = ""
+        c: int = 0
+        d: str = Field(default="", immutable=True)
+        e: str = ""
+        f: str = ""
+        g: Literal["x"] = "x"
+
+    with pytest.raises(DeclarationError) as caught:
+        App(Parent, Child)
+
+    assert caught.value.faults == (
+        "Parent.a: the cascade is not valid: Parent has no link 'childs'; did you mean 'children'?",
+        "Parent.b: the cascade is not valid: Child has no field b.",
+        "Parent.c: the cascade is not valid: Child.c is no plain value of the same type.",
+        "Parent.d: the cascade is not valid: Child.d is immutable.",
+        "Parent.e: the cascade is not valid: Child.e is never null.",
+        "Parent.f: the cascade is not valid: expected a text.",
+        "Parent.g: the cascade is not valid: Child.g does not take all of its values.",
+    )
