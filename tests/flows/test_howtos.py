@@ -21,6 +21,7 @@ GUIDES = (
     "sign-people-up-and-in",
     "change-what-an-action-does",
     "see-who-changed-what",
+    "keep-records-anywhere",
     "write-a-handler",
     "show-who-is-there",
     "mount-in-fastapi",
