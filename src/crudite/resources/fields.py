@@ -15,8 +15,12 @@ if TYPE_CHECKING:
     from typing import ClassVar as One
 
 __all__ = [
+<<<<<<< HEAD
+    "ABSENT", "BigInt", "Email", "Field", "FieldOptions", "Many", "ManyOf", "OnDelete", "One", "Parent", "Password",
+=======
     "ABSENT", "BigInt", "Cascade", "Email", "Field", "FieldOptions", "Many", "ManyOf", "OnDelete", "One", "Parent",
     "Password",
+>>>>>>> main
     "Ref", "Special", "Visibility",
 ]  # fmt: skip
 
@@ -210,7 +214,11 @@ def Field(  # noqa: N802
         index=index, immutable=immutable, read=read, write=write, visible=visible, renamed_from=renamed_from,
         checked=checked,
         on_delete=on_delete, by=by, through=through, to=to, settable=settable, include=include, validate=validate,
+<<<<<<< HEAD
+        required_on=required_on, default_filter=default_filter, clear_filter=clear_filter, title=title,
+=======
         required_on=required_on, default_filter=default_filter, clear_filter=clear_filter, cascade=cascade, title=title,
+>>>>>>> main
         description=description, examples=tuple(examples),
         constraints={name: value for name, value in given.items() if value is not None},
     )  # fmt: skip

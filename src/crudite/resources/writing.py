@@ -57,9 +57,13 @@ class Writing:
             for group in prepared:
                 if any(one.links for one in group):
                     linked += await self._relating.settle(group)
+<<<<<<< HEAD
+            further = await self._batched([*requests, *(one.request for one in linked)])
+=======
             further = await self._further(
                 [*requests, *(one.request for one in linked)], [*prepared, *([one] for one in linked)]
             )
+>>>>>>> main
             every = [write for group in prepared for write in group] + linked + further
             try:
                 commit = await self._store.write(_unit(requests[0], every))
