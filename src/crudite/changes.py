@@ -8,7 +8,7 @@ import msgspec
 
 from crudite.query.plan import Need, Selection
 from crudite.query.tree import Filter
-from crudite.schema import ResourceSchema
+from crudite.schema import Catalog, ResourceSchema
 from crudite.types import Key, Plain, PlainRecord
 
 ChangeKind: TypeAlias = Literal["created", "updated", "deleted"]
@@ -31,6 +31,24 @@ class Guard(msgspec.Struct, frozen=True):
     filter: Filter
 
 
+class Along(msgspec.Struct, frozen=True):
+    """What else happens with a record that is deleted or restored, at `moment` (plain), to those that point at it.
+
+    - `delete`: for good. Those that `force` who deletes to say so go first, with what points at them by a reference
+      that cascades or forces. (What foreign keys do by themselves needs no word.)
+    - `hide`: the record, and those that go along, get the moment as DELETED_AT; references that are cleared become
+      null; where one stays that points at any of them, all is refused as `referenced`. `is_forced` makes those go along
+      that force, too.
+    - `restore`: the record, and those that went along with it, lose their DELETED_AT; where one would point at a record
+      that is deleted, all is refused as `reference`.
+    """
+
+    how: Literal["delete", "hide", "restore"]
+    catalog: Catalog
+    moment: str
+    is_forced: bool = False
+
+
 class Write(msgspec.Struct, frozen=True, kw_only=True):
     """One intended change, with all that it depends on; everything is checked inside its transaction.
 
@@ -43,6 +61,7 @@ class Write(msgspec.Struct, frozen=True, kw_only=True):
     - `needs`: records of other resources that must be there.
     - `check_after`: a bound filter that must hold for the record as it would be stored (create, update).
     - `returning`: what to return of the record as it is stored now; nothing when the selection excludes it.
+    - `along`: a delete, or an update that restores, takes other records along.
     """
 
     action: Literal["create", "update", "delete"]
@@ -55,6 +74,7 @@ class Write(msgspec.Struct, frozen=True, kw_only=True):
     needs: tuple[Need, ...] = ()
     check_after: Filter | None = None
     returning: Selection | None = None
+    along: Along | None = None
 
 
 class Unit(msgspec.Struct, frozen=True, kw_only=True):

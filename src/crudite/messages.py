@@ -11,8 +11,11 @@ from crudite.changes import Mark
 from crudite.query.plan import Plan
 from crudite.types import Key
 
-ActionName: TypeAlias = Literal["list", "read", "create", "replace", "update", "delete", "history"]
-"""What rules are about: the six actions, and looking at the history of a record, where one is kept."""
+ActionName: TypeAlias = Literal[
+    "list", "read", "create", "replace", "update", "delete", "history", "restore", "purge", "deleted"
+]  # fmt: skip
+"""What rules are about: the six actions, and looking at the history of a record, where one is kept; where deleted
+records are kept, bringing one back, deleting one for good, and seeing those that may be brought back."""
 ACTIONS: tuple[ActionName, ...] = ("list", "read", "create", "replace", "update", "delete")
 
 
@@ -146,13 +149,13 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What a create, replace, update or delete did.
+    """What a create, replace, update, delete or restore did.
 
     `records` are the JSON texts of the written records as the asker may see them, None where he may not (and
     after a delete); `many` tells an array from one record. `mark` is the commit's place in the change log.
     """
 
-    action: Literal["create", "replace", "update", "delete"]
+    action: Literal["create", "replace", "update", "delete", "restore"]
     keys: Sequence[Key]
     versions: Sequence[int]
     records: Sequence[str | None]

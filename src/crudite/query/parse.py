@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import msgspec
 
@@ -28,6 +28,9 @@ RESERVED = (
 )
 """Names of URL parameters that are ours; such a field is asked for with its operator: `count[eq]=3`."""
 
+DELETED = ("with", "only")
+"""What `deleted` takes: deleted records together with those that are there, or nothing else."""
+
 MAX_DEPTH = 20
 """How deep `or`, `and` and `not` may be nested."""
 
@@ -35,7 +38,7 @@ MAX_NUMBER = 999_999_999
 """The largest `limit` and `offset` that can be written; a resource has lower ones."""
 
 _PARAMETER = re.compile(r"(?P<path>[^\[\]]+)\[(?P<operator>[A-Za-z]+)\]")
-_JSON_OPTIONS = frozenset(RESERVED) - {"filter"}
+_JSON_OPTIONS = frozenset(RESERVED) - {"filter"} | {"deleted"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +46,7 @@ class WrittenQuery:
     """A query as somebody wrote it, before any schema has been looked at.
 
     `fields` and `omit` are None when not given; `include` holds paths with dots; `filter` holds everything that was
-    said about which records, but for the words of `search`.
+    said about which records, but for the words of `search`, and for whether `deleted` ones are asked for.
     """
 
     filter: Filter = EVERYTHING
@@ -58,6 +61,7 @@ class WrittenQuery:
     include: tuple[str, ...] = ()
     count: bool = False
     search: str | None = None
+    deleted: Literal["with", "only"] | None = None
 
 
 EMPTY = WrittenQuery()
@@ -87,6 +91,10 @@ class _Reader:
                 self.fault("bad_value", f"{name} takes a text, got {shown(value)}.", place)
             case "count" if isinstance(value, str) and value in ("exact", "none"):
                 self.found[name] = value == "exact"
+            case "deleted" if value in DELETED:
+                self.found[name] = str(value)
+            case "deleted":
+                self.fault("bad_value", f"deleted takes with or only, got {shown(value)}.", place)
             case "count":
                 self.fault("bad_value", f"count takes exact or none, got {shown(value)}.", place)
 
@@ -138,6 +146,8 @@ def parse_url(parameters: Iterable[tuple[str, str]]) -> WrittenQuery:
             if len(given) > 1:
                 reader.fault("repeated", f"{name} is given {len(given)} times.", name)
             reader.option(name, UrlText(given[-1]), name)
+        elif name == "deleted" and set(given) <= {*DELETED}:  # any other value is one of a field of that name
+            reader.option(name, given[-1], name)
         else:
             reader.conditions.extend(_url_conditions(name, given))
     return reader.query("omit")
@@ -145,7 +155,7 @@ def parse_url(parameters: Iterable[tuple[str, str]]) -> WrittenQuery:
 
 def parse_json(value: Any, prefix: str = "") -> WrittenQuery:
     """The query in a JSON object `{where, search, sort, limit, offset, cursor, after, until, fields, omit, include,
-    count}`.
+    count, deleted}`.
 
     `prefix` is the JSON Pointer of the object itself. Raises Malformed with every fault.
     """

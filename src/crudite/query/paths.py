@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from crudite.query.faults import Complain, is_unstorable, nearest, shown
+from crudite.query.presence import present
 from crudite.query.simplify import there_and
 from crudite.query.tree import EVERYTHING, NOTHING, Filter, Hop, Path, Test, is_judged
 from crudite.schema import Catalog, FieldSpec, Link, ResourceSchema
@@ -37,8 +38,8 @@ class FullAccess:
     """Everything but secret fields may be read: for rules, and for the server's own queries."""
 
     def records(self, schema: ResourceSchema) -> Filter:
-        """Every record."""
-        return EVERYTHING
+        """Every record that is there."""
+        return present(schema)
 
     def field(self, schema: ResourceSchema, name: str) -> Filter:
         """Every record, but for a secret field none."""

@@ -1,18 +1,20 @@
 """What one actor may see and do: rules folded for him, kept by the values that they used."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from crudite.clock import Clock
 from crudite.messages import ANONYMOUS, ActionName, Actor
 from crudite.query.plan import Mask, Selection
+from crudite.query.presence import absent, present
 from crudite.query.resolve import Resolver
 from crudite.query.tree import EVERYTHING, NOTHING, Check, Filter, Given, Symbol, Test, leaves
 from crudite.resources.definition import Definition, Definitions
 from crudite.resources.judging import Tally, judging
 from crudite.rules import bind_clock, clocks_in, fold, values_used
-from crudite.schema import ResourceSchema
+from crudite.schema import DELETED_AT, ResourceSchema
 
 _MOST_KEPT = 10_000
 
@@ -85,9 +87,7 @@ class Rules:
         }
         self._reads = {name: FoldedRule(rule, definition, tally) for name, rule in definition.field_read.items()}
         self._writes = {name: FoldedRule(rule, definition, tally) for name, rule in definition.field_write.items()}
-        self._open_fields = tuple(
-            f.name for f in definition.schema.fields.values() if not f.secret and f.name not in self._reads
-        )
+        self._open_fields = tuple(name for name in shown_unasked(definition.schema) if name not in self._reads)
         self._selections: dict[tuple[Any, ...], Selection] = {}
         self.restricted_writes = frozenset(self._writes)
         """The fields that have a rule for writing."""
@@ -134,7 +134,10 @@ class Rules:
         if selection is None:
             if len(self._selections) >= _MOST_KEPT:
                 self._selections.clear()
-            selection = Selection(self.definition.schema, self.action(action, actor), self.mask(actor))
+            mask = self.mask(actor)
+            if action == "deleted":
+                mask = replace(mask, always=(*mask.always, DELETED_AT))
+            selection = Selection(self.definition.schema, self.action(action, actor), mask)
             self._selections[values] = selection
         return selection
 
@@ -145,14 +148,17 @@ class SystemRules(Rules):
     def __init__(self, definition: Definition, clock: Clock, tally: Tally) -> None:
         super().__init__(definition, clock, tally)
         self.restricted_writes = frozenset()
+        self._there, self._kept = present(definition.schema), absent(definition.schema)
 
     def action(self, action: ActionName, actor: Actor) -> Filter:
-        """Every record."""
-        return EVERYTHING
+        """Every record that the action is about: those that are there, or those that were deleted."""
+        if action in ("restore", "deleted"):
+            return self._kept
+        return EVERYTHING if action in ("purge", "history") else self._there
 
     def action_now(self, action: ActionName, actor: Actor) -> Filter:
-        """Every record."""
-        return EVERYTHING
+        """The same."""
+        return self.action(action, actor)
 
     def field_read(self, name: str, actor: Actor) -> Filter:
         """Every record, but for a secret field none."""
@@ -164,11 +170,11 @@ class SystemRules(Rules):
 
     def mask(self, actor: Actor) -> Mask:
         """Every field but secret ones."""
-        return Mask(tuple(f.name for f in self.definition.schema.fields.values() if not f.secret))
+        return Mask(shown_unasked(self.definition.schema))
 
     def selection(self, actor: Actor, action: ActionName = "read") -> Selection:
-        """All of the resource."""
-        return super().selection(ANONYMOUS, "read")
+        """All of the resource that is there; with `deleted`, all that is kept."""
+        return super().selection(ANONYMOUS, "deleted" if action == "deleted" else "read")
 
 
 class Rulebook:
@@ -213,6 +219,12 @@ class ActorAccess:
     def field(self, schema: ResourceSchema, name: str) -> Filter:
         """The records in which the actor may read a field."""
         return self._rulebook.of(schema, system=self._system).field_read(name, self._actor)
+
+
+def shown_unasked(schema: ResourceSchema) -> tuple[str, ...]:
+    """The fields that may be shown and need not be asked for by name: DELETED_AT is null in all that are there."""
+    unsaid = DELETED_AT if schema.is_soft else ""
+    return tuple(f.name for f in schema.fields.values() if not f.secret and f.name != unsaid)
 
 
 def _asks(leaf: Filter) -> bool:

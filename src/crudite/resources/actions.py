@@ -40,7 +40,8 @@ class Actions:
         return plain_create(definition, self._rulebook)
 
     async def perform(self, request: Request) -> Response:
-        """Performs a request of one of the six actions, or `history`. Raises its problem; then nothing has changed."""
+        """Performs a request of an action, `restore` and `history` among them. Raises its problem; then nothing has
+        changed."""
         if request.around is not None:
             return await request.around(request, self._perform)
         return await self._perform(request)
@@ -110,7 +111,15 @@ class RequestPerformer:
     async def write(self, intents: Sequence[Intent]) -> list[Any]:
         """Performs writes in one transaction; the records as stored, None where there is nothing to show."""
         requests = [
-            self._derived(intent.action, intent.resource, key=intent.key, data=intent.data, expect=intent.expect)
+            self._derived(
+                intent.action,
+                intent.resource,
+                key=intent.key,
+                data=intent.data,
+                expect=intent.expect,
+                is_forced=intent.is_forced,
+                is_purging=intent.is_purging,
+            )
             for intent in intents
         ]
         results = await self._actions.write_all(requests)

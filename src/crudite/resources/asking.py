@@ -15,6 +15,7 @@ from crudite.resources.access import ActorAccess, Rulebook, Rules
 from crudite.resources.default_filters import with_defaults
 from crudite.resources.definition import Definition
 from crudite.resources.request import Request
+from crudite.schema import DELETED_AT
 
 Asks: TypeAlias = tuple[Sequence[str], Sequence[WrittenMeasure]]
 """What is asked of all records of a query in place of them: the paths that group them, and what of each group."""
@@ -38,6 +39,23 @@ def readable(rules: Rules, action: ActionName, actor: Actor) -> Selection:
     if selection.filter == NOTHING:
         raise refusal(actor, action, rules.definition)
     return selection
+
+
+def readable_now(request: Request, rulebook: Rulebook, action: ActionName) -> Selection:
+    """The same, with the deleted records that a query asks for: with those that are there, or only these."""
+    rules, asked = rules_of(request, rulebook), request.query.deleted
+    if asked is None:
+        return readable(rules, action, request.actor)
+    if not rules.definition.schema.is_soft:
+        detail = f"{rules.definition.name} keeps no deleted records."
+        raise Malformed(faults=[Fault("unknown_parameter", detail, parameter="deleted")])
+    deleted = rules.selection(request.actor, "deleted")
+    if deleted.filter == NOTHING:
+        raise refusal(request.actor, "restore", rules.definition)
+    if asked == "only":
+        return deleted
+    both = join((rules.action(action, request.actor), deleted.filter), either=True)
+    return Selection(deleted.schema, both, deleted.mask)
 
 
 def refusal(actor: Actor, action: str, definition: Definition) -> Forbidden | Unauthorized:
@@ -69,7 +87,7 @@ def resolved(
     Raises Forbidden or Unauthorized when there can be nothing. A `trusted` query was written by the application, and
     says all that it asks for: nothing is added by default."""
     definition = definition_of(request)
-    base = readable(rules_of(request, rulebook), action, request.actor)
+    base = readable_now(request, rulebook, action)
     resolver = _resolver(request, definition, rulebook)
     query = request.query
     written = query.filter
@@ -132,7 +150,11 @@ def _mask(query: WrittenQuery, mask: Mask, definition: Definition, resolver: Res
     else:
         left_out = set(resolver.names(query.omit or (), "omit")) - {key}
         wanted = set(definition.schema.fields) - left_out
-    always = tuple(name for name in mask.always if name in wanted)
+    shown = (
+        *mask.always,
+        *({DELETED_AT} & wanted - set(mask.always) if query.fields and definition.schema.is_soft else ()),
+    )
+    always = tuple(name for name in shown if name in wanted)
     return Mask(always, tuple(pair for pair in mask.sometimes if pair[0] in wanted), mask.includes)
 
 

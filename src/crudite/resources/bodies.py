@@ -7,22 +7,29 @@ import pydantic
 from pydantic import TypeAdapter
 
 from crudite.resources.body import Body, BodyField, typed_dict
-from crudite.resources.collect import SYSTEM_FIELDS
 from crudite.resources.definition import BodyName
 from crudite.resources.fields import ABSENT, FieldOptions
 from crudite.resources.gather import Gathered
 from crudite.resources.shapes import Shape
-from crudite.schema import NO_DEFAULT, ResourceSchema
+from crudite.schema import DELETED_AT, NO_DEFAULT, ResourceSchema
 from crudite.types import Plain
 
 
 def bodies_of(
+<<<<<<< ours
     found: Gathered, schema: ResourceSchema, every: Mapping[str, Shape], static: Mapping[str, Plain],
     settable: Sequence[BodyField],
 ) -> tuple[Body, dict[BodyName, Body]]:  # fmt: skip
     """The body of any of a resource's values, and those of the actions that take one, with the links that are
     `settable`."""
     shapes, links = {n: shape for n, shape in every.items() if n not in SYSTEM_FIELDS}, schema.links
+=======
+    found: Gathered, schema: ResourceSchema, every: Mapping[str, Shape], static: Mapping[str, Plain]
+) -> tuple[Body, dict[BodyName, Body]]:
+    """The body of any of a resource's values, and those of the actions that take one."""
+    shapes = {n: shape for n, shape in every.items() if n not in found.by_us}
+    known = (*schema.links, *found.by_us)
+>>>>>>> theirs
     optional = [body_field(n, shape, False) for n, shape in shapes.items()]
     create, replace = [], []
     for name, shape in shapes.items():
@@ -32,20 +39,31 @@ def bodies_of(
         create.append(body_field(name, shape, not made if name == "id" else required, default))
         in_whole = required or found.fields[name].required_on == "replace"
         replace.append(body_field(name, shape, name != "id" and in_whole, default))
-    whole = Body(f"{found.name}Values", optional, links)
+    whole = Body(f"{found.name}Values", optional, known)
     return whole, {
+<<<<<<< ours
         "create": Body(f"{found.name}Create", [*create, *settable], links),
         "replace": Body(f"{found.name}Replace", [*replace, *settable], links),
         "update": Body(f"{found.name}Update", [*optional, *settable], links, whole=whole),
+=======
+        "create": Body(f"{found.name}Create", create, known),
+        "replace": Body(f"{found.name}Replace", replace, known),
+        "update": Body(f"{found.name}Update", optional, known, whole=whole),
+>>>>>>> theirs
     }
 
 
 def shown_of(
     name: str, schema: ResourceSchema, shapes: Mapping[str, Shape], restricted: Container[str]
 ) -> TypeAdapter[Any]:
-    """What a record looks like from outside; the `restricted` fields may be absent."""
+    """What a record looks like from outside; the `restricted` fields may be absent, and when it was deleted."""
+    unasked = DELETED_AT if schema.is_soft else ""
     members = [
-        (field, shapes[field].shown | None if spec.nullable else shapes[field].shown, field not in restricted)
+        (
+            field,
+            shapes[field].shown | None if spec.nullable else shapes[field].shown,
+            field not in restricted and field != unasked,
+        )
         for field, spec in schema.fields.items()
         if field in shapes and not spec.secret
     ]

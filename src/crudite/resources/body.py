@@ -74,7 +74,7 @@ class Body:
         if isinstance(data, msgspec.Raw | memoryview):
             return self.parse_json(bytes(data))
         if isinstance(data, Record):
-            return self.parse_python({n: v for n, v in vars(data).items() if n not in SYSTEM_FIELDS})
+            return self.parse_python({n: v for n, v in vars(data).items() if n not in self._known})
         return self.parse_python(data)
 
     def parse_json(self, raw: bytes | bytearray) -> dict[str, Plain]:

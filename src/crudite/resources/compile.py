@@ -1,7 +1,7 @@
 """From classes to definitions: everything that `App(…)` checks about resources, with every fault at once."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, get_args
 
 from pydantic.errors import PydanticUserError
 
@@ -18,9 +18,13 @@ from crudite.resources.declared_fields import check_required_on, validators_of
 from crudite.resources.default_filters import default_filters_of
 from crudite.resources.defaults import of_function, of_symbol
 from crudite.resources.definition import Codec, Definition, Definitions, MakeDefault
-from crudite.resources.fields import ABSENT, FieldOptions
+from crudite.resources.fields import ABSENT, FieldOptions, OnDelete
 from crudite.resources.gather import Gathered, gather
+<<<<<<< ours
 from crudite.resources.links import settable_links
+=======
+from crudite.resources.keeping import check_going_along, rules_of_there
+>>>>>>> theirs
 from crudite.resources.places import check_places
 from crudite.resources.rule_reader import RuleReader
 from crudite.resources.schemas import SchemaReader
@@ -90,7 +94,11 @@ class _Compiler:
     def definitions(self, *, open: bool) -> Definitions:
         """The definitions; they mean nothing when there are faults."""
         check_places(self.gathered.values(), self.schemas)
+<<<<<<< ours
         self.settable = settable_links(self.gathered, self.schemas, self.shapes)
+=======
+        check_going_along(self.gathered.values(), self.schemas)
+>>>>>>> theirs
         return Definitions({cls: self._definition(found, open) for cls, found in self.gathered.items()}, self.catalog)
 
     def _key(self, found: Gathered) -> FieldType | None:
@@ -145,7 +153,7 @@ class _Compiler:
         if only_nested and not parents:
             found.faults.append(f"{found.name}: only_nested needs a parent, such as project: Parent[Project].")
         limit, max_limit = self._limits(found)
-        rules = self.rules.of_actions(found, open=open)
+        rules = rules_of_there(schema, self.rules.of_actions(found, open=open))
         field_read = self.rules.of_fields(found, "read")
         settable = self.settable[found.cls]
         links = [link.body_field for link in settable.values()]
@@ -210,10 +218,15 @@ class _Compiler:
 def _check_reference(shape: Shape, options: FieldOptions) -> None:
     if shape.target is None and (not options.checked or options.on_delete != "restrict"):
         raise ValueError("`checked` and `on_delete` are for references only")
+<<<<<<< ours
     if shape.target is None and not options.include:
         raise ValueError("`include` is for references and links only")
     if options.on_delete not in ("restrict", "cascade", "clear"):
         raise ValueError("on_delete is 'restrict', 'cascade' or 'clear'")
+=======
+    if options.on_delete not in get_args(OnDelete):
+        raise ValueError("on_delete is 'restrict', 'cascade', 'clear' or 'force'")
+>>>>>>> theirs
     if options.on_delete == "clear" and not shape.nullable:
         raise ValueError("on_delete='clear' makes it null, so it must allow null: `| None`")
 

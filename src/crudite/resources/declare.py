@@ -38,6 +38,7 @@ class _Declared:
     __declaration__: ClassVar[Declaration]
     __defaults__: ClassVar[Mapping[str, FieldOptions]]
     __links__: ClassVar[frozenset[str]]
+    deleted_at: ClassVar[datetime | None]
 
     def __init_subclass__(
         cls,
@@ -52,15 +53,18 @@ class _Declared:
         max_limit: int | None = None,
         search: Sequence[str] | None = None,
         history: timedelta | None = None,
+        soft_delete: bool | timedelta | None = None,
     ) -> None:
         super().__init_subclass__()
         options = {
             "rules": rules, "unique": unique, "live": live, "path": path, "only_nested": only_nested,
             "renamed_from": renamed_from, "limit": limit, "max_limit": max_limit,
-            "search": search, "history": history,
+            "search": search, "history": history, "soft_delete": soft_delete,
         }  # fmt: skip
         cls.__declaration__ = collect(cls, {name: value for name, value in options.items() if value is not None})
         cls.__defaults__, cls.__links__ = constructor(cls)
+        if soft_delete:
+            cls.deleted_at = None  # in every record that is there
 
     def __init__(self, **values: Any) -> None:
         cls = type(self)
@@ -121,6 +125,8 @@ class Record(_Declared, Generic[K]):
       `replace`, `update`, `delete`, or a list of those that everyone may. `replace` falls back to `update`, then
       `write`; `create` and `delete` to `write`; `list` to `read`. Where none is given, nobody may. A rule for
       `history` makes the changes of each record be kept, and says who may see them.
+    - `soft_delete=True`: a deleted record is not there any more, and kept to be restored; with a `timedelta` for so
+      long. Rules for `restore` (else those of `delete`) and `purge`, to delete for good (else nobody).
     - `history`: for how long they are kept, such as `timedelta(days=365)`; for ever when nothing is said.
     - `unique`: groups of fields whose values together occur once.
     - `live=False`: changes are not logged, so nobody can subscribe.

@@ -29,7 +29,7 @@ K_co = TypeVar("K_co", covariant=True)
 T_co = TypeVar("T_co", covariant=True)
 
 Visibility: TypeAlias = Literal["public", "private", "secret"]
-OnDelete: TypeAlias = Literal["restrict", "cascade", "clear"]
+OnDelete: TypeAlias = Literal["restrict", "cascade", "clear", "force"]
 
 
 class _Absent:
@@ -196,12 +196,19 @@ def Field(  # noqa: N802
     - `visible`: `"private"` shows it to nobody unless `read` says so; `"secret"` shows it to nobody, ever.
     - `renamed_from`: the field's former name, so that its values are kept.
     - For a reference: `checked=False` lets it point at nothing; `on_delete` says what happens to this
+<<<<<<< ours
       record when the one it points at is deleted (`"clear"`: the reference becomes null).
       `include=False`: queries cannot ask for the record that it points at.
     - For `Many` and `One`: `by` names the field of the other resource that points here, when there are several.
       `through` names the resource that joins this one and the other, and `to` its field that points at the other, when
       there are several. `settable=True`: what the link leads to can be given as keys when this record is written.
       `include=False`: queries cannot ask for it.
+=======
+      record when the one it points at is deleted: `"restrict"` refuses that with 409, `"cascade"` deletes this one too,
+      `"clear"` makes the reference null, `"force"` refuses it unless it is asked for with `force=true`, and then
+      cascades.
+    - For `Many`: `by` names the field of the other resource that points here, when there are several.
+>>>>>>> theirs
     - `title`, `description`, `examples`: for the documentation of the interface.
     - `init` is for type checkers only.
     """

@@ -3,7 +3,12 @@ hooks."""
 
 import sys
 from collections.abc import Collection, Iterable, Mapping
+<<<<<<< ours
 from dataclasses import dataclass, field, replace
+=======
+from dataclasses import dataclass, field
+from datetime import datetime
+>>>>>>> theirs
 from difflib import get_close_matches
 from typing import Any, TypeVar, get_args, get_origin
 
@@ -22,6 +27,7 @@ from crudite.resources.collect import (
 from crudite.resources.declare import Record
 from crudite.resources.fields import ABSENT, FieldOptions, ManyOf
 from crudite.resources.hooks import Hook
+from crudite.schema import DELETED_AT
 
 _OWN_OPTIONS = ("path", "renamed_from")
 _WRITES: tuple[ActionName, ...] = ("create", "replace", "update", "delete")
@@ -40,6 +46,11 @@ class Gathered:
     hooks: dict[tuple[HookKind, ActionName], tuple[Hook, ...]] = field(default_factory=dict)
     broken: set[str] = field(default_factory=set)
     faults: list[str] = field(default_factory=list)
+
+    @property
+    def by_us(self) -> tuple[str, ...]:
+        """The fields, besides the key, that nobody writes."""
+        return (*SYSTEM_FIELDS, DELETED_AT) if self.options.get("soft_delete") else SYSTEM_FIELDS
 
     @property
     def name(self) -> str:
@@ -71,6 +82,7 @@ def gather(cls: type[Any], resources: Mapping[str, type[Any]], provide: Collecti
             found.faults.append(f"{base.__name__}.{name}: a field needs an annotation, such as {name}: str.")
         _annotated(found, base, declaration, surroundings)
     _key(found)
+    _deleted_at(found)
     _hooks(found, hooks.values())
     return found
 
@@ -167,6 +179,16 @@ def _key(found: Gathered) -> None:
     found.fault("id", "the class says which type its key has: Record[str], Record[int], or Resource for a UUID")
 
 
+def _deleted_at(found: Gathered) -> None:
+    """Gives the records of a resource that keeps deleted ones the field that says so."""
+    if DELETED_AT not in found.by_us:
+        return
+    if DELETED_AT in found.fields:
+        found.fault(DELETED_AT, "with soft_delete every record has this field; it cannot be declared")
+    else:
+        found.annotations[DELETED_AT], found.fields[DELETED_AT] = datetime | None, FieldOptions()
+
+
 def _hook(found: Gathered, function: Any, surroundings: Mapping[str, Any], provide: Collection[Any]) -> Hook | None:
     """The hook that a function is; None for one with a parameter that nothing can be given for."""
     injected = {}
@@ -192,7 +214,7 @@ def _hooks(found: Gathered, declared: Iterable[tuple[Hook, tuple[HookMark, ...]]
     some: dict[tuple[HookKind, ActionName], list[Hook]] = {}
     for hook, marks in declared:
         for mark in marks:
-            possible = ACTIONS if mark.kind == "around" else _WRITES
+            possible = _possible(found, mark.kind)
             _check_actions(found, hook.function.__name__, mark, possible)
             for action in possible:
                 if action in mark.actions:
@@ -200,6 +222,12 @@ def _hooks(found: Gathered, declared: Iterable[tuple[Hook, tuple[HookMark, ...]]
                 elif not mark.actions:
                     every.setdefault((mark.kind, action), []).append(hook)
     found.hooks = {place: (*every.get(place, ()), *some.get(place, ())) for place in (every | some)}
+
+
+def _possible(found: Gathered, kind: HookKind) -> tuple[ActionName, ...]:
+    """The actions that have hooks of a kind."""
+    actions = ACTIONS if kind == "around" else _WRITES
+    return (*actions, "restore") if DELETED_AT in found.by_us else actions
 
 
 def _check_actions(found: Gathered, name: str, mark: HookMark, possible: tuple[ActionName, ...]) -> None:

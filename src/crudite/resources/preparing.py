@@ -17,18 +17,19 @@ import msgspec
 from crudite.changes import Guard, Write
 from crudite.errors import Fault, Forbidden, Invalid, NotFound
 from crudite.ids import uuid7
-from crudite.messages import Actor
+from crudite.messages import ActionName, Actor
 from crudite.query.plan import Mask, Need, Selection, everything
 from crudite.query.resolve import join
 from crudite.query.tree import EVERYTHING, NOTHING, Filter, Path, Test, is_judged
 from crudite.resources.access import Rulebook, Rules
 from crudite.resources.asking import refusal
 from crudite.resources.definition import Definition
+from crudite.resources.deleting import Deleting
 from crudite.resources.hooks import Hook, run_hook
 from crudite.resources.incoming import at_index, created, given, is_many
 from crudite.resources.keys import no_record
 from crudite.resources.passwords import hash_passwords
-from crudite.resources.refusals import changed
+from crudite.resources.refusals import changed, not_allowed
 from crudite.resources.request import Request
 from crudite.resources.validating import Validation, differing, looks_at_record
 from crudite.stores.base import Store
@@ -85,21 +86,23 @@ class _FieldRules(NamedTuple):
 class Preparing:
     """Decides what requests of writing actions write."""
 
-    def __init__(self, rulebook: Rulebook, store: Store) -> None:
+    def __init__(self, rulebook: Rulebook, store: Store, deleting: Deleting) -> None:
         self._rulebook = rulebook
         self._store = store
+        self._deleting = deleting
 
     async def prepare(self, request: Request) -> list[Prepared]:
         """The writes of a request. Raises the problem of one that cannot be made."""
         definition = cast(Definition, request.definition)
         rules = self._rulebook.of(definition.schema, system=request.is_system)
-        rule = rules.action_now(cast(Any, request.action), request.actor)
+        asked = "purge" if request.is_purging and definition.schema.is_soft else cast(ActionName, request.action)
+        rule = rules.action_now(asked, request.actor)
         if rule == NOTHING:
-            raise refusal(request.actor, request.action, definition)
+            raise refusal(request.actor, asked, definition)
         if request.action == "create":
             return await self._creations(request, definition, rules, rule)
-        if request.action == "delete":
-            return [await self._deletion(request, definition, rule)]
+        if request.action in ("delete", "restore"):
+            return [await self._removal(request, definition, rule)]
         return [await self._change(request, definition, rules, rule)]
 
     async def may_read(self, request: Request) -> bool:
@@ -206,21 +209,25 @@ class Preparing:
         optimistic = request.expect is None
         return Prepared(write, definition, request, old, optimistic=optimistic, has_pins=has_pins, links=links)
 
-    async def _deletion(self, request: Request, definition: Definition, rule: Filter) -> Prepared:
-        hooks = definition.hooks.get(("before", "delete"), ())
+    async def _removal(self, request: Request, definition: Definition, rule: Filter) -> Prepared:
+        """The write that deletes a record, or brings it back."""
+        action = cast(ActionName, request.action)
+        hooks = definition.hooks.get(("before", action), ())
         old, version = None, None
-        if hooks or definition.hooks.get(("after", "delete")) or is_judged(rule):
+        if hooks or definition.hooks.get(("after", action)) or is_judged(rule):
             old, version = await self._old(request, definition, rule)
             stored = definition.from_plain(old)
             provided = self._rulebook.definitions.provided
             for hook in hooks:
                 await run_hook(hook, stored, request, stored, provided)
         write = Write(
-            action="delete",
+            action="delete" if action == "delete" else "update",
             schema=definition.schema,
             key=request.key,
             expect=request.expect if request.expect is not None else version,
             where=condition_of(_left_before(rule, old), self._scope(request)),
+            returning=None if action == "delete" else self._returning(request, definition),
+            along=self._deleting.along(request, definition.schema),
         )
         return Prepared(write, definition, request, old, optimistic=request.expect is None)
 
@@ -239,7 +246,7 @@ class Preparing:
             return msgspec.json.decode(row.json), row.version
         if condition is None or not await self.may_read(request):
             raise not_found(request)
-        raise Forbidden(f"You may not {request.action} this {definition.name}.")
+        raise not_allowed(request, definition)
 
     def _scope(self, request: Request) -> Filter:
         """The nested path that a record was asked for under, as a condition on it."""

@@ -22,7 +22,7 @@ from crudite.resources.asking import (
     check_told_by_store,
     definition_of,
     narrowed,
-    readable,
+    readable_now,
     resolved,
     rules_of,
 )
@@ -71,7 +71,7 @@ class Reading:
         """What a read shows of its record, its clocks not bound, and whether all who may read it see the same of
         it. Raises Forbidden or Unauthorized, or Malformed for a query that does not fit."""
         rules = rules_of(request, self._rulebook)
-        selection = readable(rules, "read", request.actor)
+        selection = readable_now(request, self._rulebook, "read")
         if request.query is not EMPTY or request.nesting is not None:
             selection = narrowed(request, self._rulebook, selection)
         mask = selection.mask

@@ -26,16 +26,22 @@ class Performer(Protocol):
 
 
 class Intent:
-    """One write that somebody wants: an action on a resource, a key, data, the version it is made for."""
+    """One write that somebody wants: an action on a resource, a key, data, the version it is made for; and of a delete
+    whether it is forced, and for good."""
 
-    __slots__ = ("action", "data", "expect", "key", "resource")
+    __slots__ = ("action", "data", "expect", "is_forced", "is_purging", "key", "resource")
 
-    def __init__(self, action: Any, resource: type[Any], key: Any, data: Any, expect: int | None) -> None:
+    def __init__(
+        self, action: Any, resource: type[Any], key: Any, data: Any, expect: int | None, *, is_forced: bool = False,
+        is_purging: bool = False,
+    ) -> None:  # fmt: skip
         self.action = action
         self.resource = resource
         self.key = key
         self.data = data
         self.expect = expect
+        self.is_forced = is_forced
+        self.is_purging = is_purging
 
 
 class Records:
@@ -84,9 +90,19 @@ class Records:
         updated: R = await self._one(Intent("update", resource, key, values, expect_version))
         return updated
 
-    async def delete(self, resource: type[Any], key: Any, /, *, expect_version: int | None = None) -> None:
-        """Deletes a record."""
-        await self._performer.write([Intent("delete", resource, key, None, expect_version)])
+    async def delete(
+        self, resource: type[Any], key: Any, /, *, expect_version: int | None = None, force: bool = False,
+        purge: bool = False,
+    ) -> None:  # fmt: skip
+        """Deletes a record; with `force` also those that point at it with `on_delete="force"`, with `purge` for good
+        where deleted records are kept."""
+        await self._one(_deletion(resource, key, expect_version, force, purge))
+
+    async def restore(self, resource: type[R], key: Any, /, *, expect_version: int | None = None) -> R:
+        """Brings a deleted record back, with those that went along. Returns it. Raises NotFound, Conflict when it is
+        there, or would point at a record that is not, and NotUnique."""
+        restored: R = await self._one(Intent("restore", resource, key, None, expect_version))
+        return restored
 
     def batch(self) -> "Batch":
         """Several writes in one transaction: `async with records.batch() as batch: batch.create(…)`."""
@@ -117,9 +133,16 @@ class Batch:
         """Will change the given fields of a record."""
         self.intents.append(Intent("update", resource, key, values, expect_version))
 
-    def delete(self, resource: type[Any], key: Any, /, *, expect_version: int | None = None) -> None:
-        """Will delete a record."""
-        self.intents.append(Intent("delete", resource, key, None, expect_version))
+    def delete(
+        self, resource: type[Any], key: Any, /, *, expect_version: int | None = None, force: bool = False,
+        purge: bool = False,
+    ) -> None:  # fmt: skip
+        """Will delete a record, as `Records.delete` does."""
+        self.intents.append(_deletion(resource, key, expect_version, force, purge))
+
+    def restore(self, resource: type[Any], key: Any, /, *, expect_version: int | None = None) -> None:
+        """Will bring a deleted record back."""
+        self.intents.append(Intent("restore", resource, key, None, expect_version))
 
     async def __aenter__(self) -> Self:
         return self
@@ -129,6 +152,10 @@ class Batch:
     ) -> None:
         if kind is None and self.intents and self._performer is not None:
             self.results = await self._performer.write(self.intents)
+
+
+def _deletion(resource: type[Any], key: Any, expect: int | None, force: bool, purge: bool) -> Intent:
+    return Intent("delete", resource, key, None, expect, is_forced=force, is_purging=purge)
 
 
 def _creation(resource: Any, values: dict[str, Any]) -> Intent:

@@ -19,12 +19,15 @@ def explain(refused: Refused, definition: Definition, request: Request) -> Probl
     """The problem for a refused write of a record that the asker may know of."""
     fields = refused.fields
     match refused.kind:
+        case "reference" if request.action == "restore":
+            named = " and ".join(fields) or "A field"
+            return Conflict(f"{named} of what would be restored points at a record that is deleted, or not there.")
         case "missing":
             return no_record(definition, request.key)
         case "version":
             return changed()
         case "where":
-            return Forbidden(f"You may not {request.action} this {definition.name}.")
+            return not_allowed(request, definition)
         case "guard":
             return Forbidden(faults=_faults(fields, "not_writable", "You may not write {}."))
         case "after":
@@ -41,6 +44,13 @@ def explain(refused: Refused, definition: Definition, request: Request) -> Probl
                 refused.detail or "The database refuses these values.",
                 faults=_faults(fields, "check", "{} is refused by the database."),
             )
+
+
+def not_allowed(request: Request, definition: Definition) -> Problem:
+    """The problem for a record that the actor may know of, and not treat so."""
+    if request.action == "restore":
+        return Conflict(f"This {definition.name} is not deleted.")
+    return Forbidden(f"You may not {request.action} this {definition.name}.")
 
 
 def changed() -> PreconditionFailed:

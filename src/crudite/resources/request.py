@@ -11,7 +11,7 @@ from crudite.resources.definition import Definition
 from crudite.resources.records import Batch, Intent, Performer, Records
 from crudite.types import Key, PlainRecord
 
-AnyAction: TypeAlias = Literal["list", "read", "create", "replace", "update", "delete", "history", "call"]
+AnyAction: TypeAlias = Literal["list", "read", "create", "replace", "update", "delete", "restore", "history", "call"]
 
 
 def _parent_field(definition: Definition, parent: Definition) -> str:
@@ -59,12 +59,14 @@ class Nesting:
 class Request:
     """What is asked. Interfaces make one for each call; middleware, hooks and handlers read it.
 
-    `action` is one of the six actions, `history`, or `call` for a handler. `name` is the path of the resource, or the
-    name of the handler; `resource` the resource's class (None for a handler). `key` or `keys` say which records,
-    `query` which of them, `data` is the body: JSON as bytes, or plain Python data. `args` are a handler's arguments;
-    `args_at` is the JSON Pointer of the object that holds them, None when they are texts from a URL. `expect` is the
-    version that the record must still have. `actor` is known once the credentials have been looked at, before any
-    middleware. `interface` names the way it came in, `id` is unique for it.
+    `action` is one of the six actions, `restore`, `history`, or `call` for a handler. `name` is the path of the
+    resource, or the name of the handler; `resource` the resource's class (None for a handler). `key` or `keys` say
+    which records, `query` which of them, `data` is the body: JSON as bytes, or plain Python data. `args` are a
+    handler's arguments; `args_at` is the JSON Pointer of the object that holds them, None when they are texts from a
+    URL. `expect` is the version that the record must still have. A delete that `is_forced` goes on where a reference says
+    `on_delete="force"`, one that `is_purging` is for good though its resource keeps deleted records. `actor` is known
+    once the credentials have been looked at, before any middleware. `interface` names the way it came in, `id` is
+    unique for it.
     `verdicts` are what the rates have said that hold for it; none does where it `is_free`: the server asks by itself.
     Interfaces of another style set `around`, what stands around the action, behind all middleware, and `most`, how many
     records a list without a limit holds in place of what its resource says; more of them are refused with 413.
@@ -76,8 +78,8 @@ class Request:
 
     __slots__ = (
         "_batch", "_credentials", "action", "actor", "args", "args_at", "around", "data", "definition", "expect",
-        "headers", "id", "interface", "is_free", "is_live", "is_minimal", "is_system", "key", "keys", "most", "name",
-        "nesting", "performers", "query", "signs_in", "verdicts",
+        "headers", "id", "interface", "is_forced", "is_free", "is_live", "is_minimal", "is_purging", "is_system", "key",
+        "keys", "most", "name", "nesting", "performers", "query", "signs_in", "verdicts",
     )  # fmt: skip
 
     def __init__(
@@ -99,9 +101,11 @@ class Request:
         headers: Mapping[str, str] | None = None,
         interface: str = "python",
         id: str = "",
+        is_forced: bool = False,
         is_free: bool = False,
         is_live: bool = False,
         is_minimal: bool = False,
+        is_purging: bool = False,
         is_system: bool = False,
         performers: "Performers | None" = None,
         around: "Around | None" = None,
@@ -123,9 +127,11 @@ class Request:
         self.headers: Mapping[str, str] = headers if headers is not None else {}
         self.interface = interface
         self.id = id
+        self.is_forced = is_forced
         self.is_free = is_free
         self.is_live = is_live
         self.is_minimal = is_minimal
+        self.is_purging = is_purging
         self.is_system = is_system
         self.performers = performers
         self.around = around

@@ -18,8 +18,10 @@ _FALLBACKS: dict[ActionName, tuple[str, ...]] = {
     "replace": ("replace", "update", "write"),
     "update": ("update", "write"),
     "delete": ("delete", "write"),
+    "restore": ("restore", "delete", "write"),
+    "purge": ("purge",),
 }
-_RULE_KEYS = (*ACTIONS, "write", "history")
+_RULE_KEYS = (*ACTIONS, "write", "history", "restore", "purge")
 _WHOLE = "allow.check decides about whole records, not about fields"
 _TOO_MANY = f"a rule combines at most {MOST_CHECKS} functions; write one that calls the others"
 
@@ -35,11 +37,11 @@ class RuleReader:
 
     def of_actions(self, found: Gathered, *, open: bool) -> dict[ActionName, Filter]:
         """The resolved rule for every action; without any rule everyone may when `open`, else nobody. One for the
-        history is there only when it is declared."""
+        history is there only when it is declared; nobody may `purge` unless it is said."""
         written = found.options.get("rules", EVERYTHING if open else NOTHING)
         if isinstance(written, Filter):
             rule = self._rule(found, "rules", written)
-            return dict.fromkeys(ACTIONS, rule)
+            return {**dict.fromkeys(ACTIONS, rule), "restore": rule, "purge": NOTHING}
         if isinstance(written, list | tuple):
             written = dict.fromkeys(written, EVERYTHING)
         if not isinstance(written, Mapping):
@@ -47,7 +49,7 @@ class RuleReader:
                 f"{found.name}: rules are one rule, such as allow.everyone, one for each action, or "
                 "the actions that everyone may."
             )
-            return dict.fromkeys(ACTIONS, NOTHING)
+            return dict.fromkeys(_FALLBACKS, NOTHING)
         for key in written:
             if key not in _RULE_KEYS:
                 hint = nearest(str(key), _RULE_KEYS) or f"; there are {', '.join(_RULE_KEYS)}"

@@ -5,9 +5,12 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
-from crudite.resources.collect import SYSTEM_FIELDS
 from crudite.resources.gather import Gathered, nearest, sentence
+<<<<<<< ours
 from crudite.resources.links import links_of
+=======
+from crudite.resources.keeping import soft_delete_of
+>>>>>>> theirs
 from crudite.resources.names import path_of, table_of
 from crudite.resources.shapes import Shape
 from crudite.schema import NO_DEFAULT, FieldSpec, FieldType, Reference, ResourceSchema
@@ -27,8 +30,8 @@ class SchemaReader:
     def of(self, found: Gathered) -> ResourceSchema:
         """The schema of a class; faults go to what was gathered of it."""
         shapes, name = self._shapes[found.cls], found.name
-        rest = [n for n in shapes if n != "id" and n not in SYSTEM_FIELDS]
-        order = [n for n in ("id", *rest, *SYSTEM_FIELDS) if n in shapes]
+        rest = [n for n in shapes if n != "id" and n not in found.by_us]
+        order = [n for n in ("id", *rest, *found.by_us) if n in shapes]
         fields = {n: self._field(found, n, shapes[n]) for n in order}
         key = FieldSpec("id", FieldType("uuid"))
         return ResourceSchema(
@@ -42,6 +45,7 @@ class SchemaReader:
             renamed_from=found.options.get("renamed_from"),
             search=self._search(found),
             history=self._history(found),
+            soft_delete=soft_delete_of(found),
         )
 
     def _field(self, found: Gathered, name: str, shape: Shape) -> FieldSpec:

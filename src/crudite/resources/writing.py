@@ -1,4 +1,4 @@
-"""How the writing actions are performed: create, replace, update, delete, alone or in one transaction.
+"""How the writing actions are performed: create, replace, update, delete, restore, alone or in one transaction.
 
 Each request is prepared (`resources.preparing`), all of them go to the store as one unit, and then the `after`
 hooks run. A write that was decided on a version that has moved meanwhile is decided again, at most three times.
@@ -18,6 +18,7 @@ from crudite.query.tree import NOTHING
 from crudite.resources.access import Rulebook
 from crudite.resources.cascading import Cascading
 from crudite.resources.definition import Definition
+from crudite.resources.deleting import Deleting
 from crudite.resources.hooks import run_hook
 from crudite.resources.incoming import MAX_MANY, is_many
 from crudite.resources.keys import plain_key
@@ -42,8 +43,13 @@ class Writing:
     def __init__(self, rulebook: Rulebook, store: Store) -> None:
         self._rulebook = rulebook
         self._store = store
+<<<<<<< ours
         self._preparing = Preparing(rulebook, store)
         self._relating = Relating(rulebook, store, self._preparing)
+=======
+        self._deleting = Deleting(rulebook, store)
+        self._preparing = Preparing(rulebook, store, self._deleting)
+>>>>>>> theirs
 
     async def write_all(self, requests: Sequence[Request]) -> list[Written]:
         """Performs several requests in one transaction: all of them, or none. Raises the problem of the first that
@@ -108,8 +114,9 @@ class Writing:
         definition = self._rulebook.definitions[intent.resource]
         key = None if intent.key is None else plain_key(definition, intent.key)
         return Request(
-            intent.action, definition.path, definition=definition, key=key,
-            data=intent.data, expect=intent.expect, actor=request.actor, interface=request.interface, id=request.id,
+            intent.action, definition.path, definition=definition, key=key, data=intent.data, expect=intent.expect,
+            is_forced=intent.is_forced, is_purging=intent.is_purging, actor=request.actor,
+            interface=request.interface, id=request.id,
             is_minimal=True, is_system=True, performers=request.performers,
         )  # fmt: skip
 
@@ -156,10 +163,17 @@ class Writing:
     async def _problem(self, refused: Refused, missed: Prepared) -> Problem:
         """The problem for a refusal. A record that the actor may not even read is not there for him."""
         if refused.kind in ("where", "version", "guard") and not await self._preparing.may_read(missed.request):
+<<<<<<< ours
             problem: Problem = not_found(missed.request)
         else:
             problem = explain(refused, missed.definition, missed.request)
         return problem if missed.place is None else placed(problem, missed.place)
+=======
+            return not_found(missed.request)
+        if refused.kind == "referenced":
+            return await self._deleting.what_refuses(missed.request, missed.definition)
+        return explain(refused, missed.definition, missed.request)
+>>>>>>> theirs
 
 
 def _unit(request: Request, prepared: Sequence[Prepared]) -> Unit:

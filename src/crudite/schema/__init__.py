@@ -9,9 +9,10 @@ from crudite.schema.fields import (
     format_decimal,
     refuse_unstorable_text,
 )
-from crudite.schema.resource import NO_DEFAULT, Catalog, FieldSpec, Link, Reference, ResourceSchema
+from crudite.schema.resource import DELETED_AT, NO_DEFAULT, Catalog, FieldSpec, Link, Reference, ResourceSchema
 
 __all__ = [
+    "DELETED_AT",
     "INT64",
     "NO_DEFAULT",
     "SAFE_INTEGER",

@@ -14,21 +14,33 @@ from crudite.types import Plain
 NO_DEFAULT: Final = msgspec.UNSET
 """Stands in `FieldSpec.default` where a field has no default that the database could fill in."""
 
+DELETED_AT: Final = "deleted_at"
+"""The field of resources with `soft_delete` that says when a record was deleted; null in all that are there."""
+
 
 @dataclass(frozen=True, slots=True)
 class Reference:
     """A field that holds the key of a record of another resource.
 
     `target` is the name of that resource. `enforced` references are foreign keys of the database; what happens
+<<<<<<< ours
     to this record when its target is deleted is `on_delete`. A parent also gives the nested path. `may_include`:
     queries may ask for the record that it points at.
+=======
+    to this record when its target is deleted is `on_delete` (`force`: as `restrict`, unless the delete says that it
+    goes too). A parent also gives the nested path.
+>>>>>>> theirs
     """
 
     target: str
     parent: bool = False
     enforced: bool = True
+<<<<<<< ours
     on_delete: Literal["restrict", "cascade", "clear"] = "restrict"
     may_include: bool = True
+=======
+    on_delete: Literal["restrict", "cascade", "clear", "force"] = "restrict"
+>>>>>>> theirs
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +98,8 @@ class ResourceSchema:
     `fields` holds every stored field in order, the key first, `version`, `created_at` and `updated_at` last.
     `unique` are groups of fields whose values together occur once. Without `logged` its changes are in no log.
     `search` are the fields of text in which words are searched. `history` says for how many seconds the changes of its
-    records are kept beyond the log, for ever when it is infinite; None: no longer than the log is.
+    records are kept beyond the log, for ever when it is infinite; None: no longer than the log is. `soft_delete` says
+    for how many seconds deleted records are kept, with the moment in DELETED_AT; None: they are not.
     A record made without a key gets a new UUIDv7 or, where the key is an integer, the store's next number.
     """
 
@@ -101,6 +114,12 @@ class ResourceSchema:
     renamed_from: str | None = None
     search: tuple[str, ...] = ()
     history: float | None = None
+    soft_delete: float | None = None
+
+    @property
+    def is_soft(self) -> bool:
+        """Whether a deleted record is kept, and can be restored."""
+        return self.soft_delete is not None
 
     @property
     def key_field(self) -> FieldSpec:
@@ -125,6 +144,16 @@ class Catalog(Mapping[str, ResourceSchema]):
         self._schemas = dict(schemas)
         self.by_path: Mapping[str, ResourceSchema] = {s.path: s for s in self._schemas.values()}
         self.by_table: Mapping[str, ResourceSchema] = {s.table: s for s in self._schemas.values()}
+
+    @cached_property
+    def referrers(self) -> Mapping[str, tuple[tuple["ResourceSchema", FieldSpec], ...]]:
+        """The fields that point at the records of each resource and are kept from pointing at nothing."""
+        found: dict[str, list[tuple[ResourceSchema, FieldSpec]]] = {name: [] for name in self._schemas}
+        for schema in self._schemas.values():
+            for spec in schema.fields.values():
+                if spec.reference is not None and spec.reference.enforced and spec.reference.target in found:
+                    found[spec.reference.target].append((schema, spec))
+        return {name: tuple(fields) for name, fields in found.items()}
 
     def __getitem__(self, name: str) -> ResourceSchema:
         return self._schemas[name]

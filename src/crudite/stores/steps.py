@@ -11,7 +11,7 @@ import msgspec
 
 from crudite.errors import StoreOutdated
 from crudite.query.sql import quote
-from crudite.schema import Catalog, FieldSpec, FieldType, Kind, ResourceSchema
+from crudite.schema import DELETED_AT, Catalog, FieldSpec, FieldType, Kind, ResourceSchema
 from crudite.stores.base import Step
 
 OTHER_SCHEMA = "the schema is not what this process declares: maybe another version of the application has migrated it"
@@ -56,13 +56,14 @@ class OldTable(msgspec.Struct, frozen=True, omit_defaults=True):
     """A table as it was made: for a resource, with columns for its fields.
 
     `left` are columns that earlier versions of the application declared, or other programs made, and this one does
-    not. A table that `is_left` is of a resource that it does not declare.
+    not. A table that `is_left` is of a resource that it does not declare. One that is `soft` keeps deleted records.
     """
 
     resource: str
     fields: dict[str, OldField]
     left: list[str] = []
     is_left: bool = False
+    soft: bool = False
 
 
 OldTables: TypeAlias = Mapping[str, OldTable]
@@ -119,10 +120,10 @@ class Conversion(NamedTuple):
         return f"({column} IS NOT NULL AND ({self.fits}) IS NOT TRUE)"
 
 
-def count_repeated(table: str, values: Sequence[str]) -> str:
-    """The SELECT of how many combinations of values, each an SQL expression, occur more than once in a table; one with
-    a NULL in it does not count."""
-    there = " AND ".join(f"({value}) IS NOT NULL" for value in values)
+def count_repeated(table: str, values: Sequence[str], among: str) -> str:
+    """The SELECT of how many combinations of values, each an SQL expression, occur more than once in the records of a
+    table for which a condition holds; one with a NULL in it does not count."""
+    there = " AND ".join((among, *(f"({value}) IS NOT NULL" for value in values)))
     together = ", ".join(f"({value})" for value in values)
     repeated = f"SELECT 1 FROM {quote(table)} WHERE {there} GROUP BY {together} HAVING count(*) > 1"
     return f"SELECT count(*) FROM ({repeated}) AS d"
@@ -144,6 +145,24 @@ def needs_default(field: FieldSpec, records: int) -> str:
 def cannot_become(field: FieldSpec, name: str, values: int) -> str:
     """Says that so many values of the column do not fit the type of a field that must have one."""
     return f"{values} values of {name} cannot become {field.type.described}, and {field.name} has no default instead"
+
+
+def those_there(schema: ResourceSchema, was: OldTable) -> str:
+    """The condition, as SQL, for the records of a table that were not deleted."""
+    is_known = DELETED_AT in was.fields and (was.soft or schema.is_soft)
+    return f"{quote(DELETED_AT)} IS NULL" if is_known else "TRUE"
+
+
+def shows_deleted(schema: ResourceSchema, was: OldTable) -> bool:
+    """Whether records that were deleted would be there again, since their resource does not keep such any more."""
+    return was.soft and not schema.is_soft and DELETED_AT in was.fields
+
+
+def let_deleted_go(schema: ResourceSchema, table: str, records: int) -> Step:
+    """The step that deletes for good what was deleted, before it would be there again."""
+    sql = f"DELETE FROM {quote(table)} WHERE {quote(DELETED_AT)} IS NOT NULL"
+    what = f"{records} deleted records of {schema.name}"
+    return Step(f"{schema.table}: delete for good what is deleted, since it is not kept any more", (sql,), what)
 
 
 def occurs_repeatedly(group: Sequence[str], count: int) -> str:

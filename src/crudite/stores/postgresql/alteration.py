@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 
 from crudite.query.sql import quote
-from crudite.schema import NO_DEFAULT, FieldSpec, ResourceSchema
+from crudite.schema import DELETED_AT, NO_DEFAULT, FieldSpec, ResourceSchema
 from crudite.stores.base import Step
 from crudite.stores.postgresql import install
 from crudite.stores.postgresql.connections import Connection
@@ -26,10 +26,13 @@ from crudite.stores.steps import (
     count_lost,
     count_repeated,
     indexed,
+    let_deleted_go,
     needs_default,
     occurs_repeatedly,
     old_name,
+    shows_deleted,
     tell_indexes,
+    those_there,
 )
 
 _GIVEN = """SELECT a.attname, a.attnotnull, a.atthasdef OR a.attidentity <> '' AS has_default FROM pg_attribute AS a
@@ -76,6 +79,7 @@ class Alteration:
         return MadeTable(
             self._schema.name, columns_of(self._schema, self._was, left), list(left),
             statement="\n".join((statement, *kept)), indexes=indexes, references=references,
+            soft=self._schema.is_soft,
         )  # fmt: skip
 
     async def steps(self, *, removing: bool) -> list[Step]:
@@ -101,7 +105,11 @@ class Alteration:
             and {column.definition for column in columns(schema)} <= _lines(was.statement)
             and not self._loosened
         )
-        steps = [] if same_table and not outdated and not new else await self._change(same_table, outdated, new)
+        steps = []
+        if shows_deleted(schema, was) and (deleted := await self._count(f"{quote(DELETED_AT)} IS NOT NULL")):
+            steps.append(let_deleted_go(schema, self._source, deleted))
+        if not same_table or outdated or new:
+            steps += await self._change(same_table, outdated, new)
         if self._left and removing:
             steps.append(await self._remove())
         return steps
@@ -243,13 +251,14 @@ class Alteration:
     async def _duplicates(self) -> Sequence[str]:
         """What stands in the way of the unique indexes."""
         found = []
+        among = those_there(self._schema, self._was)
         for group in unique_groups(self._schema).values():
             if group == (self._schema.key,):
                 continue
             values = [self._values.get(name, "NULL") for name in group]
             if "NULL" in values:
                 continue
-            count: int = await self._connection.fetchval(count_repeated(self._source, values))
+            count: int = await self._connection.fetchval(count_repeated(self._source, values, among))
             if count:
                 found.append(occurs_repeatedly(group, count))
         return found

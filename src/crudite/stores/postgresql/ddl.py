@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from crudite.query.sql import quote
-from crudite.schema import NO_DEFAULT, SAFE_INTEGER, FieldSpec, FieldType, Kind, ResourceSchema
+from crudite.schema import DELETED_AT, NO_DEFAULT, SAFE_INTEGER, FieldSpec, FieldType, Kind, ResourceSchema
 from crudite.stores.postgresql.dialect import PostgresqlDialect, literal
 from crudite.stores.postgresql.search import create_index
 from crudite.types import Plain
@@ -138,7 +138,7 @@ _TYPES: dict[Kind, str] = {
     "datetime": "timestamptz",
     "json": "jsonb",
 }
-_ACTIONS = {"restrict": "", "cascade": " ON DELETE CASCADE", "clear": " ON DELETE SET NULL"}
+_ACTIONS = {"restrict": "", "force": "", "cascade": " ON DELETE CASCADE", "clear": " ON DELETE SET NULL"}
 _MOST_BYTES = 63
 _dialect = PostgresqlDialect()
 
@@ -304,6 +304,9 @@ def _indexes(schema: ResourceSchema) -> Iterator[tuple[str, str]]:
         if (field.indexed or field.reference is not None) and not covered:
             name = _index_name(schema, (field.name,), unique=False)
             yield name, _index(schema, name, (field.name,), "INDEX")
+    if schema.is_soft:  # few records are in it: those that may be restored, and are let go of in time
+        name = _index_name(schema, (DELETED_AT,), unique=False)
+        yield name, f"{_index(schema, name, (DELETED_AT,), 'INDEX')} WHERE {quote(DELETED_AT)} IS NOT NULL"
     if schema.search:
         name = short(f"{schema.table} words")
         yield name, create_index(schema, name)
@@ -316,4 +319,5 @@ def _index_name(schema: ResourceSchema, fields: tuple[str, ...], *, unique: bool
 def _index(schema: ResourceSchema, name: str, fields: tuple[str, ...], kind: str) -> str:
     # null first, as queries sort; a column without nulls has the order that they ask for without these words
     terms = [quote(n) + (" NULLS FIRST" if schema.fields[n].nullable else "") for n in fields]
-    return f"CREATE {kind} {quote(name)} ON {quote(schema.table)} ({', '.join(terms)})"
+    there = f" WHERE {quote(DELETED_AT)} IS NULL" if kind.startswith("UNIQUE") and schema.is_soft else ""
+    return f"CREATE {kind} {quote(name)} ON {quote(schema.table)} ({', '.join(terms)}){there}"

@@ -117,7 +117,7 @@ async def plan(connection: Connection, catalog: Catalog, *, removing: bool = Tru
             steps.append(Step(f"{schema.table}: make the table", sql))
         made[schema.table] = MadeTable(
             schema.name, columns_of(schema, None, {}), statement=create_table(schema),
-            indexes=create_indexes(schema), references=references,
+            indexes=create_indexes(schema), references=references, soft=schema.is_soft,
         )  # fmt: skip
     is_searched, searches = any(schema.search for schema in catalog.values()), await install.searches(connection)
     if is_searched and not searches:

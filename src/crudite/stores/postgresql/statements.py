@@ -14,6 +14,7 @@ from crudite.query.plan import Need, Plan, Selection
 from crudite.query.sql import condition, quote, record_json, select
 from crudite.query.tree import EVERYTHING, Filter
 from crudite.schema import FieldSpec, ResourceSchema
+from crudite.stores.along import go_along
 from crudite.stores.postgresql.connections import Connection
 from crudite.stores.postgresql.ddl import LAST_NUMBER, is_numbered
 from crudite.stores.postgresql.dialect import PostgresqlDialect, literal
@@ -38,6 +39,8 @@ async def note_commit(connection: Connection, unit: Unit) -> str | None:
 
 async def perform(connection: Connection, index: int, write: Write) -> Stored:
     """Makes write number `index` of its unit. Raises Refused; the transaction must then be given up."""
+    if write.along is not None:
+        return await _perform_along(connection, index, write)
     try:
         await _check_needs(connection, index, write)
         match write.action:
@@ -54,6 +57,24 @@ async def perform(connection: Connection, index: int, write: Write) -> Stored:
     if write.returning is not None and write.action != "delete" and not is_plain(write.returning):
         return await _returning(connection, stored, write.returning)
     return stored
+
+
+async def _perform_along(connection: Connection, index: int, write: Write) -> Stored:
+    """Makes a write that takes other records along."""
+    asking = go_along(index, write, _dialect, locks=True)
+    answer: Any = None
+    try:
+        while True:
+            asked = asking.send(answer)
+            if isinstance(asked, Write):
+                answer = await perform(connection, index, asked)
+            else:
+                answer = await connection.fetch(asked.text, *asked.parameters)
+    except StopIteration as done:
+        stored: Stored = done.value
+        return stored
+    except CONSTRAINTS as error:
+        raise refusal(error, index, write) from error
 
 
 async def _create(connection: Connection, index: int, write: Write) -> Stored:

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator, Mapping
 import apsw
 
 from crudite.query.sql import quote
-from crudite.schema import NO_DEFAULT, Catalog, FieldSpec, ResourceSchema
+from crudite.schema import DELETED_AT, NO_DEFAULT, Catalog, FieldSpec, ResourceSchema
 from crudite.stores.base import Step
 from crudite.stores.sqlite import install
 from crudite.stores.sqlite.connections import rows
@@ -24,10 +24,13 @@ from crudite.stores.steps import (
     count_lost,
     count_records,
     count_repeated,
+    let_deleted_go,
     needs_default,
     occurs_repeatedly,
     old_name,
+    shows_deleted,
     tell_indexes,
+    those_there,
 )
 
 
@@ -41,6 +44,7 @@ class Alteration:
         self._connection = connection
         self._schema = schema
         self._source = source
+        self._was = was
         self._table = read_table(connection, source, statement)
         self._wanted = define_columns(schema, dict(catalog))
         self._old = {name: was.fields.get(name, OldField("text")) for name in self._table.columns}
@@ -65,6 +69,8 @@ class Alteration:
     def steps(self, *, removing: bool) -> Iterator[Step]:
         """The steps for the table, instead of them those that stand in the way; and what takes away what is left, if
         that may be done, or must."""
+        if shows_deleted(self._schema, self._was) and (deleted := self._count(f"{quote(DELETED_AT)} IS NOT NULL")):
+            yield let_deleted_go(self._schema, self._source, deleted)
         is_same = self._source == self._schema.table and self._is_same()
         wanted = create_indexes(self._schema)
         new = {name: text for name, text in wanted.items() if self._indexes.get(name) != text}
@@ -187,10 +193,11 @@ class Alteration:
 
     def _duplicates(self) -> Iterator[str]:
         """What stands in the way of the unique indexes that are new."""
+        among = those_there(self._schema, self._was)
         groups = [(f.name,) for f in self._schema.fields.values() if f.unique and f.name != self._schema.key]
         for group in dict.fromkeys([*groups, *self._schema.unique]):
             values = [self._values.get(name, "NULL") for name in group]
-            count = _number(self._connection, count_repeated(self._source, values))
+            count = _number(self._connection, count_repeated(self._source, values, among))
             if count:
                 yield occurs_repeatedly(group, count)
 

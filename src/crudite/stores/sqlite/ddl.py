@@ -7,7 +7,7 @@ other program can insert a record naming only its own columns, and cannot store 
 from collections.abc import Iterable, Iterator
 
 from crudite.query.sql import quote
-from crudite.schema import NO_DEFAULT, SAFE_INTEGER, FieldSpec, FieldType, Kind, ResourceSchema
+from crudite.schema import DELETED_AT, NO_DEFAULT, SAFE_INTEGER, FieldSpec, FieldType, Kind, ResourceSchema
 from crudite.stores.sqlite.dialect import SqliteDialect
 from crudite.types import Plain
 
@@ -92,7 +92,7 @@ CREATE INDEX "_history by age" ON "_history" (tbl, at)""",
 _TYPES: dict[Kind, str] = {
     "integer": "INTEGER", "bigint": "INTEGER", "decimal": "INTEGER", "boolean": "INTEGER", "float": "REAL",
 }  # fmt: skip
-_ACTIONS = {"restrict": "", "cascade": " ON DELETE CASCADE", "clear": " ON DELETE SET NULL"}
+_ACTIONS = {"restrict": "", "force": "", "cascade": " ON DELETE CASCADE", "clear": " ON DELETE SET NULL"}
 _DATE = "[0-9][0-9][0-9][0-9]-[0-1][0-9]-[0-3][0-9]"
 _TIME = "[0-2][0-9]:[0-5][0-9]:[0-5][0-9].[0-9][0-9][0-9][0-9][0-9][0-9]"
 _dialect = SqliteDialect()
@@ -228,13 +228,17 @@ def _indexes(schema: ResourceSchema) -> Iterator[tuple[str, str]]:
         covered = field.unique or field.name == schema.key
         if (field.indexed or field.reference is not None) and not covered:
             yield _index(schema, (field.name,), unique=False)
+    if schema.is_soft:  # few records are in it: those that may be restored, and are let go of in time
+        name, text = _index(schema, (DELETED_AT,), unique=False)
+        yield name, f"{text} WHERE {quote(DELETED_AT)} IS NOT NULL"
 
 
 def _index(schema: ResourceSchema, fields: tuple[str, ...], *, unique: bool) -> tuple[str, str]:
     name = f"{schema.table} {'unique' if unique else 'by'} {' '.join(fields)}"
     columns = ", ".join(map(quote, fields))
     kind = "UNIQUE INDEX" if unique else "INDEX"
-    return name, f"CREATE {kind} {quote(name)} ON {quote(schema.table)} ({columns})"
+    there = f" WHERE {quote(DELETED_AT)} IS NULL" if unique and schema.is_soft else ""
+    return name, f"CREATE {kind} {quote(name)} ON {quote(schema.table)} ({columns}){there}"
 
 
 def unique_groups(schema: ResourceSchema) -> tuple[tuple[str, ...], ...]:

@@ -140,7 +140,7 @@ def _find_way(connection: apsw.Connection, catalog: Catalog, *, removing: bool) 
 def _made(schema: ResourceSchema, was: MadeTable | None, left: Mapping[str, OldField]) -> MadeTable:
     texts = msgspec.json.encode(sorted(install.wanted_triggers([schema]).values()))
     digest = blake2b(texts, digest_size=8).hexdigest()
-    return MadeTable(schema.name, columns_of(schema, was, left), list(left), triggers=digest)
+    return MadeTable(schema.name, columns_of(schema, was, left), list(left), soft=schema.is_soft, triggers=digest)
 
 
 def _declared(was: MadeTable) -> dict[str, OldField]:

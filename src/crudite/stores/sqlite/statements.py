@@ -13,6 +13,7 @@ from crudite.query.plan import Need, Plan, Selection
 from crudite.query.sql import condition, quote, record_json, select
 from crudite.query.tree import EVERYTHING, Filter
 from crudite.schema import FieldType, ResourceSchema
+from crudite.stores.along import go_along
 from crudite.stores.sqlite.connections import Execute
 from crudite.stores.sqlite.dialect import SqliteDialect
 from crudite.stores.sqlite.errors import refusal
@@ -84,6 +85,8 @@ class Performer:
     def perform(self, index: int, write: Write) -> Stored:
         """Makes write number `index` of its unit. Raises Refused, having changed nothing but for `after`."""
         self.head = None
+        if write.along is not None:
+            return self._along(index, write)
         try:
             if write.needs:
                 self._check_needs(index, write)
@@ -101,6 +104,24 @@ class Performer:
         if write.returning is not None and write.action != "delete" and not is_plain(write.returning):
             return self._returning(stored, write.returning)
         return stored
+
+    def _along(self, index: int, write: Write) -> Stored:
+        """Makes a write that takes other records along."""
+        asking = go_along(index, write, _dialect, locks=False)
+        answer: Any = None
+        try:
+            while True:
+                asked = asking.send(answer)
+                if isinstance(asked, Write):
+                    answer = self.perform(index, asked)
+                else:
+                    answer = self._execute(asked.text, asked.parameters).fetchall()
+        except StopIteration as done:
+            self.head = None
+            stored: Stored = done.value
+            return stored
+        except apsw.ConstraintError as error:
+            raise refusal(error, index, write) from error
 
     def insert(self, index: int, write: Write) -> Stored | None:
         """Makes a write that is a create of which nothing is left to do but to read what the log has of it, and

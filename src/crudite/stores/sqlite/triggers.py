@@ -18,7 +18,7 @@ before means created, none after means deleted.
 from collections.abc import Sequence
 
 from crudite.query.sql import quote, record_json
-from crudite.schema import FieldSpec, ResourceSchema
+from crudite.schema import DELETED_AT, FieldSpec, ResourceSchema
 from crudite.stores.sqlite.ddl import NOW, literal, unique_groups
 from crudite.stores.sqlite.dialect import SqliteDialect
 from crudite.stores.sqlite.search import search_triggers
@@ -76,6 +76,8 @@ def _collisions(schema: ResourceSchema, *, updating: bool) -> list[str]:
     conditions = []
     for group in unique_groups(schema):
         condition = " AND ".join(f"o.{quote(name)} = NEW.{quote(name)}" for name in group)
+        if schema.is_soft and group != (schema.key,):
+            condition += f" AND o.{quote(DELETED_AT)} IS NULL AND NEW.{quote(DELETED_AT)} IS NULL"
         conditions.append(f"{condition} AND o.{key} <> OLD.{key}" if updating else condition)
     return conditions
 
@@ -106,7 +108,8 @@ def _before_insert(schema: ResourceSchema) -> str:
 
 def _before_update(schema: ResourceSchema) -> str:
     collisions = _collisions(schema, updating=True)
-    columns = ", ".join(dict.fromkeys(quote(name) for group in unique_groups(schema) for name in group))
+    names = [name for group in unique_groups(schema) for name in group]
+    columns = ", ".join(dict.fromkeys(map(quote, [*names, DELETED_AT] if schema.is_soft else names)))
     return _trigger(
         schema,
         f"collide update:BEFORE UPDATE OF {columns}",

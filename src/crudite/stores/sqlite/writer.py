@@ -57,7 +57,7 @@ class _Job(NamedTuple):
 def _may_fail_late(write: Write) -> bool:
     """Whether the write can fail after its main statement has succeeded."""
     after = write.returning is not None and not is_plain(write.returning)
-    return after or write.check_after is not None
+    return after or write.check_after is not None or write.along is not None
 
 
 class Writer:
