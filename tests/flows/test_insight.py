@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from crudite.interfaces.insight.figures import LIVE
 from crudite.interfaces.websocket.format import RpcFormat
 from crudite.live import Metrics
 from crudite.stores import open_store
+from crudite.stores.base import SupportsHistory
 from crudite.testing import Client, Response
 from crudite.testing.asgi import fetch, make_scope
 from crudite.testing.faults import Faulty
@@ -302,3 +304,21 @@ def test_a_resource_that_wants_the_same_address_is_told_so() -> None:
 
     with pytest.raises(DeclarationError, match=r"Insight and Metric both answer /metrics; see Insight\(prefix="):
         App(Metric, store=fresh_store())
+
+
+async def test_what_histories_keep_and_let_go_is_counted() -> None:
+    rules = {"read": allow.everyone, "write": allow.everyone, "history": allow.everyone}
+
+    class Post(Record[int], rules=rules, history=timedelta(days=30)):
+        title: str = ""
+
+    async with client_for(Post, Todo) as client:
+        for path in ("/posts", "/posts", "/todos"):
+            assert (await client.post(path, {"title": "a"})).status == 201
+        for _ in range(3):
+            await client.app.store.trim(older_than=-1, larger_than=0)
+        store = client.app.store
+        assert isinstance(store, SupportsHistory)
+        assert await store.prune("posts", -3600) == 2
+        found = await figures(client)
+        assert (found["crudite_history_kept_total", ""], found["crudite_history_dropped_total", ""]) == (2, 2)

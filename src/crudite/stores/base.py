@@ -211,9 +211,23 @@ class Kept(NamedTuple):
     oldest: int
 
 
+@dataclass(slots=True)
+class HistoryFigures:
+    """What a store has done for histories since it was made: how many changes it has `kept`, which the log held no
+    more, and how many of those it has `dropped` again, since they were too old or somebody asked for it."""
+
+    kept: int = 0
+    dropped: int = 0
+
+
 @runtime_checkable
 class SupportsHistory(Protocol):
     """A store that keeps the changes of resources with a `history` when it trims its log."""
+
+    @property
+    def history_figures(self) -> HistoryFigures:
+        """What it has done for them."""
+        ...
 
     async def history(self, schema: ResourceSchema, key: Key, *, before: int | None, limit: int) -> Sequence[Past]:
         """The changes of one record, there or deleted, the latest first: those with a number below `before`, at most so
@@ -351,7 +365,7 @@ class Store(Protocol):
 
 
 __all__ = [
-    "OUTSIDE", "Batch", "Change", "Commit", "Glance", "Kept", "Load", "Mark", "Page", "Pages", "Past", "Plan",
-    "Remembered", "Reset", "Row", "Signal", "Step", "Store", "SupportsAsk", "SupportsGlance", "SupportsHistory",
-    "SupportsLoad", "SupportsSubmit", "Unit",
+    "OUTSIDE", "Batch", "Change", "Commit", "Glance", "HistoryFigures", "Kept", "Load", "Mark", "Page", "Pages",
+    "Past", "Plan", "Remembered", "Reset", "Row", "Signal", "Step", "Store", "SupportsAsk", "SupportsGlance",
+    "SupportsHistory", "SupportsLoad", "SupportsSubmit", "Unit",
 ]  # fmt: skip

@@ -80,6 +80,7 @@ class HistoryContract(OpensStores):
             assert await trimmed(store) >= 11
             assert await histories.history(AUDITED, key, before=None, limit=10) == before
             assert [(kept.table, kept.changes) for kept in await histories.kept()] == [("authors", 6)]
+            assert histories.history_figures.kept == 6
             await store.write(unit(update(AUDITED, key, name="6"), **asked("u6", "r6", "rest")))
             after = await histories.history(AUDITED, key, before=None, limit=10)
             assert list(after[1:]) == list(before)
@@ -258,6 +259,7 @@ class HistoryContract(OpensStores):
             assert len(await histories.history(AUDITED, key, before=None, limit=10)) == 1
             assert await histories.prune("books", -3600) == 0
             assert await histories.prune("authors", -3600) == 1
+            assert histories.history_figures.dropped == 1
             assert await histories.history(AUDITED, key, before=None, limit=10) == []
             assert list(await histories.kept()) == []
         async with self.opened(tmp_path, catalog(SAMPLE, brief, BOOK, LOAN, VISIT)) as store:

@@ -8,7 +8,7 @@ from crudite.buses.base import SupportsFigures
 from crudite.interfaces.base import Host
 from crudite.interfaces.insight.exposition import Family, Sample, number
 from crudite.live.limits import Histogram
-from crudite.stores.base import SupportsLoad
+from crudite.stores.base import SupportsHistory, SupportsLoad
 
 
 class Figure(NamedTuple):
@@ -81,6 +81,7 @@ def figures(host: Host) -> Iterator[Family]:
         [Sample(tally.failures)],
     )  # fmt: skip
     yield from _of_connections(host)
+    yield from _of_histories(host)
     yield from _of_bus(host)
     living = Counter({_INTERFACES.get(kind, kind): count for kind, count in admission.living.items()})
     yield _by("crudite_connections", "gauge", "Living connections.", "interface", living)
@@ -100,6 +101,13 @@ def _of_connections(host: Host) -> Iterator[Family]:
         yield Family(f"{name}_opened_total", "counter", "Connections that were opened.", [Sample(load.opened)])
         yield Family(f"{name}_failed_total", "counter", "Connections that could not be.", [Sample(load.failed)])
         yield Family(f"{name}_refused_total", "counter", "Requests that waited in vain.", [Sample(load.refused)])
+
+
+def _of_histories(host: Host) -> Iterator[Family]:
+    if isinstance(host.store, SupportsHistory):
+        told, name = host.store.history_figures, "crudite_history"
+        yield Family(f"{name}_kept_total", "counter", "Changes that left the log and are kept.", [Sample(told.kept)])
+        yield Family(f"{name}_dropped_total", "counter", "Kept changes that were let go.", [Sample(told.dropped)])
 
 
 def _of_rates(host: Host) -> Iterator[Family]:

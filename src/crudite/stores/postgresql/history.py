@@ -82,24 +82,31 @@ def indexes_of(table: str) -> dict[str, str]:
     return {part: short(f"{part[1:]} history {table}") for part in parts}
 
 
-async def keep_most(connection: Connection, part: str) -> str:
+async def keep_most(connection: Connection, part: str) -> tuple[str, int]:
     """Keeps what is audited in a table of the log, by statements none of which takes long. Inside a transaction.
-    Returns the first transaction of which there may be more by now."""
+    Returns the first transaction of which there may be more by now, and how many changes it keeps."""
     first, blocks = await connection.fetchrow(_EXTENT, quote(part))
+    kept = 0
     if await _is_on(connection):
         text = _KEEP.format(part=quote(part), table="c.tbl")
         for block in range(0, blocks, _BLOCKS_AT_ONCE):
             until = f"({block + _BLOCKS_AT_ONCE},0)"
-            await connection.execute(f"{text} {_AUDITED} AND {_BLOCKS}", f"({block},0)", until)
-    return str(first)
+            kept += _count(await connection.execute(f"{text} {_AUDITED} AND {_BLOCKS}", f"({block},0)", until))
+    return str(first), kept
 
 
-async def keep(connection: Connection, part: str, since: str = "0") -> None:
-    """Keeps what is audited in a table of the log and not kept yet, from a transaction on, before the table is emptied.
-    Inside a transaction."""
-    if await _is_on(connection):
-        text = _KEEP.format(part=quote(part), table="c.tbl")
-        await connection.execute(f"{text} {_AUDITED} AND c.tx >= (SELECT $1::text::xid8)", since)
+async def keep(connection: Connection, part: str, since: str = "0") -> int:
+    """Keeps what is audited in a table of the log and not kept yet, from a transaction on, before the table is emptied;
+    how many changes. Inside a transaction."""
+    if not await _is_on(connection):
+        return 0
+    text = _KEEP.format(part=quote(part), table="c.tbl")
+    return _count(await connection.execute(f"{text} {_AUDITED} AND c.tx >= (SELECT $1::text::xid8)", since))
+
+
+def _count(status: str) -> int:
+    """How many rows a statement says that it has written."""
+    return int(status.rpartition(" ")[2])
 
 
 async def _is_on(connection: Connection) -> bool:

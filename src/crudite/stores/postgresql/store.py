@@ -11,7 +11,7 @@ from crudite.changes import Change, Commit, Position, Reset, Unit
 from crudite.errors import StoreError
 from crudite.query.plan import Plan, Selection
 from crudite.schema import Catalog, ResourceSchema
-from crudite.stores.base import MOST_CHANGES, Batch, Kept, Load, Page, Pages, Past, Row, Signal, Step
+from crudite.stores.base import MOST_CHANGES, Batch, HistoryFigures, Kept, Load, Page, Pages, Past, Row, Signal, Step
 from crudite.stores.postgresql import history, install, log, migration
 from crudite.stores.postgresql.connections import (
     REQUEST,
@@ -80,6 +80,7 @@ class PostgresqlStore:
         self._wakeups: set[_Wakeup] = set()
         self._locating: dict[PostgresqlPosition, asyncio.Future[Position | Reset]] = {}
         self._tell: Callable[[], None] = lambda: None
+        self.history_figures = HistoryFigures()
 
     async def open(self, catalog: Catalog, *, migrate: bool = True) -> None:
         """Connects, and brings the schema to the catalog's: by all the steps that it takes, or by none."""
@@ -236,9 +237,10 @@ class PostgresqlStore:
     async def trim(self, *, older_than: float, larger_than: int) -> int:
         """Shortens the log by whole parts of it, as far as no transaction is running that began before."""
         async with self._connection() as connection:
-            gone = await trim(connection, older_than, larger_than)
+            gone, kept = await trim(connection, older_than, larger_than)
+            self.history_figures.kept += kept
             for table, seconds in await history.limited(connection):
-                await history.prune(connection, table, seconds)
+                self.history_figures.dropped += await history.prune(connection, table, seconds)
             return gone
 
     async def history(self, schema: ResourceSchema, key: Key, *, before: int | None, limit: int) -> Sequence[Past]:
@@ -253,7 +255,9 @@ class PostgresqlStore:
     async def prune(self, table: str, older_than: float) -> int:
         """Lets go of what is kept of a table and older, a part at a time."""
         async with self._connection() as connection:
-            return await history.prune(connection, table, older_than)
+            dropped = await history.prune(connection, table, older_than)
+            self.history_figures.dropped += dropped
+            return dropped
 
     async def plan(self, catalog: Catalog) -> Sequence[Step]:
         """The steps from the database's schema to the catalog's; also while the store is not open."""

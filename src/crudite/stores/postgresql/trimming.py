@@ -45,39 +45,41 @@ class _Part(NamedTuple):
     is_empty: bool
 
 
-async def trim(connection: Connection, older_than: float, larger_than: int) -> int:
-    """Shortens the log by whole tables, and returns how many rows went; the connection is in no transaction.
+async def trim(connection: Connection, older_than: float, larger_than: int) -> tuple[int, int]:
+    """Shortens the log by whole tables, and returns how many rows went, and how many of them are kept for histories;
+    the connection is in no transaction.
 
     A table goes when its last row is older than so many seconds, or all of them have more bytes. While another
     process does the same nothing is done here.
     """
-    gone = 0
+    gone = kept = 0
     for _ in range(2):  # what the first round turned away from may go in the second
         async with connection.transaction():
             if await connection.fetchrow(_LOCK) is not None:
-                gone += await _shorten(connection, older_than, larger_than)
-    return gone
+                counts = await _shorten(connection, older_than, larger_than)
+                gone, kept = gone + counts[0], kept + counts[1]
+    return gone, kept
 
 
-async def _shorten(connection: Connection, older_than: float, larger_than: int) -> int:
+async def _shorten(connection: Connection, older_than: float, larger_than: int) -> tuple[int, int]:
     """Empties what is to go, and turns when it is time; inside a transaction."""
     await connection.execute(_NOT_LONG)
     turn = await connection.fetchval(_TURN)
     parts = [await _look(connection, turn + 1 + n, older_than) for n in range(TURNS)]
     *past, current = parts  # the oldest is where the next turn will be
-    size, gone = sum(part.size for part in parts), 0
+    size, gone, kept = sum(part.size for part in parts), 0, 0
     for part in past:
         if part.is_empty:
             continue
-        count = await _empty(connection, part) if part.is_outdated or size > larger_than else None
-        if count is None:
+        counts = await _empty(connection, part) if part.is_outdated or size > larger_than else None
+        if counts is None:
             break
-        gone += count
+        gone, kept = gone + counts[0], kept + counts[1]
         size -= part.size
     is_full = not current.is_empty and (current.is_old or current.size > larger_than / (TURNS - 1))
     if is_full and (await _look(connection, turn + 1, older_than)).is_empty:
         await connection.execute(_NEXT, turn + 1)
-    return gone
+    return gone, kept
 
 
 async def _look(connection: Connection, turn: int, older_than: float) -> _Part:
@@ -87,27 +89,28 @@ async def _look(connection: Connection, turn: int, older_than: float) -> _Part:
     return _Part(name, turn_table("_commits", turn), size, bool(is_old), bool(is_outdated), is_old is None)
 
 
-async def _empty(connection: Connection, part: _Part) -> int | None:
-    """How many rows a table had that is empty now; None when somebody stands in the way."""
+async def _empty(connection: Connection, part: _Part) -> tuple[int, int] | None:
+    """How many rows a table had that is empty now, and how many of them are kept; None when somebody stands in the
+    way."""
     both = f"{quote(part.name)}, {quote(part.commits)}"
     find_last = _LAST.format(part=quote(part.name))
     if await connection.fetchrow(find_last) is None:
         return None
     try:
         async with connection.transaction():  # a savepoint
-            since = await keep_most(connection, part.name)  # while nobody has to wait
+            since, kept = await keep_most(connection, part.name)  # while nobody has to wait
             await connection.execute(f"LOCK TABLE {both} IN ACCESS EXCLUSIVE MODE")
             last: Any = await connection.fetchrow(find_last)
             if last is None:
                 raise _InUse
-            await keep(connection, part.name, since)
+            kept += await keep(connection, part.name, since)
             await keep_commits(connection, part.name, part.commits)
             count: int = await connection.fetchval(f"SELECT count(*) FROM {quote(part.name)}")
             await connection.execute(_MARK, *last)
             await connection.execute(f"TRUNCATE {both}")
     except (asyncpg.LockNotAvailableError, _InUse):
         return None
-    return count
+    return count, kept
 
 
 class _InUse(Exception):

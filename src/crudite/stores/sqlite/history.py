@@ -65,10 +65,12 @@ def _further(change: AuditChange) -> Iterator[str]:
         yield f"CREATE INDEX IF NOT EXISTS {quote(_INDEX + change.table)} ON _changes (pk, seq) WHERE tbl = {table}"
 
 
-def keep(connection: apsw.Connection, until: int) -> None:
-    """Keeps what is audited among the log's rows up to a number, before they go. Inside a transaction."""
-    if rows(connection, "SELECT 1 FROM _audited LIMIT 1"):
-        connection.execute(f"{_KEEP} c.seq <= ? AND c.tbl IN (SELECT tbl FROM _audited)", (until,))
+def keep(connection: apsw.Connection, until: int) -> int:
+    """Keeps what is audited among the log's rows up to a number, before they go; how many. Inside a transaction."""
+    if not rows(connection, "SELECT 1 FROM _audited LIMIT 1"):
+        return 0
+    connection.execute(f"{_KEEP} c.seq <= ? AND c.tbl IN (SELECT tbl FROM _audited)", (until,))
+    return connection.changes()
 
 
 def read(

@@ -211,19 +211,20 @@ def find_cut(connection: apsw.Connection, older_than: float, larger_than: int) -
     return by_age
 
 
-def cut(connection: apsw.Connection, until: int, most: int = 2000) -> int:
-    """Removes the oldest rows up to a number, at most so many, and marks the last one; how many went.
+def cut(connection: apsw.Connection, until: int, most: int = 2000) -> tuple[int, int]:
+    """Removes the oldest rows up to a number, at most so many, and marks the last one; how many went, and how many of
+    them are kept for histories.
 
     The caller holds a write transaction.
     """
     oldest = rows(connection, "SELECT seq, salt FROM _changes WHERE seq <= ? ORDER BY seq LIMIT ?", (until, most))
     if not oldest:
-        return 0
+        return 0, 0
     connection.execute("UPDATE _logs SET trim_seq = ?, trim_salt = ? WHERE ended IS NULL", oldest[-1])
     text = "UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = '_changes'"  # or a number would come again
     connection.execute(text, oldest[-1][:1])
-    keep(connection, oldest[-1][0])
+    kept = keep(connection, oldest[-1][0])
     connection.execute("DELETE FROM _changes WHERE seq <= ?", oldest[-1][:1])
     connection.execute("DELETE FROM _commits WHERE last <= ?", oldest[-1][:1])
     connection.execute("DELETE FROM _notes")
-    return len(oldest)
+    return len(oldest), kept

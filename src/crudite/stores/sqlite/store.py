@@ -14,7 +14,7 @@ from crudite.changes import Change, Commit, Position, Reset, Unit
 from crudite.errors import StoreError
 from crudite.query.plan import Plan, Selection
 from crudite.schema import Catalog, ResourceSchema
-from crudite.stores.base import MOST_CHANGES, Batch, Glance, Kept, Page, Pages, Past, Row, Signal, Step
+from crudite.stores.base import MOST_CHANGES, Batch, Glance, HistoryFigures, Kept, Page, Pages, Past, Row, Signal, Step
 from crudite.stores.sqlite import history, log, migration
 from crudite.stores.sqlite.connections import Execute, Replaced, Synchronous, identity
 from crudite.stores.sqlite.dangling import Dangling, find_dangling
@@ -64,6 +64,7 @@ class SqliteStore:
         self._watch: asyncio.Task[None] | None = None
         self._wakeups: set[_Wakeup] = set()
         self._tell: Callable[[], None] = lambda: None
+        self.history_figures = HistoryFigures()
 
     async def open(self, catalog: Catalog, *, migrate: bool = True) -> None:
         """Connects, and brings the schema to the catalog's: by all the steps that it takes, or by none."""
@@ -219,8 +220,10 @@ class SqliteStore:
         """Shortens the log, a part at a time between the writes that wait."""
         session = self._open_session()
         until = await session.threads.run(log.find_cut, older_than, larger_than)
-        removed = 0
-        while count := await session.writer.run(lambda connection: _cut(connection, until)):
+        removed, count = 0, 1
+        while count:
+            count, kept = await session.writer.run(lambda connection: _cut(connection, until))
+            self.history_figures.kept += kept
             removed += count
         for table, seconds in await session.threads.run(history.limited):
             await self.prune(table, seconds)
@@ -239,6 +242,7 @@ class SqliteStore:
         writer, removed = self._open_session().writer, 0
         while count := await writer.run(lambda connection: history.prune(connection, table, older_than)):
             removed += count
+            self.history_figures.dropped += count
         return removed
 
     async def plan(self, catalog: Catalog) -> Sequence[Step]:
@@ -365,7 +369,7 @@ def _read_changes(
     return found
 
 
-def _cut(connection: apsw.Connection, until: int) -> int:
+def _cut(connection: apsw.Connection, until: int) -> tuple[int, int]:
     connection.execute("BEGIN IMMEDIATE")
     removed = log.cut(connection, until)
     connection.execute("COMMIT")
