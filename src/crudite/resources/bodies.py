@@ -16,20 +16,13 @@ from crudite.types import Plain
 
 
 def bodies_of(
-<<<<<<< ours
     found: Gathered, schema: ResourceSchema, every: Mapping[str, Shape], static: Mapping[str, Plain],
     settable: Sequence[BodyField],
 ) -> tuple[Body, dict[BodyName, Body]]:  # fmt: skip
     """The body of any of a resource's values, and those of the actions that take one, with the links that are
     `settable`."""
-    shapes, links = {n: shape for n, shape in every.items() if n not in SYSTEM_FIELDS}, schema.links
-=======
-    found: Gathered, schema: ResourceSchema, every: Mapping[str, Shape], static: Mapping[str, Plain]
-) -> tuple[Body, dict[BodyName, Body]]:
-    """The body of any of a resource's values, and those of the actions that take one."""
     shapes = {n: shape for n, shape in every.items() if n not in found.by_us}
     known = (*schema.links, *found.by_us)
->>>>>>> theirs
     optional = [body_field(n, shape, False) for n, shape in shapes.items()]
     create, replace = [], []
     for name, shape in shapes.items():
@@ -41,15 +34,9 @@ def bodies_of(
         replace.append(body_field(name, shape, name != "id" and in_whole, default))
     whole = Body(f"{found.name}Values", optional, known)
     return whole, {
-<<<<<<< ours
-        "create": Body(f"{found.name}Create", [*create, *settable], links),
-        "replace": Body(f"{found.name}Replace", [*replace, *settable], links),
-        "update": Body(f"{found.name}Update", [*optional, *settable], links, whole=whole),
-=======
-        "create": Body(f"{found.name}Create", create, known),
-        "replace": Body(f"{found.name}Replace", replace, known),
-        "update": Body(f"{found.name}Update", optional, known, whole=whole),
->>>>>>> theirs
+        "create": Body(f"{found.name}Create", [*create, *settable], known),
+        "replace": Body(f"{found.name}Replace", [*replace, *settable], known),
+        "update": Body(f"{found.name}Update", [*optional, *settable], known, whole=whole),
     }
 
 

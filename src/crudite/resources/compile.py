@@ -20,11 +20,8 @@ from crudite.resources.defaults import of_function, of_symbol
 from crudite.resources.definition import Codec, Definition, Definitions, MakeDefault
 from crudite.resources.fields import ABSENT, FieldOptions, OnDelete
 from crudite.resources.gather import Gathered, gather
-<<<<<<< ours
-from crudite.resources.links import settable_links
-=======
 from crudite.resources.keeping import check_going_along, rules_of_there
->>>>>>> theirs
+from crudite.resources.links import settable_links
 from crudite.resources.places import check_places
 from crudite.resources.rule_reader import RuleReader
 from crudite.resources.schemas import SchemaReader
@@ -94,11 +91,8 @@ class _Compiler:
     def definitions(self, *, open: bool) -> Definitions:
         """The definitions; they mean nothing when there are faults."""
         check_places(self.gathered.values(), self.schemas)
-<<<<<<< ours
-        self.settable = settable_links(self.gathered, self.schemas, self.shapes)
-=======
         check_going_along(self.gathered.values(), self.schemas)
->>>>>>> theirs
+        self.settable = settable_links(self.gathered, self.schemas, self.shapes)
         return Definitions({cls: self._definition(found, open) for cls, found in self.gathered.items()}, self.catalog)
 
     def _key(self, found: Gathered) -> FieldType | None:
@@ -218,15 +212,10 @@ class _Compiler:
 def _check_reference(shape: Shape, options: FieldOptions) -> None:
     if shape.target is None and (not options.checked or options.on_delete != "restrict"):
         raise ValueError("`checked` and `on_delete` are for references only")
-<<<<<<< ours
     if shape.target is None and not options.include:
         raise ValueError("`include` is for references and links only")
-    if options.on_delete not in ("restrict", "cascade", "clear"):
-        raise ValueError("on_delete is 'restrict', 'cascade' or 'clear'")
-=======
     if options.on_delete not in get_args(OnDelete):
         raise ValueError("on_delete is 'restrict', 'cascade', 'clear' or 'force'")
->>>>>>> theirs
     if options.on_delete == "clear" and not shape.nullable:
         raise ValueError("on_delete='clear' makes it null, so it must allow null: `| None`")
 

@@ -3,12 +3,8 @@ hooks."""
 
 import sys
 from collections.abc import Collection, Iterable, Mapping
-<<<<<<< ours
 from dataclasses import dataclass, field, replace
-=======
-from dataclasses import dataclass, field
 from datetime import datetime
->>>>>>> theirs
 from difflib import get_close_matches
 from typing import Any, TypeVar, get_args, get_origin
 

@@ -6,11 +6,8 @@ from datetime import timedelta
 from typing import Any
 
 from crudite.resources.gather import Gathered, nearest, sentence
-<<<<<<< ours
-from crudite.resources.links import links_of
-=======
 from crudite.resources.keeping import soft_delete_of
->>>>>>> theirs
+from crudite.resources.links import links_of
 from crudite.resources.names import path_of, table_of
 from crudite.resources.shapes import Shape
 from crudite.schema import NO_DEFAULT, FieldSpec, FieldType, Reference, ResourceSchema

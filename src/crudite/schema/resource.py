@@ -23,24 +23,15 @@ class Reference:
     """A field that holds the key of a record of another resource.
 
     `target` is the name of that resource. `enforced` references are foreign keys of the database; what happens
-<<<<<<< ours
-    to this record when its target is deleted is `on_delete`. A parent also gives the nested path. `may_include`:
-    queries may ask for the record that it points at.
-=======
     to this record when its target is deleted is `on_delete` (`force`: as `restrict`, unless the delete says that it
-    goes too). A parent also gives the nested path.
->>>>>>> theirs
+    goes too). A parent also gives the nested path. `may_include`: queries may ask for the record that it points at.
     """
 
     target: str
     parent: bool = False
     enforced: bool = True
-<<<<<<< ours
-    on_delete: Literal["restrict", "cascade", "clear"] = "restrict"
-    may_include: bool = True
-=======
     on_delete: Literal["restrict", "cascade", "clear", "force"] = "restrict"
->>>>>>> theirs
+    may_include: bool = True
 
 
 @dataclass(frozen=True, slots=True)
