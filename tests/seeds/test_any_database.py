@@ -1,0 +1,198 @@
+"""What booster asked of a database, six functions, is a store here: with everything that the others have."""
+
+from collections.abc import Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from crudite import App, Field, Many, Mirrored, Parent, Record, Resource, allow
+from crudite.testing import Client
+
+pytestmark = pytest.mark.only_on("sqlite", reason="the store is somebody's own")
+
+
+class Shelf:
+    """Dictionaries, with functions that are named and speak as booster's did; notes the calls that write."""
+
+    def __init__(self) -> None:
+        self.tables: dict[str, dict[Any, dict[str, Any]]] = {}
+        self.calls: list[tuple[Any, ...]] = []
+        self.failure: Exception | None = None
+
+    async def get(self, table: str, key: Any) -> dict[str, Any] | None:
+        return self._rows(table).get(key)
+
+    async def find(self, table: str, search: Mapping[str, Any]) -> list[dict[str, Any]] | None:
+        return [row for row in self._rows(table).values() if search.items() <= row.items()] or None
+
+    async def create(self, table: str, record: dict[str, Any]) -> Any:
+        self.calls.append(("create", table, record))
+        rows = self._rows(table)
+        key = record.get("id", len(rows) + 1)
+        rows[key] = {"id": key, **record}
+        return key
+
+    async def update(self, table: str, key: Any, record: dict[str, Any]) -> Any:
+        self.calls.append(("update", table, key, dict(record)))
+        if key not in self._rows(table):
+            return None
+        self._rows(table)[key] = record
+        return key
+
+    async def patch(self, table: str, key: Any, values: dict[str, Any]) -> Any:
+        self.calls.append(("patch", table, key, values))
+        if key not in self._rows(table):
+            return None
+        self._rows(table)[key].update(values)
+        return key
+
+    async def destroy(self, table: str, key: Any) -> Any:
+        self.calls.append(("destroy", table, key))
+        return key if self._rows(table).pop(key, None) else None
+
+    def _rows(self, table: str) -> dict[Any, dict[str, Any]]:
+        if self.failure is not None:
+            raise self.failure
+        return self.tables.setdefault(table, {})
+
+
+@asynccontextmanager
+async def client_over(shelf: Shelf, *resources: type[Record[Any]]) -> Any:
+    async with Client(App(*resources, store=Mirrored(shelf))) as client:
+        yield client
+
+
+class User(Record[int], rules=allow.everyone):
+    name: str = Field(min_length=1)
+    email: str | None = Field(default=None, unique=True)
+    age: int = 0
+
+
+@pytest.mark.promises("B128", "B130")
+async def test_every_action_is_the_function_of_its_name_with_the_table_first_and_gives_the_key() -> None:
+    shelf = Shelf()
+    async with client_over(shelf, User) as client:
+        made = await client.post("/users", {"name": "ann"})
+        assert (made.status, made.json["id"]) == (201, 1)
+        assert (await client.put("/users/1", {"name": "Ann", "email": "a", "age": 7})).status == 200
+        assert (await client.patch("/users/1", {"age": 8})).json["age"] == 8
+        assert (await client.delete("/users/1")).status == 204
+        assert shelf.calls == [
+            ("create", "users", {"name": "ann", "email": None, "age": 0}),
+            ("update", "users", 1, {"id": 1, "name": "Ann", "email": "a", "age": 7}),
+            ("patch", "users", 1, {"age": 8}),
+            ("destroy", "users", 1),
+        ]
+
+
+@pytest.mark.promises("B129", "B41")
+async def test_to_find_nothing_is_no_error_but_a_404_where_one_record_was_meant() -> None:
+    async with client_over(Shelf(), User) as client:
+        everything = await client.get("/users")
+        assert (everything.status, everything.json) == (200, [])
+        assert (await client.get("/users?name=ann")).json == []
+        assert (await client.get("/users/7")).status == 404
+        assert (await client.put("/users/7", {"name": "x"})).status == 404
+        assert (await client.patch("/users/7", {"name": "x"})).status == 404
+        assert (await client.delete("/users/7")).status == 404
+
+
+@pytest.mark.promises("B112", "B113")
+async def test_the_servers_own_code_gets_finds_creates_updates_and_destroys_through_the_same_rules() -> None:
+    shelf = Shelf()
+    async with client_over(shelf, User) as client:
+        records = client.app.records
+        ann = await records.create(User, name="ann", email="a")
+        assert (ann.id, ann.name) == (1, "ann")
+        assert (await records.read(User, 1)).name == "ann"
+        assert [user.name for user in await records.list(User.where(email="a"))] == ["ann"]
+        assert (await records.update(User, 1, age=9)).age == 9
+        assert (await records.replace(User, 1, name="Ann")).email is None
+        await records.delete(User, 1)
+        assert shelf.tables == {"users": {}}
+
+
+@pytest.mark.promises("B132")
+async def test_sorting_and_limiting_are_no_affair_of_the_database() -> None:
+    shelf = Shelf()
+    shelf.tables["users"] = {n: {"id": n, "name": f"u{n}", "age": n % 4} for n in range(1, 11)}
+    async with client_over(shelf, User) as client:
+        page = await client.get("/users?sort=-age,name&limit=2&count=exact")
+        assert [user["name"] for user in page.json] == ["u3", "u7"]
+        assert page.headers["x-total-count"] == "10"
+        address = page.headers["link"].partition(">")[0].removeprefix("<")
+        assert [user["name"] for user in (await client.get(f"/users{address}")).json] == ["u10", "u2"]
+        some = (await client.get("/users?age[gte]=2&name[in]=u2,u3,u4&fields=name")).json
+        assert [user["name"] for user in some] == ["u2", "u3"]
+
+
+@pytest.mark.promises("B133")
+async def test_an_error_of_the_driver_is_the_servers_trouble_and_not_shown_to_clients() -> None:
+    shelf = Shelf()
+    async with client_over(shelf, User) as client:
+        await client.post("/users", {"name": "ann"})
+        shelf.failure = OSError("password wrong for admin@10.0.0.7")
+        for answer in (await client.get("/users"), await client.get("/users/1"), await client.patch("/users/1", {})):
+            assert (answer.status, answer.json["code"]) == (503, "unavailable")
+            assert "admin" not in answer.text
+        shelf.failure = None
+        assert (await client.get("/users/1")).json["name"] == "ann"
+
+
+async def test_values_are_validated_and_unique_against_what_others_have_put_into_the_database() -> None:
+    shelf = Shelf()
+    async with client_over(shelf, User) as client:
+        shelf.tables["users"] = {5: {"id": 5, "name": "ann", "email": "a"}}
+        refused = await client.post("/users", {"name": "", "age": "old"})
+        assert refused.status == 422
+        assert {error["pointer"] for error in refused.json["errors"]} == {"/name", "/age"}
+        taken = await client.post("/users", {"name": "eve", "email": "a"})
+        assert (taken.status, taken.json["code"]) == (409, "not_unique")
+        assert shelf.calls == []
+
+
+async def test_rules_references_and_includes_look_at_what_the_database_has_now() -> None:
+    class Project(Resource, rules=allow.everyone):
+        name: str
+        is_open: bool = True
+        tasks: Many["Task"]
+
+    class Task(Resource, rules=allow.where(project__is_open=True)):
+        title: str
+        project: Parent[Project]
+
+    shelf = Shelf()
+    async with client_over(shelf, Project, Task) as client:
+        project = (await client.post("/projects", {"name": "p"})).json["id"]
+        task = (await client.post(f"/projects/{project}/tasks", {"title": "t"})).json["id"]
+        assert [one["title"] for one in (await client.get(f"/projects/{project}/tasks")).json] == ["t"]
+        shelf.tables["projects"][project].update(is_open=False, name="closed")
+        assert (await client.get(f"/tasks/{task}")).status == 404
+        assert (await client.patch(f"/tasks/{task}", {"title": "x"})).status == 404
+        shelf.tables["projects"][project]["is_open"] = True
+        shown = (await client.get(f"/tasks/{task}?include=project")).json
+        assert shown["_included"]["project"]["name"] == "closed"
+        assert (await client.delete(f"/projects/{project}")).status == 409
+
+
+async def test_live_queries_tell_what_goes_through_and_what_is_found_on_the_way() -> None:
+    shelf = Shelf()
+    async with (
+        client_over(shelf, User) as client,
+        client.live("users", where={"age": {"gte": 18}}, sort="name") as view,
+        client.live("users", over="websocket", where={"age": {"gte": 18}}, sort="name") as other,
+    ):
+        await view.ready()
+        await other.ready()
+        await client.post("/users", {"name": "ann", "age": 30})
+        shelf.tables["users"][7] = {"id": 7, "name": "bob", "age": 40}
+        await client.post("/users", {"name": "kid", "age": 3})
+        assert (await client.get("/users/7")).json["name"] == "bob"
+        for one in (view, other):
+            await one.until(lambda records: [record["name"] for record in records] == ["ann", "bob"])
+        del shelf.tables["users"][7]
+        await client.patch("/users/1", {"age": 17})
+        assert (await client.get("/users")).json[0]["age"] == 17
+        for one in (view, other):
+            await one.until(lambda records: records == [])
