@@ -47,14 +47,9 @@ class Definition:
     `rules` has a resolved rule for every action; `field_read` and `field_write` for those fields that have
     one. `hooks` are in the order of declaration, those of a base class first. `passwords` are the fields
     whose text is to be hashed before it is stored. `validators` are asked of fields that are about to be
-<<<<<<< HEAD
-    written, `default_filters` hold for lists that say nothing of a field. `settable` are the links that bodies may
-    set. `memo` is for whoever wants to keep something with the definition.
-=======
     written, `default_filters` hold for lists that say nothing of a field, `cascades` say where changed fields are
     carried. `settable` are the links that bodies may set. `memo` is for whoever wants to keep something with the
     definition.
->>>>>>> main
     """
 
     cls: type[Any]
@@ -77,10 +72,7 @@ class Definition:
     codecs: tuple[Codec, ...]
     validators: Mapping[str, tuple[Asked, ...]] = field(default_factory=dict)
     default_filters: Mapping[str, DefaultFilter] = field(default_factory=dict)
-<<<<<<< HEAD
-=======
     cascades: Mapping[str, tuple[CarriedField, ...]] = field(default_factory=dict)
->>>>>>> main
     settable: Mapping[str, Settable] = field(default_factory=dict)
     memo: dict[Any, Any] = field(default_factory=dict, repr=False)
 

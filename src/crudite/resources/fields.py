@@ -15,12 +15,8 @@ if TYPE_CHECKING:
     from typing import ClassVar as One
 
 __all__ = [
-<<<<<<< HEAD
-    "ABSENT", "BigInt", "Email", "Field", "FieldOptions", "Many", "ManyOf", "OnDelete", "One", "Parent", "Password",
-=======
     "ABSENT", "BigInt", "Cascade", "Email", "Field", "FieldOptions", "Many", "ManyOf", "OnDelete", "One", "Parent",
     "Password",
->>>>>>> main
     "Ref", "Special", "Visibility",
 ]  # fmt: skip
 
@@ -196,19 +192,14 @@ def Field(  # noqa: N802
     - `visible`: `"private"` shows it to nobody unless `read` says so; `"secret"` shows it to nobody, ever.
     - `renamed_from`: the field's former name, so that its values are kept.
     - For a reference: `checked=False` lets it point at nothing; `on_delete` says what happens to this
-<<<<<<< ours
-      record when the one it points at is deleted (`"clear"`: the reference becomes null).
+      record when the one it points at is deleted: `"restrict"` refuses that with 409, `"cascade"` deletes this one too,
+      `"clear"` makes the reference null, `"force"` refuses it unless it is asked for with `force=true`, and then
+      cascades.
       `include=False`: queries cannot ask for the record that it points at.
     - For `Many` and `One`: `by` names the field of the other resource that points here, when there are several.
       `through` names the resource that joins this one and the other, and `to` its field that points at the other, when
       there are several. `settable=True`: what the link leads to can be given as keys when this record is written.
       `include=False`: queries cannot ask for it.
-=======
-      record when the one it points at is deleted: `"restrict"` refuses that with 409, `"cascade"` deletes this one too,
-      `"clear"` makes the reference null, `"force"` refuses it unless it is asked for with `force=true`, and then
-      cascades.
-    - For `Many`: `by` names the field of the other resource that points here, when there are several.
->>>>>>> theirs
     - `title`, `description`, `examples`: for the documentation of the interface.
     - `init` is for type checkers only.
     """
@@ -221,11 +212,7 @@ def Field(  # noqa: N802
         index=index, immutable=immutable, read=read, write=write, visible=visible, renamed_from=renamed_from,
         checked=checked,
         on_delete=on_delete, by=by, through=through, to=to, settable=settable, include=include, validate=validate,
-<<<<<<< HEAD
-        required_on=required_on, default_filter=default_filter, clear_filter=clear_filter, title=title,
-=======
         required_on=required_on, default_filter=default_filter, clear_filter=clear_filter, cascade=cascade, title=title,
->>>>>>> main
         description=description, examples=tuple(examples),
         constraints={name: value for name, value in given.items() if value is not None},
     )  # fmt: skip

@@ -45,14 +45,9 @@ class Prepared:
 
     `old` is the stored record that it was decided on, None when that was not read. `optimistic` says that
     `expect` is ours and not the client's, so that a miss means to decide again; `has_pins` says the same of `needs`,
-<<<<<<< HEAD
-    of whose records functions have been asked. `links` are what links of the record are to be set to; `place` is there
-    when it sets one for another record: where the body says so.
-=======
     of whose records functions have been asked; `is_carried` says that it follows from a change of another record.
     `links` are what links of the record are to be set to; `place` is there when it sets one for another record: where
     the body says so.
->>>>>>> main
     """
 
     write: Write
@@ -61,10 +56,7 @@ class Prepared:
     old: PlainRecord | None = None
     optimistic: bool = False
     has_pins: bool = False
-<<<<<<< HEAD
-=======
     is_carried: bool = False
->>>>>>> main
     links: PlainRecord | None = None
     place: str | None = None
 

@@ -43,13 +43,9 @@ class Writing:
     def __init__(self, rulebook: Rulebook, store: Store) -> None:
         self._rulebook = rulebook
         self._store = store
-<<<<<<< ours
-        self._preparing = Preparing(rulebook, store)
-        self._relating = Relating(rulebook, store, self._preparing)
-=======
         self._deleting = Deleting(rulebook, store)
         self._preparing = Preparing(rulebook, store, self._deleting)
->>>>>>> theirs
+        self._relating = Relating(rulebook, store, self._preparing)
 
     async def write_all(self, requests: Sequence[Request]) -> list[Written]:
         """Performs several requests in one transaction: all of them, or none. Raises the problem of the first that
@@ -63,13 +59,9 @@ class Writing:
             for group in prepared:
                 if any(one.links for one in group):
                     linked += await self._relating.settle(group)
-<<<<<<< HEAD
-            further = await self._batched([*requests, *(one.request for one in linked)])
-=======
             further = await self._further(
                 [*requests, *(one.request for one in linked)], [*prepared, *([one] for one in linked)]
             )
->>>>>>> main
             every = [write for group in prepared for write in group] + linked + further
             try:
                 commit = await self._store.write(_unit(requests[0], every))
@@ -163,17 +155,12 @@ class Writing:
     async def _problem(self, refused: Refused, missed: Prepared) -> Problem:
         """The problem for a refusal. A record that the actor may not even read is not there for him."""
         if refused.kind in ("where", "version", "guard") and not await self._preparing.may_read(missed.request):
-<<<<<<< ours
             problem: Problem = not_found(missed.request)
+        elif refused.kind == "referenced":
+            problem = await self._deleting.what_refuses(missed.request, missed.definition)
         else:
             problem = explain(refused, missed.definition, missed.request)
         return problem if missed.place is None else placed(problem, missed.place)
-=======
-            return not_found(missed.request)
-        if refused.kind == "referenced":
-            return await self._deleting.what_refuses(missed.request, missed.definition)
-        return explain(refused, missed.definition, missed.request)
->>>>>>> theirs
 
 
 def _unit(request: Request, prepared: Sequence[Prepared]) -> Unit:
