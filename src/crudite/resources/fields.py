@@ -101,6 +101,8 @@ def Field(
     init: Literal[False] = False,
 ) -> Any: ...
 @overload
+def Field(*, settable: Literal[True], include: bool = True, init: Literal[False] = False) -> Any: ...
+@overload
 def Field(
     *,
     default: Any = ABSENT,
@@ -123,7 +125,6 @@ def Field(
     renamed_from: str | None = None,
     checked: bool = True,
     on_delete: OnDelete = "restrict",
-    settable: bool = False,
     include: bool = True,
     validate: Validate | Sequence[Validate] | None = None,
     required_on: Literal["replace"] | None = None,
@@ -201,7 +202,8 @@ def Field(  # noqa: N802
       there are several. `settable=True`: what the link leads to can be given as keys when this record is written.
       `include=False`: queries cannot ask for it.
     - `title`, `description`, `examples`: for the documentation of the interface.
-    - `init` is for type checkers only.
+    - `init` is for type checkers only. Pyright takes a `Many` or `One` without any `Field(…)` for an argument of the
+      constructor; with `by` it does not.
     """
     given = {
         "min_length": min_length, "max_length": max_length, "pattern": pattern, "gt": gt, "ge": ge, "lt": lt,

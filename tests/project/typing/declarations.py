@@ -128,7 +128,8 @@ class Labelling(Resource):
 
 class Holder(Resource):
     name: str
-    profile: One["Profile"]
+    profile: One["Profile"] = Field(settable=True)
+    first: One["Profile"] = Field(by="holder")
     profiles: Many["Profile"] = Field(by="holder", settable=True, include=False)
     labels: Many["Label"] = Field(through="Labelling", settable=True)
     other: Many["Label"] = Field(through=Labelling, by="holder", to="label")
