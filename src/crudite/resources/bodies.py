@@ -30,7 +30,8 @@ def bodies_of(
         made = shape.type.kind in ("uuid", "integer") or not required
         default = static.get(name, NO_DEFAULT)
         create.append(body_field(name, shape, not made if name == "id" else required, default))
-        in_whole = required or found.fields[name].required_on == "replace"
+        # what cannot be changed may be left out: it stays as it is
+        in_whole = (required and not found.fields[name].immutable) or found.fields[name].required_on == "replace"
         replace.append(body_field(name, shape, name != "id" and in_whole, default))
     whole = Body(f"{found.name}Values", optional, known)
     return whole, {
