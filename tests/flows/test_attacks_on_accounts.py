@@ -12,7 +12,7 @@ from crudite.limiting import Rate
 from crudite.resources.passwords import Hashing
 from crudite.testing import Client, Clock
 from tests.flows.people import ANN, PASSWORD, QUICK, Account, Browser, Letters, Note, ann_in, app_for, sessions_of
-from tests.services.stores import fresh_store
+from tests.services.stores import foreign, fresh_store, kept_store
 
 
 class Closed(Resource, path="members", rules={"read": allow.where(id=me.id)}):
@@ -128,6 +128,81 @@ async def test_many_accounts_do_not_fill_one_mailbox() -> None:
             assert answer.status == 200
             await sessions_of(app).mailed()
         assert len(letters.sent) == 5
+
+
+class Named(Resource, path="named", rules={"create": allow.everyone, "read": allow.signed_in}):
+    """Accounts with a name that is no address."""
+
+    name: str = Field(unique=True)
+    password: Password
+
+
+@pytest.mark.parametrize(
+    "other", ["Ann@Example.org", "ANN@example.org", "a\u0301nn@example.org", "A\u0301nn@example.org"]
+)
+async def test_an_address_in_another_spelling_makes_no_second_account(other: str) -> None:
+    first = "ann@example.org" if other.isascii() else "\u00e1nn@example.org"
+    letters = Letters()
+    async with app_for(mail=letters, sign_up=True) as app:
+        ann = await app.records.create(Account, email=first, password=PASSWORD)
+        browser = Browser(app)
+        refused = await browser.post("/accounts", {"email": other, "password": "thieving horse"})
+        assert (refused.status, refused.json["errors"][0]["pointer"]) == (409, "/email")
+        await browser.post("/sign-up", {"account": {"email": other, "password": "thieving horse"}})
+        await sessions_of(app).mailed()
+        assert [(mail.kind, mail.to) for mail in letters.sent] == [("taken", first)]
+        assert await app.records.count(Account) == 1
+        assert (await browser.log_in(email=other)).json["account"] == str(ann.id)
+        bob = await app.records.create(Account, email="Bob@Example.ORG", password=PASSWORD)
+        assert bob.email == "bob@example.org"
+        moved = await browser.post("/change-email", {"email": "BOB@example.org", "password": PASSWORD})
+        assert (moved.status, moved.json["code"]) == (409, "not_unique")
+        assert (await browser.post("/change-email", {"email": "Anna@example.org", "password": PASSWORD})).status == 200
+        assert (await Browser(app).log_in(email="aNNA@example.org")).status == 200
+
+
+async def test_two_addresses_that_only_look_alike_are_two_mailboxes_and_two_accounts() -> None:
+    async with app_for() as app:
+        for email in ("stra\u00dfe@example.org", "strasse@example.org", "\ufb01n@example.org", "fin@example.org"):
+            assert (await Browser(app).post("/accounts", {"email": email, "password": PASSWORD})).status == 201
+
+
+async def test_a_name_in_another_spelling_makes_no_second_account() -> None:
+    app = App(Named, store=fresh_store(), auth=Sessions(Named, hashing=QUICK), clock=Clock())
+    async with app:
+        browser = Browser(app)
+        assert (await browser.post("/named", {"name": "Stra\u00dfe \ufb01n", "password": PASSWORD})).status == 201
+        for other in ("stra\u00dfe fin", "STRASSE FIN", "\uff33trasse \ufb01n"):
+            assert (await browser.post("/named", {"name": other, "password": PASSWORD})).status == 409
+            assert (await browser.post("/log-in", {"name": other, "password": PASSWORD})).status == 200
+        assert [one.name for one in await app.records.list(Named)] == ["strasse fin"]
+
+
+async def test_accounts_from_before_names_had_one_spelling_are_found_and_not_made_again() -> None:
+    store = kept_store()
+    async with app_for(store=store) as app:
+        ann = await ann_in(app)
+        account = await ann.who()
+        await foreign(store, "UPDATE accounts SET email = 'Ann@example.org', version = version + 1")
+        browser = Browser(app)
+        assert (await browser.log_in(email="Ann@example.org")).json["account"] == account
+        assert (await browser.log_in(email="ann@example.org")).status == 401
+        taken = await browser.post("/accounts", {"email": "Ann@example.org", "password": PASSWORD})
+        assert (taken.status, taken.json["code"]) == (409, "not_unique")
+        assert (await ann.request("PATCH", f"/accounts/{account}", {"nick": "Annie"})).status == 200
+        assert (await browser.log_in(email="Ann@example.org")).status == 200
+        same = await app.records.update(Account, account, email="Ann@EXAMPLE.org", nick="Ann")
+        assert same.email == "Ann@example.org"  # nothing of it has been changed
+        await app.records.update(Account, account, email=sessions_of(app).spelling("Ann@Example.org"))
+        assert (await browser.log_in(email="ANN@example.org")).json["account"] == account
+
+
+async def test_other_spellings_bring_no_further_tries_of_a_password() -> None:
+    async with app_for(account_rate=Rate("3/5 minutes", name="tries")) as app:
+        await app.records.create(Account, **ANN)
+        thief = Browser(app)
+        tries = [await thief.log_in("a guess", email=f"{name}@example.org") for name in ("ann", "Ann", "aNn", "anN")]
+        assert [one.status for one in tries] == [401, 401, 401, 429]
 
 
 async def test_asking_for_mail_again_and_again_counts_for_the_address() -> None:

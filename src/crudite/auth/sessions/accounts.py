@@ -1,6 +1,6 @@
 """Accounts: which field of them is what, and reading one for whoever wants to sign in."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 from uuid import UUID
@@ -8,6 +8,7 @@ from uuid import UUID
 import msgspec
 
 from crudite.auth.sessions.home import SessionHome
+from crudite.auth.sessions.names import address_spelled, name_spelled
 from crudite.changes import Refused, Unit, Write
 from crudite.errors import DeclarationError, Fault, Forbidden, Invalid, Malformed, NotUnique
 from crudite.messages import ANONYMOUS, ActionName, Actor
@@ -93,6 +94,7 @@ class Accounts:
         """The fields that decide who signs in and as what, but for the password; None for any."""
         schema = definition.schema
         groups = {*schema.unique, *((one.name,) for one in schema.fields.values() if one.unique), (schema.key,)}
+        self._spell = address_spelled if _is_email(_annotations(definition, home)[self.fields.name]) else name_spelled
         self._told_apart_by = sorted(group for group in groups if self.fields.name not in group)
 
     async def read(self, key: Key) -> Account | None:
@@ -101,12 +103,23 @@ class Accounts:
         return None if row is None else await self._account(key, row.version, row.json)
 
     async def named(self, name: str) -> Account | None:
-        """The account with a name; None when there is none, or that cannot be a name."""
-        wanted = self.spelled(name)
-        if wanted is None:
+        """The account with a name, in whatever spelling; None when there is none, or that cannot be a name. One from
+        before names had one spelling is found by its own, first."""
+        given = self.spelled(name)
+        if given is None:
             return None
-        page = await self._first(**{self.fields.name: wanted})
-        return await self._account(page.keys[0], page.versions[0], page.records[0]) if page.keys else None
+        page = await self._first(2, **{f"{self.fields.name}__in": list({given, self.canonical(given)})})
+        found = [await self._account(*one) for one in zip(page.keys, page.versions, page.records, strict=True)]
+        return max(found, key=lambda one: one.name == given, default=None)
+
+    async def refuse_earlier(self, name: str, own: Key | None) -> None:
+        """Raises NotUnique for the name of another account, spelled as that was before names had one spelling."""
+        if name == self.canonical(name):
+            return  # the store refuses that
+        found = await self._first(1, **{self.fields.name: name})
+        if found.keys and found.keys[0] != own:
+            detail = f"{self.fields.name} is taken by another record."
+            raise NotUnique(faults=[Fault("not_unique", detail, f"/{self.fields.name}")])
 
     async def refuse_taken(self, given: PlainRecord) -> None:
         """Raises NotUnique where somebody has what a new account would have, and nobody else may. That the name is
@@ -114,13 +127,17 @@ class Accounts:
         values = {**self.definition.make_defaults(ANONYMOUS, self._home.clock(), given), **given}
         for group in self._told_apart_by:
             wanted = {name: values.get(name) for name in group}
-            if None not in wanted.values() and (await self._first(**wanted)).keys:
+            if None not in wanted.values() and (await self._first(1, **wanted)).keys:
                 together = " together" if len(group) > 1 else ""
                 detail = f"{{}} is taken{together} by another record."
                 raise NotUnique(faults=[Fault("not_unique", detail.format(name), f"/{name}") for name in group])
 
+    def canonical(self, name: str) -> str:
+        """The one spelling of a name, in which it is stored; where that cannot be a name, the name itself."""
+        return self.spelled(self._spell(name)) or name
+
     def spelled(self, name: str) -> str | None:
-        """A name as it is stored; None for what cannot be one."""
+        """A name as its field takes it; None for what cannot be one."""
         try:
             return str(self.definition.bodies["update"].parse_python({self.fields.name: name})[self.fields.name])
         except (Invalid, Malformed):
@@ -143,7 +160,7 @@ class Accounts:
                 raise Forbidden(f"{self.definition.name} has no field for {'so many ' if fields.roles else ''}roles.")
             given[fields.roles] = list(roles) if many else roles[0]
         if fields.verified is not None:
-            given[fields.verified] = self.spelled(name)
+            given[fields.verified] = self.canonical(name)
         made = await self._home.records.create(self.resource, **given)
         key = self.definition.to_plain(made)[self.definition.schema.key]
         return cast(Key, key)
@@ -159,10 +176,10 @@ class Accounts:
         except Refused:
             return  # it will be made anew at the next log-in
 
-    async def _first(self, **values: Any) -> Page:
+    async def _first(self, limit: int, **values: Any) -> Page:
         filter = self._resolver.filter(self.resource.where(**values).written.filter)
         selection = Selection(self._everybody.schema, filter, self._everybody.mask)
-        return await self._home.store.page(Plan(selection=selection, sort=self._resolver.sort([]), limit=1))
+        return await self._home.store.page(Plan(selection=selection, sort=self._resolver.sort([]), limit=limit))
 
     async def _account(self, key: Key, version: int, text: str) -> Account:
         plain: PlainRecord = msgspec.json.decode(text)
@@ -247,9 +264,13 @@ def _names(definition: Definition, home: SessionHome) -> Sequence[str]:
     """What one could sign in with: the addresses that are unique, or else the texts that are."""
     schema = definition.schema
     unique = [f.name for f in schema.fields.values() if f.unique and f.type.kind == "text" and not f.secret]
-    annotations = gather(definition.cls, {one.name: one.cls for one in home.definitions}).annotations
+    annotations = _annotations(definition, home)
     emails = [name for name in annotations if _is_email(annotations[name])]
     return [name for name in emails if name in unique] or emails or unique
+
+
+def _annotations(definition: Definition, home: SessionHome) -> Mapping[str, Any]:
+    return gather(definition.cls, {one.name: one.cls for one in home.definitions}).annotations
 
 
 def _is_email(annotation: Any) -> bool:

@@ -117,11 +117,10 @@ class Desk:
         """The account with a name, when the password is its. Raises as `log_in` does."""
         address = request.credentials.address
         await self.throttle.from_address(address)
-        spelled = self.accounts.spelled(name)
-        account = await self.accounts.named(name) if spelled is not None else None
+        account = await self.accounts.named(name)
         kept = await self.keeper.of(account.key if account is not None else self._nobody)
         at_home = any(place(one.address) == place(address) for one in kept)
-        await self.throttle.on_account(spelled if spelled is not None else name, address, at_home=at_home)
+        await self.throttle.on_account(self.accounts.canonical(name), address, at_home=at_home)
         return await self._checked(account, password)
 
     async def log_out(self, request: Request) -> None:

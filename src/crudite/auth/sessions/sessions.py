@@ -3,19 +3,18 @@
 import builtins
 import logging
 import os
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from datetime import timedelta
 from importlib import import_module
 from typing import Any, Self, cast
 from urllib.parse import urlsplit
 
-import msgspec
-
 from crudite.auth.identification import Home
 from crudite.auth.sessions import handlers
 from crudite.auth.sessions.accounts import Accounts
 from crudite.auth.sessions.desk import Desk
+from crudite.auth.sessions.guards import guard_name, guard_password, spell_names
 from crudite.auth.sessions.home import SessionHome
 from crudite.auth.sessions.keeping import Keeper, Keeping, Visit, seen
 from crudite.auth.sessions.links import Links, link_resource
@@ -25,14 +24,13 @@ from crudite.auth.sessions.settings import COOKIE, Settings
 from crudite.auth.sessions.signing import Signing
 from crudite.auth.sessions.throttle import ACCOUNT_RATE, ADDRESS_RATE, VISITOR_RATE, Throttle
 from crudite.auth.sessions.visits import Visits
-from crudite.errors import DeclarationError, Fault, Forbidden, Problem, StoreError
+from crudite.errors import DeclarationError, Problem, StoreError
 from crudite.limiting import Rate
 from crudite.messages import Actor, Credentials, Response
 from crudite.query.tree import Filter
 from crudite.resources.declare import Record
 from crudite.resources.passwords import Hashing
 from crudite.resources.request import Request
-from crudite.types import Key
 
 _DAY = timedelta(days=1)
 _log = logging.getLogger("crudite")
@@ -135,9 +133,10 @@ class Sessions(Signing):
             self._visits = Visits(lent, visiting(), self.settings, throttle)
         self._desk = Desk(lent, accounts, keeper, self._visits, self.settings, self._hashing, throttle)
         self._offer(lent, accounts)
-        _guard_password(lent, accounts)
+        spell_names(accounts)
+        guard_password(lent, accounts)
         if self._links is not None:
-            _guard_name(lent, accounts)
+            guard_name(lent, accounts)
         lent.use()(self._renew_risen)
 
     async def __call__(self, credentials: Credentials) -> Actor | None:
@@ -233,46 +232,3 @@ class Sessions(Signing):
                 except (Problem, StoreError) as error:
                     _log.info("a session has another token with the next answer: %s", error)
         return response
-
-
-def _guard_password(home: SessionHome, accounts: Accounts) -> None:
-    """A password is changed by who knows the old one, and not by whoever may write the account; unless the application
-    has a rule of its own for that."""
-    field = accounts.fields.password
-    if field in accounts.definition.field_write:
-        return
-
-    @home.use(name=accounts.definition.path, action=("update", "replace"))
-    async def refuse_silent_change(request: Request, next: Any) -> Any:
-        if field in _fields(request.data):
-            detail = "A password is changed by `change-password`, which asks for the old one."
-            raise Forbidden(faults=[Fault("not_writable", detail, pointer=f"/{field}")])
-        return await next()
-
-
-def _guard_name(home: SessionHome, accounts: Accounts) -> None:
-    """To whom mail goes is changed by who knows the password, where a lost one is replaced by mail: else whoever has
-    stolen a session had the account for good. Others' names are for the rules of the application to guard."""
-    field = accounts.fields.name
-    if field in accounts.definition.field_write:
-        return
-
-    @home.use(name=accounts.definition.path, action=("update", "replace"))
-    async def refuse_silent_move(request: Request, next: Any) -> Any:
-        given = _fields(request.data)
-        if field in given and str(request.key) == str(request.actor.id):
-            account = await accounts.read(cast(Key, request.actor.id))
-            if account is None or accounts.spelled(given[field]) != account.name:
-                detail = f"It is changed by `change-{field.replace('_', '-')}`, which asks for the password."
-                raise Forbidden(faults=[Fault("not_writable", detail, pointer=f"/{field}")])
-        return await next()
-
-
-def _fields(data: Any) -> Mapping[str, Any]:
-    """The fields that a request gives; none for what is no object, which is refused later."""
-    if isinstance(data, bytes | bytearray | memoryview | msgspec.Raw):
-        try:
-            data = msgspec.json.decode(bytes(data))
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            return {}
-    return data if isinstance(data, Mapping) else {}

@@ -56,6 +56,10 @@ class Signing:
         accounts have none."""
         return await self._desk.accounts.add(name, password, roles, dict(values or {}))
 
+    def spelling(self, name: str) -> str:
+        """The spelling in which accounts keep a name, for who looks one up: `Account.where(email=…)`."""
+        return self._desk.accounts.canonical(name)
+
     async def log_out(self, request: Request) -> None:
         """Ends the session that the request was made in. There may be none."""
         await self._desk.log_out(request)

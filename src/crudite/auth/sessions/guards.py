@@ -1,0 +1,71 @@
+"""What stands around the ordinary writes of accounts: their names and passwords are not like any other field."""
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+import msgspec
+
+from crudite.auth.sessions.accounts import Accounts
+from crudite.auth.sessions.home import SessionHome
+from crudite.errors import Fault, Forbidden
+from crudite.resources.hooks import Hook
+from crudite.resources.request import Request
+from crudite.types import Key
+
+
+def spell_names(accounts: Accounts) -> None:
+    """Has the names of accounts kept in one spelling, whoever writes them, behind the hooks of the application."""
+    field, key = accounts.fields.name, accounts.definition.schema.key
+
+    async def spell(record: Any, request: Request, old: Any) -> None:
+        name = getattr(record, field, None)
+        if isinstance(name, str) and (old is None or getattr(old, field) != name):
+            await accounts.refuse_earlier(name, None if old is None else getattr(old, key))
+            setattr(record, field, accounts.canonical(name))
+
+    hooks = cast(dict[Any, tuple[Hook, ...]], accounts.definition.hooks)
+    for action in ("create", "update", "replace"):
+        hooks["before", action] = (*hooks.get(("before", action), ()), Hook.of(spell, {}))
+
+
+def guard_password(home: SessionHome, accounts: Accounts) -> None:
+    """A password is changed by who knows the old one, and not by whoever may write the account; unless the application
+    has a rule of its own for that."""
+    field = accounts.fields.password
+    if field in accounts.definition.field_write:
+        return
+
+    @home.use(name=accounts.definition.path, action=("update", "replace"))
+    async def refuse_silent_change(request: Request, next: Any) -> Any:
+        if field in _fields(request.data):
+            detail = "A password is changed by `change-password`, which asks for the old one."
+            raise Forbidden(faults=[Fault("not_writable", detail, pointer=f"/{field}")])
+        return await next()
+
+
+def guard_name(home: SessionHome, accounts: Accounts) -> None:
+    """To whom mail goes is changed by who knows the password, where a lost one is replaced by mail: else whoever has
+    stolen a session had the account for good. Others' names are for the rules of the application to guard."""
+    field = accounts.fields.name
+    if field in accounts.definition.field_write:
+        return
+
+    @home.use(name=accounts.definition.path, action=("update", "replace"))
+    async def refuse_silent_move(request: Request, next: Any) -> Any:
+        given = _fields(request.data)
+        if field in given and str(request.key) == str(request.actor.id):
+            account, name = await accounts.read(cast(Key, request.actor.id)), str(given[field])
+            if account is None or account.name not in (accounts.spelled(name), accounts.canonical(name)):
+                detail = f"It is changed by `change-{field.replace('_', '-')}`, which asks for the password."
+                raise Forbidden(faults=[Fault("not_writable", detail, pointer=f"/{field}")])
+        return await next()
+
+
+def _fields(data: Any) -> Mapping[str, Any]:
+    """The fields that a request gives; none for what is no object, which is refused later."""
+    if isinstance(data, bytes | bytearray | memoryview | msgspec.Raw):
+        try:
+            data = msgspec.json.decode(bytes(data))
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return {}
+    return data if isinstance(data, Mapping) else {}
