@@ -4,7 +4,7 @@ import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from crudite.errors import Problem, StoreError
 from crudite.schema import ResourceSchema
@@ -15,6 +15,7 @@ AT_ONCE = 20
 """The most calls of functions that run at the same time."""
 
 
+@runtime_checkable
 class Database(Protocol):
     """What a database of anybody's has to have, to be a store by way of `Mirrored`. Each of the six functions is
     `async def`, or a plain one: these are called one at a time, in a thread of their own.
@@ -30,20 +31,20 @@ class Database(Protocol):
         """The record with a key, a mapping, or None."""
         ...
 
-    def find(self, table: str, search: Mapping[str, Any], /) -> Any:
+    def find(self, table: str, search: dict[str, Any], /) -> Any:
         """The records that have these values: an iterable of mappings, each with its key, or None. It may give more
         than was asked for, and never less."""
         ...
 
-    def create(self, table: str, record: Mapping[str, Any], /) -> Any:
+    def create(self, table: str, record: dict[str, Any], /) -> Any:
         """Keeps a new record and gives its key: the one that the record has, or a new one where it has none."""
         ...
 
-    def update(self, table: str, key: Any, record: Mapping[str, Any], /) -> Any:
+    def update(self, table: str, key: Any, record: dict[str, Any], /) -> Any:
         """Puts a whole record in the place of another and gives its key; None where there is none."""
         ...
 
-    def patch(self, table: str, key: Any, values: Mapping[str, Any], /) -> Any:
+    def patch(self, table: str, key: Any, values: dict[str, Any], /) -> Any:
         """Changes these fields of a record and gives its key; None where there is none."""
         ...
 

@@ -1,9 +1,9 @@
 """Bringing the mirror up to what the database has now: ask, compare, take over what differs.
 
-Theory of operation. Functions are asked without a lock, so that readers do not wait for each other. What they gave may
-be older than what the mirror has learned meanwhile, from a write of ours or from another reader; so differences are
-taken over only under the lock that writes have, and only when the log and `_learned` stand where they stood before the
-functions were asked. Otherwise they are asked again, the last time under the lock, where nobody else changes anything.
+Theory of operation. Functions are asked without a lock, so that readers do not wait for each other, and mostly the
+mirror has what they give. Where it has not, the answer may be older than what the mirror has learned meanwhile, or from
+the middle of a write; so it is asked for again under the lock that writes have, where nobody else changes anything,
+and what differs then is taken over.
 
 A record that the mirror has, and that a search should have found and did not, is asked for by its key: it may be gone,
 or have other values now.
@@ -16,7 +16,6 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from crudite.changes import Position
 from crudite.errors import StoreLocked
 from crudite.query.plan import Mask, Plan, Selection, Through
 from crudite.query.tree import EVERYTHING, And, Filter, Hop, Path, Test
@@ -32,7 +31,7 @@ T = TypeVar("T")
 
 logger = logging.getLogger("crudite.store")
 
-_TRIES = 3
+_MOST_BY_KEY = 20
 _MOST_IN_THE_WAY = 3
 _MOST_COMPLAINTS = 1000
 
@@ -47,15 +46,10 @@ class Freshening:
         self._kept_here = frozenset(kept_here)
         self._complained: set[tuple[str, Key, str]] = set()
         self._wholes: dict[ResourceSchema, Mask] = {}
-        self._learned = 0
 
     def is_kept_here(self, schema: ResourceSchema) -> bool:
         """Whether the records of a resource are in the mirror alone."""
         return schema.table.startswith("_") or schema.table in self._kept_here
-
-    def has_learned(self) -> None:
-        """Says that the mirror, or the database, was changed under the lock."""
-        self._learned += 1
 
     async def for_plans(self, plans: Iterable[Plan]) -> None:
         """Brings up to date what these plans are answered from."""
@@ -76,19 +70,15 @@ class Freshening:
         asked = without_repeats(want for want in wants if not self.is_kept_here(want.schema))
         if not asked:
             return
-        for _ in range(0 if is_locked else _TRIES):
-            learned, since = self._learned, (await self._mirror.read(())).position
-            differences = await self._differing(await self._ask(asked))
-            if not differences:
-                return
-            async with self._exclusion:
-                if learned == self._learned and await self._take_over(differences, since):
-                    return
+        differences = await self._differing(await self._ask(asked))
+        if not differences:
+            return
         if is_locked:
-            await self._bring_alone(asked)
-        else:
-            async with self._exclusion:
-                await self._bring_alone(asked)
+            await self._take_over(differences)
+            return
+        async with self._exclusion:
+            again = await (self._ask_each(differences) if len(differences) <= _MOST_BY_KEY else self._ask(asked))
+            await self._take_over(await self._differing(again))
 
     async def records(self, schema: ResourceSchema, keys: Iterable[Key]) -> list[PlainRecord]:
         """What the mirror has of records, with secret fields."""
@@ -153,10 +143,6 @@ class Freshening:
 
     # the mirror
 
-    async def _bring_alone(self, wants: Sequence[Want]) -> None:
-        if differences := await self._differing(await self._ask(wants)):
-            await self._take_over(differences, None)
-
     async def _differing(self, found: Found) -> Found:
         """Of what was found, that which the mirror has otherwise."""
         keys: dict[ResourceSchema, list[Key]] = {}
@@ -167,16 +153,15 @@ class Freshening:
             known.update({(schema, record[schema.key]): record for record in await self.records(schema, ours)})
         return {place: record for place, record in found.items() if not _is_known(record, known.get(place))}
 
-    async def _take_over(self, found: Found, since: Position | None) -> bool:
-        """Whether the mirror has taken over what was found: not when the log has gone on meanwhile."""
+    async def _take_over(self, found: Found) -> None:
+        """Makes the mirror's records what was found; the caller holds the lock."""
         for _ in range(_MOST_IN_THE_WAY):
-            is_current, in_the_way, unfit = await self._mirror.take_over(found, since)
+            in_the_way, unfit = await self._mirror.take_over(found) if found else ((), ())
             if not in_the_way:
-                self._learned += is_current
                 for (schema, key), why in unfit:
                     self._complain(schema, key, why)
-                return is_current
-            found = {**found, **await self._ask_each(in_the_way)}
+                return
+            found = {**await self._ask_each(in_the_way), **found}  # who had a value first, keeps it
         raise StoreLocked(f"{self._calls.name}: values that must be unique keep moving from record to record")
 
     async def _included(self, mask: Mask, records: Sequence[PlainRecord]) -> None:

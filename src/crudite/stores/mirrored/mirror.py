@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from typing import Protocol, TypeAlias
 
-from crudite.changes import Position, Unit
+from crudite.changes import Unit
 from crudite.errors import StoreError
 from crudite.schema import ResourceSchema
 from crudite.stores.base import Store, SupportsHistory
@@ -31,12 +31,9 @@ class Mirror(Store, SupportsHistory, Protocol):
         """The file, while it is open."""
         ...
 
-    async def take_over(
-        self, found: Found, since: Position | None
-    ) -> tuple[bool, Sequence[Place], Sequence[tuple[Place, str]]]:
-        """Makes records what was found of them. Whether the log has not gone on since a position; which other records
-        are in the way, by a value that must be unique; which ones cannot be kept, and why. Where the log has gone on
-        and where others are in the way, nothing is done."""
+    async def take_over(self, found: Found) -> tuple[Sequence[Place], Sequence[tuple[Place, str]]]:
+        """Makes records what was found of them. Which other records are in the way, by a value that must be unique:
+        then nothing is done; and which ones cannot be kept, and why."""
         ...
 
     async def attempt(self, unit: Unit, places: Sequence[Place]) -> tuple[Sequence[Key], Mapping[Place, Images]]:

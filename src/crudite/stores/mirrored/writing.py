@@ -62,10 +62,7 @@ class Writing:
         if all(self._freshening.is_kept_here(write.schema) for write in unit.writes):
             return await self._mirror.write(unit)
         async with self._exclusion:
-            try:
-                return await self._write(unit)
-            finally:
-                self._freshening.has_learned()
+            return await self._write(unit)
 
     async def _write(self, unit: Unit) -> Commit:
         unit = _with_uuids(unit)
@@ -206,7 +203,7 @@ class Writing:
     async def _clear(self, place: Place) -> None:
         """Makes room in the mirror for a record whose key was another one's, which is gone from the database."""
         if await self._freshening.records(place[0], place[1:]):
-            await self._mirror.take_over({place: None}, None)
+            await self._mirror.take_over({place: None})
 
     async def _undo(self, deeds: Sequence[_Deed]) -> list[str]:
         """Puts back what the mirror has; what could not be, in words."""

@@ -10,12 +10,11 @@ from typing import TypeAlias
 import apsw
 import msgspec
 
-from crudite.changes import Position, Unit
+from crudite.changes import Unit
 from crudite.query.plan import Mask, Plan, Selection
 from crudite.query.sql import quote
 from crudite.query.tree import EVERYTHING
 from crudite.schema import ResourceSchema
-from crudite.stores.sqlite import log
 from crudite.stores.sqlite.connections import Execute
 from crudite.stores.sqlite.ddl import unique_groups
 from crudite.stores.sqlite.dialect import SqliteDialect
@@ -36,16 +35,15 @@ class Mirror(SqliteStore):
     _silent = 0
 
     async def take_over(
-        self, found: Mapping[Place, PlainRecord | None], since: Position | None
-    ) -> tuple[bool, Sequence[Place], Sequence[tuple[Place, str]]]:
+        self, found: Mapping[Place, PlainRecord | None]
+    ) -> tuple[Sequence[Place], Sequence[tuple[Place, str]]]:
         """Makes records what was found of them, None for those that are gone: all fields but those that the store
         itself sets.
 
-        Nothing is done, and the first value is False, when the log has gone on since a position. Nothing is done
-        either when records that were not looked for stand in the way, by a value that must be unique: these are the
-        second value. The third are those that cannot be kept, with the reason.
+        Nothing is done when records that were not looked for stand in the way, by a value that must be unique: these
+        are the first value. The second are those that cannot be kept, with the reason.
         """
-        return await self._open_session().writer.run(lambda connection: _take_over(connection, found, since))
+        return await self._open_session().writer.run(lambda connection: _take_over(connection, found))
 
     async def attempt(self, unit: Unit, places: Sequence[Place]) -> tuple[Sequence[Key], Mapping[Place, Images]]:
         """What a unit would do: the keys of what it writes, and what it and these places would be before and after it,
@@ -83,14 +81,12 @@ def _attempt(
 
 
 def _take_over(
-    connection: apsw.Connection, found: Mapping[Place, PlainRecord | None], since: Position | None
-) -> tuple[bool, Sequence[Place], Sequence[tuple[Place, str]]]:
+    connection: apsw.Connection, found: Mapping[Place, PlainRecord | None]
+) -> tuple[Sequence[Place], Sequence[tuple[Place, str]]]:
     execute: Execute = connection.cursor().execute
     execute("PRAGMA foreign_keys = OFF").fetchall()
     try:
         connection.execute("BEGIN IMMEDIATE")
-        if since is not None and log.read_position(execute) != since:
-            return False, (), ()
         for (schema, key), record in found.items():
             if record is None:
                 bound = (_dialect.store(schema.key_field.type, key),)
@@ -99,10 +95,10 @@ def _take_over(
         in_the_way = [other for place, record in there.items() for other in _collisions(execute, place, record)]
         unknown = [place for place in dict.fromkeys(in_the_way) if place not in found]
         if unknown:
-            return True, unknown, ()
+            return unknown, ()
         unfit = _put_all(execute, there)
         connection.execute("COMMIT")
-        return True, (), unfit
+        return (), unfit
     finally:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
