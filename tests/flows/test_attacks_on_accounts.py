@@ -10,7 +10,7 @@ from crudite import ApiKeys, App, Email, Field, Mail, Password, Resource, Sessio
 from crudite.auth.sessions import links
 from crudite.limiting import Rate
 from crudite.resources.passwords import Hashing
-from crudite.testing import Client, Clock
+from crudite.testing import Client, Clock, Refusal
 from tests.flows.people import ANN, PASSWORD, QUICK, Account, Browser, Letters, Note, ann_in, app_for, sessions_of
 from tests.services.stores import foreign, fresh_store, kept_store
 
@@ -335,3 +335,27 @@ async def test_a_crowd_that_signs_up_keeps_nobody_from_logging_in() -> None:
         assert entered.status == 200
         assert {one.status for one in said} == {201, 503}
         assert (await Browser(app).post("/accounts", {"email": "late@example.org", "password": PASSWORD})).status == 201
+
+
+async def test_who_asks_for_many_names_is_slowed_down_and_can_still_log_in() -> None:
+    async with app_for(address_rate=Rate("4/5 minutes", name="tries")) as app:
+        ann = await ann_in(app)
+        url = f"/accounts/{await ann.who()}"
+
+        async def ask(email: str) -> int:
+            return (await ann.request("PATCH", url, {"email": email})).status
+
+        assert [await ask(ANN["email"]) for _ in range(2)] == [200, 200]
+        assert (await ann.request("PATCH", url, {"nick": "Annie"})).status == 200
+        two = [{"email": f"{n}@example.org", "password": PASSWORD} for n in range(2)]
+        assert (await Browser(app).post("/accounts", two)).status == 201
+        assert (await Browser(app).post("/accounts", {**ANN})).status == 429
+        assert await ask("0@example.org") == 429
+        assert (await ann.request("PATCH", url, {"nick": "Ann"})).status == 200
+        async with ann.client.websocket(headers=ann.headers) as socket:
+            call = {"key": url.rpartition("/")[2], "data": {"email": "0@example.org"}}
+            with pytest.raises(Refusal) as refusal:
+                await socket.call("accounts.update", call)
+            assert refusal.value.status == 429
+        assert (await Browser(app).log_in()).status == 200
+        assert (await Browser(app, address="203.0.113.9").post("/accounts", {**ANN})).status == 409

@@ -7,6 +7,7 @@ import msgspec
 
 from crudite.auth.sessions.accounts import Accounts
 from crudite.auth.sessions.home import SessionHome
+from crudite.auth.sessions.throttle import Throttle
 from crudite.errors import Fault, Forbidden
 from crudite.resources.hooks import Hook
 from crudite.resources.request import Request
@@ -61,11 +62,28 @@ def guard_name(home: SessionHome, accounts: Accounts) -> None:
         return await next()
 
 
+def count_names(home: SessionHome, accounts: Accounts, throttle: Throttle) -> None:
+    """Counts those who write names, by their address: that one is taken is told (409), and so who has an account."""
+    field = accounts.fields.name
+
+    @home.use(name=accounts.definition.path, action=("create", "update", "replace"))
+    async def count(request: Request, next: Any) -> Any:
+        data = _decoded(request.data)
+        if request.action == "create" or field in _fields(data):
+            await throttle.names(request.credentials.address, len(data) if isinstance(data, list) else 1)
+        return await next()
+
+
 def _fields(data: Any) -> Mapping[str, Any]:
     """The fields that a request gives; none for what is no object, which is refused later."""
+    found = _decoded(data)
+    return found if isinstance(found, Mapping) else {}
+
+
+def _decoded(data: Any) -> Any:
     if isinstance(data, bytes | bytearray | memoryview | msgspec.Raw):
         try:
-            data = msgspec.json.decode(bytes(data))
+            return msgspec.json.decode(bytes(data))
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            return {}
-    return data if isinstance(data, Mapping) else {}
+            return None
+    return data

@@ -14,7 +14,7 @@ from crudite.auth.identification import Home
 from crudite.auth.sessions import handlers
 from crudite.auth.sessions.accounts import Accounts
 from crudite.auth.sessions.desk import Desk
-from crudite.auth.sessions.guards import guard_name, guard_password, spell_names
+from crudite.auth.sessions.guards import count_names, guard_name, guard_password, spell_names
 from crudite.auth.sessions.home import SessionHome
 from crudite.auth.sessions.keeping import Keeper, Keeping, Visit, seen
 from crudite.auth.sessions.links import Links, link_resource
@@ -134,6 +134,7 @@ class Sessions(Signing):
         self._desk = Desk(lent, accounts, keeper, self._visits, self.settings, self._hashing, throttle)
         self._offer(lent, accounts)
         spell_names(accounts)
+        count_names(lent, accounts, throttle)
         guard_password(lent, accounts)
         if self._links is not None:
             guard_name(lent, accounts)

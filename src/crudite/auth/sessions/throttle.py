@@ -23,6 +23,7 @@ class Throttle:
         self._account = account
         self._address = address
         self._visitor = visitor
+        self._names = Rate(address.quota, burst=address.burst, name="accounts by address")
 
     async def from_address(self, address: str | None) -> None:
         """Somebody at this address tries something."""
@@ -51,8 +52,13 @@ class Throttle:
         own = await self._limiter.take(f"account {account}", MAIL_RATE)
         return own.is_allowed and (await self._limiter.take(f"mailbox {name.casefold()}", MAIL_RATE)).is_allowed
 
-    async def _take(self, key: str, rate: Rate) -> None:
-        verdict = await self._limiter.take(key, rate)
+    async def names(self, address: str | None, many: int) -> None:
+        """Somebody at this address writes so many names of accounts: as many as he may try passwords, counted apart, so
+        that whoever makes accounts for others can still log in."""
+        await self._take(f"address {place(address)}", self._names, min(max(many, 1), self._names.burst))
+
+    async def _take(self, key: str, rate: Rate, cost: int = 1) -> None:
+        verdict = await self._limiter.take(key, rate, cost)
         if not verdict.is_allowed:
             raise verdict.problem()
 
