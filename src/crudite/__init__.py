@@ -28,7 +28,7 @@ from crudite.interfaces.insight import Insight
 from crudite.interfaces.openapi import OpenApi
 from crudite.interfaces.rest import Rest
 from crudite.interfaces.sse import Sse
-from crudite.interfaces.styles import Booster
+from crudite.interfaces.styles import Booster, Wheelhouse, WheelhouseOptions, WheelhousePermissions
 from crudite.interfaces.websocket import WebSocket
 from crudite.limiting import Rate
 from crudite.live import LiveLimits, Retention
@@ -110,6 +110,9 @@ __all__ = [
     "Unavailable",
     "Value",
     "WebSocket",
+    "Wheelhouse",
+    "WheelhouseOptions",
+    "WheelhousePermissions",
     "after",
     "allow",
     "around",

@@ -379,7 +379,7 @@ class App(Declarations):
         router = Router()
         faults = [fault for interface in self.interfaces for fault in interface.mount(self, router)]
         if faults:
-            raise DeclarationError(faults)
+            raise DeclarationError(dict.fromkeys(faults))  # two interfaces may share a style
 
     def _system_request(self) -> Request:
         return Request(

@@ -30,12 +30,13 @@ from crudite.interfaces.speaking import channel_name
 from crudite.interfaces.sse.channels import ChannelStream
 from crudite.interfaces.sse.format import NOWHERE, Spelling, Waiting, has_same_schema, proof_of
 from crudite.interfaces.sse.guest import StreamGuest
+from crudite.interfaces.sse.retelling import Retell, Retelling
+from crudite.interfaces.styles import DEFAULT, Asked, Style, style_of
 from crudite.interfaces.subscribing import live_query
 from crudite.interfaces.tickets import redeem_ticket
 from crudite.limiting import Verdict, rate_fields
 from crudite.live import Connection, Holds
 from crudite.messages import Actor, Credentials, Live, LiveQuery
-from crudite.query.parse import parse_url
 from crudite.resources.definition import Definition
 from crudite.resources.handlers import Handler
 from crudite.resources.request import Nesting, Request
@@ -51,17 +52,26 @@ _HEADERS = [
 
 
 class Sse:
-    """The server-sent events interface, below `prefix`."""
+    """The server-sent events interface, below `prefix`.
+
+    `style` is how the streams of resources speak: as this module says, or as those of an older system did:
+    `"wheelhouse"`, or `Wheelhouse(…)` with its options. Raises ValueError for a style that has no streams.
+    """
 
     name = "sse"
 
-    def __init__(self, prefix: str = "") -> None:
+    def __init__(self, prefix: str = "", style: str | Style = DEFAULT) -> None:
         self.prefix = prefix.rstrip("/")
+        self.style = style_of(style)
+        if self.style is not DEFAULT and self.style.words is None:
+            raise ValueError(f"the {self.style.name} style has no event streams")
 
     def mount(self, host: Host, router: Router) -> list[str]:
         """Adds a stream beside every list, record, reading handler and channel, and one for several queries."""
-        streams = _Streams(host)
-        taken = [router.add(f"{self.prefix}/subscribe", ["GET"], streams.several, "the event stream")]
+        streams = _Streams(host, self.style)
+        taken: list[str | None] = []
+        if self.style is DEFAULT:
+            taken.append(router.add(f"{self.prefix}/subscribe", ["GET"], streams.several, "the event stream"))
         for definition in host.definitions:
             for chain, base in nested_paths(definition, host.definitions, self.prefix):
                 endpoint = streams.records(definition, chain)
@@ -78,30 +88,40 @@ class Sse:
         for channel in host.channels:
             path = f"{self.prefix}/channels/{channel.pattern}"
             taken += [router.add(one, ["GET"], streams.channel(channel), path) for one in (path, f"{path}/subscribe")]
-        return [f"{owner} has the path of an event stream already." for owner in taken if owner]
+        faults = self.style.faults(host.definitions)
+        return faults + [f"{owner} has the path of an event stream already." for owner in taken if owner]
 
 
 class _Streams:
     """Makes the endpoints that stream."""
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self, host: Host, style: Style) -> None:
         self._host = host
+        self._style = style
 
     def records(self, definition: Definition, chain: tuple[Definition, ...], *, single: bool = False) -> Any:
         """The endpoint for the records of a resource, or for one of them."""
 
         async def endpoint(scope: Scope, receive: Receive, send: Send, keys: tuple[str, ...]) -> None:
+            style = self._style
+
+            def asks() -> Asked:
+                parameters, text = _without_resuming(scope), keys[-1] if single else None
+                return Asked(self._host.definitions, definition, "GET", parameters, read_headers(scope), text)
+
             def make(request_id: str, headers: Headers) -> list[tuple[str, Request]]:
                 plain = [key_in(text, d) for d, text in zip((*chain, definition), keys, strict=False)]
-                query = parse_url(_without_resuming(scope))
+                asked = asks()
                 key = plain.pop() if single else None
                 nesting = Nesting.below(definition, tuple(zip(chain, plain, strict=True))) if chain else None
                 action = "read" if single else "list"
                 request = self._request(action, definition.path, request_id, headers, scope)
-                request.definition, request.query, request.key, request.nesting = definition, query, key, nesting
+                request.definition, request.query = definition, style.listing(asked)
+                request.key, request.nesting, request.around = key, nesting, style.around(asked)
                 return [("", request)]
 
-            await self._stream(scope, receive, send, make, named=False)
+            retell = None if style.words is None else lambda asker: Retelling(style, asks(), asker)
+            await self._stream(scope, receive, send, make, named=False, retell=retell)
 
         return endpoint
 
@@ -155,9 +175,11 @@ class _Streams:
             id=request_id, is_live=True, performers=self._host.performer,
         )  # fmt: skip
 
-    async def _stream(self, scope: Scope, receive: Receive, send: Send, make: Any, *, named: bool) -> None:
+    async def _stream(
+        self, scope: Scope, receive: Receive, send: Send, make: Any, *, named: bool, retell: Retell | None = None
+    ) -> None:
         headers = read_headers(scope)
-        stream = _Stream(self._host, credentials_of(headers, scope), lambda id: make(id, headers), named)
+        stream = _Stream(self._host, credentials_of(headers, scope), lambda id: make(id, headers), named, retell)
         await self._run(stream, headers, scope, receive, send)
 
     async def _run(
@@ -175,7 +197,7 @@ class _Streams:
                 connection = await stream.open(request_id, _resume_id(scope, headers))
             except Problem as problem:
                 self._host.admission.note(problem)
-                return await send_problem(scope, send, problem, request_id)
+                return await send_problem(scope, send, problem, request_id, tell=self._style.problem)
             try:
                 with suppress_gone():
                     told = [(name.encode(), text.encode()) for name, text in rate_fields(stream.verdicts).items()]
@@ -198,7 +220,7 @@ class _Streams:
     async def _serve(
         self, stream: "_Stream | ChannelStream", connection: Connection, sink: Sink | None, receive: Receive, send: Send
     ) -> None:
-        if sink is not None:
+        if sink is not None and stream.retelling is None:
             connection.outbox.attach(sink)
             async for _ in connection.outbox.turns():
                 if stream.is_over:
@@ -206,7 +228,7 @@ class _Streams:
         else:
             async with asyncio.TaskGroup() as tasks:
                 watching = tasks.create_task(_until_gone(receive, connection))
-                async for parts in connection.messages():
+                async for parts in stream.retold(connection.messages()):
                     await send({"type": "http.response.body", "body": b"".join(parts), "more_body": True})
                     if stream.is_over:
                         break
@@ -223,12 +245,18 @@ class _Stream(StreamGuest):
     verdicts: Sequence[Verdict] = ()  # the last of each rate
 
     def __init__(
-        self, host: Host, credentials: Credentials, make: Callable[[str], Sequence[tuple[str, Request]]], named: bool
+        self,
+        host: Host,
+        credentials: Credentials,
+        make: Callable[[str], Sequence[tuple[str, Request]]],
+        named: bool,
+        retell: Retell | None,
     ) -> None:
         self.credentials = credentials
         self._host = host
         self._make = make
         self._named = named
+        self.retelling = None if retell is None else retell(lambda: self._request)
         self._keys: Mapping[str, str] = {}
         self._connection: Connection | None = None
         self._order = asyncio.Lock()  # rights do not change while it opens
@@ -246,6 +274,7 @@ class _Stream(StreamGuest):
             queries: list[tuple[str, LiveQuery]] = []
             for name, request in self._make(request_id):
                 queries.append((name, await self._live(request)))
+                self._request = request
                 self.verdicts = tuple({v.rate: v for v in (*self.verdicts, *request.verdicts)}.values())
                 self.stay.becomes(request.actor, question)
             self._keys = {name: self._host.engine.key(query) for name, query in queries}
@@ -312,6 +341,7 @@ class _Stream(StreamGuest):
                 request.actor, request.is_free = actor, True
                 try:
                     found[name] = await self._live(request)
+                    self._request = request
                 except Problem as problem:
                     found[name] = problem
         return found

@@ -1,10 +1,12 @@
 """How an event stream ends: it cannot show other credentials, so it tells why and its client comes back."""
 
 import asyncio
+from collections.abc import AsyncIterator, Sequence
 
 from crudite.auth import Stay
 from crudite.errors import Problem
 from crudite.interfaces.events import encode
+from crudite.interfaces.sse.retelling import Retelling
 
 _LAST_TRY = 1.0  # seconds for the last words of a stream that has had its time
 
@@ -15,7 +17,21 @@ class StreamGuest:
 
     stay: Stay
     patience: asyncio.Timeout | None = None
+    retelling: Retelling | None = None
     _problem: Problem | None = None
+
+    async def retold(self, messages: AsyncIterator[Sequence[bytes]]) -> AsyncIterator[Sequence[bytes]]:
+        """What of the stream's messages its client is told, in the words of its style."""
+        if (retelling := self.retelling) is not None:
+            yield (retelling.opening,)
+        async for parts in messages:
+            try:
+                told = parts if retelling is None else (await retelling.retell(parts),)
+            except Problem as problem:
+                self._problem = problem
+                return
+            if any(told):
+                yield told
 
     @property
     def last_words(self) -> bytes:

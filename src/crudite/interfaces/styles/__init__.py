@@ -3,9 +3,11 @@
 from difflib import get_close_matches
 
 from crudite.interfaces.styles.booster import BOOSTER, Booster
-from crudite.interfaces.styles.style import DEFAULT, JSON_TYPE, Asked, Body, Style
+from crudite.interfaces.styles.options import Rows, WheelhouseOptions, WheelhousePermissions
+from crudite.interfaces.styles.style import DEFAULT, JSON_TYPE, Asked, Body, Shown, Style
+from crudite.interfaces.styles.wheelhouse import WHEELHOUSE, Wheelhouse
 
-_NAMED = {style.name: style for style in (DEFAULT, BOOSTER)}
+_NAMED = {style.name: style for style in (DEFAULT, BOOSTER, WHEELHOUSE)}
 
 
 def style_of(given: str | Style) -> Style:
@@ -20,4 +22,19 @@ def style_of(given: str | Style) -> Style:
     return found
 
 
-__all__ = ["BOOSTER", "DEFAULT", "JSON_TYPE", "Asked", "Body", "Booster", "Style", "style_of"]
+__all__ = [
+    "BOOSTER",
+    "DEFAULT",
+    "JSON_TYPE",
+    "WHEELHOUSE",
+    "Asked",
+    "Body",
+    "Booster",
+    "Rows",
+    "Shown",
+    "Style",
+    "Wheelhouse",
+    "WheelhouseOptions",
+    "WheelhousePermissions",
+    "style_of",
+]

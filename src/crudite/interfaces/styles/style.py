@@ -1,8 +1,8 @@
 """A style: the choices of one way to speak REST, each with the answer that today's clients expect."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, TypeAlias
 
 from crudite.errors import Fault, Malformed, Problem
 from crudite.interfaces.base import Told
@@ -11,12 +11,16 @@ from crudite.messages import Found, Listed, Written
 from crudite.query.parse import EMPTY, WrittenQuery, parse_url
 from crudite.resources.collect import SYSTEM_FIELDS
 from crudite.resources.definition import Definition, Definitions
-from crudite.resources.request import AnyAction, Around
+from crudite.resources.request import AnyAction, Around, Request
 
 JSON_TYPE = b"application/json"
 TEXT_TYPE = b"text/plain; charset=utf-8"
 
 _OF_ONE = frozenset(("fields", "omit", "include"))
+
+
+Shown: TypeAlias = Callable[[Request, list[dict[str, Any]]], Awaitable[list[Any]]]
+"""What is shown, for a request, of all records that its actor may read."""
 
 
 class Asked(NamedTuple):
@@ -113,6 +117,10 @@ class Style:
     def written(self, asked: Asked, written: Written) -> Body:
         """What a write is answered with."""
         return Body(written.json)
+
+    def retold(self, asked: Asked) -> Shown | None:
+        """What a stream shows of all records that its client may read; None for these as they are."""
+        return None
 
     def problem(self, problem: Problem, request_id: str, root: str, asked: Asked | None = None) -> Told:
         """How a problem is told; `asked` is there where it is about a resource."""

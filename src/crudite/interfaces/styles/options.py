@@ -1,0 +1,119 @@
+"""What wheelhouse-resource let an application say of a collection: permissions, and what becomes of its output."""
+
+import inspect
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any, Literal, TypeAlias, cast
+
+from crudite.errors import Forbidden
+from crudite.resources.hooks import call
+from crudite.resources.request import AnyAction, Request
+
+Row: TypeAlias = dict[str, Any]
+Rows: TypeAlias = list[Row]
+Word: TypeAlias = Literal["read", "create", "update", "delete"]
+
+_WORDS: tuple[Word, ...] = ("read", "create", "update", "delete")
+_OF_ACTION: dict[AnyAction, Word] = {
+    "list": "read", "read": "read", "create": "create", "replace": "update", "update": "update", "delete": "delete"
+}  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class WheelhousePermissions:
+    """What may be done, decided by functions of the application, async or not. What has none is denied.
+
+    `read(request, records)` returns those of a resource's records that may be read, or True for all of them.
+    `create(request, records, body)`, `update(request, record, body)` and `delete(request, record, body)` return whether
+    that may be. Records are plain data, as the asker may see them.
+    """
+
+    read: Callable[[Request, Rows], Any] | None = None
+    create: Callable[[Request, Rows, Any], Any] | None = None
+    update: Callable[[Request, Row, Any], Any] | None = None
+    delete: Callable[[Request, Row, Any], Any] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class WheelhouseOptions:
+    """What the style of wheelhouse-resource does with a resource. It narrows what the rules allow, and never widens it.
+
+    - `permissions`: words among `read create update delete`, or `WheelhousePermissions`, or a function that returns one
+      of the two: of the request, or of the request and the records. Without it, everything.
+    - `filter(request, records)` returns what a list shows; `pick(request, record)` what a single record does.
+    - `read(request, records)`, at last, returns the records to show, or None for those that it was given; a single one
+      comes as a list of one.
+    """
+
+    permissions: Collection[str] | WheelhousePermissions | Callable[..., Any] | None = None
+    filter: Callable[[Request, Rows], Any] | None = None
+    pick: Callable[[Request, Row], Any] | None = None
+    read: Callable[[Request, Rows], Any] | None = None
+
+    def faults(self, name: str) -> list[str]:
+        """What is wrong with the options of a resource, one sentence each."""
+        given = self.permissions
+        if given is None or callable(given) or isinstance(given, WheelhousePermissions):
+            return []
+        words = (given,) if isinstance(given, str) else given
+        return [
+            f"The wheelhouse style's permissions for {name} have {word!r}{_nearest(word)}"
+            for word in words
+            if _word(word) not in _WORDS
+        ]
+
+    async def given_to(self, request: Request, collection: Callable[[], Any]) -> "Permissions":
+        """What the asker of a request may do. `collection` gives all records that he may read."""
+        given: Any = self.permissions
+        if given is None:
+            return Permissions(frozenset(_WORDS))
+        if callable(given):
+            takes_rows = len(inspect.signature(given).parameters) > 1
+            given = await call(given, request, *([await collection()] if takes_rows else []))
+        if isinstance(given, WheelhousePermissions):
+            return Permissions(given)
+        words = (given,) if isinstance(given, str) else given or ()
+        return Permissions(frozenset(_word(word) for word in words))
+
+
+class Permissions:
+    """What somebody may do: words, or functions that decide."""
+
+    def __init__(self, given: frozenset[str] | WheelhousePermissions) -> None:
+        self._given = given
+
+    def function(self, action: AnyAction) -> Callable[..., Any] | None:
+        """What decides about an action; None where it is allowed whatever the records are. Raises Forbidden where it
+        is not allowed at all."""
+        word = _OF_ACTION.get(action)
+        if isinstance(self._given, frozenset):
+            if word not in self._given:
+                raise Forbidden("Permission denied.")
+            return None
+        function = cast(Callable[..., Any] | None, getattr(self._given, word, None)) if word is not None else None
+        if function is None:
+            raise Forbidden("Permission denied.")
+        return function
+
+    async def readable(self, request: Request, rows: Rows, key: str) -> Rows:
+        """Those of some records that may be read. Raises Forbidden when reading is not allowed at all."""
+        function = self.function("read")
+        if function is None:
+            return rows
+        allowed = await call(function, request, [dict(row) for row in rows])
+        if allowed is True:
+            return rows
+        if not isinstance(allowed, list | tuple):
+            raise Forbidden("Permission denied.")
+        kept = {row[key] for row in allowed if key in row}
+        return [row for row in rows if row[key] in kept]
+
+
+def _word(word: str) -> str:
+    return "delete" if word == "del" else word
+
+
+def _nearest(word: str) -> str:
+    near = get_close_matches(word, _WORDS, 1)
+    return f"; did you mean {near[0]!r}?" if near else f": they are {', '.join(_WORDS)}."

@@ -1,0 +1,242 @@
+"""The style of wheelhouse-resource 0.2: 206 and the id after writes, `{code, message}`, and the options of a
+collection."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, ClassVar
+
+import msgspec
+
+from crudite.errors import Conflict, Forbidden, Invalid, NotFound, PreconditionFailed, Problem, Unauthorized, Unexpected
+from crudite.interfaces.base import Told
+from crudite.interfaces.http import decode_json
+from crudite.interfaces.styles.options import Permissions, Rows, WheelhouseOptions
+from crudite.interfaces.styles.shaping import Shape
+from crudite.interfaces.styles.style import JSON_TYPE, Asked, Body, Shown, StreamWords, Style, unknown_resources
+from crudite.messages import Found, Listed, Response, Written
+from crudite.query.parse import WrittenQuery
+from crudite.resources.collect import SYSTEM_FIELDS
+from crudite.resources.definition import Definition, Definitions
+from crudite.resources.hooks import call
+from crudite.resources.request import AnyAction, Around, Perform, Request
+from crudite.types import Key
+
+_SHOWN = WrittenQuery(omit=SYSTEM_FIELDS)
+_TRIES = 3
+_NO_OPTIONS = WheelhouseOptions()
+_ERRORS = {"POST": "create error", "PUT": "update error", "DELETE": "delete error"}
+
+
+@dataclass(frozen=True)
+class Wheelhouse(Style):
+    """Speaks REST and server-sent events as wheelhouse-resource did: `Rest(style="wheelhouse")` and
+    `Sse(style="wheelhouse")`, or both with one `Wheelhouse(resources={Post: WheelhouseOptions(…)})`.
+
+    - `resources`: what is said of each; it holds where this style speaks, and nowhere else: what is to hold everywhere
+      are rules.
+    - `most`: how many records a list holds, and how many functions are given; more of them are refused with 413.
+    """
+
+    name: ClassVar[str] = "wheelhouse"
+    actions: ClassVar[Mapping[str, AnyAction]] = {"POST": "create", "PUT": "update", "DELETE": "delete"}
+    statuses: ClassVar[Mapping[str, int]] = {"create": 206, "update": 206, "delete": 204}
+    takes_any_accept: ClassVar[bool] = True
+    takes_queries: ClassVar[bool] = False
+    words: ClassVar[StreamWords | None] = StreamWords(
+        several={"added": "add", "changed": "change", "removed": "remove"},
+        single={"changed": "change", "removed": "destroy"},
+        opening=b":ok\n\n",
+    )
+
+    resources: Mapping[type[Any], WheelhouseOptions] = field(default_factory=dict)
+    most: int | None = 1_000
+
+    def faults(self, definitions: Definitions) -> list[str]:
+        faults = unknown_resources(self.resources, definitions, self.name)
+        return faults + [fault for cls, options in self.resources.items() for fault in options.faults(cls.__name__)]
+
+    def listing(self, asked: Asked) -> WrittenQuery:
+        return _SHOWN
+
+    def reading(self, asked: Asked) -> WrittenQuery:
+        return _SHOWN
+
+    def around(self, asked: Asked) -> "Around | None":
+        options, shape = self._options(asked.definition), Shape.of(asked.parameters)
+        if options is _NO_OPTIONS and shape == Shape():
+            return None
+        return _Around(options, shape, asked.definition, self.most)
+
+    def written(self, asked: Asked, written: Written) -> Body:
+        if written.action == "delete":
+            return Body(None)
+        reduced = [{asked.definition.schema.key: key} for key in written.keys]
+        return Body(msgspec.json.encode(reduced if written.many else reduced[0]).decode())
+
+    def retold(self, asked: Asked) -> Shown | None:
+        options, shape = self._options(asked.definition), Shape.of(asked.parameters)
+        if options is _NO_OPTIONS and shape == Shape():
+            return None
+        around = _Around(options, shape, asked.definition, self.most)
+        return around.shown_of_all if asked.text is None else partial(around.shown_of_one, key=_key(asked))
+
+    def problem(self, problem: Problem, request_id: str, root: str, asked: Asked | None = None) -> Told:
+        told: dict[str, Any] = {"code": problem.status, "message": _message(problem, asked)}
+        if isinstance(problem, Invalid) and asked is not None and asked.text is not None:
+            told["model"] = _key(asked)
+        return Told(problem.status, JSON_TYPE, msgspec.json.encode(told))
+
+    def _options(self, definition: Definition) -> WheelhouseOptions:
+        return self.resources.get(definition.cls, _NO_OPTIONS)
+
+
+class _Around:
+    """What stands around the actions of one request: the permissions before them, the shape of what is shown behind."""
+
+    def __init__(self, options: WheelhouseOptions, shape: Shape, definition: Definition, most: int | None) -> None:
+        self._options = options
+        self._shape = shape
+        self._definition = definition
+        self._key = definition.schema.key
+        self._most = most
+
+    async def __call__(self, request: Request, perform: Perform) -> Response:
+        async def collection() -> Rows:
+            return await self._collection(request, perform)
+
+        given = await self._options.given_to(request, collection)
+        function = given.function(request.action)
+        match request.action:
+            case "list":
+                return await self._list(request, perform, given)
+            case "read":
+                if function is not None:
+                    self._check_readable(request, await given.readable(request, await collection(), self._key))
+                    if request.is_live:  # what is shown of it from now on depends on all
+                        request.action, request.key = "list", None
+                return await self._read(request, perform)
+            case "create":
+                if function is not None and not await call(function, request, await collection(), _body(request)):
+                    raise Forbidden("Permission denied.")
+                return await perform(request)
+        return await perform(request) if function is None else await self._change(request, perform, function)
+
+    async def shown_of_all(self, request: Request, rows: Rows) -> Rows:
+        """What a list shows of all records that the asker may read."""
+        return await self._shaped(request, await self._readable(request, rows))
+
+    async def shown_of_one(self, request: Request, rows: Rows, key: Key) -> Rows:
+        """The same of the record with a key, if it is among them: a list of one or of none."""
+        rows = [row for row in await self._readable(request, rows) if row[self._key] == key]
+        return [await self._shown(request, row) for row in rows]
+
+    async def _list(self, request: Request, perform: Perform, given: Permissions) -> Response:
+        response = await perform(request)
+        if not isinstance(response, Listed):  # live: each of its events is shaped
+            return response
+        rows = await given.readable(request, msgspec.json.decode(response.json), self._key)
+        return Listed([msgspec.json.encode(row).decode() for row in await self._shaped(request, rows)])
+
+    async def _read(self, request: Request, perform: Perform) -> Response:
+        response = await perform(request)
+        if not isinstance(response, Found):
+            return response
+        row = await self._shown(request, msgspec.json.decode(response.json))
+        return Found(msgspec.json.encode(row).decode(), response.version, shared=False)
+
+    async def _change(self, request: Request, perform: Perform, function: Callable[..., Any]) -> Response:
+        """A change that a function allows for the record as it is: of the version that it has seen, and no other."""
+        if request.expect is not None:
+            await self._check_change(request, perform, function)
+            return await perform(request)
+        for _ in range(_TRIES):
+            request.expect = await self._check_change(request, perform, function)
+            try:
+                return await perform(request)
+            except PreconditionFailed:
+                continue
+        raise Conflict("The record keeps changing.")
+
+    async def _check_change(self, request: Request, perform: Perform, function: Callable[..., Any]) -> int:
+        """The version of the record, when the function allows the change of it. Raises Forbidden; for a record that is
+        not there as well, which nobody can tell from one that may not be changed."""
+        try:
+            found = await perform(self._derived(request, "read", key=request.key))
+        except NotFound:
+            raise Forbidden("Permission denied.") from None
+        assert isinstance(found, Found)
+        if not await call(function, request, msgspec.json.decode(found.json), _body(request)):
+            raise Forbidden("Permission denied.")
+        return found.version
+
+    async def _readable(self, request: Request, rows: Rows) -> Rows:
+        async def collection() -> Rows:
+            return rows
+
+        given: Permissions = await self._options.given_to(request, collection)
+        return await given.readable(request, rows, self._key)
+
+    def _check_readable(self, request: Request, rows: Rows) -> None:
+        """Raises Forbidden unless the record of a request is among those that may be read."""
+        if not any(row[self._key] == request.key for row in rows):
+            raise Forbidden("Permission denied.")
+
+    async def _shaped(self, request: Request, rows: Rows) -> Rows:
+        if self._options.filter is not None:
+            rows = await call(self._options.filter, request, rows)
+        return await self._hooked(request, self._shape.several(rows))
+
+    async def _shown(self, request: Request, row: dict[str, Any]) -> Any:
+        if self._options.pick is not None:
+            row = await call(self._options.pick, request, row)
+        rows = await self._hooked(request, [self._shape.one(row)])
+        if not rows:
+            raise NotFound("There is nothing to show of this record.")
+        return rows[0]
+
+    async def _hooked(self, request: Request, rows: Rows) -> Rows:
+        shown = await call(self._options.read, request, rows) if self._options.read is not None else None
+        return rows if shown is None else shown
+
+    async def _collection(self, request: Request, perform: Perform) -> Rows:
+        """All records that the asker may read, as plain data."""
+        try:
+            listed = await perform(self._derived(request, "list", most=self._most))
+        except (Forbidden, Unauthorized):
+            return []
+        assert isinstance(listed, Listed)
+        rows: Rows = msgspec.json.decode(listed.json)
+        return rows
+
+    def _derived(self, request: Request, action: AnyAction, **more: Any) -> Request:
+        return Request(
+            action, request.name, definition=request.definition, query=_SHOWN, nesting=request.nesting,
+            actor=request.actor, credentials=request.credentials, headers=request.headers, interface=request.interface,
+            id=request.id, performers=request.performers, **more,
+        )  # fmt: skip
+
+
+def _key(asked: Asked) -> Key:
+    """The key of the record that is asked for, which has been found to be one."""
+    key: Key = asked.definition.schema.key_field.type.parse(asked.text or "")
+    return key
+
+
+def _body(request: Request) -> Any:
+    return decode_json(request.data) if request.data else {}
+
+
+def _message(problem: Problem, asked: Asked | None) -> str:
+    if isinstance(problem, Forbidden):
+        is_read = asked is not None and asked.method in ("GET", "HEAD")
+        return f"No permission for {asked.text or asked.definition.path}" if asked and is_read else "Permission denied."
+    if isinstance(problem, NotFound) and asked is not None and asked.text is not None:
+        return f"Model {asked.text} does not exist."
+    if isinstance(problem, Unexpected) and asked is not None and asked.method in _ERRORS:
+        return _ERRORS[asked.method]
+    told = [f"{(fault.pointer or '')[1:] or fault.parameter or ''}: {fault.detail}" for fault in problem.faults]
+    return "; ".join(told) or problem.detail or problem.title
+
+
+WHEELHOUSE = Wheelhouse()

@@ -1,0 +1,576 @@
+"""What wheelhouse-resource answered, and told in its streams, is answered and told by its style."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from crudite import (
+    App,
+    BigInt,
+    DeclarationError,
+    Field,
+    Parent,
+    Query,
+    Record,
+    Request,
+    Rest,
+    Sse,
+    Wheelhouse,
+    WheelhouseOptions,
+    WheelhousePermissions,
+    allow,
+    before,
+    me,
+)
+from crudite.testing import Client, Stream
+from tests.flows.worlds import by_name, client_for
+
+JSON = "application/json"
+Row = dict[str, Any]
+Rows = list[Row]
+
+
+class Dog(Record[int], rules=allow.everyone):
+    name: str = Field(min_length=2)
+    age: int = 0
+    is_good: bool = True
+    tag: str = Field(default="", unique=False)
+
+
+class Toy(Record[int], rules=allow.everyone):
+    dog: Parent[Dog]
+    name: str
+
+
+def style(permissions: Any = None, **options: Any) -> Wheelhouse:
+    """The style with options for dogs."""
+    most = options.pop("most", 1000)
+    return Wheelhouse(resources={Dog: WheelhouseOptions(permissions=permissions, **options)}, most=most)
+
+
+def client(spoken: Wheelhouse | None = None, **options: Any) -> Client:
+    """Somebody before an application that speaks as wheelhouse-resource did."""
+    spoken = spoken or Wheelhouse()
+    return client_for(Dog, Toy, interfaces=[Rest(style=spoken), Sse(style=spoken)], auth=by_name, **options)
+
+
+def shape(response: Any) -> tuple[int, str | None, Any]:
+    """Status, type and body of an answer; of an empty one neither."""
+    kind = response.headers.get("content-type")
+    return response.status, kind, response.json if kind == JSON else response.body.decode() or None
+
+
+async def dogs(somebody: Client, *names: str) -> None:
+    """Creates dogs, which have the ids 1, 2, …"""
+    for name in names:
+        assert (await somebody.post("/dogs", {"name": name})).status == 206
+
+
+def dog(key: int, name: str, **values: Any) -> Row:
+    """A dog as it is shown."""
+    return {"id": key, "name": name, "age": 0, "is_good": True, "tag": "", **values}
+
+
+REX, IDA = dog(1, "Rex"), dog(2, "Ida")
+OLDER = {"age": 2}
+SHORT = "name: String should have at least 2 characters."
+
+# What is asked of an application that has the dogs Rex and Ida, and what comes back.
+TABLE: list[tuple[str, str, Any, int, str | None, Any]] = [
+    ("GET", "/dogs", None, 200, JSON, [REX, IDA]),
+    ("GET", "/dogs/", None, 200, JSON, [REX, IDA]),
+    ("GET", "/dogs/1", None, 200, JSON, REX),
+    ("GET", "/dogs/%31", None, 200, JSON, REX),
+    ("GET", "/dogs/7", None, 404, JSON, {"code": 404, "message": "Model 7 does not exist."}),
+    ("GET", "/dogs/x", None, 404, JSON, {"code": 404, "message": "Model x does not exist."}),
+    ("GET", "/nothing", None, 404, JSON, {"code": 404, "message": "There is nothing at this address."}),
+    ("POST", "/dogs", {"name": "A"}, 422, JSON, {"code": 422, "message": SHORT}),
+    ("POST", "/dogs", {}, 422, JSON, {"code": 422, "message": "name: This field is required."}),
+    ("PUT", "/dogs/1", {"name": "A"}, 422, JSON, {"code": 422, "message": SHORT, "model": 1}),
+    ("PUT", "/dogs/7", {"age": 1}, 404, JSON, {"code": 404, "message": "Model 7 does not exist."}),
+    ("DELETE", "/dogs/7", None, 404, JSON, {"code": 404, "message": "Model 7 does not exist."}),
+    ("PATCH", "/dogs/1", {"age": 1}, 405, JSON, {"code": 405, "message": "PATCH is not done here."}),
+]
+
+WRITES: list[tuple[str, str, Any, int, str | None, Any]] = [
+    ("POST", "/dogs", {"name": "Bo"}, 206, JSON, {"id": 3}),
+    ("POST", "/dogs/", {"name": "Bo"}, 206, JSON, {"id": 3}),
+    ("PUT", "/dogs/1", {"age": 3}, 206, JSON, {"id": 1}),
+    ("PUT", "/dogs/1", {**REX, "age": 3}, 206, JSON, {"id": 1}),
+    ("DELETE", "/dogs/1", None, 204, None, None),
+    ("POST", "/dogs/1/toys", {"name": "ball"}, 206, JSON, {"id": 1}),
+]
+
+
+async def told(somebody: Client, method: str, url: str, data: Any) -> tuple[int, str | None, Any]:
+    """What one request is answered with."""
+    return shape(await somebody.request(method, url, **({} if data is None else {"data": data})))
+
+
+@pytest.mark.promises("W10", "W11", "W20", "W21", "W23", "X13")
+async def test_each_request_is_answered_with_the_status_type_and_body_that_it_was() -> None:
+    async with client() as somebody:
+        await dogs(somebody, "Rex", "Ida")
+
+        told_of = [(m, url, data, *await told(somebody, m, url, data)) for m, url, data, *_ in TABLE]
+        assert told_of == TABLE
+        assert (await somebody.get("/dogs")).json == [REX, IDA]
+
+
+@pytest.mark.promises("W10", "W11", "W21", "W24")
+@pytest.mark.parametrize(("method", "url", "data", "status", "kind", "body"), WRITES)
+async def test_each_write_is_answered_with_the_id_alone_or_with_nothing(
+    method: str, url: str, data: Any, status: int, kind: str | None, body: Any
+) -> None:
+    async with client() as somebody:
+        await dogs(somebody, "Rex", "Ida")
+
+        assert await told(somebody, method, url, data) == (status, kind, body)
+
+
+@pytest.mark.promises("W22")
+async def test_put_changes_what_is_given_and_leaves_the_rest() -> None:
+    async with client() as somebody:
+        await somebody.post("/dogs", {"name": "Rex", "age": 3, "tag": "x"})
+        await somebody.put("/dogs/1", {"age": 4})
+
+        assert (await somebody.get("/dogs/1")).json == dog(1, "Rex", age=4, tag="x")
+        await somebody.delete("/dogs/1")
+        assert (await somebody.get("/dogs")).json == []
+
+
+async def test_an_error_of_the_application_is_told_by_what_was_tried_and_nothing_of_the_body_with_it() -> None:
+    class Bad(Record[int], rules=allow.everyone, path="bads"):
+        name: str
+
+        @before("create")
+        async def fail(self) -> None:
+            raise RuntimeError("secret")
+
+    async with client_for(Bad, interfaces=[Rest(style="wheelhouse")]) as somebody:
+        answer = await somebody.post("/bads", {"name": "a"})
+        assert shape(answer) == (500, JSON, {"code": 500, "message": "create error"})
+
+
+# Shaping what is shown
+
+
+@pytest.mark.promises("W29", "W30", "W31", "W32", "W34", "W36")
+@pytest.mark.parametrize(
+    ("query", "several", "single"),
+    [
+        ("pick=id,age", [{"id": 1, "age": 0}, {"id": 2, "age": 0}], {"id": 1, "age": 0}),
+        ("pick=name", [{"name": "Rex"}, {"name": "Ida"}], {"name": "Rex"}),
+        ("omit=age,is_good,tag", [{"id": 1, "name": "Rex"}, {"id": 2, "name": "Ida"}], {"id": 1, "name": "Rex"}),
+        ("pick=id,name&omit=name", [{"id": 1}, {"id": 2}], {"id": 1}),
+        ("pick=id,nothing", [{"id": 1}, {"id": 2}], {"id": 1}),
+        ("pick=", [REX, IDA], REX),
+        ("whereKey=name&whereValue=Ida", [IDA], REX),
+        ("whereKey=name&whereValue=ida", [], REX),
+        ("whereKey=nothing&whereValue=1", [], REX),
+        ("whereKey=name", [REX, IDA], REX),
+        ("whereValue=Ida", [REX, IDA], REX),
+        ("pick=id&whereKey=name&whereValue=Ida", [], {"id": 1}),
+        ("pick=id,name&whereKey=name&whereValue=Ida", [{"id": 2, "name": "Ida"}], {"id": 1, "name": "Rex"}),
+        ("limit=1&sort=-id&name=Ida", [REX, IDA], REX),
+    ],
+)
+async def test_a_url_may_pick_and_omit_attributes_and_look_for_a_value(query: str, several: Any, single: Any) -> None:
+    async with client() as somebody:
+        await dogs(somebody, "Rex", "Ida")
+
+        assert (await somebody.get(f"/dogs?{query}")).json == several
+        assert (await somebody.get(f"/dogs/1?{query}")).json == single
+
+
+class Thing(Record[int], rules=allow.everyone):
+    text: str = ""
+    whole: int = 0
+    number: float = 0.0
+    flag: bool = False
+    large: BigInt = 0
+
+
+@pytest.mark.promises("W33")
+async def test_a_value_to_look_for_has_the_type_that_it_looks_like() -> None:
+    async with client_for(Thing, interfaces=[Rest(style="wheelhouse")]) as somebody:
+        await somebody.post("/things", {"text": "2nd", "whole": 1, "number": 2.5, "flag": True, "large": "9"})
+        await somebody.post("/things", {"text": "2014-01-01", "whole": 2014, "number": 1.0, "flag": False})
+
+        async def found(key: str, value: str) -> list[int]:
+            rows = (await somebody.get(f"/things?whereKey={key}&whereValue={value}")).json
+            return [row["id"] for row in rows]
+
+        assert await found("flag", "true") == [1]
+        assert await found("flag", "false") == [2]
+        assert await found("flag", "1") == []
+        assert await found("whole", "1") == [1]
+        assert await found("whole", "true") == []
+        assert await found("number", "2.5") == [1]
+        assert await found("number", "1") == [2]
+        assert await found("text", "2nd") == [1]
+        assert await found("text", "2014-01-01") == [2]
+        assert await found("whole", "2014-01-01") == []
+        assert await found("large", "9") == [1]
+        assert await found("whole", "--") == []
+
+
+@pytest.mark.promises("W26", "W27", "W28", "W35")
+async def test_filter_pick_the_url_and_the_hook_shape_what_is_shown_in_this_order_and_nothing_that_is_stored() -> None:
+    def filter(request: Request, rows: Rows) -> Rows:
+        for row in rows:
+            del row["tag"]
+            row["seen"] = "filter"
+        return rows
+
+    def pick(request: Request, row: Row) -> Row:
+        return {"id": row["id"], "name": row["name"], "seen": "pick"}
+
+    async def read(request: Request, rows: Rows) -> Rows:
+        return [{**row, "has": sorted(row), "by": request.actor.id} for row in rows]
+
+    async with client(style(filter=filter, pick=pick, read=read)) as somebody:
+        await dogs(somebody, "Rex", "Ida")
+
+        several = await somebody.acting("ann").get("/dogs?pick=id,seen,has")
+        by_ann = {"seen": "filter", "has": ["id", "seen"], "by": "ann"}
+        assert several.json == [{"id": 1, **by_ann}, {"id": 2, **by_ann}]
+        single = await somebody.get("/dogs/2?omit=name")
+        assert single.json == {"id": 2, "seen": "pick", "has": ["id", "seen"], "by": None}
+        assert (await somebody.get("/dogs?whereKey=seen&whereValue=pick")).json == []
+        assert [row.tag for row in await somebody.app.records.list(Query(Dog))] == ["", ""]
+
+
+@pytest.mark.promises("W35")
+async def test_a_hook_that_returns_nothing_changes_nothing_and_one_that_returns_no_record_shows_none() -> None:
+    def read(request: Request, rows: Rows) -> Rows | None:
+        return [] if "gone" in request.headers else None
+
+    async with client(style(read=read)) as somebody:
+        await dogs(somebody, "Rex")
+
+        assert (await somebody.get("/dogs")).json == [REX]
+        assert (await somebody.get("/dogs/1")).json == REX
+        assert (await somebody.get("/dogs", headers={"gone": "1"})).json == []
+        assert (await somebody.get("/dogs/1", headers={"gone": "1"})).status == 404
+
+
+# Permissions
+
+DENIED = (403, JSON, {"code": 403, "message": "Permission denied."})
+NO_DOGS = (403, JSON, {"code": 403, "message": "No permission for dogs"})
+
+
+async def stock(somebody: Client, *names: str) -> None:
+    """Dogs that nobody has asked for permission."""
+    for name in names:
+        await somebody.app.records.create(Dog(name=name))
+
+
+async def tried(somebody: Client) -> dict[str, int]:
+    """With which status each action is answered, on one dog."""
+    return {
+        "create": (await somebody.post("/dogs", {"name": "Bo"})).status,
+        "list": (await somebody.get("/dogs")).status,
+        "read": (await somebody.get("/dogs/1")).status,
+        "update": (await somebody.put("/dogs/1", OLDER)).status,
+        "delete": (await somebody.delete("/dogs/1")).status,
+    }
+
+
+ALL = {"create": 206, "list": 200, "read": 200, "update": 206, "delete": 204}
+NONE = dict.fromkeys(ALL, 403)
+READING = {**NONE, "list": 200, "read": 200}
+
+
+@pytest.mark.promises("W12", "W13", "W17", "W18")
+@pytest.mark.parametrize(
+    ("permissions", "outcome"),
+    [
+        (None, ALL),
+        (["create", "read", "update", "del"], ALL),
+        (("create", "read", "update", "delete"), ALL),
+        (["read"], READING),
+        ("read", READING),
+        ([], NONE),
+        (lambda request: ["read"], READING),
+        (lambda request: None, NONE),
+        (lambda request, rows: ["read"] if len(rows) == 1 else [], {**NONE, "list": 200, "read": 200}),
+        (lambda request: WheelhousePermissions(read=lambda request, rows: True), READING),
+        (WheelhousePermissions(), NONE),
+        (WheelhousePermissions(read=lambda request, rows: False), NONE),
+        (WheelhousePermissions(read=lambda request, rows: []), {**NONE, "list": 200}),
+        (WheelhousePermissions(read=lambda request, rows: rows), READING),
+        (WheelhousePermissions(create=lambda request, rows, body: body == {"name": "Bo"}), {**NONE, "create": 206}),
+        (WheelhousePermissions(create=lambda request, rows, body: None), NONE),
+        (
+            WheelhousePermissions(update=lambda request, row, body: row == REX and body["age"] == 2),
+            {**NONE, "update": 206},
+        ),
+        (WheelhousePermissions(delete=lambda request, row, body: row["name"] == "Rex"), {**NONE, "delete": 204}),
+    ],
+)
+async def test_permissions_are_words_or_functions_and_what_is_not_named_is_denied(
+    permissions: Any, outcome: dict[str, int]
+) -> None:
+    async with client(style(permissions)) as somebody:
+        await stock(somebody, "Rex")
+
+        assert await tried(somebody) == outcome
+
+
+@pytest.mark.promises("W12", "W20", "W42", "W50")
+async def test_the_request_says_who_asks_and_a_denial_says_what_for() -> None:
+    def permissions(request: Request) -> list[str]:
+        return ["create", "read", "update", "del"] if request.actor.id == "ann" else []
+
+    async with client(style(permissions)) as somebody:
+        ann = somebody.acting("ann")
+        assert (await ann.post("/dogs", {"name": "Rex"})).status == 206
+
+        assert shape(await somebody.get("/dogs")) == NO_DOGS
+        assert shape(await somebody.get("/dogs/1")) == (403, JSON, {"code": 403, "message": "No permission for 1"})
+        assert shape(await somebody.post("/dogs", {"name": "Bo"})) == DENIED
+        assert shape(await somebody.put("/dogs/1", {"age": 1})) == DENIED
+        assert shape(await somebody.delete("/dogs/1")) == DENIED
+        for url in ("/dogs/subscribe", "/dogs/1/subscribe"):
+            assert shape(await somebody.get(url)) == DENIED
+        assert (await ann.get("/dogs")).json == [REX]
+
+
+def good(request: Request, rows: Rows) -> Rows:
+    """Good dogs may be seen by everybody."""
+    return [row for row in rows if row["is_good"]]
+
+
+@pytest.mark.promises("W14", "W15", "W17", "W19")
+async def test_exactly_those_records_are_read_that_the_function_returns_and_no_others_can_be_told_from_none() -> None:
+    async with client(
+        style(WheelhousePermissions(read=good, update=lambda request, row, body: row["age"] == 0))
+    ) as one:
+        await stock(one, "Rex", "Ida", "Bo")
+        await one.put("/dogs/2", {"is_good": False})
+
+        assert [row["id"] for row in (await one.get("/dogs")).json] == [1, 3]
+        assert (await one.get("/dogs/1")).json == REX
+        assert (await one.get("/dogs/2")).status == (await one.get("/dogs/9")).status == 403
+        assert shape(await one.put("/dogs/9", {"age": 1})) == DENIED
+        await one.put("/dogs/1", {"age": 1})
+        assert shape(await one.put("/dogs/1", {"age": 2})) == DENIED
+
+
+async def test_a_function_cannot_show_or_allow_what_the_rules_do_not() -> None:
+    class Note(Record[str], rules={"read": allow.where(owner=me.id), "write": allow.where(owner=me.id)}):
+        owner: str
+        text: str = ""
+
+    def everything(request: Request, rows: Rows) -> Rows:
+        return [*rows, {"id": "theirs", "owner": "bob", "text": "secret"}]
+
+    permissions = WheelhousePermissions(read=everything, update=lambda request, row, body: True)
+    spoken = Wheelhouse(resources={Note: WheelhouseOptions(permissions=permissions)})
+    async with client_for(Note, interfaces=[Rest(style=spoken)], auth=by_name) as somebody:
+        ann = somebody.acting("ann")
+        await somebody.app.records.create(Note(id="theirs", owner="bob", text="secret"))
+        await somebody.app.records.create(Note(id="mine", owner="ann"))
+
+        assert (await ann.get("/notes")).json == [{"id": "mine", "owner": "ann", "text": ""}]
+        assert (await ann.get("/notes/theirs")).status == 403
+        assert (await ann.put("/notes/theirs", {"text": "x"})).status == 403
+        assert (await ann.put("/notes/mine", {"text": "x"})).status == 206
+        refused = await somebody.get("/notes")
+        assert (refused.status, refused.json["code"]) == (401, 401)
+
+
+async def test_more_records_than_a_function_is_given_are_refused() -> None:
+    async with client(style(WheelhousePermissions(read=good), most=2)) as somebody:
+        await stock(somebody, "Rex", "Ida")
+        assert len((await somebody.get("/dogs")).json) == 2
+        await stock(somebody, "Bo")
+
+        for url in ("/dogs", "/dogs/1", "/dogs/1/subscribe"):
+            answer = await somebody.get(url)
+            assert (answer.status, answer.json["code"]) == (413, 413)
+
+
+async def test_a_change_is_made_of_the_record_that_was_allowed_to_change_and_of_no_other() -> None:
+    async def seldom(request: Request, row: Row, body: Any) -> bool:
+        if row["age"] == 0:  # somebody else is quicker, once
+            await app.records.update(Dog, row["id"], age=1)
+        return bool(row["age"] < 2)
+
+    somebody = client(style(WheelhousePermissions(update=seldom)))
+    app = somebody.app
+    async with somebody:
+        await stock(somebody, "Rex")
+
+        assert (await somebody.put("/dogs/1", {"age": 5})).status == 206
+        assert shape(await somebody.put("/dogs/1", {"age": 0})) == DENIED
+        assert (await app.records.read(Dog, 1)).age == 5
+
+
+@pytest.mark.only_on("sqlite", reason="a declaration asks no store")
+def test_options_that_cannot_be_are_refused_all_at_once() -> None:
+    class Other(Record[int], rules=allow.everyone):
+        name: str
+
+    spoken = Wheelhouse(
+        resources={Dog: WheelhouseOptions(permissions=["raed", "write", "del"]), Other: WheelhouseOptions()}
+    )
+    with pytest.raises(DeclarationError) as refused:
+        App(Dog, Toy, store="sqlite:///:memory:", interfaces=[Rest(style=spoken), Sse(style=spoken)])
+    assert refused.value.faults == (
+        "The wheelhouse style has options for Other, which is none of the application's resources: Dog, Toy.",
+        "The wheelhouse style's permissions for Dog have 'raed'; did you mean 'read'?",
+        "The wheelhouse style's permissions for Dog have 'write': they are read, create, update, delete.",
+    )
+    with pytest.raises(ValueError, match="the booster style has no event streams"):
+        Sse(style="booster")
+
+
+# Event streams
+
+
+@asynccontextmanager
+async def listening(somebody: Client, url: str) -> AsyncIterator[Stream]:
+    """A stream whose opening has come."""
+    async with somebody.stream(url) as stream:
+        await somebody.settled()
+        yield stream
+
+
+async def next_of(stream: Stream) -> tuple[str, Any]:
+    """The name and the data of the next event, which has no id."""
+    event = await stream.next()
+    assert event.id == ""
+    return event.kind, event.data
+
+
+@pytest.mark.promises("W37", "W39", "W49", "W48")
+async def test_a_collection_tells_what_is_added_changed_and_removed_as_whole_records_and_no_snapshot() -> None:
+    async with client() as somebody:
+        await dogs(somebody, "Rex", "Ida")
+
+        async with listening(somebody, "/dogs/subscribe") as stream:
+            await somebody.post("/dogs", {"name": "Bo"})
+            assert await next_of(stream) == ("add", dog(3, "Bo"))
+            await somebody.put("/dogs/1", {"age": 4})
+            assert await next_of(stream) == ("change", dog(1, "Rex", age=4))
+            await somebody.delete("/dogs/1")
+            assert await next_of(stream) == ("remove", {"id": 1})
+            await somebody.put("/dogs/2", {"age": 9})
+            assert await next_of(stream) == ("change", dog(2, "Ida", age=9))
+
+
+@pytest.mark.promises("W38", "W39", "W45")
+async def test_a_record_tells_that_it_changed_and_that_it_was_destroyed_and_of_no_other() -> None:
+    async with client() as somebody:
+        await dogs(somebody, "Rex", "Ida")
+
+        async with listening(somebody, "/dogs/1/subscribe") as stream:
+            await somebody.put("/dogs/2", {"age": 4})
+            await somebody.put("/dogs/1", {"age": 4})
+            assert await next_of(stream) == ("change", dog(1, "Rex", age=4))
+            await somebody.delete("/dogs/1")
+            assert await next_of(stream) == ("destroy", {"id": 1})
+
+
+@pytest.mark.promises("W40", "W41", "X14", "W44", "W46", "W47")
+async def test_a_stream_opens_with_ok_and_lives_by_comments() -> None:
+    async with client() as somebody, somebody.stream("/dogs/7/subscribe") as stream:
+        assert stream.headers["content-type"] == "text/event-stream; charset=utf-8"
+        assert stream.headers["cache-control"] == "no-store"
+        parts: list[bytes] = []
+        while b"retry" not in b"".join(parts):
+            message = await asyncio.wait_for(stream.exchange.take(), 10)
+            assert message is not None
+            parts.append(message["body"])
+        text = b"".join(parts).decode()
+        assert text.startswith(":ok\n\n")
+        assert text.removeprefix(":ok\n\n").startswith("retry: ")
+        for connection in list(somebody.app.engine.connections):
+            connection.send(connection.format.ping())
+        message = await asyncio.wait_for(stream.exchange.take(), 10)
+        assert message is not None
+        assert message["body"] == b":\n"
+
+
+@pytest.mark.promises("W43", "X15")
+async def test_nobody_is_told_of_records_that_he_may_not_read_nor_of_their_end() -> None:
+    async with client(style(WheelhousePermissions(read=good))) as somebody:
+        await stock(somebody, "Rex", "Ida")
+        records = somebody.app.records
+
+        async with listening(somebody, "/dogs/subscribe") as stream:
+            bad = await records.create(Dog(name="Bad", is_good=False))
+            await records.update(Dog, bad.id, age=3)
+            await records.delete(Dog, bad.id)
+            await records.update(Dog, 1, is_good=False)
+            assert await next_of(stream) == ("remove", {"id": 1})
+            await records.update(Dog, 1, age=3)
+            await records.update(Dog, 1, is_good=True)
+            assert await next_of(stream) == ("add", dog(1, "Rex", age=3))
+            await records.delete(Dog, 2)
+            assert await next_of(stream) == ("remove", {"id": 2})
+
+        async with listening(somebody, "/dogs/1/subscribe") as stream:
+            await records.update(Dog, 1, is_good=False)
+            assert await next_of(stream) == ("destroy", {"id": 1})
+        assert shape(await somebody.get("/dogs/1/subscribe")) == DENIED
+
+
+@pytest.mark.promises("W43", "W26")
+async def test_a_stream_shows_what_a_read_shows_even_where_that_depends_on_all_records() -> None:
+    def eldest(request: Request, rows: Rows) -> Rows:
+        return sorted(rows, key=lambda row: -row["age"])[:1]
+
+    def filter(request: Request, rows: Rows) -> Rows:
+        for row in rows:
+            del row["tag"]
+        return rows
+
+    def read(request: Request, rows: Rows) -> Rows:
+        return [{**row, "for": request.actor.id} for row in rows]
+
+    options = style(WheelhousePermissions(read=eldest), filter=filter, read=read)
+    async with client(options) as somebody:
+        await stock(somebody, "Rex", "Ida")
+        await somebody.app.records.update(Dog, 1, age=5)
+
+        async with listening(somebody.acting("ann"), "/dogs/subscribe?omit=is_good") as stream:
+            await somebody.app.records.update(Dog, 2, age=4)
+            await somebody.app.records.update(Dog, 2, age=7)
+            told = [await next_of(stream), await next_of(stream)]
+            ida = {"id": 2, "name": "Ida", "age": 7, "for": "ann"}
+            assert sorted(told) == [("add", ida), ("remove", {"id": 1})]
+            shown = await somebody.acting("ann").get("/dogs?omit=is_good")
+            assert shown.json == [ida]
+
+
+async def test_a_stream_that_holds_too_many_records_for_its_functions_says_so_and_ends() -> None:
+    async with client(style(WheelhousePermissions(read=good), most=1)) as somebody:
+        await stock(somebody, "Rex")
+
+        async with listening(somebody, "/dogs/subscribe") as stream:
+            await stock(somebody, "Ida")
+            kind, data = await next_of(stream)
+            assert (kind, data["problem"]["status"]) == ("problem", 413)
+            with pytest.raises(EOFError):
+                await stream.next()
+
+
+async def test_a_default_interface_beside_it_speaks_its_own_words() -> None:
+    interfaces = [Rest(), Sse(), Rest(prefix="/old", style="wheelhouse"), Sse(prefix="/old", style="wheelhouse")]
+    async with client_for(Dog, Toy, interfaces=interfaces) as somebody:
+        assert (await somebody.post("/old/dogs", {"name": "Rex"})).json == {"id": 1}
+        assert (await somebody.get("/dogs/1")).json["version"] > 0
+        assert (await somebody.get("/old/subscribe")).status == 404
+
+        async with somebody.stream("/dogs/subscribe") as new, listening(somebody, "/old/dogs/subscribe") as old:
+            assert [event.kind for event in await new.until("ready")] == ["added", "ready"]
+            await somebody.patch("/dogs/1", {"age": 2})
+            assert (await new.next()).kind == "changed"
+            assert await next_of(old) == ("change", dog(1, "Rex", age=2))
