@@ -161,6 +161,32 @@ async def test_an_address_in_another_spelling_makes_no_second_account(other: str
         assert (await Browser(app).log_in(email="aNNA@example.org")).status == 200
 
 
+async def test_an_address_that_was_verified_elsewhere_is_the_same_in_its_own_spelling() -> None:
+    async with app_for(mail=Letters(), must_verify=True) as app:
+        email = "Ann@Example.org"
+        ann = await app.records.create(Account, email=email, password=PASSWORD, verified=email)
+        assert (ann.email, ann.verified) == ("ann@example.org", "ann@example.org")
+        assert (await Browser(app).log_in(email=email)).status == 200
+        await app.records.update(Account, ann.id, email="Anna@example.org")
+        assert (await Browser(app).log_in(email="anna@example.org")).status == 403
+        await app.records.update(Account, ann.id, verified="ANNA@example.org")
+        assert (await Browser(app).log_in(email="anna@example.org")).status == 200
+
+
+async def test_an_account_from_before_verifies_its_address_as_that_is_written() -> None:
+    store, letters = kept_store(), Letters()
+    async with app_for(store=store, mail=letters, must_verify=True, sign_up=True) as app:
+        browser = Browser(app)
+        await browser.post("/sign-up", {"account": ANN})
+        await sessions_of(app).mailed()
+        await foreign(
+            store, "UPDATE accounts SET email = 'Ann@example.org'",
+            "UPDATE one_use_links SET \"to\" = 'Ann@example.org'",
+        )  # fmt: skip
+        assert (await browser.post("/verify-address", {"token": letters.token()})).status == 200
+        assert (await browser.log_in(email="Ann@example.org")).status == 200
+
+
 async def test_two_addresses_that_only_look_alike_are_two_mailboxes_and_two_accounts() -> None:
     async with app_for() as app:
         for email in ("stra\u00dfe@example.org", "strasse@example.org", "\ufb01n@example.org", "fin@example.org"):

@@ -16,13 +16,16 @@ from crudite.types import Key
 
 def spell_names(accounts: Accounts) -> None:
     """Has the names of accounts kept in one spelling, whoever writes them, behind the hooks of the application."""
-    field, key = accounts.fields.name, accounts.definition.schema.key
+    field, verified, key = accounts.fields.name, accounts.fields.verified, accounts.definition.schema.key
 
     async def spell(record: Any, request: Request, old: Any) -> None:
         name = getattr(record, field, None)
         if isinstance(name, str) and (old is None or getattr(old, field) != name):
             await accounts.refuse_earlier(name, None if old is None else getattr(old, key))
             setattr(record, field, accounts.canonical(name))
+        proven = getattr(record, verified, None) if verified is not None else None
+        if verified is not None and isinstance(proven, str) and proven != getattr(record, field, None):
+            setattr(record, verified, accounts.canonical(proven))  # a provider may write it in another way
 
     hooks = cast(dict[Any, tuple[Hook, ...]], accounts.definition.hooks)
     for action in ("create", "update", "replace"):
