@@ -68,16 +68,30 @@ class Router:
     def __init__(self) -> None:
         self._root = _Node()
         self.routes: list[tuple[str, tuple[str, ...], str]] = []
-        """Every pattern that was added, its methods and its owner, in order."""
+        """Every pattern that was added, its methods and its owner, in order; without what yields."""
+        self.prefixes: dict[str, None] = {}
+        """Below which prefixes interfaces have put resources and handlers, in order."""
         self._tells: dict[tuple[str, ...], Tell] = {}
 
-    def add(self, pattern: str, methods: Iterable[str], endpoint: Endpoint, owner: str) -> str | None:
-        """Puts an endpoint below a path. Returns the owner of what is there already, if something is."""
+    def add(
+        self, pattern: str, methods: Iterable[str], endpoint: Endpoint, owner: str, *, yields: bool = False
+    ) -> str | None:
+        """Puts an endpoint below a path. Returns the owner of what is there already, if something is. One that `yields`
+        is there only as long as nothing else has that path, whatever the method."""
         methods = tuple(methods)
-        self.routes.append((pattern, methods, owner))
         node = self._root
         for segment in filter(None, pattern.split("/")):
             node = node.child(segment)
+        if yields and not node.yields:
+            if node.endpoints:
+                return None
+            node.yields = True
+        elif not yields:
+            self.routes.append((pattern, methods, owner))
+            if node.yields:
+                node.yields = False
+                node.endpoints.clear()
+                node.owners.clear()
         taken = [node.owners[method] for method in methods if method in node.owners]
         for method in methods:
             if method not in node.owners:
@@ -112,13 +126,14 @@ class Router:
 
 
 class _Node:
-    __slots__ = ("endpoints", "literal", "owners", "parameter")
+    __slots__ = ("endpoints", "literal", "owners", "parameter", "yields")
 
     def __init__(self) -> None:
         self.literal: dict[str, _Node] = {}
         self.parameter: _Node | None = None
         self.endpoints: dict[str, Endpoint] = {}
         self.owners: dict[str, str] = {}
+        self.yields = False
 
     def child(self, segment: str) -> "_Node":
         if not segment.startswith("{"):

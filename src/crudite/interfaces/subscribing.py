@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from crudite.errors import Fault, Malformed, NotFound
-from crudite.interfaces.addresses import find_resource
+from crudite.interfaces.addresses import find_resource, is_done
 from crudite.interfaces.base import Host
 from crudite.query.parse import parse_json
 from crudite.resources.request import Request
@@ -20,6 +20,8 @@ def live_query(host: Host, base: Request, asked: Any) -> Request:
         raise Malformed(faults=[Fault("bad_subscription", detail, pointer="")])
     if "resource" in asked:
         definition = find_resource(host, asked["resource"])
+        if not is_done(host, definition, "subscribe") or not is_done(host, definition, "list"):
+            raise NotFound(f"{definition.path} cannot be subscribed to.")
         request = _derived(base, "list", definition.path)
         request.definition = definition
         request.query = parse_json(asked.get("query") or {}, "/query")

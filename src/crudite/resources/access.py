@@ -186,6 +186,7 @@ class Rulebook:
         self.clock = clock
         tally = definitions.tally
         self._rules = {d.schema.name: Rules(d, clock, tally) for d in definitions}
+        self._at = {rules.definition: rules for rules in self._rules.values()}
         self._system: dict[str, Rules] = {d.schema.name: SystemRules(d, clock, tally) for d in definitions}
 
     def now(self, selection: Selection) -> Selection:
@@ -195,6 +196,13 @@ class Rulebook:
     def of(self, schema: ResourceSchema, *, system: bool = False) -> Rules:
         """The rules of a resource."""
         return (self._system if system else self._rules)[schema.name]
+
+    def at(self, definition: Definition) -> Rules:
+        """The rules of a resource as they hold at one of its places."""
+        rules = self._at.get(definition)
+        if rules is None:
+            rules = self._at[definition] = Rules(definition, self.clock, self.definitions.tally)
+        return rules
 
     def resolve(self, schema: ResourceSchema, written: Filter) -> Filter:
         """A filter of the server's own, resolved without rules. Raises Malformed when it does not fit."""

@@ -30,7 +30,8 @@ def definition_of(request: Request) -> Definition:
 
 def rules_of(request: Request, rulebook: Rulebook) -> Rules:
     """The rules that hold for a request."""
-    return rulebook.of(definition_of(request).schema, system=request.is_system)
+    definition = definition_of(request)
+    return rulebook.of(definition.schema, system=True) if request.is_system else rulebook.at(definition)
 
 
 def readable(rules: Rules, action: ActionName, actor: Actor) -> Selection:
@@ -133,7 +134,7 @@ def _scope(request: Request, definition: Definition, rulebook: Rulebook, resolve
     if request.nesting is None:
         return EVERYTHING
     access = resolver.access
-    if any(is_judged(access.records(parent.schema)) for parent, _ in request.nesting.parents):
+    if any(is_judged(access.records(above.definition.schema)) for above in request.nesting.parents):
         return rulebook.resolve(definition.schema, request.nesting.filter)
     return resolver.filter(request.nesting.filter)
 

@@ -22,7 +22,8 @@ from crudite.resources.fields import ABSENT, FieldOptions, OnDelete
 from crudite.resources.gather import Gathered, gather
 from crudite.resources.keeping import check_going_along, rules_of_there
 from crudite.resources.links import settable_links
-from crudite.resources.places import check_places
+from crudite.resources.owning import check_owners
+from crudite.resources.placing import Placing
 from crudite.resources.rule_reader import RuleReader
 from crudite.resources.schemas import SchemaReader
 from crudite.resources.shapes import Shape, key_type, read_annotation
@@ -90,10 +91,12 @@ class _Compiler:
 
     def definitions(self, *, open: bool) -> Definitions:
         """The definitions; they mean nothing when there are faults."""
-        check_places(self.gathered.values(), self.schemas)
+        check_owners(self.gathered.values(), self.schemas)
         check_going_along(self.gathered.values(), self.schemas)
         self.settable = settable_links(self.gathered, self.schemas, self.shapes)
-        return Definitions({cls: self._definition(found, open) for cls, found in self.gathered.items()}, self.catalog)
+        placing = Placing(self.gathered, self.rules)
+        made = {cls: placing.narrowed(self._definition(found, open)) for cls, found in self.gathered.items()}
+        return Definitions(made, self.catalog, placing.of_all(tuple(made.values())))
 
     def _key(self, found: Gathered) -> FieldType | None:
         try:

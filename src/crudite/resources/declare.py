@@ -23,6 +23,7 @@ from crudite.resources.collect import (
     unwrapped,
 )
 from crudite.resources.fields import ABSENT, Field, FieldOptions
+from crudite.resources.places import Place
 from crudite.resources.query import Query
 
 K = TypeVar("K")
@@ -48,6 +49,9 @@ class _Declared:
         live: bool | None = None,
         path: str | None = None,
         only_nested: bool | None = None,
+        places: Sequence[str | Place] | None = None,
+        only: str | Sequence[str] | None = None,
+        exclude: str | Sequence[str] | None = None,
         renamed_from: str | None = None,
         limit: int | None = None,
         max_limit: int | None = None,
@@ -59,7 +63,8 @@ class _Declared:
         options = {
             "rules": rules, "unique": unique, "live": live, "path": path, "only_nested": only_nested,
             "renamed_from": renamed_from, "limit": limit, "max_limit": max_limit,
-            "search": search, "history": history, "soft_delete": soft_delete,
+            "search": search, "history": history, "soft_delete": soft_delete, "places": places, "only": only,
+            "exclude": exclude,
         }  # fmt: skip
         cls.__declaration__ = collect(cls, {name: value for name, value in options.items() if value is not None})
         cls.__defaults__, cls.__links__ = constructor(cls)
@@ -132,6 +137,9 @@ class Record(_Declared, Generic[K]):
     - `live=False`: changes are not logged, so nobody can subscribe.
     - `path`: the name in URLs, when the plural of the class's name will not do.
     - `only_nested=True`: it is reached below its parent only.
+    - `places`: where it stands, in place of its path and those below its parents: paths, or `Place(…)`. With
+      `places=()` no client gets at it; code does, and references and rules.
+    - `only`, `exclude`: the actions that clients can do, or not, wherever it stands; see `Place`.
     - `renamed_from`: the class's former name, so that its records are kept.
     - `search`: the fields of text in whose words `?search=` looks, such as `("title", "notes")`.
     - `limit` (50), `max_limit` (200): how many records a list has when nothing is said, and at most.

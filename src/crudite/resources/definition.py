@@ -175,12 +175,35 @@ class Definition:
         return f"<Definition {self.name}>"
 
 
-class Definitions:
-    """All resources of one application, in the order they were given: iterate for the definitions."""
+@dataclass(frozen=True, eq=False)
+class Placement:
+    """Where a resource stands: at the path `pattern`, such as `/posts/{key}/comments`, in which each `{key}` is that of
+    a record in `above`, outermost first, which the named field of the one below it points at.
 
-    def __init__(self, definitions: Mapping[type[Any], Definition], catalog: Catalog) -> None:
+    `definition` is the resource with the rules that hold here, `actions` is what can be done here. A body that
+    `says_parent` must name the nearest record above it; else it gets it from the path.
+    """
+
+    pattern: str
+    above: tuple[tuple[Definition, str], ...]
+    definition: Definition
+    actions: frozenset[str]
+    says_parent: bool = False
+
+
+class Definitions:
+    """All resources of one application, in the order they were given: iterate for the definitions. `places` are where
+    each of them stands, none for one that no client gets at."""
+
+    def __init__(
+        self,
+        definitions: Mapping[type[Any], Definition],
+        catalog: Catalog,
+        places: Mapping[Definition, tuple[Placement, ...]],
+    ) -> None:
         self._by_class = dict(definitions)
         self.catalog = catalog
+        self.places = places
         self.by_path: Mapping[str, Definition] = {d.path: d for d in self._by_class.values()}
         self.by_name: Mapping[str, Definition] = {d.name: d for d in self._by_class.values()}
         self.tally = Tally()

@@ -25,7 +25,7 @@ from crudite.resources.fields import ABSENT, FieldOptions, ManyOf
 from crudite.resources.hooks import Hook
 from crudite.schema import DELETED_AT
 
-_OWN_OPTIONS = ("path", "renamed_from")
+_OWN_OPTIONS = ("path", "places", "renamed_from")
 _WRITES: tuple[ActionName, ...] = ("create", "replace", "update", "delete")
 
 

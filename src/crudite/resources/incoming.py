@@ -1,12 +1,13 @@
 """What a request brings for writing: one record or several, below a parent or not, as plain values."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, TypeAlias, cast
+from typing import Any, cast
 
 import msgspec
 
 from crudite.errors import Fault, Invalid, Malformed, Problem
+from crudite.resources.below import RAW, Below, Parse
 from crudite.resources.definition import Definition
 from crudite.resources.request import Request
 from crudite.types import PlainRecord
@@ -16,14 +17,10 @@ MAX_MANY = 1000
 MAX_PASSWORDS = 10
 """How many of a resource with passwords, of which each takes its time on purpose; the server itself may create more."""
 
-Parse: TypeAlias = Callable[[Any], PlainRecord]
-
-_RAW = (bytes, bytearray, memoryview, msgspec.Raw)
-
 
 def is_many(data: Any) -> bool:
     """Whether a body holds several records: a JSON array, or a list."""
-    if isinstance(data, _RAW):
+    if isinstance(data, RAW):
         raw = bytes(data)
         return raw[:1] == b"[" or (raw[:1] in b" \t\r\n" and raw.lstrip(b" \t\r\n")[:1] == b"[")
     return isinstance(data, (list, tuple))
@@ -53,16 +50,17 @@ def given(request: Request) -> PlainRecord:
 
 
 def _parser(request: Request) -> Parse:
-    parse = cast(Definition, request.definition).bodies[cast(Any, request.action)].parse
-    if request.nesting is None or request.action == "update":
+    definition = cast(Definition, request.definition)
+    parse = definition.bodies[cast(Any, request.action)].parse
+    if request.nesting is None or not request.nesting.values:
         return parse
-    parents = request.nesting.values
-    return lambda data: _parse_below(parents, parse, data)
+    below = Below(definition, request.nesting, is_part=request.action == "update")
+    return lambda data: below.parse(parse, data)
 
 
 def _parts(data: Any) -> Sequence[Any]:
     parts: Sequence[Any] = data
-    if isinstance(data, _RAW):
+    if isinstance(data, RAW):
         try:
             parts = msgspec.json.decode(bytes(data), type=list[msgspec.Raw])
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -89,18 +87,3 @@ def _each(parts: Sequence[Any], parse: Parse) -> list[PlainRecord]:
 def at_index(fault: Fault, index: int) -> Fault:
     """The fault of a record that stands in a list."""
     return replace(fault, pointer=f"/{index}{fault.pointer or ''}", parameter=None)
-
-
-def _parse_below(parents: PlainRecord, parse: Parse, data: Any) -> PlainRecord:
-    """Parses a body that was sent to a nested path: it gets the parent's key from there, and may repeat it."""
-    try:
-        values = msgspec.json.decode(bytes(data)) if isinstance(data, _RAW) else data
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return parse(data)
-    if not isinstance(values, Mapping):
-        return parse(data)
-    other = [name for name, key in parents.items() if values.get(name, key) != key]
-    if other:
-        detail = "The path names another record."
-        raise Invalid(faults=[Fault("other_parent", detail, pointer=f"/{name}") for name in other])
-    return parse({**values, **parents})

@@ -1,43 +1,38 @@
-"""Where resources stand: no two of them share a path, a table or a name in the interface's documentation."""
+"""`Place(…)`: where a resource stands in URLs, as it is declared."""
 
 import re
-from collections.abc import Collection, Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass
+from typing import Literal, TypeAlias
 
-from crudite.resources.annotations import nested_models
-from crudite.resources.gather import Gathered
-from crudite.schema import ResourceSchema
+from crudite.query.tree import Filter
 
-_PATH = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~-]*")
+SEGMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~-]*")
+"""What a word in a path is."""
 
-
-def check_places(gathered: Collection[Gathered], schemas: Mapping[type[Any], ResourceSchema]) -> None:
-    """No two resources have one path, table, or name of a component in the interface's documentation."""
-    paths: dict[str, Gathered] = {}
-    tables: dict[str, Gathered] = {}
-    for found in gathered:
-        schema = schemas[found.cls]
-        if not _PATH.fullmatch(schema.path):
-            found.faults.append(f"{found.name}: path={schema.path!r} is not a single name in a URL.")
-        if schema.table.startswith(("crudite_", "sqlite_")):
-            found.faults.append(f"{found.name}: names that start with {schema.table[:7]!r} are ours; rename it.")
-        other = paths.setdefault(schema.path, found)
-        if other is not found:
-            text = f"{other.name} and {found.name} both own the path /{schema.path}: give one of them path=…"
-            found.faults.append(f"{text}.")
-        elif tables.setdefault(schema.table, found) is not found:
-            text = f"{tables[schema.table].name} and {found.name} both own the table {schema.table}"
-            found.faults.append(f"{text}: rename one of them.")
-    _check_components(gathered)
+Named: TypeAlias = str | Sequence[str]
+"""The name of an action, or several."""
 
 
-def _check_components(gathered: Collection[Gathered]) -> None:
-    taken = {f"{found.name}{what}" for found in gathered for what in ("", "Create", "Replace", "Update")}
-    for found in gathered:
-        for name, annotation in list(found.annotations.items()):
-            for model in nested_models(annotation):
-                if model.__name__ in taken:
-                    found.fault(
-                        name,
-                        f"{model.__name__} is the name of a resource or its body too; rename the model",
-                    )
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A path at which a resource stands: `Place("/posts/{post}/comments", only=("list", "create"))`.
+
+    - `path`: words, and in braces the fields that lead up: the last is a reference of the resource itself, the one
+      before it of the record that it points at. Of the records, those stand here that belong to all of them.
+    - `only`, `exclude`: the actions that can be done here, or not: `list`, `read`, `create`, `replace`, `update`,
+      `delete`, `history`, `restore`; and `subscribe`, `read_field`, `update_field`, which go along with `list`, `read`
+      and `update` unless they are excluded.
+    - `rules`: one rule, or one for each action, that must hold here besides the resource's own.
+    - `parent`: what a body says of the record that the path names: nothing or the same (`"filled"`), or always the
+      same (`"required"`).
+
+    Nothing is checked before an `App` is made.
+    """
+
+    path: str
+    _: KW_ONLY
+    only: Named | None = None
+    exclude: Named = ()
+    rules: Filter | Mapping[str, Filter] | None = None
+    parent: Literal["filled", "required"] = "filled"

@@ -22,7 +22,7 @@ from crudite.query.plan import Mask, Need, Selection, everything
 from crudite.query.resolve import join
 from crudite.query.tree import EVERYTHING, NOTHING, Filter, Path, Test, is_judged
 from crudite.resources.access import Rulebook, Rules
-from crudite.resources.asking import refusal
+from crudite.resources.asking import refusal, rules_of
 from crudite.resources.definition import Definition
 from crudite.resources.deleting import Deleting
 from crudite.resources.hooks import Hook, run_hook
@@ -86,7 +86,7 @@ class Preparing:
     async def prepare(self, request: Request) -> list[Prepared]:
         """The writes of a request. Raises the problem of one that cannot be made."""
         definition = cast(Definition, request.definition)
-        rules = self._rulebook.of(definition.schema, system=request.is_system)
+        rules = rules_of(request, self._rulebook)
         asked = "purge" if request.is_purging and definition.schema.is_soft else cast(ActionName, request.action)
         rule = rules.action_now(asked, request.actor)
         if rule == NOTHING:
@@ -100,7 +100,7 @@ class Preparing:
     async def may_read(self, request: Request) -> bool:
         """Whether the record of a request is there for its actor."""
         definition = cast(Definition, request.definition)
-        rules = self._rulebook.of(definition.schema, system=request.is_system)
+        rules = rules_of(request, self._rulebook)
         readable = self._rulebook.now(rules.selection(request.actor, "read"))
         scoped = join((readable.filter, self._scope(request)), either=False)
         selection = Selection(definition.schema, scoped, Mask((definition.schema.key,)))
@@ -252,6 +252,14 @@ class Preparing:
             return None
         return Validation(definition, self._rulebook.definitions, self._store, request, old)
 
+    def _belonging(self, request: Request, field: str) -> Filter:
+        """What must hold of the record that a field points at since it is on the nested path: that it belongs to those
+        above it, also at the moment of the write."""
+        if request.nesting is None or field not in request.nesting.values:
+            return EVERYTHING
+        nearest = request.nesting.parents[-1]
+        return self._rulebook.resolve(nearest.definition.schema, nearest.filter)
+
     async def _needs(
         self, definition: Definition, values: Mapping[str, Plain], request: Request, validation: Validation | None
     ) -> tuple[tuple[Need, ...], bool]:
@@ -260,13 +268,15 @@ class Preparing:
         needs = list(validation.needs) if validation is not None else []
         has_pins = bool(needs)
         for name, reference in definition.references:
-            key = values.get(name)
-            if key is None or not reference.enforced:
+            key, belongs = values.get(name), self._belonging(request, name)
+            if key is None or not (reference.enforced or belongs != EVERYTHING):
                 continue
             target = self._rulebook.definitions.catalog[reference.target]
             selection = self._rulebook.of(target, system=request.is_system).selection(request.actor, "read")
-            if selection.filter != EVERYTHING:
+            if selection.filter != EVERYTHING or belongs != EVERYTHING:
                 readable = self._rulebook.now(selection)
+                if belongs != EVERYTHING:
+                    readable = Selection(target, join((readable.filter, belongs), either=False), readable.mask)
                 pinned = await self._pinned(readable, key) if is_judged(readable.filter) else readable
                 needs.append(Need(name, pinned, key))
                 has_pins = has_pins or (pinned is not readable and pinned.filter != NOTHING)
@@ -290,7 +300,7 @@ class Preparing:
             return whole(definition)
         if request.is_minimal:
             return None
-        rules = self._rulebook.of(definition.schema, system=request.is_system)
+        rules = rules_of(request, self._rulebook)
         selection = self._rulebook.now(rules.selection(request.actor, "read"))
         return None if selection.filter == NOTHING or is_judged(selection.filter) else selection
 

@@ -1,25 +1,17 @@
 """One call of one action or handler: who asks for what, and what application code may use meanwhile."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from dataclasses import dataclass, replace
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 from crudite.messages import ANONYMOUS, Actor, Credentials, Response, SignIn
 from crudite.query.parse import EMPTY, WrittenQuery
-from crudite.query.tree import And, Condition, Filter
-from crudite.resources.definition import Definition
+from crudite.query.tree import EVERYTHING, And, Condition, Filter
+from crudite.resources.definition import Definition, Placement
 from crudite.resources.records import Batch, Intent, Performer, Records
 from crudite.types import Key, PlainRecord
 
 AnyAction: TypeAlias = Literal["list", "read", "create", "replace", "update", "delete", "restore", "history", "call"]
-
-
-def _parent_field(definition: Definition, parent: Definition) -> str:
-    for name in definition.parents:
-        reference = definition.schema.fields[name].reference
-        if reference is not None and reference.target == parent.schema.name:
-            return name
-    raise LookupError(f"{definition.name} has no parent {parent.name}")
 
 
 Performers: TypeAlias = "Callable[[Request], Performer]"
@@ -33,27 +25,47 @@ Around: TypeAlias = "Callable[[Request, Perform], Awaitable[Response]]"
 _NO_CREDENTIALS = Credentials()
 
 
+class Above(NamedTuple):
+    """A record on a nested path, or several: the resource, their keys, and what must hold of each, which is that it
+    belongs to those above it."""
+
+    definition: Definition
+    keys: tuple[Key, ...]
+    filter: Filter
+
+
 @dataclass(frozen=True, slots=True)
 class Nesting:
     """A nested path such as `/projects/7/tasks`: the condition that it sets, the values that it gives to a new
-    record, and the parents that must be there, outermost first."""
+    record, and the records above it that must be there, outermost first. With `is_said` a body must repeat the values.
+    """
 
     filter: Filter
     values: PlainRecord
-    parents: tuple[tuple[Definition, Key], ...]
+    parents: tuple[Above, ...]
+    is_said: bool = False
 
     @classmethod
-    def below(cls, definition: Definition, parents: tuple[tuple[Definition, Key], ...]) -> "Nesting":
-        """The nesting of a resource below some parents, outermost first: each must belong to the one before it."""
-        conditions: list[Filter] = []
-        path: tuple[str, ...] = ()
-        child = definition
-        for parent, key in reversed(parents):
-            path = (*path, _parent_field(child, parent))
-            conditions.append(Condition(path, "eq", key))
-            child = parent
-        own, key = parents[-1]
-        return cls(And(tuple(conditions)), {_parent_field(definition, own): key}, parents)
+    def below(cls, place: Placement, keys: Sequence[Sequence[Key]]) -> "Nesting":
+        """The nesting of what stands at a place, given the keys of each resource above, outermost first. Several keys
+        of one of them mean the records below any of these."""
+        parents: list[Above] = []
+        condition: Filter = EVERYTHING
+        for (definition, field), own in zip(place.above, keys, strict=True):
+            parents.append(Above(definition, tuple(own), condition))
+            here = Condition((field,), "in", tuple(own)) if len(own) > 1 else Condition((field,), "eq", own[0])
+            condition = here if condition == EVERYTHING else And((here, _seen_from(condition, field)))
+        nearest, field = parents[-1], place.above[-1][1]
+        values: PlainRecord = {field: nearest.keys[0]} if len(nearest.keys) == 1 else {}
+        return cls(condition, values, tuple(parents), place.says_parent)
+
+
+def _seen_from(condition: Filter, field: str) -> Filter:
+    """A condition on the record that a field points at, as one on the record that has the field."""
+    if isinstance(condition, And):
+        return And(tuple(_seen_from(term, field) for term in condition.terms))
+    assert isinstance(condition, Condition)
+    return replace(condition, path=(field, *condition.path))
 
 
 class Request:

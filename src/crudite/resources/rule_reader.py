@@ -50,16 +50,28 @@ class RuleReader:
                 "the actions that everyone may."
             )
             return dict.fromkeys(_FALLBACKS, NOTHING)
-        for key in written:
-            if key not in _RULE_KEYS:
-                hint = nearest(str(key), _RULE_KEYS) or f"; there are {', '.join(_RULE_KEYS)}"
-                found.faults.append(sentence(f"{found.name}: rules have no {key!r}{hint}"))
-        resolved = {key: self._rule(found, f"rules[{key!r}]", written[key]) for key in _RULE_KEYS if key in written}
+        resolved = self._keyed(found, written)
         rules = {
             action: next((resolved[key] for key in keys if key in resolved), NOTHING)
             for action, keys in _FALLBACKS.items()
         }
         return {**rules, "history": resolved["history"]} if "history" in resolved else rules
+
+    def beside(self, found: Gathered, where: str, written: Any) -> dict[str, Filter]:
+        """What the rules of a place ask beside those of the resource: nothing of an action that they do not name."""
+        if written is None:
+            return {}
+        if isinstance(written, Filter):
+            return dict.fromkeys(_RULE_KEYS, self._rule(found, f"{where}: rules", written))
+        if not isinstance(written, Mapping):
+            found.faults.append(f"{found.name}: {where}: rules are one rule, or one for each action.")
+            return {}
+        resolved = self._keyed(found, written, f"{where}: ")
+        fallbacks: dict[ActionName, tuple[str, ...]] = {**_FALLBACKS, "history": ("history",)}
+        return {
+            action: next((resolved[key] for key in keys if key in resolved), EVERYTHING)
+            for action, keys in fallbacks.items()
+        }
 
     def of_fields(self, found: Gathered, what: Literal["read", "write"]) -> dict[str, Filter]:
         """The resolved rules of those fields that have one; a private field is read by nobody."""
@@ -72,6 +84,14 @@ class RuleReader:
             elif what == "read" and options.visible == "private":
                 rules[name] = NOTHING
         return rules
+
+    def _keyed(self, found: Gathered, written: Mapping[str, Any], where: str = "") -> dict[str, Filter]:
+        """The rules of a mapping, resolved."""
+        for key in written:
+            if key not in _RULE_KEYS:
+                hint = nearest(str(key), _RULE_KEYS) or f"; there are {', '.join(_RULE_KEYS)}"
+                found.faults.append(sentence(f"{found.name}: {where}rules have no {key!r}{hint}"))
+        return {key: self._rule(found, f"{where}rules[{key!r}]", written[key]) for key in _RULE_KEYS if key in written}
 
     def _rule(self, found: Gathered, place: str, written: Any, most_checks: int = MOST_CHECKS) -> Filter:
         """A rule, resolved; what is wrong with it only because a field is wrong is not said twice."""

@@ -16,8 +16,8 @@ from crudite.messages import Written
 from crudite.query.plan import Plan
 from crudite.query.tree import NOTHING
 from crudite.resources.access import Rulebook
+from crudite.resources.asking import rules_of
 from crudite.resources.cascading import Cascading
-from crudite.resources.definition import Definition
 from crudite.resources.deleting import Deleting
 from crudite.resources.hooks import run_hook
 from crudite.resources.incoming import MAX_MANY, is_many
@@ -144,7 +144,7 @@ class Writing:
         """What the asker may see of the written records, read after the commit."""
         if request.is_minimal:
             return [None] * len(keys)
-        rules = self._rulebook.of(cast(Definition, request.definition).schema, system=request.is_system)
+        rules = rules_of(request, self._rulebook)
         readable = self._rulebook.now(rules.selection(request.actor, "read"))
         if readable.filter == NOTHING:
             return [None] * len(keys)

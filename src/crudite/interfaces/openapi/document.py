@@ -1,5 +1,6 @@
 """The description of a whole application, as an OpenAPI 3.1.1 document."""
 
+from itertools import count
 from typing import Any
 
 from crudite.interfaces.base import Host
@@ -51,7 +52,8 @@ def make_document(host: Host, *, version: str, root_path: str = "") -> dict[str,
     responses = problem_responses()
     parameters = dict(SHARED)
     for definition in host.definitions:
-        parameters |= own_parameters(definition)
+        if host.definitions.places[definition]:
+            parameters |= own_parameters(definition)
     schemas = {**extra, **component_schemas(host)}
     return {
         "openapi": "3.1.1",
@@ -80,7 +82,9 @@ def _add(
     for method, operation in operations.items():
         name = operation["operationId"]
         if name in taken:
-            name = operation["operationId"] = f"{prefix.strip('/').replace('/', '.')}.{name}"
+            below = prefix.strip("/").replace("/", ".")
+            names = (f"{below}.{name}" if below else "", *(f"{name}.{number}" for number in count(2)))
+            name = operation["operationId"] = next(one for one in names if one and one not in taken)
         taken.add(name)
         paths.setdefault(path, {})[method] = operation
 

@@ -47,7 +47,8 @@ def resource_operations(place: ResourcePlace, *, has_auth: bool) -> dict[str, Op
 
 def operation_id(place: ResourcePlace, name: str) -> str:
     """The stable name of an operation: `todos.list`, below a parent `projects.tasks.list`."""
-    return ".".join([*(parent.path for parent in place.chain), place.definition.path, name])
+    words = [word for word in place.place.pattern.split("/") if word and not word.startswith("{")]
+    return ".".join([*(words or [place.definition.path]), name])
 
 
 def _list(place: ResourcePlace) -> Operation:
@@ -92,7 +93,7 @@ def _query(place: ResourcePlace) -> Operation:
 
 def _create(place: ResourcePlace) -> Operation:
     definition = place.definition
-    one, record = reference(body_name(definition, "create", place.chain)), reference(definition.name)
+    one, record = reference(body_name(definition, "create", place.place)), reference(definition.name)
     several = {"type": "array", "items": one, "maxItems": MAX_MANY}
     return {
         "operationId": "create",
@@ -128,7 +129,7 @@ def _read(place: ResourcePlace) -> Operation:
 
 def _replace(place: ResourcePlace) -> Operation:
     definition = place.definition
-    body = _json_body(reference(body_name(definition, "replace", place.chain)), example_body(definition, "replace"))
+    body = _json_body(reference(body_name(definition, "replace", place.place)), example_body(definition, "replace"))
     text = f"What is not given gets its default. {_rule(definition, 'replace')}"
     return _change(place, "replace", f"Replace {_one(definition)}", text, body)
 

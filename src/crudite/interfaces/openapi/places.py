@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from crudite.channels import Channel
-from crudite.interfaces.addresses import nested_paths
 from crudite.interfaces.base import Host, Router
-from crudite.resources.definition import Definition
+from crudite.resources.definition import Definition, Placement
 from crudite.resources.handlers import Handler
 
 Role: TypeAlias = Literal["collection", "query", "item", "stream", "item stream", "history"]
@@ -23,15 +22,24 @@ _ROLES: tuple[tuple[str, Role], ...] = (
 
 @dataclass(frozen=True)
 class ResourcePlace:
-    """A path of a resource: `chain` are the parents above it, `names` what its parameters are called."""
+    """A path of a resource at one of its places; `names` is what its parameters are called."""
 
     path: str
     prefix: str
     role: Role
     methods: frozenset[str]
-    definition: Definition
-    chain: tuple[Definition, ...]
+    place: Placement
     names: tuple[str, ...]
+
+    @property
+    def definition(self) -> Definition:
+        """The resource, with the rules that hold here."""
+        return self.place.definition
+
+    @property
+    def chain(self) -> tuple[Definition, ...]:
+        """The resources above it, outermost first."""
+        return tuple(above for above, _ in self.place.above)
 
 
 @dataclass(frozen=True)
@@ -61,9 +69,9 @@ def resource_places(host: Host) -> Iterator[ResourcePlace]:
     """The paths of all resources, in the order in which they were declared."""
     routes = _routes(host.routes)
     for definition in host.definitions:
-        for chain, base in nested_paths(definition, host.definitions):
-            for prefix in _prefixes(routes, base, definition.name):
-                yield from _of_resource(routes, prefix, base, definition, chain)
+        for place in host.definitions.places[definition]:
+            for prefix in host.routes.prefixes:
+                yield from _of_resource(routes, prefix, place)
 
 
 def handler_places(host: Host) -> Iterator[HandlerPlace]:
@@ -72,8 +80,10 @@ def handler_places(host: Host) -> Iterator[HandlerPlace]:
     for handler in host.handlers.values():
         for ending, is_stream in (("", False), ("/subscribe", True)):
             base = f"/{handler.name.strip('/')}{ending}"
-            for prefix in _prefixes(routes, base, handler.name):
-                methods = _methods(routes[prefix + base], handler.name)
+            for prefix in host.routes.prefixes:
+                methods = _methods(routes.get(prefix + base, {}), handler.name)
+                if not methods:
+                    continue
                 yield HandlerPlace(prefix + base, prefix, methods, handler, is_stream)
 
 
@@ -100,46 +110,24 @@ def stream_paths(host: Host) -> Iterator[str]:
             yield path
 
 
-def _of_resource(
-    routes: Mapping[str, Mapping[str, str]],
-    prefix: str,
-    base: str,
-    definition: Definition,
-    chain: tuple[Definition, ...],
-) -> Iterator[ResourcePlace]:
-    above = _parameter_names(definition, chain)
+def _of_resource(routes: Mapping[str, Mapping[str, str]], prefix: str, place: Placement) -> Iterator[ResourcePlace]:
+    above, base, owner = _parameter_names(place), place.pattern.rstrip("/"), place.definition.name
     for ending, role in _ROLES:
-        owners = routes.get(f"{prefix}{base}{ending}")
-        methods = _methods(owners, definition.name) if owners else frozenset()
+        methods = _methods(routes.get(f"{prefix}{base}{ending}", {}), owner)
         if not methods:
             continue
         names = (*above, "key") if role in ("item", "item stream", "history") else above
         parts = f"{prefix}{base}{ending}".split("{key}")
         path = parts[0] + "".join(f"{{{name}}}{part}" for name, part in zip(names, parts[1:], strict=True))
-        yield ResourcePlace(path, prefix, role, methods, definition, chain, names)
+        yield ResourcePlace(path or "/", prefix, role, methods, place, names)
 
 
-def _parameter_names(definition: Definition, chain: tuple[Definition, ...]) -> tuple[str, ...]:
+def _parameter_names(place: Placement) -> tuple[str, ...]:
     """What the parents' keys are called: as the fields that hold them, as long as they differ."""
     names: list[str] = []
-    below = definition
-    for parent in reversed(chain):
-        name = _parent_field(below, parent)
+    for _, name in reversed(place.above):
         names.append(name if name not in (*names, "key") else f"{name}_{len(names) + 1}")
-        below = parent
     return tuple(reversed(names))
-
-
-def _parent_field(definition: Definition, parent: Definition) -> str:
-    targets = {name: reference.target for name, reference in definition.references}
-    return next(name for name in definition.parents if targets[name] == parent.name)
-
-
-def _prefixes(routes: Mapping[str, Mapping[str, str]], base: str, owner: str) -> list[str]:
-    found = [
-        path.removesuffix(base) for path, owners in routes.items() if path.endswith(base) and owner in owners.values()
-    ]
-    return [prefix for prefix in found if "{" not in prefix]
 
 
 def _methods(owners: Mapping[str, str], owner: str) -> frozenset[str]:

@@ -21,7 +21,7 @@ from crudite.interfaces.openapi.values import (
 )
 from crudite.query.plan import INCLUDED
 from crudite.query.words import MOST_ASKED
-from crudite.resources.definition import REF, BodyName, Definition
+from crudite.resources.definition import REF, BodyName, Definition, Placement
 from crudite.resources.reading import MAX_OFFSET
 from crudite.schema import FieldSpec
 
@@ -105,7 +105,7 @@ def component_schemas(host: Host) -> dict[str, Schema]:
     for definition in host.definitions:
         _describe_record(schemas[definition.name], definition)
         _describe_bodies(schemas, definition)
-        schemas.update(_bodies_below(schemas, definition))
+        schemas.update(_bodies_below(schemas, host, definition))
         schemas[f"{definition.name}Part"] = _part(definition, schemas[definition.name])
         schemas[f"{definition.name}Filter"] = _filter(definition)
         schemas[f"{definition.name}Query"] = _query(definition)
@@ -180,21 +180,27 @@ def _describe_bodies(schemas: dict[str, Schema], definition: Definition) -> None
     _patch_objects(schemas, definition)
 
 
-def body_name(definition: Definition, action: BodyName, chain: tuple[Definition, ...]) -> str:
-    """The component that an action takes: below a parent, whose key is in the path, it may be left out."""
+def body_name(definition: Definition, action: BodyName, place: Placement) -> str:
+    """The component that an action takes: below another record, whose key is in the path, it may be left out."""
     name = definition.bodies[action].name
-    return f"{name}In{chain[-1].name}" if chain and action != "update" else name
+    if not place.above or place.says_parent or action == "update":
+        return name
+    target, field = place.above[-1]
+    first = next(own for own, reference in definition.references if reference.target == target.name)
+    return f"{name}In{target.name}" if field == first else f"{name}In{target.name}By{field.title()}"
 
 
-def _bodies_below(schemas: dict[str, Schema], definition: Definition) -> Iterator[tuple[str, Schema]]:
-    targets = {name: reference.target for name, reference in definition.references}
-    for field in definition.parents:
-        for action in ("create", "replace"):
-            name = definition.bodies[action].name
-            schema = copy.deepcopy(schemas[name])
-            schema["required"] = [one for one in schema.get("required", []) if one != field]
-            schema["description"] += f" Its {field} is the one in the path."
-            yield f"{name}In{targets[field]}", schema
+def _bodies_below(schemas: dict[str, Schema], host: Host, definition: Definition) -> Iterator[tuple[str, Schema]]:
+    actions: tuple[BodyName, ...] = ("create", "replace")
+    for place in host.definitions.places[definition]:
+        for action in actions:
+            name, below = definition.bodies[action].name, body_name(definition, action, place)
+            if below != name:
+                field = place.above[-1][1]
+                schema = copy.deepcopy(schemas[name])
+                schema["required"] = [one for one in schema.get("required", []) if one != field]
+                schema["description"] += f" Its {field} is the one in the path."
+                yield below, schema
 
 
 def _describe_field(schema: Schema, spec: FieldSpec) -> None:

@@ -1,7 +1,8 @@
 """REST: resources and handlers over HTTP, in the style that an experienced API user expects today."""
 
+from collections.abc import Mapping
+
 from crudite.errors import Problem
-from crudite.interfaces.addresses import nested_paths
 from crudite.interfaces.base import Endpoint, Host, Router
 from crudite.interfaces.rest.channels import ChannelEndpoints
 from crudite.interfaces.rest.handlers import HandlerEndpoints
@@ -11,7 +12,7 @@ from crudite.interfaces.styles import DEFAULT, Style, style_of
 from crudite.messages import ActionName
 from crudite.query.tree import Check, leaves
 from crudite.resources.actions import Actions
-from crudite.resources.definition import Definition
+from crudite.resources.definition import Definition, Placement
 from crudite.stores.base import Store, SupportsAsk, SupportsGlance, SupportsSubmit
 
 _READING: tuple[ActionName, ...] = ("read", "list")
@@ -36,10 +37,10 @@ class Rest:
         faults = self.style.faults(host.definitions)
         if self.style is not DEFAULT:
             router.tell_below(self.prefix, self.style.problem)
+        router.prefixes[self.prefix] = None
         for definition in host.definitions:
-            for chain, base in nested_paths(definition, host.definitions, self.prefix):
-                resource = ResourceEndpoints(host, definition, chain, self.style)
-                faults += self._mount_resource(resource, router, base, definition)
+            for place in host.definitions.places[definition]:
+                faults += self._mount_resource(ResourceEndpoints(host, place, self.style), router, place)
         for handler in host.handlers.values():
             endpoints = HandlerEndpoints(host, handler, self.style)
             taken = router.add(f"{self.prefix}/{handler.name}", [endpoints.method], endpoints.call, handler.name)
@@ -58,32 +59,51 @@ class Rest:
         every = [segments for segments, _ in router]
         found: dict[bytes, QuickResource] = {}
         for definition in host.definitions if self.style is DEFAULT else ():
-            base = tuple(filter(None, f"{self.prefix}/{definition.path}".split("/")))
-            if not definition.only_nested:
+            for place in host.definitions.places[definition]:
+                path = f"{self.prefix}{place.pattern}".rstrip("/").encode()
+                if place.above or place.definition is not definition or not path:
+                    continue
+                base = tuple(filter(None, path.decode().split("/")))
                 literals = frozenset(segments[-1].encode() for segments in every if segments[:-1] == base)
-                reads, creates = (
-                    _quick_reads(definition, actions, store),
-                    _quick_creates(host, definition, actions, store),
-                )
-                path = f"/{'/'.join(base)}".encode()
-                found[path] = QuickResource(definition.path, literals, reads, creates)
+                can_read, can_create = place.actions.issuperset(_READING), "create" in place.actions
+                found[path] = QuickResource(
+                    definition.path, literals,
+                    _quick_reads(definition, actions, store) if can_read else None,
+                    _quick_creates(host, definition, actions, store) if can_create else None,
+                )  # fmt: skip
         return found
 
-    def _mount_resource(
-        self, endpoints: ResourceEndpoints, router: Router, base: str, definition: Definition
-    ) -> list[str]:
-        owner, style = definition.name, self.style
-        routes: list[tuple[str, tuple[str, ...], Endpoint]] = [
-            (base, ("GET", "POST", "QUERY") if style.takes_queries else ("GET", "POST"), endpoints.collection),
-            (f"{base}/{{key}}", ("GET", *(m for m in style.actions if m != "POST")), endpoints.item),
-            *((f"{base}.{format}", ("GET", "POST"), endpoints.collection) for format in style.formats),
+    def _mount_resource(self, endpoints: ResourceEndpoints, router: Router, place: Placement) -> list[str]:
+        owner, base = place.definition.name, f"{self.prefix}{place.pattern}".rstrip("/")
+        listing = {"GET": "list", "QUERY": "list"} if self.style.takes_queries else {"GET": "list"}
+        routes: list[tuple[str, Mapping[str, str], Endpoint]] = [
+            (base, {**listing, "POST": "create"}, endpoints.collection),
+            (f"{base}/{{key}}", {"GET": "read", **_of_items(self.style)}, endpoints.item),
         ]
-        if style.takes_queries:
-            routes.insert(1, (f"{base}/query", ("POST",), endpoints.query))
-        if "history" in definition.rules:
-            routes.append((f"{base}/{{key}}/history", ("GET",), endpoints.history))
-        taken = [(path, router.add(path, methods, endpoint, owner)) for path, methods, endpoint in routes]
-        return [f"{owner} and {other} both answer {path}; give one of them a path=." for path, other in taken if other]
+        if self.style.takes_queries:
+            routes.insert(1, (f"{base}/query", {"POST": "list"}, endpoints.query))
+        if "history" in place.definition.rules:
+            routes.append((f"{base}/{{key}}/history", {"GET": "history"}, endpoints.history))
+        faults = []
+        for path, actions, endpoint in routes:
+            methods = _methods(actions, place)
+            if methods and (other := router.add(path, methods, endpoint, owner)):
+                text = f"{owner} and {other} both answer {path or '/'}"
+                faults.append(f"{text}; give one of them another place, or path=.")
+        if place.pattern != "/" and not place.pattern.endswith("}"):
+            for format in self.style.formats:
+                methods = _methods({"GET": "list", "POST": "create"}, place)
+                router.add(f"{base}.{format}", methods, endpoints.collection, owner, yields=True)
+        return faults
+
+
+def _of_items(style: Style) -> Mapping[str, str]:
+    return {method: action for method, action in style.actions.items() if method != "POST"}
+
+
+def _methods(actions: Mapping[str, str], place: Placement) -> list[str]:
+    """The methods whose actions can be done at a place."""
+    return [method for method, action in actions.items() if action in place.actions]
 
 
 def _quick_reads(definition: Definition, actions: Actions, store: Store) -> QuickReads | None:

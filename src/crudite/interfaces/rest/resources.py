@@ -1,11 +1,11 @@
 """The routes of one resource: HTTP in, one of the six actions, HTTP out."""
 
 from dataclasses import replace
-from urllib.parse import quote, unquote
+from urllib.parse import quote
 
 from crudite.changes import NO_VERSION
 from crudite.errors import Forbidden, MethodNotAllowed, NotFound, PreconditionFailed, Unauthorized
-from crudite.interfaces.addresses import key_in
+from crudite.interfaces.addresses import key_in, nesting_in, split_keys
 from crudite.interfaces.base import Host, Receive, Scope, Send
 from crudite.interfaces.http import decode_json, read_body
 from crudite.interfaces.rest.answers import (
@@ -23,20 +23,18 @@ from crudite.interfaces.styles import DEFAULT, Asked, Body, Style
 from crudite.messages import Found, Listed, Written
 from crudite.query.parse import EMPTY, WrittenQuery, parse_json, parse_url
 from crudite.query.tree import Condition
-from crudite.resources.definition import Definition
+from crudite.resources.definition import Definition, Placement
 from crudite.resources.request import AnyAction, Nesting, Request
 from crudite.types import Key
 
 
 class ResourceEndpoints:
-    """The endpoints of a resource below a chain of parents, in a style."""
+    """The endpoints of a resource at one of its places, in a style."""
 
-    def __init__(
-        self, host: Host, definition: Definition, chain: tuple[Definition, ...], style: Style = DEFAULT
-    ) -> None:
+    def __init__(self, host: Host, place: Placement, style: Style = DEFAULT) -> None:
         self._host = host
-        self._definition = definition
-        self._chain = chain
+        self._place = place
+        self._definition = place.definition
         self._style = style
 
     async def collection(self, scope: Scope, receive: Receive, send: Send, keys: tuple[str, ...]) -> None:
@@ -105,9 +103,9 @@ class ResourceEndpoints:
 
     async def _item(self, exchange: Exchange, keys: tuple[str, ...]) -> None:
         *above, text = keys
-        for format in self._style.formats:
-            text = text.removesuffix(f".{format}")
-        several = _several(exchange.scope, text) if "," in text else [text]
+        several = split_keys(exchange.scope, text)
+        several[-1] = self._unformatted(several[-1])
+        text = several[0] if len(several) == 1 else text
         asked = exchange.asks(self._definition, text)
         if exchange.method not in ("GET", "HEAD"):
             if len(several) > 1:
@@ -221,7 +219,7 @@ class ResourceEndpoints:
         around = self._style.around(exchange.asked) if exchange.asked is not None else None
         return Request(
             action, self._definition.path, definition=self._definition, key=key, query=query, data=data, expect=expect,
-            nesting=self._nesting(above) if above else None, credentials=exchange.read_credentials,
+            nesting=self._nesting(exchange, action, above), credentials=exchange.read_credentials,
             headers=exchange.headers, interface="rest", id=exchange.request_id, is_minimal=is_minimal,
             performers=self._host.performer, around=around, most=self._style.most,
         )  # fmt: skip
@@ -230,14 +228,25 @@ class ResourceEndpoints:
         """The key in a path. Raises NotFound for a text that can be no key of this resource."""
         return key_in(text, self._definition)
 
-    def _nesting(self, above: tuple[str, ...]) -> Nesting:
-        return Nesting.below(
-            self._definition, tuple((d, key_in(text, d)) for d, text in zip(self._chain, above, strict=True))
-        )
+    def _nesting(self, exchange: Exchange, action: AnyAction, above: tuple[str, ...]) -> Nesting | None:
+        """What the path says of the records above. Raises MethodNotAllowed for writing below several of them."""
+        nesting = nesting_in(exchange.scope, self._place, above)
+        if nesting is not None and not nesting.values and action not in ("list", "read", "history"):
+            raise MethodNotAllowed("Below several records there is reading only.", allowed=["GET"])
+        return nesting
+
+    def _unformatted(self, text: str) -> str:
+        """A key in a path without the format that may stand behind it."""
+        if "." in text and (self._style.cuts_text_keys or self._definition.schema.key_field.type.kind != "text"):
+            for format in self._style.formats:
+                text = text.removesuffix(f".{format}")
+        return text
 
     def _location(self, scope: Scope, key: Key) -> str:
         raw: bytes | None = scope.get("raw_path")
         path = raw.partition(b"?")[0].decode("latin-1") if raw else quote(scope["path"])
+        for format in self._style.formats:
+            path = path.removesuffix(f".{format}") if not self._place.pattern.endswith(f".{format}") else path
         kept = self._definition.schema.key_field.type.kind != "text"  # no other key needs quoting
         return f"{path.rstrip('/')}/{key if kept else quote(str(key), safe='')}"
 
@@ -248,12 +257,3 @@ def _possible(text: str, definition: Definition) -> Key | None:
         return key_in(text, definition)
     except NotFound:
         return None
-
-
-def _several(scope: Scope, text: str) -> list[str]:
-    """The keys in a path's last segment: separated by commas, unless those are written as %2C."""
-    raw: bytes | None = scope.get("raw_path")
-    if raw is None or b"%2" not in raw:
-        return text.split(",")
-    last = raw.partition(b"?")[0].decode("latin-1").rstrip("/").rpartition("/")[2]
-    return [unquote(part) for part in last.split(",")]

@@ -13,7 +13,7 @@ from typing import Any
 from crudite.channels import Channel
 from crudite.errors import Fault, Forbidden, Malformed, Problem, TooManyRequests, Unauthorized
 from crudite.ids import new_request_id
-from crudite.interfaces.addresses import key_in, nested_paths
+from crudite.interfaces.addresses import key_in, nesting_in
 from crudite.interfaces.base import Host, Receive, Router, Scope, Send
 from crudite.interfaces.http import (
     Headers,
@@ -37,9 +37,9 @@ from crudite.interfaces.tickets import redeem_ticket
 from crudite.limiting import Verdict, rate_fields
 from crudite.live import Connection, Holds
 from crudite.messages import Actor, Credentials, Live, LiveQuery
-from crudite.resources.definition import Definition
+from crudite.resources.definition import Placement
 from crudite.resources.handlers import Handler
-from crudite.resources.request import Nesting, Request
+from crudite.resources.request import Request
 from crudite.server.extension import Sink, sink_of
 
 _RESUMING = ("cursor", "last_event_id")
@@ -69,17 +69,14 @@ class Sse:
     def mount(self, host: Host, router: Router) -> list[str]:
         """Adds a stream beside every list, record, reading handler and channel, and one for several queries."""
         streams = _Streams(host, self.style)
+        router.prefixes[self.prefix] = None
         taken: list[str | None] = []
         if self.style is DEFAULT:
             taken.append(router.add(f"{self.prefix}/subscribe", ["GET"], streams.several, "the event stream"))
         for definition in host.definitions:
-            for chain, base in nested_paths(definition, host.definitions, self.prefix):
-                endpoint = streams.records(definition, chain)
-                single = streams.records(definition, chain, single=True)
-                taken.append(router.add(f"{base}/subscribe", ["GET"], endpoint, definition.name))
-                taken.append(router.add(f"{base}/{{key}}/subscribe", ["GET"], single, definition.name))
-                router.add(base, ["STREAM"], endpoint, definition.name)
-                router.add(f"{base}/{{key}}", ["STREAM"], single, definition.name)
+            for place in host.definitions.places[definition]:
+                if "subscribe" in place.actions:
+                    taken += self._mount_resource(streams, router, place)
         for handler in host.handlers.values():
             if handler.kind == "read":
                 path = f"{self.prefix}/{handler.name}"
@@ -91,6 +88,19 @@ class Sse:
         faults = self.style.faults(host.definitions)
         return faults + [f"{owner} has the path of an event stream already." for owner in taken if owner]
 
+    def _mount_resource(self, streams: "_Streams", router: Router, place: Placement) -> list[str | None]:
+        owner, base = place.definition.name, f"{self.prefix}{place.pattern}".rstrip("/")
+        taken = []
+        if "list" in place.actions:
+            endpoint = streams.records(place)
+            taken.append(router.add(f"{base}/subscribe", ["GET"], endpoint, owner))
+            router.add(base, ["STREAM"], endpoint, owner)
+        if "read" in place.actions:
+            single = streams.records(place, single=True)
+            taken.append(router.add(f"{base}/{{key}}/subscribe", ["GET"], single, owner))
+            router.add(f"{base}/{{key}}", ["STREAM"], single, owner)
+        return taken
+
 
 class _Streams:
     """Makes the endpoints that stream."""
@@ -99,8 +109,9 @@ class _Streams:
         self._host = host
         self._style = style
 
-    def records(self, definition: Definition, chain: tuple[Definition, ...], *, single: bool = False) -> Any:
-        """The endpoint for the records of a resource, or for one of them."""
+    def records(self, place: Placement, *, single: bool = False) -> Any:
+        """The endpoint for the records of a resource at a place, or for one of them."""
+        definition = place.definition
 
         async def endpoint(scope: Scope, receive: Receive, send: Send, keys: tuple[str, ...]) -> None:
             style = self._style
@@ -110,10 +121,9 @@ class _Streams:
                 return Asked(self._host.definitions, definition, "GET", parameters, read_headers(scope), text)
 
             def make(request_id: str, headers: Headers) -> list[tuple[str, Request]]:
-                plain = [key_in(text, d) for d, text in zip((*chain, definition), keys, strict=False)]
                 asked = asks()
-                key = plain.pop() if single else None
-                nesting = Nesting.below(definition, tuple(zip(chain, plain, strict=True))) if chain else None
+                key = key_in(keys[-1], definition) if single else None
+                nesting = nesting_in(scope, place, keys[: len(place.above)])
                 action = "read" if single else "list"
                 request = self._request(action, definition.path, request_id, headers, scope)
                 request.definition, request.query = definition, style.listing(asked)

@@ -69,7 +69,7 @@ class Booster(Style):
     """
 
     name: ClassVar[str] = "booster"
-    formats: ClassVar[tuple[str, ...]] = ("json",)
+    cuts_text_keys: ClassVar[bool] = True
     gathers_found: ClassVar[bool] = True
     takes_any_accept: ClassVar[bool] = True
     takes_queries: ClassVar[bool] = False

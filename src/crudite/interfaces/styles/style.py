@@ -61,10 +61,11 @@ class Style:
     """One way to speak REST: every attribute and method is one choice, and here is today's.
 
     `actions` says what a method does to records, `statuses` how success is told. `formats` are what may stand behind a
-    path after a dot. With `most`, a list holds all records, up to so many, in place of a page of them. Where
-    `gathers_found`, of several records asked for by their keys those are shown that are there, a single one without a
-    list around it; else all of them must be. Where it `takes_any_accept`, nobody is refused for what he accepts. Where
-    it `takes_queries`, they may come in a body.
+    path after a dot; behind keys that are texts, which may hold a dot themselves, only where it `cuts_text_keys`. With
+    `most`, a list holds all records, up to so many, in place of a page of them. Where it `gathers_found`, of several
+    records asked for by their keys those are shown that are there, a single one without a list around it; else all of
+    them must be. Where it `takes_any_accept`, nobody is refused for what he accepts. Where it `takes_queries`, they may
+    come in a body.
     `words` are for the events of streams, where they are others than ours.
     """
 
@@ -73,7 +74,8 @@ class Style:
         "POST": "create", "PUT": "replace", "PATCH": "update", "DELETE": "delete"
     }  # fmt: skip
     statuses: ClassVar[Mapping[str, int]] = {"create": 201, "replace": 200, "update": 200, "delete": 204}
-    formats: ClassVar[tuple[str, ...]] = ()
+    formats: ClassVar[tuple[str, ...]] = ("json",)
+    cuts_text_keys: ClassVar[bool] = False
     gathers_found: ClassVar[bool] = False
     takes_any_accept: ClassVar[bool] = False
     takes_queries: ClassVar[bool] = True

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from crudite.interfaces.addresses import find_resource
+from crudite.interfaces.addresses import find_resource, is_done
 from crudite.interfaces.base import Host
 from crudite.interfaces.websocket.calls import Call, UnknownMethod, check_params, plain, version_of
 from crudite.query.parse import parse_json
@@ -32,6 +32,8 @@ def _of_records(host: Host, path: str, action: str, raw: Mapping[str, msgspec.Ra
     given = plain({name: value for name, value in raw.items() if name != "data"})
     check_params(action, raw)
     definition = find_resource(host, path)
+    if not is_done(host, definition, action):
+        raise UnknownMethod(f"{definition.path}.{action} cannot be called.")
     base.action, base.name, base.definition = action, definition.path, definition  # type: ignore[assignment]
     base.query = parse_json(given.get("query") or {}, "/query")
     base.data = raw.get("data")
