@@ -35,7 +35,7 @@ from crudite.live import LiveLimits, Retention
 from crudite.messages import Actor, Credentials, Redirect, Response
 from crudite.pipeline import Next
 from crudite.resources.declare import Record, Resource, after, around, before
-from crudite.resources.fields import BigInt, Cascade, Email, Field, Many, One, Parent, Password, Ref
+from crudite.resources.fields import BigInt, Cascade, Email, Field, Many, One, Parent, Password, Ref, Unique
 from crudite.resources.passwords import Hashing, verify_password
 from crudite.resources.query import Count, Groups, Query, Value
 from crudite.resources.request import Request
@@ -108,6 +108,7 @@ __all__ = [
     "TooManyRequests",
     "Unauthorized",
     "Unavailable",
+    "Unique",
     "Value",
     "WebSocket",
     "Wheelhouse",

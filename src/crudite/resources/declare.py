@@ -133,7 +133,7 @@ class Record(_Declared, Generic[K]):
     - `soft_delete=True`: a deleted record is not there any more, and kept to be restored; with a `timedelta` for so
       long. Rules for `restore` (else those of `delete`) and `purge`, to delete for good (else nobody).
     - `history`: for how long they are kept, such as `timedelta(days=365)`; for ever when nothing is said.
-    - `unique`: groups of fields whose values together occur once.
+    - `unique`: groups of fields whose values together occur once; see `Unique` for how null counts.
     - `live=False`: changes are not logged, so nobody can subscribe.
     - `path`: the name in URLs, when the plural of the class's name will not do.
     - `only_nested=True`: it is reached below its parent only.

@@ -16,8 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ABSENT", "BigInt", "Cascade", "Email", "Field", "FieldOptions", "Many", "ManyOf", "OnDelete", "One", "Parent",
-    "Password",
-    "Ref", "Special", "Visibility",
+    "Password", "Ref", "Special", "Unique", "Visibility",
 ]  # fmt: skip
 
 K = TypeVar("K")
@@ -35,6 +34,21 @@ class _Absent:
 
 ABSENT: Any = _Absent()
 """Stands where nothing was given. Compare with `is`: a default may be a symbol, which refuses `==`."""
+
+
+class Unique(tuple[str, ...]):
+    """A group of fields whose values together occur once: `unique=[Unique("first_name", "last_name", nulls="alike")]`.
+
+    As in SQL, null is no value, so that records with a null in the group may be as many as there want to be; with
+    `nulls="alike"` null is a value like any other. The group is kept by an index of the database.
+    """
+
+    nulls: Literal["distinct", "alike"]
+
+    def __new__(cls, *fields: str, nulls: Literal["distinct", "alike"] = "distinct") -> "Unique":
+        made = super().__new__(cls, fields)
+        made.nulls = nulls
+        return made
 
 
 @dataclass(frozen=True, slots=True, init=False)

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
+from crudite.resources.fields import Unique
 from crudite.resources.gather import Gathered, nearest, sentence
 from crudite.resources.keeping import soft_delete_of
 from crudite.resources.links import links_of
@@ -12,6 +13,12 @@ from crudite.resources.names import path_of, table_of
 from crudite.resources.shapes import Shape
 from crudite.schema import NO_DEFAULT, FieldSpec, FieldType, Reference, ResourceSchema
 from crudite.types import Plain
+
+
+def _alike(found: Gathered) -> frozenset[tuple[str, ...]]:
+    """The groups in which null is a value like any other."""
+    given = found.options.get("unique", ())
+    return frozenset(tuple(group) for group in given if isinstance(group, Unique) and group.nulls == "alike")
 
 
 class SchemaReader:
@@ -38,6 +45,7 @@ class SchemaReader:
             fields=fields if "id" in fields else {"id": key, **fields},
             links=links_of(found, self._shapes),
             unique=self._unique(found),
+            alike=_alike(found),
             logged=bool(found.options.get("live", True)),
             renamed_from=found.options.get("renamed_from"),
             search=self._search(found),
@@ -83,6 +91,8 @@ class SchemaReader:
                     found.faults.append(sentence(text))
                 elif name in names and names[name].type.kind == "json":
                     found.faults.append(f"{found.name}: unique names {name!r}, which holds JSON.")
+            if isinstance(group, Unique) and group.nulls not in ("distinct", "alike"):
+                found.faults.append(f"{found.name}: nulls is 'distinct' or 'alike'.")
             groups.append(tuple(group))
         return tuple(groups)
 

@@ -87,10 +87,11 @@ class ResourceSchema:
     """What a store needs to know of a resource. Compared by identity: an application makes each one once.
 
     `fields` holds every stored field in order, the key first, `version`, `created_at` and `updated_at` last.
-    `unique` are groups of fields whose values together occur once. Without `logged` its changes are in no log.
-    `search` are the fields of text in which words are searched. `history` says for how many seconds the changes of its
-    records are kept beyond the log, for ever when it is infinite; None: no longer than the log is. `soft_delete` says
-    for how many seconds deleted records are kept, with the moment in DELETED_AT; None: they are not.
+    `unique` are groups of fields whose values together occur once, `alike` those of them in which null is a value.
+    Without `logged` its changes are in no log. `search` are the fields of text in which words are searched. `history`
+    says for how many seconds the changes of its records are kept beyond the log, for ever when it is infinite; None:
+    no longer than the log is. `soft_delete` says for how many seconds deleted records are kept, with the moment in
+    DELETED_AT; None: they are not.
     A record made without a key gets a new UUIDv7 or, where the key is an integer, the store's next number.
     """
 
@@ -106,6 +107,7 @@ class ResourceSchema:
     search: tuple[str, ...] = ()
     history: float | None = None
     soft_delete: float | None = None
+    alike: frozenset[tuple[str, ...]] = frozenset()
 
     @property
     def is_soft(self) -> bool:

@@ -120,12 +120,14 @@ class Conversion(NamedTuple):
         return f"({column} IS NOT NULL AND ({self.fits}) IS NOT TRUE)"
 
 
-def count_repeated(table: str, values: Sequence[str], among: str) -> str:
+def count_repeated(table: str, values: Sequence[str], among: str, *, alike: bool = False) -> str:
     """The SELECT of how many combinations of values, each an SQL expression, occur more than once in the records of a
-    table for which a condition holds; one with a NULL in it does not count."""
-    there = " AND ".join((among, *(f"({value}) IS NOT NULL" for value in values)))
-    together = ", ".join(f"({value})" for value in values)
-    repeated = f"SELECT 1 FROM {quote(table)} WHERE {there} GROUP BY {together} HAVING count(*) > 1"
+    table for which a condition holds; one with a NULL in it does not count unless nulls are alike."""
+    given = [] if alike else [f"({value}) IS NOT NULL" for value in values]
+    there = " AND ".join((among, *given))
+    together = ", ".join(f"({value})" for value in values if value != "NULL")
+    grouped = f" GROUP BY {together}" if together else ""
+    repeated = f"SELECT 1 FROM {quote(table)} WHERE {there}{grouped} HAVING count(*) > 1"
     return f"SELECT count(*) FROM ({repeated}) AS d"
 
 
@@ -202,7 +204,7 @@ def indexed(text: str) -> tuple[bool, list[str]]:
     found = _INDEX.match(text)
     if found is None:
         return False, []
-    return found[1] is not None, [name.replace('""', '"') for name in _NAME.findall(found[2])]
+    return found[1] is not None, [name.replace('""', '"') for name in dict.fromkeys(_NAME.findall(found[2]))]
 
 
 def _told(text: str) -> tuple[bool, str]:

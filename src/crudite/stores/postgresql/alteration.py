@@ -9,6 +9,7 @@ from crudite.stores.postgresql import install
 from crudite.stores.postgresql.connections import Connection
 from crudite.stores.postgresql.conversion import convert
 from crudite.stores.postgresql.ddl import (
+    NULLS_ALIKE,
     Column,
     column_type,
     columns,
@@ -141,7 +142,8 @@ class Alteration:
         for name, text in indexes.items():
             is_unique, on = indexed(text)
             stands = bool(on) and set(on) <= set(self._left)
-            if stands and not (is_unique and set(on).isdisjoint(null)):
+            lets_in = not is_unique or not (NULLS_ALIKE in text or set(on).isdisjoint(null))
+            if stands and lets_in:
                 found[name] = text
         return found
 
@@ -256,9 +258,10 @@ class Alteration:
             if group == (self._schema.key,):
                 continue
             values = [self._values.get(name, "NULL") for name in group]
-            if "NULL" in values:
+            alike = group in self._schema.alike
+            if "NULL" in values and not alike:
                 continue
-            count: int = await self._connection.fetchval(count_repeated(self._source, values, among))
+            count: int = await self._connection.fetchval(count_repeated(self._source, values, among, alike=alike))
             if count:
                 found.append(occurs_repeatedly(group, count))
         return found

@@ -140,6 +140,7 @@ _TYPES: dict[Kind, str] = {
 }
 _ACTIONS = {"restrict": "", "force": "", "cascade": " ON DELETE CASCADE", "clear": " ON DELETE SET NULL"}
 _MOST_BYTES = 63
+NULLS_ALIKE = " NULLS NOT DISTINCT"
 _dialect = PostgresqlDialect()
 
 
@@ -298,7 +299,7 @@ def _default(field: FieldSpec, schema: ResourceSchema) -> str:
 def _indexes(schema: ResourceSchema) -> Iterator[tuple[str, str]]:
     for name, group in unique_groups(schema).items():
         if group != (schema.key,):
-            yield name, _index(schema, name, group, "UNIQUE INDEX")
+            yield name, _index(schema, name, group, "UNIQUE INDEX", NULLS_ALIKE if group in schema.alike else "")
     for field in schema.fields.values():
         covered = field.unique or field.name == schema.key
         if (field.indexed or field.reference is not None) and not covered:
@@ -316,8 +317,8 @@ def _index_name(schema: ResourceSchema, fields: tuple[str, ...], *, unique: bool
     return short(f"{schema.table} {'unique' if unique else 'by'} {' '.join(fields)}")
 
 
-def _index(schema: ResourceSchema, name: str, fields: tuple[str, ...], kind: str) -> str:
+def _index(schema: ResourceSchema, name: str, fields: tuple[str, ...], kind: str, nulls: str = "") -> str:
     # null first, as queries sort; a column without nulls has the order that they ask for without these words
     terms = [quote(n) + (" NULLS FIRST" if schema.fields[n].nullable else "") for n in fields]
     there = f" WHERE {quote(DELETED_AT)} IS NULL" if kind.startswith("UNIQUE") and schema.is_soft else ""
-    return f"CREATE {kind} {quote(name)} ON {quote(schema.table)} ({', '.join(terms)}){there}"
+    return f"CREATE {kind} {quote(name)} ON {quote(schema.table)} ({', '.join(terms)}){nulls}{there}"

@@ -197,7 +197,9 @@ class Alteration:
         groups = [(f.name,) for f in self._schema.fields.values() if f.unique and f.name != self._schema.key]
         for group in dict.fromkeys([*groups, *self._schema.unique]):
             values = [self._values.get(name, "NULL") for name in group]
-            count = _number(self._connection, count_repeated(self._source, values, among))
+            count = _number(
+                self._connection, count_repeated(self._source, values, among, alike=group in self._schema.alike)
+            )
             if count:
                 yield occurs_repeatedly(group, count)
 

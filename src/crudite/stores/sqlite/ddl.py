@@ -235,10 +235,27 @@ def _indexes(schema: ResourceSchema) -> Iterator[tuple[str, str]]:
 
 def _index(schema: ResourceSchema, fields: tuple[str, ...], *, unique: bool) -> tuple[str, str]:
     name = f"{schema.table} {'unique' if unique else 'by'} {' '.join(fields)}"
-    columns = ", ".join(map(quote, fields))
+    columns = ", ".join(unique_terms(schema, fields) if unique else map(quote, fields))
     kind = "UNIQUE INDEX" if unique else "INDEX"
     there = f" WHERE {quote(DELETED_AT)} IS NULL" if unique and schema.is_soft else ""
     return name, f"CREATE {kind} {quote(name)} ON {quote(schema.table)} ({columns}){there}"
+
+
+def unique_terms(schema: ResourceSchema, group: tuple[str, ...], row: str = "") -> list[str]:
+    """What of a row occurs once, as SQL: the columns of a group and, where null is a value, whether they are null."""
+    terms = []
+    for name in group:
+        column = f"{row}{quote(name)}"
+        if group in schema.alike and schema.fields[name].nullable:
+            terms += [f"{column} IS NULL", f"ifnull({column}, 0)"]
+        else:
+            terms.append(column)
+    return terms
+
+
+def unique_indexes(schema: ResourceSchema) -> dict[str, tuple[str, ...]]:
+    """The groups of fields that have an index of their own, by its name."""
+    return {_index(schema, group, unique=True)[0]: group for group in unique_groups(schema)[1:]}
 
 
 def unique_groups(schema: ResourceSchema) -> tuple[tuple[str, ...], ...]:

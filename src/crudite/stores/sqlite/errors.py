@@ -8,6 +8,7 @@ import apsw
 
 from crudite.changes import RefusalKind, Refused, Write
 from crudite.errors import StoreCorrupt, StoreError, StoreFull, StoreLocked, StoreReadOnly
+from crudite.stores.sqlite.ddl import unique_indexes
 from crudite.stores.steps import OTHER_SCHEMA
 
 _TREE: Sequence[tuple[tuple[type[apsw.Error], ...], type[StoreError], str]] = (
@@ -54,7 +55,8 @@ def refusal(error: apsw.ConstraintError, index: int, write: Write) -> Refused:
         apsw.SQLITE_CONSTRAINT_PRIMARYKEY,
         apsw.SQLITE_CONSTRAINT_ROWID,
     ):
-        return Refused(index, "unique", fields)
+        named = detail.removeprefix("index '").removesuffix("'")
+        return Refused(index, "unique", unique_indexes(write.schema).get(named, fields))
     if code == apsw.SQLITE_CONSTRAINT_NOTNULL and not fields:  # another version of the application declares it
         return Refused(index, "check")
     return Refused(index, "check", fields, "" if fields else str(error))

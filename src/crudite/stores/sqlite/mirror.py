@@ -139,11 +139,11 @@ def _collisions(execute: Execute, place: Place, record: PlainRecord) -> list[Pla
     schema, key = place
     found: list[Place] = []
     for group in unique_groups(schema)[1:]:
-        if any(record[name] is None for name in group):
+        if group not in schema.alike and any(record[name] is None for name in group):
             continue
         names = (*group, schema.key)
         bound = [_dialect.store(schema.fields[name].type, {**record, schema.key: key}[name]) for name in names]
-        condition = " AND ".join(f"{quote(name)} = ?" for name in group)
+        condition = " AND ".join(f"{quote(name)} IS ?" for name in group)
         text = f"SELECT {quote(schema.key)} FROM {quote(schema.table)} WHERE {condition} AND {quote(schema.key)} <> ?"
         found += [(schema, _dialect.load(schema.key_field.type, row[0])) for row in execute(text, bound).fetchall()]
     return found

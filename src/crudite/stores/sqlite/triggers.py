@@ -19,7 +19,7 @@ from collections.abc import Sequence
 
 from crudite.query.sql import quote, record_json
 from crudite.schema import DELETED_AT, FieldSpec, ResourceSchema
-from crudite.stores.sqlite.ddl import NOW, literal, unique_groups
+from crudite.stores.sqlite.ddl import NOW, literal, unique_groups, unique_terms
 from crudite.stores.sqlite.dialect import SqliteDialect
 from crudite.stores.sqlite.search import search_triggers
 
@@ -75,11 +75,17 @@ def _collisions(schema: ResourceSchema, *, updating: bool) -> list[str]:
     key = quote(schema.key)
     conditions = []
     for group in unique_groups(schema):
-        condition = " AND ".join(f"o.{quote(name)} = NEW.{quote(name)}" for name in group)
+        terms = zip(unique_terms(schema, group, "o."), unique_terms(schema, group, "NEW."), strict=True)
+        condition = " AND ".join(f"{_alone(there)} = {_alone(new)}" for there, new in terms)
         if schema.is_soft and group != (schema.key,):
             condition += f" AND o.{quote(DELETED_AT)} IS NULL AND NEW.{quote(DELETED_AT)} IS NULL"
         conditions.append(f"{condition} AND o.{key} <> OLD.{key}" if updating else condition)
     return conditions
+
+
+def _alone(term: str) -> str:
+    """A term that can be compared: what asks for null binds less than the comparison."""
+    return f"({term})" if term.endswith(" IS NULL") else term
 
 
 def _note_collisions(schema: ResourceSchema, collisions: Sequence[str]) -> list[str]:
