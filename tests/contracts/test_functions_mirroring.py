@@ -36,7 +36,7 @@ from crudite.testing.store_base import next_batch
 
 pytestmark = pytest.mark.anyio
 
-ANN, BOB, EVE = (str(uuid7()) for _ in range(3))
+ANN, BOB, EVE = (f"0190a5d0-ac96-774b-bcce-b302099a805{number}" for number in range(3))
 
 
 @pytest.fixture
