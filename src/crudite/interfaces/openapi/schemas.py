@@ -67,6 +67,7 @@ FAULT: Schema = {
         "detail": {"type": "string", "description": "What was expected and what came, for people."},
         "pointer": {"type": "string", "description": "The place in the body (JSON Pointer, RFC 6901)."},
         "parameter": {"type": "string", "description": "The parameter in the URL."},
+        "rule": {"type": "string", "description": "The field's own rule, as it is declared: `minimum:8`."},
     },
 }
 PAST: Schema = {

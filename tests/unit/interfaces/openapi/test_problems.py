@@ -57,6 +57,8 @@ def fault_codes() -> Iterator[str]:
         if not parts & {"cli", "testing", "stores", "openapi", "compile.py", "gather.py"}:
             for node in ast.walk(ast.parse(file.read_text("utf-8"))):
                 yield from codes_in(node)
+                if "validators" in parts and isinstance(node, ast.AnnAssign) and node.value is not None:
+                    yield from literals(node.value) if getattr(node.target, "id", "") == "code" else ()
 
 
 def codes_in(node: ast.AST) -> Iterator[str]:
