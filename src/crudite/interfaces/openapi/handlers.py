@@ -10,8 +10,8 @@ from crudite.interfaces.openapi.operations import EVENTS, Operation, resuming_pa
 from crudite.interfaces.openapi.parameters import Parameter, shared
 from crudite.interfaces.openapi.places import HandlerPlace
 from crudite.interfaces.openapi.responses import answer, event_stream, problems
-from crudite.interfaces.openapi.schemas import reference, tidied
-from crudite.interfaces.openapi.values import Schema
+from crudite.interfaces.openapi.schemas import tidied
+from crudite.interfaces.openapi.values import Schema, reference
 from crudite.messages import Redirect
 from crudite.query.plan import MOST_GROUPS
 from crudite.resources.declare import Record

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
+from crudite.interfaces.openapi.bodies import body_name
 from crudite.interfaces.openapi.parameters import (
     Parameter,
     filters,
@@ -15,8 +16,8 @@ from crudite.interfaces.openapi.parameters import (
 )
 from crudite.interfaces.openapi.places import ResourcePlace
 from crudite.interfaces.openapi.responses import answer, event_stream, problems
-from crudite.interfaces.openapi.schemas import PAST, body_name, reference
-from crudite.interfaces.openapi.values import Schema, example_of, shown_fields
+from crudite.interfaces.openapi.schemas import PAST
+from crudite.interfaces.openapi.values import Schema, example_of, reference, shown_fields
 from crudite.messages import ActionName
 from crudite.query.tree import EVERYTHING, NOTHING
 from crudite.resources.definition import Definition

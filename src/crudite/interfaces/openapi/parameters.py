@@ -3,9 +3,9 @@
 from typing import Any, TypeAlias
 
 from crudite.interfaces.openapi.places import ResourcePlace
+from crudite.interfaces.openapi.queries import search_text, sort_names
 from crudite.interfaces.openapi.relations import include_paths
-from crudite.interfaces.openapi.schemas import reference, search_text, sort_names
-from crudite.interfaces.openapi.values import Schema, operators_of, shown_fields, value_schema
+from crudite.interfaces.openapi.values import Schema, operators_of, reference, shown_fields, value_schema
 from crudite.query.parse import RESERVED
 from crudite.query.resolve import MAX_INCLUDES
 from crudite.query.words import MOST_ASKED

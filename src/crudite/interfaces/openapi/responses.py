@@ -5,8 +5,7 @@ from typing import Any
 
 from crudite.errors import Problem
 from crudite.interfaces.openapi.problems import PROBLEMS, problem_classes
-from crudite.interfaces.openapi.schemas import reference
-from crudite.interfaces.openapi.values import Schema
+from crudite.interfaces.openapi.values import Schema, reference
 
 HEADERS: dict[str, dict[str, Any]] = {
     "ETag": {

@@ -1,29 +1,24 @@
 """The components of the description: records, bodies, queries, problems.
 
 The resources bring the schemas of their records and bodies; here they get what makes them read well, and what
-only a whole description needs: parts of records, filters, merge patches.
+only a whole description needs: parts of records. Bodies and queries have modules of their own.
 """
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from crudite.interfaces.base import Host
-from crudite.interfaces.openapi.relations import describe_link, include_member, included
+from crudite.interfaces.openapi.bodies import bodies_below, describe_bodies, describe_field, set_pattern
+from crudite.interfaces.openapi.queries import filter_schema, query_schema
+from crudite.interfaces.openapi.relations import included
 from crudite.interfaces.openapi.values import (
-    TIME_PATTERN,
     Schema,
-    decimal_pattern,
-    operators_schema,
     shown_fields,
-    sortable_fields,
     value_schema,
 )
 from crudite.query.plan import INCLUDED
-from crudite.query.words import MOST_ASKED
-from crudite.resources.definition import REF, BodyName, Definition, Placement
-from crudite.resources.reading import MAX_OFFSET
-from crudite.schema import FieldSpec
+from crudite.resources.definition import REF, Definition
 
 PROBLEM: Schema = {
     "type": "object",
@@ -91,11 +86,6 @@ PAST: Schema = {
         },
     },
 }
-_SYSTEM = {
-    "version": "Grows with every change.",
-    "created_at": "When the record was created.",
-    "updated_at": "When the record was last changed.",
-}
 
 
 def component_schemas(host: Host) -> dict[str, Schema]:
@@ -105,17 +95,12 @@ def component_schemas(host: Host) -> dict[str, Schema]:
         _tidy(schema)
     for definition in host.definitions:
         _describe_record(schemas[definition.name], definition)
-        _describe_bodies(schemas, definition)
-        schemas.update(_bodies_below(schemas, host, definition))
+        describe_bodies(schemas, definition)
+        schemas.update(bodies_below(schemas, host, definition))
         schemas[f"{definition.name}Part"] = _part(definition, schemas[definition.name])
-        schemas[f"{definition.name}Filter"] = _filter(definition)
-        schemas[f"{definition.name}Query"] = _query(definition)
+        schemas[f"{definition.name}Filter"] = filter_schema(definition)
+        schemas[f"{definition.name}Query"] = query_schema(definition)
     return {**schemas, "Problem": PROBLEM, "Fault": FAULT}
-
-
-def reference(name: str) -> Schema:
-    """A reference to a component."""
-    return {"$ref": REF.format(model=name)}
 
 
 def tidied(schema: Schema) -> Schema:
@@ -152,131 +137,15 @@ def _describe_record(schema: Schema, definition: Definition) -> None:
     schema["required"] = [name for name in schema["required"] if name in seen]
     for name, part in schema["properties"].items():
         spec = definition.schema.fields[name]
-        _describe_field(part, spec)
+        describe_field(part, spec)
         if spec.type.kind in ("decimal", "time"):
-            _set_pattern(part, value_schema(spec.type)["pattern"])
+            set_pattern(part, value_schema(spec.type)["pattern"])
         if name in definition.field_read:
             part.setdefault("description", "Absent where you may not see it.")
     leads_to = included(definition)
     if leads_to:
         text = "What `include` asks for, under the names of references and links; only then it is there."
         schema["properties"][INCLUDED] = {"type": "object", "description": text, "properties": leads_to}
-
-
-def _describe_bodies(schemas: dict[str, Schema], definition: Definition) -> None:
-    words = {"create": "A new", "replace": "All of a", "update": "What changes of a"}
-    for action, body in definition.bodies.items():
-        schema = schemas[body.name]
-        schema.pop("title", None)
-        schema["description"] = f"{words[action]} {definition.name}."
-        for name, part in schema["properties"].items():
-            if name in definition.settable:
-                describe_link(part, definition.links[name])
-                continue
-            spec = definition.schema.fields[name]
-            _describe_field(part, spec)
-            _accept(part, spec)
-            if name == definition.schema.key:
-                part["description"] = _key_description(action, spec)
-    _patch_objects(schemas, definition)
-
-
-def body_name(definition: Definition, action: BodyName, place: Placement) -> str:
-    """The component that an action takes: below another record, whose key is in the path, it may be left out."""
-    name = definition.bodies[action].name
-    if not place.above or place.says_parent or action == "update":
-        return name
-    target, field = place.above[-1]
-    first = next(own for own, reference in definition.references if reference.target == target.name)
-    return f"{name}In{target.name}" if field == first else f"{name}In{target.name}By{field.title()}"
-
-
-def _bodies_below(schemas: dict[str, Schema], host: Host, definition: Definition) -> Iterator[tuple[str, Schema]]:
-    actions: tuple[BodyName, ...] = ("create", "replace")
-    for place in host.definitions.places[definition]:
-        for action in actions:
-            name, below = definition.bodies[action].name, body_name(definition, action, place)
-            if below != name:
-                field = place.above[-1][1]
-                schema = copy.deepcopy(schemas[name])
-                schema["required"] = [one for one in schema.get("required", []) if one != field]
-                schema["description"] += f" Its {field} is the one in the path."
-                yield below, schema
-
-
-def _describe_field(schema: Schema, spec: FieldSpec) -> None:
-    if spec.reference is not None:
-        schema.setdefault("description", f"The key of {_a(spec.reference.target)}.")
-    elif spec.name in _SYSTEM:
-        schema.setdefault("description", _SYSTEM[spec.name])
-
-
-def _key_description(action: str, spec: FieldSpec) -> str:
-    if action != "create":
-        return "May repeat the key in the path."
-    return "The key." if spec.type.kind == "text" else "The key; the server makes one when it is left away."
-
-
-def _accept(schema: Schema, spec: FieldSpec) -> None:
-    """Says what a body takes beyond what the type alone tells."""
-    if spec.type.kind == "time":
-        _set_pattern(schema, TIME_PATTERN)
-    elif spec.type.kind == "decimal":
-        _set_pattern(schema, decimal_pattern(spec.type.places))
-    elif spec.type.kind == "bigint":
-        texts = [one for one in (schema, *schema.get("anyOf", [])) if one.get("type") == "string"]
-        for one in texts:
-            kept = {name: one.pop(name) for name in ("type", "pattern")}
-            one["anyOf"] = [kept, {"type": "integer"}]
-
-
-def _set_pattern(schema: Schema, pattern: str) -> None:
-    for one in (schema, *schema.get("anyOf", [])):
-        if one.get("type") == "string":
-            one["pattern"] = pattern
-            one.pop("format", None)
-
-
-def _patch_objects(schemas: dict[str, Schema], definition: Definition) -> None:
-    """Where a field holds a JSON object, an update takes a part of it (RFC 7396)."""
-    properties = schemas[definition.bodies["update"].name]["properties"]
-    for name, part in properties.items():
-        spec = definition.schema.fields.get(name)
-        if spec is not None and spec.type.kind == "json" and spec.type.item is None:
-            properties[name] = _patch(part, schemas)
-
-
-def _patch(schema: Schema, schemas: dict[str, Schema]) -> Schema:
-    """The merge patch of a value: of an object any part, with null for what is to go; anything else whole."""
-    if "$ref" in schema:
-        name = schema["$ref"].rsplit("/", 1)[1]
-        if name.endswith(".patch"):
-            return schema
-        patch = f"{name}.patch"
-        if patch not in schemas:
-            schemas[patch] = {}
-            schemas[patch].update(_patch(schemas[name], schemas))
-        return {**schema, **reference(patch)}
-    if "anyOf" in schema:
-        return {**schema, "anyOf": [_patch(one, schemas) for one in schema["anyOf"]]}
-    if schema.get("type") != "object":
-        return schema
-    loose = {
-        name: part
-        for name, part in schema.items()
-        if name not in ("required", "properties", "default", "additionalProperties")
-    }
-    members = {name: _nullable(_patch(part, schemas)) for name, part in schema.get("properties", {}).items()}
-    inner = schema.get("additionalProperties")
-    if isinstance(inner, dict):
-        loose["additionalProperties"] = _nullable(_patch(inner, schemas))
-    return {**loose, "properties": members} if members else loose
-
-
-def _nullable(schema: Schema) -> Schema:
-    if any(one.get("type") == "null" for one in schema.get("anyOf", [])) or not schema:
-        return schema
-    return {"anyOf": [schema, {"type": "null"}]}
 
 
 def _part(definition: Definition, whole: Schema) -> Schema:
@@ -289,96 +158,11 @@ def _part(definition: Definition, whole: Schema) -> Schema:
     }
 
 
-def _filter(definition: Definition) -> Schema:
-    own = reference(f"{definition.name}Filter")
-    many = {"type": "array", "items": own}
-    properties: dict[str, Schema] = {
-        spec.name: _condition(spec) for spec in shown_fields(definition) if spec.name not in ("and", "or", "not")
-    }
-    return {
-        "type": "object",
-        "description": (
-            "Which records: all conditions hold. A value means equality, a list one of its values, null no "
-            "value, an object operators. `or` and `and` combine filters, `not` turns one around. Names with "
-            "dots follow references: `project.name`."
-        ),
-        "properties": {**properties, "or": many, "and": many, "not": own},
-        "patternProperties": _further(definition),
-        "additionalProperties": False,
-    }
-
-
-def _further(definition: Definition) -> dict[str, Schema]:
-    """Names that are paths: through references, links and into JSON, or with an operator at their end."""
-    fields = shown_fields(definition)
-    through = [s.name for s in fields if s.reference is not None or s.type.kind == "json"]
-    further = {rf"^({'|'.join(s.name for s in fields)})__[a-z]+$": Schema()}
-    if through or definition.links:
-        further[rf"^({'|'.join((*through, *definition.links))})(\.|__).+$"] = {}
-    return further
-
-
-def _condition(spec: FieldSpec) -> Schema:
-    operators = operators_schema(spec.type)
-    if spec.type.kind == "json":
-        return operators
-    value = value_schema(spec.type)
-    list_of = {"type": "array", "items": {"anyOf": [value, {"type": "null"}]}}
-    return {"anyOf": [value, {"type": "null"}, list_of, operators]}
-
-
-def _query(definition: Definition) -> Schema:
-    names = [spec.name for spec in shown_fields(definition)]
-    sort = {"type": "array", "items": {"enum": sort_names(definition)}, "maxItems": 10}
-    fields = {"anyOf": [{"type": "array", "items": {"enum": names}}, {"type": "null"}]}
-    return {
-        "type": "object",
-        "description": f"Which of the {definition.path}, in which order, and what of them.",
-        "additionalProperties": False,
-        "properties": {
-            "where": reference(f"{definition.name}Filter"),
-            **_search_member(definition),
-            "sort": {"anyOf": [sort, {"type": "null"}]},
-            "limit": {"type": ["integer", "null"], "minimum": 1, "maximum": definition.max_limit},
-            "offset": {"type": ["integer", "null"], "minimum": 0, "maximum": MAX_OFFSET},
-            "cursor": {"type": ["string", "null"], "description": "From the `Link` of a page."},
-            "after": {"type": ["string", "null"], "description": "The cursor that the records come after."},
-            "until": {"type": ["string", "null"], "description": "The cursor up to which they go."},
-            "fields": {**fields, "description": "Only these fields. Not together with `omit`."},
-            "omit": {**fields, "description": "All but these fields."},
-            **include_member(definition),
-            "count": {"enum": ["exact", "none", None], "description": "Whether to count all records."},
-        },
-    }
-
-
-def search_text(fields: Sequence[str]) -> str:
-    """What a search in fields finds, in words."""
-    names = " or ".join(f"`{name}`" for name in fields)
-    return f"Words that must all be in {names}; the last one may be the beginning of a word."
-
-
-def _search_member(definition: Definition) -> dict[str, Schema]:
-    fields = definition.schema.search
-    schema = {"type": ["string", "null"], "maxLength": MOST_ASKED, "description": search_text(fields)}
-    return {"search": schema} if fields else {}
-
-
-def sort_names(definition: Definition) -> list[str]:
-    """What a list can be sorted by: the names of fields, with `-` in front for descending."""
-    names = [spec.name for spec in sortable_fields(definition)]
-    return [*names, *(f"-{name}" for name in names)]
-
-
 def summary_of(definition: Definition) -> str:
     """What the class says of itself."""
     written = definition.cls.__doc__
     inherited = any(written == base.__doc__ for base in definition.cls.__mro__[1:])
     return " ".join(written.split()) if written and not inherited else f"One of the {definition.path}."
-
-
-def _a(name: str) -> str:
-    return f"{'an' if name[:1] in 'AEIOU' else 'a'} {name}"
 
 
 def components_used(schemas: Mapping[str, Schema], taken: Any) -> dict[str, Schema]:

@@ -4,7 +4,7 @@ from typing import Any, TypeAlias
 
 from crudite.query.comparisons import COMPARABLE_INSIDE, MAX_LIST
 from crudite.query.tree import NOTHING
-from crudite.resources.definition import Definition
+from crudite.resources.definition import REF, Definition
 from crudite.schema import SAFE_INTEGER, FieldSpec, FieldType, Kind
 
 Schema: TypeAlias = dict[str, Any]
@@ -31,6 +31,11 @@ _EXAMPLES: dict[Kind, Any] = {
 
 _ORDER = ("lt", "lte", "gt", "gte", "between")
 _TEXT = ("contains", "icontains", "startswith", "istartswith", "endswith")
+
+
+def reference(name: str) -> Schema:
+    """A reference to a component."""
+    return {"$ref": REF.format(model=name)}
 
 
 def value_schema(type: FieldType) -> Schema:
