@@ -115,18 +115,23 @@ class Page(Record[int], rules=allow.everyone):
     title: Annotated[str, validators.NotPadded()] = Field(validate=["notblank", "minimum:8"])
     tags: list[Annotated[str, validators.NotBlank()]] = Field(default=[], validate=["unique", "maximum:2"])
     colour: str | None = Field(default=None, validate="list:red,green")
+    slug: str = Field(default="a", validate=["pattern:^[a-z]", "pattern:[a-z]$"])
     anything: Any = Field(default=1, validate=validators.Integer())
 
 
 @pytest.mark.promises("B84", "B87", "B88", "B89")
 async def test_all_validators_that_fail_are_told_for_all_fields_with_the_rules_as_written() -> None:
     async with client_for(Page) as client:
-        refused = await client.post("/pages", {"title": " ", "tags": ["a", "", "a"], "colour": "blue", "anything": "1"})
+        refused = await client.post(
+            "/pages", {"title": " ", "tags": ["a", "", "a"], "colour": "blue", "anything": "1", "slug": "1"}
+        )
         assert refused.status == 422
         told = sorted((one["pointer"], one["code"], one["rule"]) for one in refused.json["errors"])
         assert told == [
             ("/anything", "integer", "integer"),
             ("/colour", "one_of", "list:red,green"),
+            ("/slug", "pattern", "pattern:[a-z]$"),
+            ("/slug", "pattern", "pattern:^[a-z]"),
             ("/tags/1", "not_blank", "notblank"),
             ("/title", "minimum", "minimum:8"),
             ("/title", "not_blank", "notblank"),
@@ -149,8 +154,8 @@ async def test_the_description_says_of_validators_what_json_schema_can() -> None
     schemas = OpenApi().document(App(Page))["components"]["schemas"]
     given = schemas["PageCreate"]["properties"]
 
-    assert (given["title"]["minLength"], given["title"]["allOf"]) == (8, [{"pattern": r"\S"}])
-    assert given["title"]["not"] == {"pattern": r"\s$"}
+    assert given["title"] == {"type": "string", "minLength": 8, "pattern": r"\S", "not": {"pattern": r"^\s|\s$"}}
+    assert (given["slug"]["pattern"], given["slug"]["allOf"]) == ("^[a-z]", [{"pattern": "[a-z]$"}])
     assert (given["tags"]["uniqueItems"], given["tags"]["maxItems"]) == (True, 2)
     assert given["tags"]["items"] == {"type": "string", "pattern": r"\S"}
     assert given["colour"]["anyOf"] == [{"enum": ["red", "green"], "type": "string"}, {"type": "null"}]

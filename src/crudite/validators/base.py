@@ -84,7 +84,12 @@ class Every:
         made: dict[str, Any] = handler(schema)
         for one in self.validators:
             made = _both(made, one.json_schema())
-        return made
+        beside = _BESIDE.get(made.get("type", ""), ())
+        return {name: said for name, said in made.items() if name not in beside}
+
+
+_BESIDE = {"string": ("minItems", "maxItems"), "array": ("minLength", "maxLength")}
+"""What means nothing for values of one type."""
 
 
 def _both(schema: dict[str, Any], further: dict[str, Any]) -> dict[str, Any]:

@@ -68,7 +68,7 @@ class NotPadded(Validator):
 
     def json_schema(self) -> dict[str, Plain]:
         """A pattern."""
-        return {"pattern": r"^(\S(.|\s)*)?$", "not": {"pattern": r"\s$"}}
+        return {"not": {"pattern": r"^\s|\s$"}}
 
 
 @dataclass(frozen=True)
