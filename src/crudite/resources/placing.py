@@ -24,6 +24,9 @@ SWITCHES = (*ACTIONS, "history", "restore", "subscribe", "read_field", "update_f
 _ALONG = {"subscribe": ("list", "read"), "read_field": ("read",), "update_field": ("update",)}
 """What is there with one of these, without being named."""
 
+_WITH = {"deleted": "restore", "purge": "delete"}
+"""What has rules, and is offered with something else."""
+
 Steps = tuple[tuple[Definition, str], ...]
 
 
@@ -51,7 +54,8 @@ class Placing:
         declared = self._declared.get(definition.cls, [])
         rules = dict(definition.rules)
         for action, rule in definition.rules.items():
-            asked = [one.rules.get(action, EVERYTHING) for one in declared if action in one.actions]
+            offered = _WITH.get(action, action)
+            asked = [one.rules.get(action, EVERYTHING) for one in declared if offered in one.actions]
             if asked and EVERYTHING not in asked:
                 rules[action] = join((rule, join(asked, either=True)), either=False)
         return definition if rules == definition.rules else replace(definition, rules=rules)

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, cast
 import msgspec
 
 from crudite.changes import Guard, Write
-from crudite.errors import Fault, Forbidden, Invalid, NotFound
+from crudite.errors import Conflict, Fault, Forbidden, Invalid, NotFound
 from crudite.ids import uuid7
 from crudite.messages import ActionName, Actor
 from crudite.query.plan import Mask, Need, Selection, everything
@@ -87,6 +87,8 @@ class Preparing:
         """The writes of a request. Raises the problem of one that cannot be made."""
         definition = cast(Definition, request.definition)
         rules = rules_of(request, self._rulebook)
+        if request.action == "restore" and not definition.schema.is_soft:
+            raise Conflict(f"{definition.name} keeps no deleted records.")
         asked = "purge" if request.is_purging and definition.schema.is_soft else cast(ActionName, request.action)
         rule = rules.action_now(asked, request.actor)
         if rule == NOTHING:

@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from crudite.messages import ACTIONS, ActionName
 from crudite.query.resolve import Resolver
+from crudite.query.simplify import join
 from crudite.query.tree import EVERYTHING, NOTHING, Check, Condition, Filter, leaves
 from crudite.resources.fields import FieldOptions
 from crudite.resources.gather import Gathered, nearest, sentence
@@ -62,16 +63,17 @@ class RuleReader:
         if written is None:
             return {}
         if isinstance(written, Filter):
-            return dict.fromkeys(_RULE_KEYS, self._rule(found, f"{where}: rules", written))
+            return dict.fromkeys((*_RULE_KEYS, "deleted"), self._rule(found, f"{where}: rules", written))
         if not isinstance(written, Mapping):
             found.faults.append(f"{found.name}: {where}: rules are one rule, or one for each action.")
             return {}
         resolved = self._keyed(found, written, f"{where}: ")
         fallbacks: dict[ActionName, tuple[str, ...]] = {**_FALLBACKS, "history": ("history",)}
-        return {
+        rules: dict[str, Filter] = {
             action: next((resolved[key] for key in keys if key in resolved), EVERYTHING)
             for action, keys in fallbacks.items()
         }
+        return {**rules, "deleted": join((rules["read"], rules["restore"]), either=False)}
 
     def of_fields(self, found: Gathered, what: Literal["read", "write"]) -> dict[str, Filter]:
         """The resolved rules of those fields that have one; a private field is read by nobody."""

@@ -442,6 +442,8 @@ class Subscription {
   /** @param {Map<string, Fields>} records @param {Guess} guess */
   #imagine(records, { action, key, data }) {
     const old = records.get(key)
+    const deleted = this.target.query?.deleted
+    if (deleted && action !== "update") return // whether it belongs here is the server's to say
     if (action === "delete") records.delete(key)
     else if (action === "update" && old) records.set(key, this.#patched(old, data))
     else if (action === "create" && !old && this.#plainlyGets(data)) records.set(key, this.#visible(data))
@@ -1362,6 +1364,14 @@ export class Query {
   }
 
   /**
+   * Deleted records that may be restored: `"only"` these, or `"with"` those that are there.
+   * @param {"only" | "with"} which @returns {Query<T>}
+   */
+  deleted(which) {
+    return this.#with({ deleted: which })
+  }
+
+  /**
    * One page, once: an array with three more properties. `next` and `prev` are cursors or null; `count` is
    * there when asked for by `{count: "exact"}`.
    * @param {QueryJson} [more] members of the query that have no method: `cursor`, `count`
@@ -1462,9 +1472,20 @@ export class Resource extends Query {
     return (await this.#client.call(`${this.resource}.replace`, { key, data, version })).data
   }
 
-  /** @param {Key} key @param {{version?: number}} [options] @returns {Promise<void>} */
-  async delete(key, { version } = {}) {
-    await this.#client.write(this.resource, "delete", { key, version }, [{ key, data: {} }])
+  /**
+   * `force` deletes also what points at it and wants that to be said; `purge` keeps nothing to be restored.
+   * @param {Key} key @param {{version?: number, force?: boolean, purge?: boolean}} [options] @returns {Promise<void>}
+   */
+  async delete(key, { version, force, purge } = {}) {
+    await this.#client.write(this.resource, "delete", { key, version, force, purge }, [{ key, data: {} }])
+  }
+
+  /**
+   * Bring a deleted record back, where such are kept. Shown when confirmed.
+   * @param {Key} key @param {{version?: number}} [options] @returns {Promise<T>}
+   */
+  async restore(key, { version } = {}) {
+    return (await this.#client.call(`${this.resource}.restore`, { key, version })).data
   }
 }
 

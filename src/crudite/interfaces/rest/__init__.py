@@ -84,6 +84,8 @@ class Rest:
             routes.insert(1, (f"{base}/query", {"POST": "list"}, endpoints.query))
         if "history" in place.definition.rules:
             routes.append((f"{base}/{{key}}/history", {"GET": "history"}, endpoints.history))
+        if place.definition.schema.is_soft:
+            routes.append((f"{base}/{{key}}/restore", {"POST": "restore"}, endpoints.restore))
         faults = []
         for path, actions, endpoint in routes:
             methods = _methods(actions, place)

@@ -19,6 +19,7 @@ from crudite.interfaces.rest.answers import (
     serve,
     version_in,
 )
+from crudite.interfaces.rest.removals import removal_in
 from crudite.interfaces.styles import DEFAULT, Asked, Body, Style
 from crudite.messages import Found, Listed, Written
 from crudite.query.parse import EMPTY, WrittenQuery, parse_json, parse_url
@@ -52,6 +53,10 @@ class ResourceEndpoints:
     async def history(self, scope: Scope, receive: Receive, send: Send, keys: tuple[str, ...]) -> None:
         """`GET` of who changed what of one record."""
         await serve(self._host, scope, receive, send, self._history, keys, self._style)
+
+    async def restore(self, scope: Scope, receive: Receive, send: Send, keys: tuple[str, ...]) -> None:
+        """`POST …/restore` of a record that was deleted."""
+        await serve(self._host, scope, receive, send, self._restore, keys, self._style)
 
     async def _collection(self, exchange: Exchange, keys: tuple[str, ...]) -> None:
         match exchange.method:
@@ -172,12 +177,27 @@ class ResourceEndpoints:
             exchange, action, above, key=self._key(text), data=body, is_minimal=minimal is True,
             expect=await self._expected(exchange, above, text),
         )  # fmt: skip
+        if action == "delete":
+            request.is_forced, request.is_purging = removal_in(exchange.parameters)
         written = await exchange.perform(request)
         assert isinstance(written, Written)
         shown = Body(None) if minimal or action == "delete" else self._style.written(asked, written)
         if reread is not None and not minimal:
             shown = await self._reread(exchange, asked, request, reread) or shown
         await exchange.answer(self._style.statuses[action], shown.text, exchange.after(written, minimal), shown.kind)
+
+    async def _restore(self, exchange: Exchange, keys: tuple[str, ...]) -> None:
+        *above, text = keys
+        asked = exchange.asks(self._definition, text)
+        minimal = preference(exchange.headers)
+        request = self._request(
+            exchange, "restore", tuple(above), key=self._key(text), is_minimal=minimal is True,
+            expect=await self._expected(exchange, tuple(above), text),
+        )  # fmt: skip
+        written = await exchange.perform(request)
+        assert isinstance(written, Written)
+        shown = Body(None) if minimal else self._style.written(asked, written)
+        await exchange.answer(200, shown.text, exchange.after(written, minimal), shown.kind)
 
     async def _reread(self, exchange: Exchange, asked: Asked, written: Request, query: WrittenQuery) -> Body | None:
         """The record of a write as it is read behind it; None where the writer may not read it."""

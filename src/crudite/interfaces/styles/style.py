@@ -16,7 +16,7 @@ from crudite.resources.request import AnyAction, Around, Request
 JSON_TYPE = b"application/json"
 TEXT_TYPE = b"text/plain; charset=utf-8"
 
-_OF_ONE = frozenset(("fields", "omit", "include"))
+_OF_ONE = frozenset(("fields", "omit", "include", "deleted"))
 
 
 Shown: TypeAlias = Callable[[Request, list[dict[str, Any]]], Awaitable[list[Any]]]

@@ -75,11 +75,12 @@ _PARAMS = {
     "list": {"query", "min_cursor"}, "read": {"key", "query", "min_cursor"},
     "history": {"key", "query", "min_cursor"},
     "create": {"data"}, "replace": {"key", "data", "version"}, "update": {"key", "data", "version"},
-    "delete": {"key", "version"}, "unsubscribe": {"sub"}, "auth": {"token"},
+    "delete": {"key", "version", "force", "purge"}, "restore": {"key", "version"},
+    "unsubscribe": {"sub"}, "auth": {"token"},
     "subscribe": {"sub", "resource", "query", "read", "args", "cursor", "key", "min_cursor"},
     "join": {"channel", "state", "as"}, "leave": {"channel"}, "publish": {"channel", "event", "data"},
 }  # fmt: skip
-_OPTIONAL = {"query", "version", "resource", "read", "args", "cursor", "min_cursor", "state", "as"}
+_OPTIONAL = {"query", "version", "force", "purge", "resource", "read", "args", "cursor", "min_cursor", "state", "as"}
 
 
 def check_params(action: str, given: Mapping[str, Any]) -> None:
@@ -101,6 +102,14 @@ def version_of(value: Any) -> int | None:
     if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
         raise Malformed(faults=[Fault("bad_value", "version is an integer.", pointer="/version")])
     return value if value is None or abs(value) < NO_VERSION else NO_VERSION
+
+
+def truth_of(name: str, given: Mapping[str, Any]) -> bool:
+    """Whether a parameter is true; it need not be given. Raises Malformed."""
+    value = given.get(name)
+    if value is not None and not isinstance(value, bool):
+        raise Malformed(faults=[Fault("bad_value", f"{name} is true or false.", pointer=f"/{name}")])
+    return value is True
 
 
 def parse_call(data: bytes) -> Call | Answer:

@@ -6,12 +6,12 @@ import msgspec
 
 from crudite.interfaces.addresses import find_resource, is_done
 from crudite.interfaces.base import Host
-from crudite.interfaces.websocket.calls import Call, UnknownMethod, check_params, plain, version_of
+from crudite.interfaces.websocket.calls import Call, UnknownMethod, check_params, plain, truth_of, version_of
 from crudite.query.parse import parse_json
 from crudite.resources.keys import plain_key
 from crudite.resources.request import Request
 
-WRITES = ("create", "replace", "update", "delete")
+WRITES = ("create", "replace", "update", "delete", "restore")
 
 
 def request_for(host: Host, call: Call, base: Request) -> Request:
@@ -32,6 +32,8 @@ def _of_records(host: Host, path: str, action: str, raw: Mapping[str, msgspec.Ra
     given = plain({name: value for name, value in raw.items() if name != "data"})
     check_params(action, raw)
     definition = find_resource(host, path)
+    if action == "restore" and not definition.schema.is_soft:
+        raise UnknownMethod(f"There is no method {path[:100]}.restore: {definition.name} keeps no deleted records.")
     if not is_done(host, definition, action):
         raise UnknownMethod(f"{definition.path}.{action} cannot be called.")
     base.action, base.name, base.definition = action, definition.path, definition  # type: ignore[assignment]
@@ -40,4 +42,5 @@ def _of_records(host: Host, path: str, action: str, raw: Mapping[str, msgspec.Ra
     if action not in ("list", "create"):
         base.key = plain_key(definition, given.get("key"))
     base.expect = version_of(given.get("version"))
+    base.is_forced, base.is_purging = truth_of("force", given), truth_of("purge", given)
     return base
