@@ -37,6 +37,7 @@ from crudite.pipeline import Next
 from crudite.resources.declare import Record, Resource, after, around, before
 from crudite.resources.fields import BigInt, Cascade, Email, Field, Many, One, Parent, Password, Ref, Unique
 from crudite.resources.passwords import Hashing, verify_password
+from crudite.resources.places import Place
 from crudite.resources.query import Count, Groups, Query, Value
 from crudite.resources.request import Request
 from crudite.resources.validating import FieldContext
@@ -89,6 +90,7 @@ __all__ = [
     "OpenId",
     "Parent",
     "Password",
+    "Place",
     "PreconditionFailed",
     "Problem",
     "Query",

@@ -52,11 +52,6 @@ def nesting_in(scope: Scope, place: Placement, texts: Sequence[str]) -> Nesting 
     return Nesting.below(place, keys)
 
 
-def names_several(place: Placement, texts: Sequence[str]) -> bool:
-    """Whether a path names several records above a place."""
-    return any("," in text for text in texts[: len(place.above)])
-
-
 def find_resource(host: Host, path: Any) -> Definition:
     """The resource with a path. Raises NotFound, with the nearest path, where there is none that clients get at."""
     definition = host.definitions.by_path.get(path) if isinstance(path, str) else None

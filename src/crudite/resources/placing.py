@@ -150,7 +150,7 @@ def _actions(found: Gathered, where: str, given: Mapping[str, Any], among: froze
     """What can be done, of what could be at most."""
     only, exclude = _names(found, where, "only", given), _names(found, where, "exclude", given)
     actions = among
-    if given.get("only") is not None:
+    if given.get("only") is not None and {*only} <= {*SWITCHES}:
         actions = among & {*only, *(along for along, withs in _ALONG.items() if {*withs} & {*only})}
     actions -= {*exclude}
     return actions - {along for along, withs in _ALONG.items() if not {*withs} & actions}
@@ -173,7 +173,7 @@ def _steps(found: Gathered, path: str, definition: Definition, by_name: Mapping[
     nothing, which is noted."""
     where = f"{found.name}: the place {path!r}"
     if not path.startswith("/"):
-        found.faults.append(f"{where} begins with a slash.")
+        found.faults.append(f"{where} does not begin with a slash.")
         return None
     steps: list[tuple[Definition, str]] = []
     below = definition

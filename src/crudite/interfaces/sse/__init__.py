@@ -93,7 +93,8 @@ class Sse:
         taken = []
         if "list" in place.actions:
             endpoint = streams.records(place)
-            taken.append(router.add(f"{base}/subscribe", ["GET"], endpoint, owner))
+            is_root = place.pattern == "/"  # where the stream of several queries is
+            taken.append(router.add(f"{base}/subscribe", ["GET"], endpoint, owner, yields=is_root))
             router.add(base, ["STREAM"], endpoint, owner)
         if "read" in place.actions:
             single = streams.records(place, single=True)
