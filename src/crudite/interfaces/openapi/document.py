@@ -1,6 +1,6 @@
 """The description of a whole application, as an OpenAPI 3.1.1 document."""
 
-from itertools import count
+from itertools import chain, count
 from typing import Any
 
 from crudite.interfaces.base import Host
@@ -83,8 +83,9 @@ def _add(
         name = operation["operationId"]
         if name in taken:
             below = prefix.strip("/").replace("/", ".")
-            names = (f"{below}.{name}" if below else "", *(f"{name}.{number}" for number in count(2)))
-            name = operation["operationId"] = next(one for one in names if one and one not in taken)
+            numbered = (f"{name}.{number}" for number in count(2))
+            names = chain([f"{below}.{name}"] if below else [], numbered)
+            name = operation["operationId"] = next(one for one in names if one not in taken)
         taken.add(name)
         paths.setdefault(path, {})[method] = operation
 
