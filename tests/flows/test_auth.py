@@ -154,3 +154,23 @@ async def test_only_listed_host_names_are_answered_to() -> None:
         with pytest.raises(Refusal):
             async with client.stream("/opens/subscribe", headers={"host": "evil.org"}):
                 pass
+
+
+async def test_who_is_known_to_another_way_is_not_the_visitor_whose_session_he_shows_too() -> None:
+    def visitor(credentials: Credentials) -> Actor | None:
+        return Actor(None, session=credentials.cookies["v"]) if "v" in credentials.cookies else None
+
+    def known(credentials: Credentials) -> Actor | None:
+        return Actor("ann") if credentials.headers.get("x-key") == "hers" else None
+
+    app = App(Note, store=fresh_store(), auth=[visitor, known])
+
+    @app.read("who")
+    async def who(request: Request) -> Any:
+        return [request.actor.id, request.actor.session]
+
+    async with Client(app) as client:
+        assert (await client.get("/who", headers={"cookie": "v=7"})).json == [None, "7"]
+        assert (await client.get("/who", headers={"cookie": "v=7", "x-key": "hers"})).json == ["ann", None]
+        assert (await client.get("/who", headers={"x-key": "hers"})).json == ["ann", None]
+        assert (await client.get("/who")).json == [None, None]

@@ -175,6 +175,18 @@ async def test_an_old_browser_that_says_nothing_writes_with_a_token_that_foreign
         assert "access-control-allow-origin" not in (await client.get("/csrf-token", headers={"origin": EVIL})).headers
 
 
+async def test_a_visitors_cookie_gives_rights_that_a_silent_request_must_not_use() -> None:
+    def visitor(credentials: Credentials) -> Actor | None:
+        return Actor(None, session=credentials.cookies["s"]) if "s" in credentials.cookies else None
+
+    app = App(Open, store=fresh_store(), auth=visitor, old_browsers=True)
+    async with Client(app) as client:
+        his = {"cookie": "s=7"}
+        assert (await client.post("/opens", {"title": "a"}, headers=his)).status == 403
+        token = (await client.get("/csrf-token", headers=his)).json["token"]
+        assert (await client.post("/opens", {"title": "a"}, headers={**his, "x-csrf-token": token})).status == 201
+
+
 async def test_without_old_browsers_there_is_no_token() -> None:
     async with Client(app_with()) as client:
         assert (await client.get("/csrf-token")).status == 404

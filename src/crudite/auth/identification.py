@@ -131,10 +131,15 @@ class Identification:
         return found
 
     async def _find(self, credentials: Credentials) -> Any:
+        visitor = None
         for way in self._ways:
             found = await call(way, credentials)
-            if found is not None:
+            if isinstance(found, Actor) and not found.is_known:
+                visitor = visitor or found  # somebody's session without an account: others may know who it is
+            elif found is not None:
                 return found
+        if visitor is not None:
+            return visitor
         if credentials.token is not None and any(isinstance(way, Authenticator) for way in self._ways):
             raise Unauthorized("Nobody knows this token.", headers=INVALID)
         return None

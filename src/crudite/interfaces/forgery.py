@@ -52,7 +52,8 @@ async def _is_proven(host: Host, scope: Scope, headers: Mapping[str, str]) -> bo
     """Whether a request shows the token of whoever asks. A cookie that is nobody's gives no rights to be misused."""
     actor = await host.identify(credentials_of(headers, scope))
     shown = headers.get(CSRF_HEADER, "").encode("latin-1")
-    return not actor.is_known or hmac.compare_digest(shown, _token(host, actor).encode())
+    nobody = not actor.is_known and actor.session is None
+    return nobody or hmac.compare_digest(shown, _token(host, actor).encode())
 
 
 def _token(host: Host, actor: Actor) -> str:
