@@ -326,6 +326,34 @@ async def test_two_changes_at_the_same_time_leave_everybody_with_the_last_one() 
             assert {book["owner"] for book in books} == {owner}
 
 
+@pytest.mark.promises("B120")
+async def test_what_was_deleted_and_is_kept_is_neither_changed_nor_looked_at() -> None:
+    class Box(Record[str], rules=allow.everyone, soft_delete=True):
+        colour: str = Field(default="red", cascade=Cascade("items"))
+        items: Many["Item"]
+
+    class Item(Record[str], rules=allow.everyone, soft_delete=True):
+        box: Ref[Box] | None = None
+        colour: str = "red"
+        seen: str | None = None
+
+    async def look(value: str, context: FieldContext) -> str:
+        return "gone" if await context.read(Item, value) is None else "there"
+
+    class Looker(Record[str], rules=allow.everyone):
+        item: str = Field(validate=look)
+
+    async with client_for(Box, Item, Looker) as client:
+        await client.post("/boxes", {"id": "b"})
+        await client.post("/items", [{"id": "1", "box": "b"}, {"id": "2", "box": "b"}])
+        assert (await client.delete("/items/1")).status == 204
+        assert (await client.patch("/boxes/b", {"colour": "blue"})).status == 200
+        found = {one["id"]: one["colour"] for one in (await client.get("/items?deleted=with")).json}
+        assert found == {"1": "red", "2": "blue"}
+        assert (await client.post("/lookers", {"id": "1", "item": "1"})).json["item"] == "gone"
+        assert (await client.post("/lookers", {"id": "2", "item": "2"})).json["item"] == "there"
+
+
 @pytest.mark.promises("B119")
 async def test_who_may_change_the_first_record_needs_no_right_to_the_others() -> None:
     class Owner(Record[str], rules={"read": allow.everyone, "write": allow.signed_in}):

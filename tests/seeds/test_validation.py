@@ -3,11 +3,12 @@
 import asyncio
 import hashlib
 import re
+from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Annotated, Any, Literal
 
 import pytest
-from pydantic import TypeAdapter
+from pydantic import BaseModel, TypeAdapter
 
 from crudite import (
     App,
@@ -159,6 +160,42 @@ async def test_the_description_says_of_validators_what_json_schema_can() -> None
     assert (given["tags"]["uniqueItems"], given["tags"]["maxItems"]) == (True, 2)
     assert given["tags"]["items"] == {"type": "string", "pattern": r"\S"}
     assert given["colour"]["anyOf"] == [{"enum": ["red", "green"], "type": "string"}, {"type": "null"}]
+
+
+@dataclass(frozen=True)
+class Shouted(validators.Validator):
+    """A text in capital letters."""
+
+    code = "shouted"
+    subjects = ("text", "anything")
+    rule = "shouted"
+    expected = "a text in capital letters"
+
+    def accepts(self, value: Any) -> bool:
+        """Whether it is one."""
+        return isinstance(value, str) and value == value.upper()
+
+
+class Part(BaseModel):
+    name: Annotated[str, validators.NotBlank(), validators.Maximum(3)]
+
+
+@pytest.mark.promises("B84")
+async def test_a_validator_class_of_the_application_and_one_inside_a_model_are_told_alike() -> None:
+    class Sign(Record[int], rules=allow.everyone):
+        text: str = Field(validate=[Shouted(), "minimum:2"])
+        other: Annotated[str, Shouted()] = ""
+        part: Part | None = None
+
+    async with client_for(Sign) as client:
+        refused = await client.post("/signs", {"text": "a", "other": "b", "part": {"name": "    "}})
+        assert sorted((one["pointer"], one["rule"]) for one in refused.json["errors"]) == [
+            ("/other", "shouted"), ("/part/name", "maximum:3"), ("/part/name", "notblank"),
+            ("/text", "minimum:2"), ("/text", "shouted"),
+        ]  # fmt: skip
+        assert (await client.post("/signs", {"text": "AB", "part": {"name": "abc"}})).status == 201
+        merged = await client.patch("/signs/1", {"part": {"name": "abcd"}})
+        assert [(one["pointer"], one["rule"]) for one in merged.json["errors"]] == [("/part/name", "maximum:3")]
 
 
 @pytest.mark.promises("B91")

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from crudite.errors import Conflict, NotFound
 from crudite.query.plan import Mask, Plan, Selection
+from crudite.query.presence import present
 from crudite.query.simplify import join
 from crudite.query.tree import Condition, Path, Test
 from crudite.resources.access import Rulebook
@@ -81,11 +82,11 @@ class Cascading:
     async def _others(
         self, schema: ResourceSchema, way: CarriedField, name: str, key: Key, value: Plain
     ) -> Sequence[Key]:
-        """The keys of the records that point here and have another value."""
+        """The keys of the records that are there, point here and have another value."""
         here = Test(_path(schema, way.by), "eq", key)
         test = Test(_path(schema, name), "isnull", True) if value is None else Test(_path(schema, name), "eq", value)
         differs = Test(test.path, test.operator, test.value, negated=True)
-        selection = Selection(schema, join((here, differs), either=False), Mask((schema.key,)))
+        selection = Selection(schema, join((here, differs, present(schema)), either=False), Mask((schema.key,)))
         page = await read_page(self._store, Plan(selection=selection, limit=MAX_MANY + 1))
         if len(page.keys) > MAX_MANY or len(self._seen) + len(page.keys) > MAX_MANY + 1:
             raise Conflict(f"To change {name} here would change it in more than {MAX_MANY:,} records that point here.")

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from crudite.errors import Fault, Invalid
 from crudite.messages import Actor
 from crudite.query.plan import Mask, Need, Selection, everything
+from crudite.query.presence import present
 from crudite.query.simplify import join
 from crudite.query.tree import Path, Test
 from crudite.resources.declare import Record
@@ -77,7 +78,8 @@ class _Reading:
         return definition.from_plain(record)
 
     async def look_up(self, schema: ResourceSchema, key: Key) -> PlainRecord | None:
-        row = await self.store.lookup(everything(schema), key)
+        whole = everything(schema)
+        row = await self.store.lookup(Selection(schema, present(schema), whole.mask), key)
         record: PlainRecord | None = None if row is None else msgspec.json.decode(row.json)
         return record
 
@@ -85,7 +87,8 @@ class _Reading:
         self, name: str, schema: ResourceSchema, key: Key, record: PlainRecord, fields: Collection[FieldSpec]
     ) -> None:
         """Lets the write be made only if these fields of a record are as they were read."""
-        as_it_was = join([_equals(spec, record[spec.name]) for spec in fields], either=False)
+        equal = [_equals(spec, record[spec.name]) for spec in fields]
+        as_it_was = join((*equal, present(schema)), either=False)
         self.needs.append(Need(name, Selection(schema, as_it_was, Mask((schema.key,))), key))
 
 

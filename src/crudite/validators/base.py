@@ -78,7 +78,11 @@ class Every:
         return [one for one in self.validators if not one.accepts(value)]
 
     def __get_pydantic_core_schema__(self, source: Any, handler: Callable[[Any], Any]) -> Any:
-        return core_schema.no_info_after_validator_function(self, handler(source))
+        inner = handler(source)
+        match inner:  # those of one `Annotated[…]` are asked together
+            case {"type": "function-after", "function": {"function": Every(before)}, "schema": within}:
+                return core_schema.no_info_after_validator_function(Every((*before, *self.validators)), within)
+        return core_schema.no_info_after_validator_function(self, inner)
 
     def __get_pydantic_json_schema__(self, schema: Any, handler: pydantic.GetJsonSchemaHandler) -> dict[str, Any]:
         made: dict[str, Any] = handler(schema)

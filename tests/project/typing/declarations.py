@@ -3,16 +3,18 @@
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import Any, Literal, assert_type
+from typing import Annotated, Any, Literal, assert_type
 from uuid import UUID, uuid4
 
 from pydantic import BaseModel
 
 from crudite import (
     BigInt,
+    Cascade,
     Count,
     Email,
     Field,
+    FieldContext,
     Many,
     One,
     Parent,
@@ -22,12 +24,14 @@ from crudite import (
     Ref,
     Request,
     Resource,
+    Unique,
     after,
     allow,
     before,
     me,
     now,
     today,
+    validators,
 )  # fmt: skip
 
 
@@ -50,6 +54,24 @@ class Account(Resource, rules={"read": allow.signed_in, "create": allow.everyone
 
 class Country(Record[str], rules=allow.everyone):
     name: str
+
+
+def even(value: int) -> int:
+    return value
+
+
+async def fits(value: str, context: FieldContext) -> str:
+    reading = await context.read(Reading, 1)
+    assert_type(reading, "Reading | None")
+    return value
+
+
+class Checked(Resource, unique=[("name", "kind"), Unique("name", "amount", nulls="alike")]):
+    name: Annotated[str, validators.NotPadded()] = Field(validate=["notblank", validators.Minimum(3), fits])
+    kind: str = Field(default="", validate=validators.MatchesParent("up", check={"a": ["b"]}), required_on="replace")
+    amount: int | None = Field(default=None, validate=even, default_filter=[1, 2], cascade=Cascade("below", when=1))
+    up: Ref["Checked"] | None = None
+    below: Many["Checked"]
 
 
 class Reading(Record[int], live=False):
