@@ -1,5 +1,6 @@
 """What booster answered is answered by its style: request → status, headers, body."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -11,12 +12,15 @@ from crudite import (
     DeclarationError,
     Field,
     Many,
+    OpenApi,
     Parent,
+    Rate,
     Record,
     Ref,
     Request,
     Response,
     Rest,
+    Sse,
     WebSocket,
     allow,
     before,
@@ -493,6 +497,57 @@ async def test_an_address_that_is_not_there_is_told_in_the_style_of_where_it_wou
         for url in ("/old/posts/7", "/old/nothing", "/old"):
             assert shape(await somebody.get(url)) == (404, None, None)
         assert shape(await somebody.post("/old/posts/1", {})) == (404, None, None)
+
+
+class Task(Record[int], rules=allow.everyone):
+    title: str
+    status: str = Field(default="open", default_filter="open", clear_filter="all")
+    level: int | None = Field(default=None, default_filter=None)
+
+
+@pytest.mark.promises("B43")
+async def test_a_default_filter_is_taken_off_by_its_own_word_and_by_the_one_for_all_and_holds_for_no_show() -> None:
+    async with client_for(Task, interfaces=[Rest(style="booster")]) as somebody:
+        await somebody.post("/tasks", [{"title": "a"}, {"title": "b", "status": "done"}, {"title": "c", "level": 1}])
+
+        async def found(query: str) -> list[int]:
+            return [task["id"] for task in (await somebody.get(f"/tasks{query}")).json]
+
+        assert await found("") == [1]
+        assert await found("?status=done") == [2]
+        assert await found("?status=all") == await found("?status=$b.clear") == [1, 2]
+        assert await found("?level=$b.clear") == [1, 3]
+        assert await found("?status=$b.clear&level=$b.clear&title=$b.clear") == [1, 2, 3]
+        assert await found("/1,2,3") == [1, 2, 3]
+        assert (await somebody.get("/tasks/3")).json["title"] == "c"
+
+
+async def test_who_comes_too_often_is_told_so_in_the_same_shape() -> None:
+    async with client(rates=[Rate("2/minute", by="address")]) as somebody:
+        await posts(somebody, "one", "two")
+
+        refused = await somebody.get("/posts")
+        assert shape(refused) == (429, TEXT, "toomanyrequests")
+        assert int(refused.headers["retry-after"]) > 0
+
+
+async def test_of_two_that_want_one_value_at_once_one_is_told_that_it_is_taken() -> None:
+    async with client() as somebody:
+        answers = await asyncio.gather(*(somebody.post("/users", {"name": "ann"}) for _ in range(8)))
+
+        told = sorted((shape(answer) for answer in answers), key=lambda one: one[0])
+        assert told == [(201, TEXT, "1"), *[(409, JSON, {"name": "notunique"})] * 7]
+
+
+@pytest.mark.only_on("sqlite", reason="a description asks no store")
+async def test_the_description_is_of_the_style_of_today_alone() -> None:
+    old = [Rest(prefix="/old", style="booster"), Rest(prefix="/older", style="wheelhouse")]
+    streams = Sse(prefix="/older", style="wheelhouse")
+    app = App(User, Post, Comment, store="sqlite:///:memory:", interfaces=[Rest(), Sse(), *old, streams, OpenApi()])
+    async with app:
+        paths = OpenApi().document(app)["paths"]
+        assert "/posts/{key}" in paths, sorted(paths)
+        assert [path for path in paths if path.startswith("/old")] == []
 
 
 @pytest.mark.promises("B65", "B66")

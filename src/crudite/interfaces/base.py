@@ -45,6 +45,9 @@ class Told(NamedTuple):
 Tell: TypeAlias = Callable[[Problem, str, str], Told]
 """How a problem is told: the problem, the request's id, the path at which the application is mounted."""
 
+EVENT_STREAM = "the event stream"
+"""Who owns the path of the streams that carry several queries."""
+
 _LONGEST_WAIT = 60.0
 _BOUNDS: Mapping[str, Bound] = {
     **dict.fromkeys(

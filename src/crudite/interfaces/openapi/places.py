@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from crudite.channels import Channel
-from crudite.interfaces.base import Host, Router
+from crudite.interfaces.base import EVENT_STREAM, Host, Router
 from crudite.resources.definition import Definition, Placement
 from crudite.resources.handlers import Handler
 
@@ -106,7 +106,7 @@ def stream_paths(host: Host) -> Iterator[str]:
     """The paths of streams that carry several queries."""
     owned = {place.path for places in (resource_places, handler_places, channel_places) for place in places(host)}
     for path, owners in _routes(host.routes).items():
-        if path.endswith("/subscribe") and "{" not in path and path not in owned and "GET" in owners:
+        if path.endswith("/subscribe") and path not in owned and owners.get("GET") == EVENT_STREAM:
             yield path
 
 

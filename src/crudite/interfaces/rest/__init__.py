@@ -43,7 +43,8 @@ class Rest:
                 faults += self._mount_resource(ResourceEndpoints(host, place, self.style), router, place)
         for handler in host.handlers.values():
             endpoints = HandlerEndpoints(host, handler, self.style)
-            taken = router.add(f"{self.prefix}/{handler.name}", [endpoints.method], endpoints.call, handler.name)
+            owner = self.style.owner(handler.name)
+            taken = router.add(f"{self.prefix}/{handler.name}", [endpoints.method], endpoints.call, owner)
             if taken:
                 faults.append(f"The handler {handler.name!r} and {taken} both answer {self.prefix}/{handler.name}.")
         for channel in host.channels:
@@ -74,7 +75,7 @@ class Rest:
         return found
 
     def _mount_resource(self, endpoints: ResourceEndpoints, router: Router, place: Placement) -> list[str]:
-        owner, base = place.definition.name, f"{self.prefix}{place.pattern}".rstrip("/")
+        owner, base = self.style.owner(place.definition.name), f"{self.prefix}{place.pattern}".rstrip("/")
         listing = {"GET": "list", "QUERY": "list"} if self.style.takes_queries else {"GET": "list"}
         routes: list[tuple[str, Mapping[str, str], Endpoint]] = [
             (base, {**listing, "POST": "create"}, endpoints.collection),

@@ -23,7 +23,7 @@ from crudite.interfaces.rest.removals import removal_in
 from crudite.interfaces.styles import DEFAULT, Asked, Body, Style
 from crudite.messages import Found, Listed, Written
 from crudite.query.parse import EMPTY, WrittenQuery, parse_json, parse_url
-from crudite.query.tree import Condition
+from crudite.query.tree import And, Condition
 from crudite.resources.definition import Definition, Placement
 from crudite.resources.request import AnyAction, Nesting, Request
 from crudite.types import Key
@@ -146,7 +146,9 @@ class ResourceEndpoints:
         """Those of several records that are there; a single one stands alone. Raises NotFound when none is."""
         key = self._definition.schema.key
         keys = [one for text in texts if (one := _possible(text, self._definition)) is not None]
-        query = replace(self._style.reading(asked), filter=Condition((key,), "in", keys), sort=(key,))
+        everywhere = [Condition((name,), "eq", one.clear) for name, one in self._definition.default_filters.items()]
+        wanted = And((Condition((key,), "in", keys), *everywhere))
+        query = replace(self._style.reading(asked), filter=wanted, sort=(key,))
         listed = await exchange.perform(self._request(exchange, "list", above, query=query))
         assert isinstance(listed, Listed)
         if not listed.records:

@@ -14,7 +14,7 @@ from crudite.channels import Channel
 from crudite.errors import Fault, Forbidden, Malformed, Problem, TooManyRequests, Unauthorized
 from crudite.ids import new_request_id
 from crudite.interfaces.addresses import key_in, nesting_in
-from crudite.interfaces.base import Host, Receive, Router, Scope, Send
+from crudite.interfaces.base import EVENT_STREAM, Host, Receive, Router, Scope, Send
 from crudite.interfaces.http import (
     Headers,
     credentials_of,
@@ -30,6 +30,7 @@ from crudite.interfaces.speaking import channel_name
 from crudite.interfaces.sse.channels import ChannelStream
 from crudite.interfaces.sse.format import NOWHERE, Spelling, Waiting, has_same_schema, proof_of
 from crudite.interfaces.sse.guest import StreamGuest
+from crudite.interfaces.sse.resuming import resume_id, without_resuming
 from crudite.interfaces.sse.retelling import Retell, Retelling
 from crudite.interfaces.styles import DEFAULT, Asked, Style, style_of
 from crudite.interfaces.subscribing import live_query
@@ -42,7 +43,6 @@ from crudite.resources.handlers import Handler
 from crudite.resources.request import Request
 from crudite.server.extension import Sink, sink_of
 
-_RESUMING = ("cursor", "last_event_id")
 _HEADERS = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-store"),
@@ -72,7 +72,7 @@ class Sse:
         router.prefixes[self.prefix] = None
         taken: list[str | None] = []
         if self.style is DEFAULT:
-            taken.append(router.add(f"{self.prefix}/subscribe", ["GET"], streams.several, "the event stream"))
+            taken.append(router.add(f"{self.prefix}/subscribe", ["GET"], streams.several, EVENT_STREAM))
         for definition in host.definitions:
             for place in host.definitions.places[definition]:
                 if "subscribe" in place.actions:
@@ -89,7 +89,7 @@ class Sse:
         return faults + [f"{owner} has the path of an event stream already." for owner in taken if owner]
 
     def _mount_resource(self, streams: "_Streams", router: Router, place: Placement) -> list[str | None]:
-        owner, base = place.definition.name, f"{self.prefix}{place.pattern}".rstrip("/")
+        owner, base = self.style.owner(place.definition.name), f"{self.prefix}{place.pattern}".rstrip("/")
         taken = []
         if "list" in place.actions:
             endpoint = streams.records(place)
@@ -118,7 +118,7 @@ class _Streams:
             style = self._style
 
             def asks() -> Asked:
-                parameters, text = _without_resuming(scope), keys[-1] if single else None
+                parameters, text = without_resuming(scope), keys[-1] if single else None
                 return Asked(self._host.definitions, definition, "GET", parameters, read_headers(scope), text)
 
             def make(request_id: str, headers: Headers) -> list[tuple[str, Request]]:
@@ -142,7 +142,7 @@ class _Streams:
         async def endpoint(scope: Scope, receive: Receive, send: Send, _: tuple[str, ...]) -> None:
             def make(request_id: str, headers: Headers) -> list[tuple[str, Request]]:
                 request = self._request("call", handler.name, request_id, headers, scope)
-                request.args, request.args_at = url_arguments(_without_resuming(scope)), None
+                request.args, request.args_at = url_arguments(without_resuming(scope)), None
                 return [("", request)]
 
             await self._stream(scope, receive, send, make, named=False)
@@ -205,7 +205,7 @@ class _Streams:
                 stream.credentials = credentials_of(headers, scope)
                 if names_mark(scope):
                     await pass_mark(self._host, scope)
-                connection = await stream.open(request_id, _resume_id(scope, headers))
+                connection = await stream.open(request_id, resume_id(scope, headers))
             except Problem as problem:
                 self._host.admission.note(problem)
                 return await send_problem(scope, send, problem, request_id, tell=self._style.problem)
@@ -389,16 +389,6 @@ class _Stream(StreamGuest):
             response = await self._host.pipeline(request)
         assert isinstance(response, Live)
         return response.query
-
-
-def _resume_id(scope: Scope, headers: Headers) -> str | None:
-    given = headers.get("last-event-id") or dict(parameters_of(scope)).get("last_event_id")
-    given = given or dict(parameters_of(scope)).get("cursor")
-    return given or None
-
-
-def _without_resuming(scope: Scope) -> list[tuple[str, str]]:
-    return [(name, value) for name, value in parameters_of(scope) if name not in _RESUMING]
 
 
 async def _until_gone(receive: Receive, connection: Connection) -> None:

@@ -1,6 +1,6 @@
 """The style of booster 2: ids as text after writes, bare messages by field with 400, `$b.` parameters."""
 
-from collections.abc import Collection, Container, Iterable, Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from typing import Any, ClassVar, TypeAlias
@@ -94,7 +94,7 @@ class Booster(Style):
 
     def listing(self, asked: Asked) -> WrittenQuery:
         names = asked.definition.schema.fields
-        given = [(name, value) for name, value in asked.parameters if not _is_own(name)]
+        given = [*_searches(asked)]
         query = parse_url([_searched(name, value, names) for name, value in given if name in names or name != "count"])
         counts = [value for name, value in given if name == "count" and name not in names]
         shown = self.reading(asked)
@@ -167,8 +167,17 @@ class Booster(Style):
         return tuple(path for path in paths if _leads(path.split("."), asked.definition, asked.definitions))
 
 
-def _is_own(name: str) -> bool:
-    return name.startswith("$b.") or name == "sendObject"
+def _searches(asked: Asked) -> Iterator[tuple[str, str]]:
+    """The parameters that say which records are asked for. `$b.clear` takes off the default filter of its field."""
+    defaults = asked.definition.default_filters
+    for name, value in asked.parameters:
+        if name.startswith("$b.") or name == "sendObject":
+            continue
+        if value != "$b.clear":
+            yield name, value
+        elif name in defaults:
+            clear = defaults[name].clear
+            yield name, clear if isinstance(clear, str) else msgspec.json.encode(clear).decode()
 
 
 def _searched(name: str, value: str, names: Container[str]) -> tuple[str, str]:

@@ -83,6 +83,10 @@ class Style:
 
     most: int | None = None
 
+    def owner(self, name: str) -> str:
+        """Who owns the routes of a resource or handler with a name, as routes are told: descriptions are of today's."""
+        return name if self is DEFAULT else f"{name} ({self.name})"
+
     def faults(self, definitions: Definitions) -> list[str]:
         """What is wrong with the options of the style, one sentence each."""
         return []
