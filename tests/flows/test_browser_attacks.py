@@ -187,6 +187,22 @@ async def test_a_visitors_cookie_gives_rights_that_a_silent_request_must_not_use
         assert (await client.post("/opens", {"title": "a"}, headers={**his, "x-csrf-token": token})).status == 201
 
 
+@pytest.mark.parametrize(
+    "shown", ["Basic YW5uOnB3", "basic YW5uOnB3", "Digest username=ann", "Negotiate abc", "NTLM abc"]
+)
+async def test_a_foreign_page_cannot_use_the_password_that_the_browser_keeps_for_us(shown: str) -> None:
+    def by_password(credentials: Credentials) -> Actor | None:
+        return Actor("ann") if credentials.headers.get("authorization") == shown else None
+
+    async with Client(App(Open, store=fresh_store(), auth=by_password)) as client:
+        evil = {"authorization": shown, "origin": EVIL, "sec-fetch-site": "cross-site"}
+        assert (await client.post("/opens", {"title": "a"}, headers=evil)).status == 403
+        assert (await client.get("/opens/subscribe", headers=evil)).status == 403
+        own = {"authorization": shown, "sec-fetch-site": "same-origin"}
+        assert (await client.post("/opens", {"title": "a"}, headers=own)).status == 201
+        assert (await client.post("/opens", {"title": "a"}, headers={"authorization": shown})).status == 201
+
+
 async def test_without_old_browsers_there_is_no_token() -> None:
     async with Client(app_with()) as client:
         assert (await client.get("/csrf-token")).status == 404

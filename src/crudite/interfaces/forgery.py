@@ -1,4 +1,4 @@
-"""Requests that a foreign page made a browser send with the user's cookies (cross-site request forgery).
+"""Requests that a foreign page made a browser send in the user's name (cross-site request forgery).
 
 Browsers of today say whose page a request comes from, and that decides (`origins`). Those of before 2020 or so may say
 nothing. For an application that has to serve them, its pages show a token that foreign ones cannot read; without that
@@ -12,14 +12,15 @@ from crudite.errors import Problem
 from crudite.ids import new_request_id
 from crudite.interfaces.base import Host, Receive, Router, Scope, Send
 from crudite.interfaces.http import credentials_of, read_headers, send_problem, send_response
-from crudite.interfaces.origins import CSRF_HEADER, SAFE_METHODS, says_whence
+from crudite.interfaces.origins import CSRF_HEADER, SAFE_METHODS, says_whence, shows_by_itself
 from crudite.messages import Actor
 
 
 async def refuse_forgery(host: Host, method: str, scope: Scope, headers: Mapping[str, str]) -> None:
-    """Raises Forbidden for an unsafe request with a cookie that does not come from a page of ours, or of the list."""
+    """Raises Forbidden for an unsafe request that shows what browsers send by themselves, and does not come from a page
+    of ours, or of the list."""
     is_proven = False
-    if not host.origins.takes_silence and "cookie" in headers and method not in SAFE_METHODS:
+    if not host.origins.takes_silence and shows_by_itself(headers) and method not in SAFE_METHODS:
         is_proven = not says_whence(headers) and await _is_proven(host, scope, headers)
     host.origins.refuse_forgery(method, scope, headers, is_proven)
 

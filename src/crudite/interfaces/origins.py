@@ -16,6 +16,7 @@ CSRF_HEADER = "x-csrf-token"
 EVERYBODY = "*"
 _PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 _SAFE = frozenset(("https", "wss"))
+_DIALOGS = ("basic", "digest", "negotiate", "ntlm")
 _OWN = frozenset(("same-origin", "none"))
 _ORIGIN = re.compile(r"([a-z][a-z0-9+.-]*)://(\[[0-9a-f:.]+\]|[\w.-]+)(?::([0-9]{1,5}))?", re.IGNORECASE)
 
@@ -119,15 +120,23 @@ class Origins:
     def refuse_forgery(
         self, method: str, scope: Mapping[str, Any], headers: Mapping[str, str], is_proven: bool = False
     ) -> None:
-        """Refuses an unsafe request that a foreign page made the browser send with the user's cookies. `is_proven` says
+        """Refuses an unsafe request that a foreign page made the browser send in the user's name. `is_proven` says
         that it has shown a token that only a page of ours can have. Raises Forbidden."""
-        if method in SAFE_METHODS or "cookie" not in headers:
+        if method in SAFE_METHODS or not shows_by_itself(headers):
             return
         if self.is_foreign(scope, headers):
-            raise Forbidden("This request comes from another site, with cookies of this one.")
+            raise Forbidden("This request comes from another site, with what the browser keeps for this one.")
         if self.takes_silence or is_proven or says_whence(headers):
             return
         raise Forbidden(f"A browser that does not say where a request comes from sends {CSRF_HEADER}, with a cookie.")
+
+
+def shows_by_itself(headers: Mapping[str, str]) -> bool:
+    """Whether a request shows what browsers send without being asked, whatever page has made it: cookies, and the
+    password of a dialog of theirs (RFC 9110, section 11; RFC 7617)."""
+    if "cookie" in headers:
+        return True
+    return headers.get("authorization", "").partition(" ")[0].lower() in _DIALOGS
 
 
 def says_whence(headers: Mapping[str, str]) -> bool:

@@ -26,6 +26,7 @@ from crudite.interfaces.http import (
     url_arguments,
 )
 from crudite.interfaces.marks import names_mark, pass_mark
+from crudite.interfaces.origins import shows_by_itself
 from crudite.interfaces.speaking import channel_name
 from crudite.interfaces.sse.channels import ChannelStream
 from crudite.interfaces.sse.format import NOWHERE, Spelling, Waiting, has_same_schema, proof_of
@@ -225,7 +226,7 @@ class _Streams:
         """Raises Forbidden for a stream that a page opens which could not read it, or with cookies that are not for
         it."""
         origins = self._host.origins
-        if not origins.admits(scope, headers) and ("cookie" in headers or not origins.admits_everybody):
+        if not origins.admits(scope, headers) and (shows_by_itself(headers) or not origins.admits_everybody):
             raise Forbidden("This stream is not for pages of that origin.")
 
     async def _serve(
