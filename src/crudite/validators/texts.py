@@ -2,11 +2,10 @@
 
 import re
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Annotated, Any, ClassVar
 
 import pydantic
-from email_validator import EmailNotValidError, validate_email
 from pydantic import HttpUrl, TypeAdapter, ValidationError
 from pydantic_core import SchemaError
 
@@ -14,7 +13,6 @@ from crudite.types import Plain
 from crudite.validators.base import Subject, Validator
 
 _ALPHANUMERIC = re.compile(r"[a-zA-Z0-9]*")
-_URL = TypeAdapter(HttpUrl)
 
 
 @dataclass(frozen=True)
@@ -100,6 +98,8 @@ class Email(Validator):
 
     def accepts(self, value: Any) -> bool:
         """Whether it has the form of one."""
+        from email_validator import EmailNotValidError, validate_email  # it takes its time, also of those who have none
+
         try:
             validate_email(value, check_deliverability=False)
         except (EmailNotValidError, TypeError, AttributeError):
@@ -125,7 +125,7 @@ class Url(Validator):
         if not isinstance(value, str) or value != value.strip():
             return False
         try:
-            _URL.validate_python(value)
+            _urls().validate_python(value)
         except ValidationError:
             return False
         return value.lower().startswith(("http://", "https://"))
@@ -234,6 +234,11 @@ class NotPattern(Validator):
     def json_schema(self) -> dict[str, Plain]:
         """The pattern, negated."""
         return {"not": {"pattern": self.pattern}}
+
+
+@cache
+def _urls() -> TypeAdapter[Any]:
+    return TypeAdapter(HttpUrl)
 
 
 def _compiled(pattern: str) -> TypeAdapter[Any]:
