@@ -32,7 +32,7 @@ from crudite.testing.samples import (
     update,
     where,
 )
-from crudite.testing.store_base import next_batch
+from crudite.testing.store_base import PATIENCE, next_batch
 
 pytestmark = pytest.mark.anyio
 
@@ -122,11 +122,12 @@ def rows(*records: dict[str, Any]) -> dict[Any, dict[str, Any]]:
 @asynccontextmanager
 async def opened(database: Any, catalog: Catalog = LIBRARY, **options: Any) -> AsyncIterator[Mirrored]:
     store = Mirrored(database, **options)
-    await store.open(catalog)
-    try:
-        yield store
-    finally:
-        await store.close()
+    async with asyncio.timeout(PATIENCE):  # whoever waits for what does not come
+        await store.open(catalog)
+        try:
+            yield store
+        finally:
+            await store.close()
 
 
 async def names(store: Mirrored) -> list[str]:

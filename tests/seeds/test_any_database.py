@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from crudite import App, Field, Many, Mirrored, Parent, Record, Resource, allow
+from crudite import App, Conflict, Field, Many, Mirrored, Parent, Record, Resource, Unique, allow
 from crudite.testing import Client
 
 pytestmark = pytest.mark.only_on("sqlite", reason="the store is somebody's own")
@@ -196,3 +196,46 @@ async def test_live_queries_tell_what_goes_through_and_what_is_found_on_the_way(
         assert (await client.get("/users")).json[0]["age"] == 17
         for one in (view, other):
             await one.until(lambda records: records == [])
+
+
+async def test_what_is_deleted_and_kept_is_a_moment_in_the_database_and_comes_back() -> None:
+    class Post(Record[int], rules=allow.everyone, soft_delete=True):
+        title: str = Field(unique=True)
+        comments: Many["Comment"]
+
+    class Comment(Record[int], rules=allow.everyone, soft_delete=True):
+        post: Parent[Post] = Field(on_delete="cascade")
+        text: str
+
+    shelf = Shelf()
+    async with client_over(shelf, Post, Comment) as client:
+        await client.post("/posts", {"title": "a"})
+        await client.post("/posts/1/comments", {"text": "c"})
+        shelf.calls.clear()
+        assert (await client.delete("/posts/1")).status == 204
+        moment = shelf.tables["posts"][1]["deleted_at"]
+        assert shelf.calls == [
+            ("patch", "comments", 1, {"deleted_at": moment}), ("patch", "posts", 1, {"deleted_at": moment}),
+        ]  # fmt: skip
+        assert (await client.get("/posts")).json == []
+        assert (await client.get("/comments")).json == []
+        await client.post("/posts", {"title": "a"})
+        with pytest.raises(Conflict):
+            await client.app.records.restore(Post, 1)
+        del shelf.tables["posts"][2]
+        await client.app.records.restore(Post, 1)
+        assert [post["id"] for post in (await client.get("/posts")).json] == [1]
+        assert [comment["text"] for comment in (await client.get("/posts/1/comments")).json] == ["c"]
+        assert shelf.tables["comments"][1]["deleted_at"] is None
+
+
+async def test_null_can_be_a_value_that_only_one_record_has() -> None:
+    class Page(Record[int], rules=allow.everyone, unique=[Unique("title", "folder", nulls="alike")]):
+        title: str
+        folder: str | None = None
+
+    shelf = Shelf()
+    shelf.tables["pages"] = {1: {"id": 1, "title": "a", "folder": None}}
+    async with client_over(shelf, Page) as client:
+        assert (await client.post("/pages", {"title": "a"})).status == 409
+        assert (await client.post("/pages", {"title": "a", "folder": "x"})).status == 201

@@ -11,7 +11,7 @@ or have other values now.
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -32,6 +32,7 @@ T = TypeVar("T")
 logger = logging.getLogger("crudite.store")
 
 _MOST_BY_KEY = 20
+_PART = 500
 _MOST_IN_THE_WAY = 3
 _MOST_COMPLAINTS = 1000
 
@@ -106,10 +107,10 @@ class Freshening:
         if isinstance(want, ByKey):
             return await self._ask_each((schema, key) for key in want.keys)
         found: dict[Place, PlainRecord | None] = {}
-        for given in await self._calls.find(schema, want.values):
+        async for given in _in_parts(await self._calls.find(schema, want.values)):
             found.update(self._fitted(schema, given))
-        missed = [(schema, record[schema.key]) for record in await self.matching(schema, want.values)]
-        missed = [place for place in missed if place not in found]
+        known = [(schema, record[schema.key]) for record in await self.matching(schema, want.values)]
+        missed = [place for place in known if place not in found]
         if want.values:
             return {**found, **await self._ask_each(missed)}
         return {**found, **dict.fromkeys(missed)}
@@ -151,7 +152,8 @@ class Freshening:
         known: dict[Place, PlainRecord] = {}
         for schema, ours in keys.items():
             known.update({(schema, record[schema.key]): record for record in await self.records(schema, ours)})
-        return {place: record for place, record in found.items() if not _is_known(record, known.get(place))}
+        every = [item async for item in _in_parts(found.items()) if not _is_known(item[1], known.get(item[0]))]
+        return dict(every)
 
     async def _take_over(self, found: Found) -> None:
         """Makes the mirror's records what was found; the caller holds the lock."""
@@ -194,7 +196,7 @@ class Freshening:
         """All fields of the records of a plan, as the mirror has them."""
         selection = Selection(plan.selection.schema, plan.selection.filter, self._whole(plan.selection.schema).mask)
         page = await self._mirror.page(msgspec.structs.replace(plan, selection=selection, total=False))
-        return [msgspec.json.decode(record) for record in page.records]
+        return [msgspec.json.decode(record) async for record in _in_parts(page.records)]
 
     def _whole(self, schema: ResourceSchema, filter: Filter = EVERYTHING) -> Selection:
         if schema not in self._wholes:
@@ -212,6 +214,14 @@ async def together(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
     return [task.result() for task in tasks]
 
 
+async def _in_parts(every: Iterable[T]) -> AsyncIterator[T]:
+    """All of them; others may go on after each part."""
+    for number, one in enumerate(every, 1):
+        yield one
+        if number % _PART == 0:
+            await asyncio.sleep(0)
+
+
 def _is_known(found: PlainRecord | None, known: PlainRecord | None) -> bool:
     if found is None or known is None:
         return found is known
@@ -219,5 +229,8 @@ def _is_known(found: PlainRecord | None, known: PlainRecord | None) -> bool:
 
 
 def _equal(schema: ResourceSchema, values: Mapping[str, Plain]) -> Filter:
-    fields = [(schema.fields[name], value) for name, value in values.items()]
-    return And(tuple(Test(Path((), field, (), field.type), "eq", value) for field, value in fields))
+    tests = []
+    for name, value in values.items():
+        path = Path((), schema.fields[name], (), schema.fields[name].type)
+        tests.append(Test(path, "eq", value) if value is not None else Test(path, "isnull", True))
+    return And(tuple(tests))

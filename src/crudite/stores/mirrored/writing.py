@@ -14,7 +14,7 @@ is looked at and put back, too. What cannot be put back is said in the error. Wh
 and the mirror leaves a record that the mirror has otherwise: it is taken over by who reads it next.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -22,14 +22,14 @@ import msgspec
 from crudite.changes import Commit, Refused, Unit, Write
 from crudite.errors import Problem, StoreError
 from crudite.ids import uuid7
-from crudite.schema import Catalog, FieldSpec, ResourceSchema
+from crudite.schema import Catalog, ResourceSchema
 from crudite.stores.mirrored.database import Calls
 from crudite.stores.mirrored.exclusion import Exclusion
 from crudite.stores.mirrored.fitting import same
 from crudite.stores.mirrored.freshening import Freshening
 from crudite.stores.mirrored.mirror import MIRROR_SETS, Images, Mirror, Place
 from crudite.stores.mirrored.wants import ByKey, Search, Want, wants_of_filter, wants_of_selection
-from crudite.types import Key, PlainRecord
+from crudite.types import Key, Plain, PlainRecord
 
 
 class _Deed(NamedTuple):
@@ -95,10 +95,13 @@ class Writing:
         await self._bring(want for write in unit.writes for want in self._wants(write))
         taken: dict[int, list[Place]] = {}
         for index, write in enumerate(unit.writes):
-            if write.action == "delete" and write.key is not None:
+            if write.key is not None and (write.action == "delete" or write.along is not None):
                 taken[index] = await self._pointing((write.schema, write.key), set())
-                continue
-            await self._bring(await self._alike(write))
+            if write.along is not None and write.along.how == "restore" and write.key is not None:
+                for place in (*taken[index], (write.schema, write.key)):
+                    await self._bring(await self._coming_back(place))
+            elif write.action != "delete":
+                await self._bring(await self._alike(write))
             if write.action == "create" and (key := _key(write)) is not None:
                 await self._vacate(index, (write.schema, key))
         return taken
@@ -119,10 +122,7 @@ class Writing:
     def _wants(self, write: Write) -> Iterator[Want]:
         if write.action != "create" and write.key is not None:
             yield ByKey(write.schema, (write.key,))
-        for name, value in write.values.items():
-            reference = write.schema.fields[name].reference
-            if reference is not None and value is not None:
-                yield ByKey(self._catalog[reference.target], (value,))
+        yield from self._pointed_at(write.schema, write.values)
         for need in write.needs:
             yield ByKey(need.selection.schema, (need.key,))
             yield from wants_of_selection(need.selection)
@@ -135,35 +135,42 @@ class Writing:
     async def _alike(self, write: Write) -> list[Want]:
         """The records that may have a value which must be unique, and which a write gives to its record."""
         schema = write.schema
-        groups = [(f.name,) for f in schema.fields.values() if f.unique] + list(schema.unique)
-        groups = [group for group in groups if not write.values.keys().isdisjoint(group)]
-        record = dict(write.values)
+        groups = [group for group in _unique(schema) if not write.values.keys().isdisjoint(group)]
+        record = {**dict.fromkeys(name for group in groups for name in group), **write.values}
         if write.action == "update" and write.key is not None and any(len(group) > 1 for group in groups):
             for stored in await self._freshening.records(schema, (write.key,)):
-                record = {**stored, **record}
-        values = [{name: record.get(name) for name in group} for group in groups]
-        return [Search(schema, one) for one in values if None not in one.values()]
+                record = {**stored, **write.values}
+        return [Search(schema, values) for values in _held(schema, groups, record)]
+
+    async def _coming_back(self, place: Place) -> list[Want]:
+        """What a record that is restored points at, and what may have its values that must be unique."""
+        wants: list[Want] = []
+        schema = place[0]
+        for record in await self._freshening.records(schema, place[1:]):
+            wants += [Search(schema, values) for values in _held(schema, _unique(schema), record)]
+            wants += self._pointed_at(schema, record)
+        return wants
 
     async def _pointing(self, place: Place, seen: set[Place]) -> list[Place]:
-        """The records that a delete takes along or clears, and those that speak against it, deepest first."""
+        """The records that go along with a record or are cleared, and those that speak against it, deepest first."""
         seen.add(place)
         found: list[Place] = []
-        for schema, field in self._fields_to(place[0]):
+        for schema, field in self._catalog.referrers[place[0].name]:
             await self._bring([Search(schema, {field.name: place[1]})])
             for record in await self._freshening.matching(schema, {field.name: place[1]}):
                 other = (schema, record[schema.key])
                 if other in seen:
                     continue
-                if field.reference is not None and field.reference.on_delete == "cascade":
+                if field.reference is not None and field.reference.on_delete in ("cascade", "force"):
                     found += await self._pointing(other, seen)
                 found.append(other)
         return found
 
-    def _fields_to(self, target: ResourceSchema) -> Iterator[tuple[ResourceSchema, FieldSpec]]:
-        for schema in self._catalog.values():
-            for field in schema.fields.values():
-                if field.reference is not None and field.reference.enforced and field.reference.target == target.name:
-                    yield schema, field
+    def _pointed_at(self, schema: ResourceSchema, values: Mapping[str, Plain]) -> Iterator[Want]:
+        for name, value in values.items():
+            reference = schema.fields[name].reference
+            if reference is not None and value is not None:
+                yield ByKey(self._catalog[reference.target], (value,))
 
     # what the functions do
 
@@ -228,6 +235,21 @@ class Writing:
             await self._calls.create(schema, _outside(before))
         else:
             await self._calls.update(schema, key, _outside(before))
+
+
+def _unique(schema: ResourceSchema) -> list[tuple[str, ...]]:
+    """The groups of fields whose values together occur once, but for the key."""
+    return [*((field.name,) for field in schema.fields.values() if field.unique), *schema.unique]
+
+
+def _held(
+    schema: ResourceSchema, groups: Iterable[tuple[str, ...]], record: Mapping[str, Plain]
+) -> Iterator[dict[str, Plain]]:
+    """The values of a record that no other one may have."""
+    for group in groups:
+        values = {name: record[name] for name in group}
+        if group in schema.alike or None not in values.values():
+            yield values
 
 
 def _key(write: Write) -> Key | None:

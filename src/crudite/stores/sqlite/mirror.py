@@ -14,7 +14,7 @@ from crudite.changes import Unit
 from crudite.query.plan import Mask, Plan, Selection
 from crudite.query.sql import quote
 from crudite.query.tree import EVERYTHING
-from crudite.schema import ResourceSchema
+from crudite.schema import DELETED_AT, ResourceSchema
 from crudite.stores.sqlite.connections import Execute
 from crudite.stores.sqlite.ddl import unique_groups
 from crudite.stores.sqlite.dialect import SqliteDialect
@@ -138,12 +138,15 @@ def _collisions(execute: Execute, place: Place, record: PlainRecord) -> list[Pla
     """The other records that have a value of this one that must be unique."""
     schema, key = place
     found: list[Place] = []
+    if schema.is_soft and record[DELETED_AT] is not None:  # whoever is not there holds nothing
+        return found
+    there = f" AND {quote(DELETED_AT)} IS NULL" if schema.is_soft else ""
     for group in unique_groups(schema)[1:]:
         if group not in schema.alike and any(record[name] is None for name in group):
             continue
         names = (*group, schema.key)
         bound = [_dialect.store(schema.fields[name].type, {**record, schema.key: key}[name]) for name in names]
-        condition = " AND ".join(f"{quote(name)} IS ?" for name in group)
+        condition = " AND ".join(f"{quote(name)} IS ?" for name in group) + there
         text = f"SELECT {quote(schema.key)} FROM {quote(schema.table)} WHERE {condition} AND {quote(schema.key)} <> ?"
         found += [(schema, _dialect.load(schema.key_field.type, row[0])) for row in execute(text, bound).fetchall()]
     return found
