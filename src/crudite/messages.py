@@ -149,13 +149,13 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What a create, replace, update, delete or restore did.
+    """What a create, replace, update, delete or restore did, or the setting of a whole.
 
     `records` are the JSON texts of the written records as the asker may see them, None where he may not (and
     after a delete); `many` tells an array from one record. `mark` is the commit's place in the change log.
     """
 
-    action: Literal["create", "replace", "update", "delete", "restore"]
+    action: Literal["create", "replace", "update", "delete", "restore", "set"]
     keys: Sequence[Key]
     versions: Sequence[int]
     records: Sequence[str | None]

@@ -4,7 +4,22 @@ from typing import Any
 
 import pytest
 
-from crudite import App, DeclarationError, Field, Many, One, OpenApi, Parent, Record, Ref, Request, allow, before, me
+from crudite import (
+    App,
+    DeclarationError,
+    Field,
+    Forbidden,
+    Many,
+    One,
+    OpenApi,
+    Parent,
+    Record,
+    Ref,
+    Request,
+    allow,
+    before,
+    me,
+)
 from crudite.testing import Client
 from tests.flows.worlds import by_name, client_for, faults
 from tests.services.stores import fresh_store
@@ -344,6 +359,12 @@ def test_the_description_tells_what_is_included_and_what_is_set() -> None:
     assert schemas["Person"]["properties"]["_included"]["properties"] == {
         "profile": {"anyOf": [{"$ref": "#/components/schemas/Profile"}, {"type": "null"}]}
     }
+    whole = OpenApi().document(App(User, Group, store=fresh_store()))["paths"]["/users/{user}/groups"]["put"]
+    assert whole["operationId"] == "users.groups.set"
+    assert whole["requestBody"]["content"]["application/json"]["schema"]["items"]["anyOf"] == [
+        {"$ref": "#/components/schemas/GroupCreateInUser"},
+        {"type": "integer", "minimum": -9007199254740991, "maximum": 9007199254740991},
+    ]
     for action in ("Create", "Replace", "Update"):
         assert schemas[f"Post{action}"]["properties"]["tags"] == {
             "type": "array", "items": {"type": "string"}, "maxItems": 1000, "uniqueItems": True,
@@ -470,3 +491,139 @@ async def test_who_is_linked_with_his_like_says_which_field_is_which() -> None:
         [follower] = (await client.get("/users/bob?include=followers")).json["_included"]["followers"]
         assert follower["id"] == "ann"
         assert [u["id"] for u in (await client.get("/users?followers.id=ann")).json] == ["bob", "eve"]
+
+
+class User(Record[str], rules=OPEN):
+    groups: Many["Group"] = Field(settable=True)
+
+
+class Group(Record[int], rules={"read": allow.where(hidden=False), "write": OPEN, "delete": allow.where(locked=False)}):
+    user: Parent[User]
+    name: str = Field(min_length=1)
+    size: int = 1
+    tags: list[str] = Field(default=[])
+    hidden: bool = False
+    locked: bool = False
+
+    @before("create", "delete")
+    def refuse(self, request: Request) -> None:
+        if self.name == "never":
+            raise Forbidden("Never.")
+
+
+def users() -> Client:
+    return client_for(User, Group, auth=by_name)
+
+
+async def with_groups(client: Client) -> None:
+    await client.post("/users", [{"id": "ann"}, {"id": "bob"}])
+    await client.post("/users/ann/groups", [{"name": "a"}, {"name": "b", "size": 2}, {"name": "c"}])
+    await client.post("/users/bob/groups", {"name": "z"})
+
+
+def groups(found: Any) -> list[tuple[int, str, str, int]]:
+    return [(group["id"], group["user"], group["name"], group["size"]) for group in found.json]
+
+
+async def test_the_records_below_a_parent_are_set_as_a_whole_by_keys_and_by_content() -> None:
+    async with users() as client:
+        await with_groups(client)
+
+        answer = await client.put("/users/ann/groups", [{"name": "d"}, {"name": "b", "size": 2}, 1, {"name": "b"}])
+
+        wanted = [(5, "ann", "d", 1), (2, "ann", "b", 2), (1, "ann", "a", 1), (6, "ann", "b", 1)]
+        assert (answer.status, groups(answer)) == (200, wanted)
+        assert groups(await client.get("/groups")) == [*sorted(wanted[1:3]), (4, "bob", "z", 1), wanted[0], wanted[3]]
+        assert "crudite-after" in answer.headers
+
+
+async def test_setting_what_is_there_already_changes_nothing() -> None:
+    async with users() as client:
+        await with_groups(client)
+        seen, user = (await client.get("/groups")).json, (await client.get("/users/ann")).json
+
+        again = await client.put("/users/ann/groups", [{"name": "c"}, {"name": "a"}, {"name": "b", "size": 2}])
+
+        assert [group["id"] for group in again.json] == [3, 1, 2]
+        assert ((await client.get("/groups")).json, (await client.get("/users/ann")).json) == (seen, user)
+
+
+async def test_a_record_with_its_key_is_replaced_and_one_from_elsewhere_is_moved_here() -> None:
+    async with users() as client:
+        await with_groups(client)
+
+        answer = await client.put(
+            "/users/ann/groups", [{"id": 2, "name": "B"}, 4, {"id": 9, "name": "n", "user": "ann"}]
+        )
+
+        assert groups(answer) == [(2, "ann", "B", 1), (4, "ann", "z", 1), (9, "ann", "n", 1)]
+        assert groups(await client.get("/groups")) == groups(answer)
+
+
+async def test_every_wrong_entry_of_a_whole_is_named_and_nothing_is_changed() -> None:
+    async with users() as client:
+        await with_groups(client)
+
+        wrong = await client.put(
+            "/users/ann/groups",
+            [{"name": ""}, {"name": "x", "user": "bob"}, {"name": "x", "nmae": 1}, "one", 3, {"id": 3, "name": "c"}],
+        )
+        missing = await client.put("/users/ann/groups", [77, 4, 78])
+        hook = await client.put("/users/ann/groups", [{"name": "a"}, {"name": "never"}])
+        no_list = await client.put("/users/ann/groups", {"name": "a"})
+        nobody = await client.put("/users/eve/groups", [])
+        too_many = await client.put("/users/ann/groups", list(range(1001)))
+
+        assert (wrong.status, faults(wrong)) == (422, [
+            ("/0/name", "string_too_short"), ("/1/user", "other_parent"), ("/2/nmae", "unknown_field"),
+            ("/3", "no_such_record"), ("/5", "repeated"),
+        ])  # fmt: skip
+        assert (missing.status, faults(missing)) == (422, [("/0", "no_such_record"), ("/2", "no_such_record")])
+        assert (hook.status, faults(hook)) == (403, [("/1", "not_writable")])
+        assert (no_list.status, faults(no_list)) == (422, [("", "list_type")])
+        assert (nobody.status, too_many.status) == (404, 400)
+        assert len((await client.get("/groups")).json) == 4
+
+
+async def test_whose_rules_forbid_a_part_of_a_whole_changes_nothing_of_it() -> None:
+    async with users() as client:
+        await with_groups(client)
+        await client.patch("/groups/3", {"locked": True})
+        refused = await client.put("/users/ann/groups", [1, {"name": "new"}])
+        assert (refused.status, faults(refused)) == (403, [("", "not_writable")])
+        assert len((await client.get("/users/ann/groups")).json) == 3
+
+
+async def test_what_the_asker_may_not_read_below_the_parent_is_not_taken_out() -> None:
+    async with users() as client:
+        await with_groups(client)
+        await client.patch("/groups/3", {"hidden": True})
+        assert (await client.put("/users/ann/groups", [])).json == []
+        await client.patch("/groups/3", {"hidden": False})
+        assert groups(await client.get("/users/ann/groups")) == [(3, "ann", "c", 1)]
+
+
+async def test_a_whole_is_set_in_one_step_for_live_queries_and_answered_as_asked() -> None:
+    async with users() as client:
+        await with_groups(client)
+        async with client.live("users", include=["groups"], where={"id": "ann"}) as view:
+            await view.ready()
+            least = await client.put("/users/ann/groups", [{"name": "n"}, 2], headers={"prefer": "return=minimal"})
+            assert (least.status, least.body) == (204, b"")
+            rows = await view.until(lambda rows: len(rows[0]["_included"]["groups"]) == 2)
+            assert [kind for kind, _ in view.events if kind in ("added", "changed", "removed")] == ["added", "changed"]
+        assert rows == (await client.get("/users?include=groups&id=ann")).json
+
+
+async def test_only_a_link_that_is_settable_gives_a_whole_its_path() -> None:
+    class Shelf(Record[str], rules=OPEN):
+        books: Many["Book"]
+
+    class Book(Record[str], rules=OPEN):
+        shelf: Parent[Shelf]
+
+    async with client_for(Shelf, Book) as client:
+        await client.post("/shelfs", {"id": "s"})
+        refused = await client.put("/shelfs/s/books", [])
+        assert (refused.status, refused.headers["allow"]) == (405, "GET, HEAD, OPTIONS, POST, QUERY")
+        assert faults(await client.patch("/shelfs/s", {"books": []})) == [("/books", "read_only")]

@@ -92,5 +92,7 @@ def _action(method: str, pattern: str, definition: Definition) -> tuple[str, Act
         return "history", "history"
     if last == "query" and last != definition.path:
         return "list", "list"
+    if method == "PUT" and not last.startswith("{"):
+        return "set", "create"
     action = (_ITEM if last.startswith("{") else _COLLECTION).get(method, "read")
     return action, action

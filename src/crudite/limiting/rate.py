@@ -21,7 +21,7 @@ By: TypeAlias = "Literal['actor', 'address'] | Callable[[Request], str | None]"
 
 _QUOTA = re.compile(r"([1-9][0-9]{0,8}) ?(?:/|per) ?([1-9][0-9]{0,5})? ?(second|minute|hour|day)s?")
 _SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86_400}
-_ACTIONS = (*ACTIONS, "history", "call", "subscribe")
+_ACTIONS = (*ACTIONS, "set", "history", "call", "subscribe")
 _NAME = re.compile(r"[ !#-\[\]-~]{1,100}")
 _ALMOST = 1e-6
 """Seconds that two clocks' floats may differ by."""
@@ -35,7 +35,7 @@ class Rate:
     many may come at once, or `burst`; then one whenever its share of the time has passed.
 
     It holds for every request, or for those `on` some names (paths of resources, names of handlers, `auth` for the
-    method of a WebSocket), of some actions (`list`, `read`, `create`, `replace`, `update`, `delete`, `call` of a
+    method of a WebSocket), of some actions (`list`, `read`, `create`, `replace`, `update`, `delete`, `set`, `call` of a
     handler, `subscribe`) and interfaces (`rest`, `sse`, `websocket`). Requests are counted `by` the actor (those of
     nobody known by their address), by the address, or by what a function makes of the request: a text, or None for one
     that is not counted. `name` is what headers, problems and figures call it.

@@ -52,7 +52,7 @@ def _answered(data: Any, request: Request, who: str) -> Response:
             if not isinstance(data, list):
                 raise TypeError(f"{who} answered {request!r} with {type(data).__name__}; a list of records goes there")
             return Listed([_text(one) for one in data])
-        case "create" | "replace" | "update" | "delete" | "restore":
+        case "create" | "replace" | "update" | "delete" | "restore" | "set":
             return Written(request.action, (), (), [_text(data)])
 
 

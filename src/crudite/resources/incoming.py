@@ -1,6 +1,6 @@
 """What a request brings for writing: one record or several, below a parent or not, as plain values."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
@@ -8,7 +8,7 @@ import msgspec
 
 from crudite.errors import Fault, Invalid, Malformed, Problem
 from crudite.resources.below import RAW, Below, Parse
-from crudite.resources.definition import Definition
+from crudite.resources.definition import BodyName, Definition
 from crudite.resources.request import Request
 from crudite.types import PlainRecord
 
@@ -31,34 +31,44 @@ def created(request: Request) -> list[PlainRecord]:
 
     Raises Malformed, or Invalid with every fault; in a list each pointer begins with its index.
     """
-    parse = _parser(request)
+    parse = parser(request, "create")
     if not is_many(request.data):
         return [parse(request.data)]
-    parts = _parts(request.data)
-    if len(parts) > MAX_PASSWORDS and cast(Definition, request.definition).passwords and not request.is_system:
-        raise Malformed(f"At most {MAX_PASSWORDS} records with passwords are created at once, {len(parts)} came.")
-    return _each(parts, parse)
+    return _each(_parts(request), parse)
+
+
+def entries_of(request: Request) -> Iterator[tuple[Any, bool]]:
+    """The entries of a list of records and keys: each record as it was given, each key as plain data, and whether it
+    is a record. Raises Malformed, or Invalid for what is no list."""
+    if not is_many(request.data):
+        raise Invalid(faults=[Fault("list_type", "A list of records or their keys goes here.", pointer="")])
+    for part in _parts(request):
+        raw = bytes(part) if isinstance(part, RAW) else None
+        given = part if raw is None else raw if raw.lstrip(b" \t\r\n")[:1] == b"{" else msgspec.json.decode(raw)
+        yield given, isinstance(given, bytes | Mapping)
 
 
 def given(request: Request) -> PlainRecord:
     """The plain values that a request gives an existing record. Raises Malformed, or Invalid with every fault."""
     definition = cast(Definition, request.definition)
-    values, key = _parser(request)(request.data), definition.schema.key
+    values, key = parser(request, cast(Any, request.action))(request.data), definition.schema.key
     if values.get(key, request.key) != request.key:
         raise Invalid(faults=[Fault("immutable", f"{key} cannot be changed.", pointer=f"/{key}")])
     return values
 
 
-def _parser(request: Request) -> Parse:
+def parser(request: Request, body: BodyName) -> Parse:
+    """What parses the body of one record: one that goes to a nested path gets the parent's key from there."""
     definition = cast(Definition, request.definition)
-    parse = definition.bodies[cast(Any, request.action)].parse
+    parse = definition.bodies[body].parse
     if request.nesting is None or not request.nesting.values:
         return parse
-    below = Below(definition, request.nesting, is_part=request.action == "update")
+    below = Below(definition, request.nesting, is_part=body == "update")
     return lambda data: below.parse(parse, data)
 
 
-def _parts(data: Any) -> Sequence[Any]:
+def _parts(request: Request) -> Sequence[Any]:
+    data = request.data
     parts: Sequence[Any] = data
     if isinstance(data, RAW):
         try:
@@ -67,6 +77,8 @@ def _parts(data: Any) -> Sequence[Any]:
             raise Malformed(f"The body is not JSON: {error}.") from error
     if len(parts) > MAX_MANY:
         raise Malformed(f"At most {MAX_MANY} records are created at once, {len(parts)} came.")
+    if len(parts) > MAX_PASSWORDS and cast(Definition, request.definition).passwords and not request.is_system:
+        raise Malformed(f"At most {MAX_PASSWORDS} records with passwords are created at once, {len(parts)} came.")
     return parts
 
 

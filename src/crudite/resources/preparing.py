@@ -39,6 +39,13 @@ from crudite.types import Key, Plain, PlainRecord
 _UNREACHABLE = ("", ".", "..", "subscribe")
 
 
+class Place(NamedTuple):
+    """Where the body of a request says what another record is to be: its values stand there, if `is_body`."""
+
+    pointer: str
+    is_body: bool = False
+
+
 @dataclass(slots=True)
 class Prepared:
     """One decided write, with what the steps after the commit need to know.
@@ -46,8 +53,9 @@ class Prepared:
     `old` is the stored record that it was decided on, None when that was not read. `optimistic` says that
     `expect` is ours and not the client's, so that a miss means to decide again; `has_pins` says the same of `needs`,
     of whose records functions have been asked; `is_carried` says that it follows from a change of another record.
-    `links` are what links of the record are to be set to; `place` is there when it sets one for another record: where
-    the body says so.
+    `links` are what links of the record are to be set to; `place` is there when it is made for another request's body.
+    `answers` is there for the first write of a request that sets a whole: the keys and versions of the records that it
+    leaves as they are, and the places of the writes of those that it makes, in the order of the answer.
     """
 
     write: Write
@@ -58,7 +66,8 @@ class Prepared:
     has_pins: bool = False
     is_carried: bool = False
     links: PlainRecord | None = None
-    place: str | None = None
+    place: Place | None = None
+    answers: Sequence[tuple[Key, int] | int] = ()
 
     @property
     def after(self) -> Sequence[Hook]:

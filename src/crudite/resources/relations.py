@@ -10,6 +10,7 @@ saw: of two who set the same link at the same time one decides again.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, cast
 
 import msgspec
@@ -18,11 +19,11 @@ from crudite.errors import Fault, Forbidden, Invalid, NotFound, Problem, TooLarg
 from crudite.query.plan import Mask, Plan, Selection, SortKey
 from crudite.query.simplify import join
 from crudite.query.tree import Filter, Path, Test
-from crudite.resources.access import Rulebook
+from crudite.resources.access import Rulebook, Rules
 from crudite.resources.definition import Definition
 from crudite.resources.incoming import is_many
 from crudite.resources.links import MOST_SET, Settable
-from crudite.resources.preparing import Prepared, Preparing
+from crudite.resources.preparing import Place, Prepared, Preparing
 from crudite.resources.request import Request
 from crudite.schema import FieldSpec
 from crudite.stores.base import Store
@@ -35,10 +36,10 @@ class Step:
     """One write on the way to what was asked for: its request, and the place in the body that it is for."""
 
     request: Request
-    place: str
+    place: Place
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Setting:
     """What one link of one record is set to; `place` is where the body says so."""
 
@@ -49,7 +50,11 @@ class _Setting:
 
     def at(self, key: Key) -> str:
         """The place of a key in the body."""
-        return self.place if self.settable.link.is_one else f"{self.place}/{self.keys.index(key)}"
+        return self.place if self.settable.link.is_one else f"{self.place}/{self._places[key]}"
+
+    @cached_property
+    def _places(self) -> dict[Key, int]:
+        return {key: index for index, key in enumerate(self.keys)}
 
 
 class Relating:
@@ -92,17 +97,18 @@ class Relating:
         rows = await self._pointing(setting, pointing)
         if link.to is None:
             wanted = [key for key in setting.keys if key not in rows]
-            self._refuse_unseen(setting, wanted, await self._seen(pointing, wanted, request))
-            gone = [key for key in rows if key not in setting.keys]
+            await self.refuse_unseen(pointing, ((key, setting.at(key)) for key in wanted), request)
+            kept = set(setting.keys)
+            gone = [key for key in rows if key not in kept]
         else:
             target = self._rulebook.definitions.by_name[link.leads_to]
-            seen = await self._seen(target, [*dict.fromkeys((*setting.keys, *rows.values()))], request)
-            self._refuse_unseen(setting, setting.keys, seen)
-            there = set(rows.values())
+            places = ((key, setting.at(key)) for key in setting.keys)
+            seen = await self.refuse_unseen(target, places, request, further=rows.values())
+            there, kept = set(rows.values()), set(setting.keys)
             wanted = [key for key in setting.keys if key not in there]
-            gone = [key for key, to in rows.items() if to in seen and to not in setting.keys]
-        steps = [Step(self.taken_out(request, setting.settable, key), setting.place) for key in gone]
-        return steps + [Step(self._put_in(setting, pointing, key), setting.at(key)) for key in wanted]
+            gone = [key for key, to in rows.items() if to in seen and to not in kept]
+        steps = [Step(self.taken_out(request, setting.settable, key), Place(setting.place)) for key in gone]
+        return steps + [Step(self._put_in(setting, pointing, key), Place(setting.at(key))) for key in wanted]
 
     def taken_out(self, request: Request, settable: Settable, key: Key) -> Request:
         """The request that takes the record with a key, which points at this one, out of a link."""
@@ -130,16 +136,17 @@ class Relating:
         return {record[key]: record[names[-1]] for record in records if record[names[-1]] is not None}
 
     async def children(
-        self, pointing: Definition, names: Sequence[str], key: Key, request: Request, *, whole: bool = False
+        self, pointing: Definition, names: Sequence[str], key: Key, request: Request, *, everything: bool = False
     ) -> list[PlainRecord]:
         """The records whose first field among `names` holds a key, as far as the asker may read them and these fields:
-        the key and the named fields of each, or the `whole` of it. Raises TooLarge for more than MOST_SET."""
+        the key and the named fields of each, or `everything` that he may read. Raises TooLarge for more than
+        MOST_SET."""
         schema = pointing.schema
-        rules = self._rulebook.of(schema, system=request.is_system)
+        rules = self._rules(pointing, request)
         readable = rules.selection(request.actor)
         seen = [rules.field_read(name, request.actor) for name in names]
         pointing_here = _equals(schema.fields[names[0]], key)
-        mask = readable.mask if whole else Mask((schema.key, *names))
+        mask = readable.mask if everything else Mask((schema.key, *names))
         filter: Filter = join((readable.filter, *seen, pointing_here), either=False)
         selection = self._rulebook.now(Selection(schema, filter, mask))
         own = schema.key_field
@@ -153,15 +160,25 @@ class Relating:
         """Which of some records are there for the asker."""
         if not keys:
             return set()
-        readable = self._rulebook.of(definition.schema, system=request.is_system).selection(request.actor)
+        readable = self._rules(definition, request).selection(request.actor)
         selection = Selection(definition.schema, readable.filter, Mask((definition.schema.key,)))
         page = await read_page(self._store, Plan(selection=self._rulebook.now(selection), keys=tuple(keys)))
         return set(page.keys)
 
-    def _refuse_unseen(self, setting: _Setting, keys: Iterable[Key], seen: set[Key]) -> None:
-        faults = [_no_record(setting.at(key)) for key in keys if key not in seen]
+    def _rules(self, definition: Definition, request: Request) -> Rules:
+        return self._rulebook.of(definition.schema, system=True) if request.is_system else self._rulebook.at(definition)
+
+    async def refuse_unseen(
+        self, definition: Definition, places: Iterable[tuple[Key, str]], request: Request, further: Iterable[Key] = ()
+    ) -> set[Key]:
+        """Which of some records and `further` ones are there for the asker. Raises Invalid naming the places of those
+        that are not."""
+        asked = dict(places)
+        seen = await self._seen(definition, [*dict.fromkeys((*asked, *further))], request)
+        faults = [no_such_record(place) for key, place in asked.items() if key not in seen]
         if faults:
             raise Invalid(faults=faults)
+        return seen
 
 
 def derived(
@@ -175,16 +192,19 @@ def derived(
     )  # fmt: skip
 
 
-def placed(problem: Problem, place: str) -> Problem:
+def placed(problem: Problem, place: Place) -> Problem:
     """The problem of a step, said of the place in the body that it is for."""
+    pointer = place.pointer
     if isinstance(problem, NotFound):
-        return Invalid(faults=[_no_record(place)])
-    if isinstance(problem, Forbidden | Unauthorized):
-        detail = problem.detail or "You may not do that."
-        return type(problem)(faults=[Fault("not_writable", detail, pointer=place)], headers=problem.headers)
-    if not problem.faults:
+        return Invalid(faults=[no_such_record(pointer)])
+    if place.is_body and problem.faults:
+        faults = [replace(one, pointer=f"{pointer}{one.pointer or ''}", parameter=None) for one in problem.faults]
+    elif isinstance(problem, Forbidden | Unauthorized):
+        faults = [Fault("not_writable", problem.detail or "You may not do that.", pointer=pointer)]
+    else:
+        faults = [replace(one, pointer=pointer, parameter=None) for one in problem.faults]
+    if not faults:
         return problem
-    faults = [Fault(one.code, one.detail, pointer=place) for one in problem.faults]
     return type(problem)(faults=list(dict.fromkeys(faults)), headers=problem.headers)
 
 
@@ -211,8 +231,9 @@ def _equals(field: FieldSpec, key: Key) -> Filter:
     return Test(Path((), field, (), field.type), "eq", key)
 
 
-def _no_record(place: str) -> Fault:
-    return Fault("no_such_record", "This is the key of no record.", pointer=place)
+def no_such_record(pointer: str) -> Fault:
+    """The fault of a key that no record has, or none that the asker may know of."""
+    return Fault("no_such_record", "This is the key of no record.", pointer=pointer)
 
 
 def _together(problems: Sequence[Problem]) -> Problem:

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import msgspec
 
-from crudite.changes import Commit, Refused, Unit
+from crudite.changes import Commit, Refused, Stored, Unit
 from crudite.errors import Conflict, Problem
 from crudite.messages import Written
 from crudite.query.plan import Plan
@@ -27,6 +27,7 @@ from crudite.resources.records import Intent
 from crudite.resources.refusals import explain
 from crudite.resources.relations import Relating, placed
 from crudite.resources.request import Request
+from crudite.resources.setting import Setting
 from crudite.stores.base import Store
 from crudite.stores.sieve import read_page
 from crudite.types import Key
@@ -46,6 +47,7 @@ class Writing:
         self._deleting = Deleting(rulebook, store)
         self._preparing = Preparing(rulebook, store, self._deleting)
         self._relating = Relating(rulebook, store, self._preparing)
+        self._setting = Setting(store, self._relating)
 
     async def write_all(self, requests: Sequence[Request]) -> list[Written]:
         """Performs several requests in one transaction: all of them, or none. Raises the problem of the first that
@@ -54,7 +56,7 @@ class Writing:
         for attempt in range(1, _TRIES + 1):
             for request, intents in zip(requests, given, strict=True):
                 request.batched[:] = intents  # what hooks have put in at an earlier attempt is void
-            prepared = [await self._preparing.prepare(request) for request in requests]
+            prepared = [await self._prepare(request) for request in requests]
             linked: list[Prepared] = []
             for group in prepared:
                 if any(one.links for one in group):
@@ -82,6 +84,9 @@ class Writing:
         if any(one.after for one in every):
             await self._run_after(every, commit)
         return await self._results(requests, prepared, commit)
+
+    async def _prepare(self, request: Request) -> list[Prepared]:
+        return await (self._setting if request.action == "set" else self._preparing).prepare(request)
 
     async def _further(self, requests: Sequence[Request], prepared: Sequence[list[Prepared]]) -> list[Prepared]:
         """The writes that `before` hooks have put into the batch, and those that follow from changed fields; both may
@@ -131,12 +136,13 @@ class Writing:
         for request, group in zip(requests, prepared, strict=True):
             stored = commit.stored[start : start + len(group)]
             start += len(group)
-            keys = [one.key for one in stored]
+            keys, versions = [one.key for one in stored], [one.version for one in stored]
             texts: list[str | None] = [one.json for one in stored]
+            if request.action == "set":
+                keys, versions = _answers(group[0], stored)
             if group and request.action != "delete" and (group[0].after or group[0].write.returning is None):
                 texts = await self._shown(request, keys)
-            many = request.action == "create" and is_many(request.data)
-            versions = [one.version for one in stored]
+            many = request.action == "set" or (request.action == "create" and is_many(request.data))
             results.append(Written(cast(Any, request.action), keys, versions, texts, many, commit.mark))
         return results
 
@@ -161,6 +167,12 @@ class Writing:
         else:
             problem = explain(refused, missed.definition, missed.request)
         return problem if missed.place is None else placed(problem, missed.place)
+
+
+def _answers(first: Prepared, stored: Sequence[Stored]) -> tuple[list[Key], list[int]]:
+    """The keys and versions of the records of a whole that was set."""
+    found = [(stored[one].key, stored[one].version) if isinstance(one, int) else one for one in first.answers]
+    return [key for key, _ in found], [version for _, version in found]
 
 
 def _unit(request: Request, prepared: Sequence[Prepared]) -> Unit:

@@ -17,7 +17,7 @@ from crudite.interfaces.openapi.parameters import (
 from crudite.interfaces.openapi.places import ResourcePlace
 from crudite.interfaces.openapi.responses import answer, event_stream, problems
 from crudite.interfaces.openapi.schemas import PAST
-from crudite.interfaces.openapi.values import Schema, example_of, reference, shown_fields
+from crudite.interfaces.openapi.values import Schema, example_of, reference, shown_fields, value_schema
 from crudite.messages import ActionName
 from crudite.query.tree import EVERYTHING, NOTHING
 from crudite.resources.definition import Definition
@@ -109,6 +109,28 @@ def _create(place: ResourcePlace) -> Operation:
                 (*WRITTEN, "Location"),
             ),
             **problems(400, 403, 409, 413, 415, 422, *_parents(place)),
+        },
+    }
+
+
+def _set(place: ResourcePlace) -> Operation:
+    definition = place.definition
+    record = {"type": "array", "items": reference(definition.name)}
+    one, key = reference(body_name(definition, "create", place.place)), value_schema(definition.schema.key_field.type)
+    whole = {"type": "array", "items": {"anyOf": [one, key]}, "maxItems": MAX_MANY}
+    return {
+        "operationId": "set",
+        "summary": f"Set all {_plural(definition)}",
+        "description": (
+            "Records, or the keys of some. What is there already is kept, what is missing is created, and what "
+            "is left over is taken out: all or nothing, each by its own rules."
+        ),
+        "parameters": [*path_parameters(place), *shared("prefer")],
+        "requestBody": _json_body(whole, [example_body(definition, "create")]),
+        "responses": {
+            "200": answer("All records that are there now, in the order of the body.", record, WRITTEN[1:]),
+            "204": answer("Done; `return=minimal` was asked.", None, WRITTEN[1:]),
+            **problems(400, 403, 404, 409, 413, 415, 422),
         },
     }
 
@@ -321,7 +343,7 @@ def security(*, is_open: bool) -> list[dict[str, list[str]]]:
 
 
 _BY_ROLE: dict[str, tuple[tuple[str, ActionName, Callable[[ResourcePlace], Operation]], ...]] = {
-    "collection": (("GET", "list", _list), ("POST", "create", _create)),
+    "collection": (("GET", "list", _list), ("POST", "create", _create), ("PUT", "create", _set)),
     "query": (("POST", "list", _query),),
     "item": (
         ("GET", "read", _read), ("PUT", "replace", _replace),

@@ -83,6 +83,8 @@ class Rest:
         ]
         if self.style.takes_queries:
             routes.insert(1, (f"{base}/query", {"POST": "list"}, endpoints.query))
+        if endpoints.sets_whole:
+            routes.append((base, {"PUT": "create"}, endpoints.whole))
         if "history" in place.definition.rules:
             routes.append((f"{base}/{{key}}/history", {"GET": "history"}, endpoints.history))
         if place.definition.schema.is_soft:

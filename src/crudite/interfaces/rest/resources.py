@@ -26,6 +26,7 @@ from crudite.query.parse import EMPTY, WrittenQuery, parse_json, parse_url
 from crudite.query.tree import And, Condition
 from crudite.resources.definition import Definition, Placement
 from crudite.resources.request import AnyAction, Nesting, Request
+from crudite.resources.setting import settable_at
 from crudite.types import Key
 
 
@@ -57,6 +58,15 @@ class ResourceEndpoints:
     async def restore(self, scope: Scope, receive: Receive, send: Send, keys: tuple[str, ...]) -> None:
         """`POST …/restore` of a record that was deleted."""
         await serve(self._host, scope, receive, send, self._restore, keys, self._style)
+
+    async def whole(self, scope: Scope, receive: Receive, send: Send, keys: tuple[str, ...]) -> None:
+        """`PUT` of all records below a parent."""
+        await serve(self._host, scope, receive, send, self._set, keys, self._style)
+
+    @property
+    def sets_whole(self) -> bool:
+        """Whether all records below the parent can be set."""
+        return settable_at(self._place) is not None
 
     async def _collection(self, exchange: Exchange, keys: tuple[str, ...]) -> None:
         match exchange.method:
@@ -105,6 +115,15 @@ class ResourceEndpoints:
             headers.append((b"location", self._location(exchange.scope, written.keys[0]).encode()))
         shown = Body(None) if minimal else self._style.written(asked, written)
         await exchange.answer(self._style.statuses["create"], shown.text, headers, shown.kind)
+
+    async def _set(self, exchange: Exchange, keys: tuple[str, ...]) -> None:
+        check_content_type(exchange.headers, "application/json")
+        minimal = preference(exchange.headers)
+        body = await read_body(exchange.receive, self._host.limits.body)
+        written = await exchange.perform(self._request(exchange, "set", keys, data=body, is_minimal=minimal is True))
+        assert isinstance(written, Written)
+        status = 204 if minimal else 200
+        await exchange.answer(status, None if minimal else written.json, exchange.after(written, minimal))
 
     async def _item(self, exchange: Exchange, keys: tuple[str, ...]) -> None:
         *above, text = keys
