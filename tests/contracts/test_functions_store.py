@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from crudite.stores.base import Store
+from crudite.stores.base import Store, SupportsHistory
 from crudite.stores.mirrored import Mirrored
 from crudite.testing.contracts import StoreContract
 from tests.contracts.json_files import JsonFiles
@@ -39,3 +39,7 @@ class TestMirrored(StoreContract):
 
 def test_what_is_skipped_are_promises_of_the_contract() -> None:
     assert [name for name in CHANGES_RECORDS if not hasattr(StoreContract, name)] == []
+
+
+def test_histories_are_among_what_is_promised() -> None:
+    assert isinstance(Mirrored(JsonFiles(Path())), SupportsHistory)

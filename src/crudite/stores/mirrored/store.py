@@ -9,7 +9,7 @@ from crudite.errors import Problem, StoreError
 from crudite.query.faults import nearest
 from crudite.query.plan import Plan, Selection
 from crudite.schema import Catalog, ResourceSchema
-from crudite.stores.base import MOST_CHANGES, Batch, Kept, Page, Pages, Past, Row, Signal, Step
+from crudite.stores.base import MOST_CHANGES, Batch, HistoryFigures, Kept, Page, Pages, Past, Row, Signal, Step
 from crudite.stores.mirrored.database import Calls, Database
 from crudite.stores.mirrored.exclusion import Exclusion
 from crudite.stores.mirrored.freshening import Freshening
@@ -164,6 +164,11 @@ class Mirrored:
     async def trim(self, *, older_than: float, larger_than: int) -> int:
         """Shortens the log."""
         return await self._mirror.trim(older_than=older_than, larger_than=larger_than)
+
+    @property
+    def history_figures(self) -> HistoryFigures:
+        """What the mirror has done for histories."""
+        return self._mirror.history_figures
 
     async def history(self, schema: ResourceSchema, key: Key, *, before: int | None, limit: int) -> Sequence[Past]:
         """The changes of one record, as far as the mirror knows of them."""
