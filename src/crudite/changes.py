@@ -36,9 +36,9 @@ class Along(msgspec.Struct, frozen=True):
 
     - `delete`: for good. Those that `force` who deletes to say so go first, with what points at them by a reference
       that cascades or forces. (What foreign keys do by themselves needs no word.)
-    - `hide`: the record, and those that go along, get the moment as DELETED_AT; references that are cleared become
-      null; where one stays that points at any of them, all is refused as `referenced`. `is_forced` makes those go along
-      that force, too.
+    - `hide`: the record, and those that go along, get the moment as DELETED_AT, or are deleted where none are kept;
+      references that are cleared become null; where one stays that points at any of them, all is refused as
+      `referenced`. `is_forced` makes those go along that force, too.
     - `restore`: the record, and those that went along with it, lose their DELETED_AT; where one would point at a record
       that is deleted, all is refused as `reference`.
     """

@@ -1,12 +1,39 @@
 """What is deleted and kept: it is not there, until somebody brings it back; what goes along; what stands in the way."""
 
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from crudite import Conflict, Field, Invalid, Many, NotFound, NotUnique, Record, Ref, allow
-from crudite.testing import Client
-from tests.flows.worlds import client_for, titles
+from crudite import (
+    App,
+    Conflict,
+    Email,
+    Field,
+    Invalid,
+    Many,
+    NotFound,
+    NotUnique,
+    Password,
+    PreconditionFailed,
+    Record,
+    Ref,
+    Request,
+    Resource,
+    Sessions,
+    after,
+    allow,
+    before,
+    me,
+)  # fmt: skip
+from crudite.testing import Client, Clock, Refusal
+from tests.flows.people import QUICK, Browser
+from tests.flows.worlds import by_name, client_for, faults, titles
+from tests.services.stores import fresh_store, kept_store
 
 
 class Post(Record[int], rules=allow.everyone, soft_delete=True, search=("title",)):
@@ -124,3 +151,275 @@ async def test_for_good_is_for_good_and_takes_along_what_was_deleted_with_it() -
         assert titles(await client.get("/comments?deleted=with")) == []
         with pytest.raises(NotFound):
             await records.restore(Post, 1)
+
+
+async def test_who_may_restore_sees_what_is_deleted_and_when_and_brings_it_back_over_http() -> None:
+    async with client_for(Post, Comment, Note, Pin) as client:
+        await fill(client)
+        assert (await client.delete("/posts/1")).status == 204
+        only = (await client.get("/posts?deleted=only")).json
+        assert [row["title"] for row in only] == ["first"]
+        assert only[0]["deleted_at"] is not None
+        both = (await client.get("/posts?deleted=with&sort=id")).json
+        assert [(row["title"], row["deleted_at"] is None) for row in both] == [("first", False), ("second", True)]
+        assert "deleted_at" not in (await client.get("/posts/2")).json
+        assert (await client.get("/posts/2?fields=deleted_at")).json == {"id": 2, "deleted_at": None}
+        assert (await client.get("/posts/1?deleted=with")).json["title"] == "first"
+        assert (await client.get("/comments?deleted=never")).status == 400
+        assert (await client.get("/notes?deleted=only")).status == 400
+        back = await client.post("/posts/1/restore", None)
+        assert (back.status, back.json["title"], back.headers["etag"]) == (200, "first", f'"v{back.json["version"]}"')
+        assert (await client.post("/posts/1/restore", None)).status == 409
+        assert (await client.post("/posts/9/restore", None)).status == 404
+        assert (await client.post("/notes/1/restore", None)).status in (404, 405)
+
+
+async def test_nobody_writes_when_a_record_was_deleted() -> None:
+    async with client_for(Post, Comment, Note, Pin) as client:
+        await fill(client)
+        for method, data in (("patch", {"deleted_at": None}), ("put", {"title": "x", "deleted_at": None})):
+            refused = await getattr(client, method)("/posts/1", data)
+            assert (refused.status, faults(refused)) == (422, [("/deleted_at", "read_only")])
+
+
+async def test_a_socket_deletes_lists_and_restores() -> None:
+    async with client_for(Post, Comment, Note, Pin) as client, client.websocket() as socket:
+        await fill(client)
+        await socket.call("posts.delete", {"key": 1})
+        listed = await socket.call("posts.list", {"query": {"deleted": "only"}})
+        assert titles(listed["data"]) == ["first"]
+        assert (await socket.call("posts.restore", {"key": 1}))["data"]["title"] == "first"
+        for method, params, status in (
+            ("posts.restore", {"key": 1}, 409),
+            ("notes.restore", {"key": 1}, 404),
+            ("posts.delete", {"key": 1, "force": 1}, 400),
+        ):
+            with pytest.raises(Refusal) as refusal:
+                await socket.call(method, params)
+            assert refusal.value.status == status
+
+
+async def test_what_is_deleted_leaves_live_queries_in_the_frame_of_its_commit_and_comes_back_in_one() -> None:
+    async with (
+        client_for(Post, Comment, Note, Pin) as client,
+        client.live("posts") as posts,
+        client.live("comments") as comments,
+        client.live("posts", deleted="only") as deleted,
+    ):
+        records = await fill(client)
+        await comments.until(lambda rows: len(rows) == 2)
+        await records.delete(Post, 1)
+        assert titles(await posts.until(lambda rows: len(rows) == 1)) == ["second"]
+        assert await comments.until(lambda rows: not rows) == []
+        assert titles(await deleted.until(bool)) == ["first"]
+        await records.restore(Post, 1)
+        assert len(await comments.until(lambda rows: len(rows) == 2)) == 2
+        assert len(await posts.until(lambda rows: len(rows) == 2)) == 2
+        assert await deleted.until(lambda rows: not rows) == []
+
+
+async def test_what_is_deleted_gives_nobody_a_right_and_is_included_nowhere() -> None:
+    class Room(Record[int], rules={"read": allow.where(members__who=me.id), "create": allow.nobody}):
+        title: str
+        members: Many["Member"]
+
+    class Member(Record[int], rules=allow.everyone, soft_delete=True):
+        who: str
+        room: Ref[Room]
+
+    class Diary(Record[int], rules={"read": allow.where(member__who=me.id)}):
+        title: str
+        member: Ref[Member] | None = Field(default=None, checked=False)
+
+    async with client_for(Room, Member, Diary, auth=by_name) as client:
+        records, ann = client.app.records, client.acting("ann")
+        await records.create(Room, title="r")
+        await records.create(Member, who="ann", room=1)
+        await records.create(Diary, title="d", member=1)
+        shown = (await ann.get("/rooms/1?include=members")).json["_included"]["members"]
+        assert [row["who"] for row in shown] == ["ann"]
+        assert titles(await ann.get("/diaries")) == ["d"]
+        await records.create(Member, who="bob", room=1)
+        await records.delete(Member, 2)
+        shown = (await ann.get("/rooms/1?include=members")).json["_included"]["members"]
+        assert [row["who"] for row in shown] == ["ann"]
+        await records.delete(Member, 1)
+        assert titles(await ann.get("/rooms")) == []
+        assert titles(await ann.get("/diaries")) == []
+
+
+async def test_rules_say_who_restores_and_who_deletes_for_good() -> None:
+    class Page(
+        Record[int],
+        soft_delete=True,
+        rules={
+            "read": allow.everyone, "create": allow.everyone, "delete": allow.signed_in,
+            "restore": allow.where(owner=me.id), "purge": allow.role("admin"),
+        },
+    ):  # fmt: skip
+        title: str
+        owner: str
+
+    async with client_for(Page, auth=by_name) as client:
+        ann, bob, admin = client.acting("ann"), client.acting("bob"), client.acting("root:admin")
+        for owner in ("ann", "bob"):
+            await client.app.records.create(Page, title=f"of {owner}", owner=owner)
+        assert (await bob.delete("/pages/1?purge=true")).status == 403
+        assert (await bob.delete("/pages/1")).status == 204
+        assert (await bob.delete("/pages/2")).status == 204
+        assert titles(await ann.get("/pages?deleted=only")) == ["of ann"]
+        assert titles(await ann.get("/pages?deleted=with")) == ["of ann"]
+        assert (await client.get("/pages?deleted=only")).status == 401
+        assert (await ann.get("/pages/2?deleted=only")).status == 404
+        assert (await bob.post("/pages/1/restore", None)).status == 404
+        assert (await ann.post("/pages/1/restore", None)).status == 200
+        assert (await admin.delete("/pages/1?purge=true")).status == 204
+        assert (await ann.post("/pages/1/restore", None)).status == 404
+        assert (await admin.delete("/pages/2?purge=true")).status == 204
+
+
+async def test_nobody_deletes_for_good_where_no_rule_says_so() -> None:
+    async with client_for(Post, Comment, Note, Pin) as client:
+        await fill(client)
+        assert (await client.delete("/posts/2?purge=true")).status == 403
+
+
+async def test_hooks_run_around_a_restore_as_around_other_writes() -> None:
+    told: list[str] = []
+
+    class Page(Record[int], rules=allow.everyone, soft_delete=True):
+        title: str
+
+        @before("restore")
+        async def ask(self, request: Request) -> None:
+            told.append(f"before {self.title} {self.deleted_at is None}")
+            if self.title == "no":
+                raise Conflict("Not this one.")
+
+        @after("restore")
+        async def tell(self, request: Request) -> None:
+            told.append(f"after {self.title} {self.deleted_at is None}")
+
+    async with client_for(Page) as client:
+        for title in ("yes", "no"):
+            await client.app.records.create(Page, title=title)
+        await client.app.records.delete(Page, 1)
+        await client.app.records.delete(Page, 2)
+        assert (await client.post("/pages/1/restore", None)).status == 200
+        assert (await client.post("/pages/2/restore", None)).status == 409
+        assert told == ["before yes False", "after yes True", "before no False"]
+
+
+async def test_the_history_goes_on_through_a_delete_and_a_restore() -> None:
+    class Page(Record[int], soft_delete=True, rules={
+        "read": allow.everyone, "write": allow.everyone, "history": allow.everyone,
+    }):  # fmt: skip
+        title: str
+
+    async with client_for(Page) as client:
+        records = client.app.records
+        await records.create(Page, title="a")
+        await records.delete(Page, 1)
+        assert [one["action"] for one in (await client.get("/pages/1/history")).json] == ["deleted", "created"]
+        await records.restore(Page, 1)
+        told = (await client.get("/pages/1/history")).json
+        assert [one["action"] for one in told] == ["restored", "deleted", "created"]
+
+
+async def test_what_was_deleted_long_enough_ago_goes_for_good_by_itself_and_what_is_pointed_at_stays() -> None:
+    class Album(Record[int], rules=allow.everyone, soft_delete=timedelta(days=30)):
+        title: str
+
+    class Song(Record[int], rules=allow.everyone, soft_delete=True):
+        title: str
+        album: Ref[Album]
+
+    store, clock = kept_store(), Clock()
+    async with client_for(Album, Song, store=store, clock=clock) as client:
+        records = client.app.records
+        for title in ("old", "held", "new"):
+            await records.create(Album, title=title)
+        await records.create(Song, title="s", album=2)
+        await records.delete(Song, 1)
+        await records.delete(Album, 1)
+        await records.delete(Album, 2)
+        clock.advance(timedelta(days=20))
+        await records.delete(Album, 3)
+    clock.now += timedelta(days=11)
+    async with (
+        client_for(Album, Song, store=store, clock=clock) as client,
+        client.live("albums", deleted="only") as view,
+    ):
+        assert titles(await view.until(lambda rows: len(rows) == 2)) == ["held", "new"]
+        assert titles(await client.get("/songs?deleted=only")) == ["s"]
+
+
+async def test_an_account_that_is_deleted_signs_nobody_in_and_ends_its_sessions() -> None:
+    class Account(Resource, rules={"create": allow.everyone, "read": allow.where(id=me.id)}, soft_delete=True):
+        email: Email = Field(unique=True)
+        password: Password
+
+    app = App(Account, store=fresh_store(), auth=Sessions(Account, hashing=QUICK))
+    browser = Browser(app)
+    async with browser.client:
+        ann = await app.records.create(Account, email="ann@example.com", password="correct horse")
+        assert (await browser.log_in("correct horse", "ann@example.com")).status == 200
+        assert await browser.who() == str(ann.id)
+        await app.records.delete(Account, ann.id)
+        assert await browser.who() is None
+        assert (await browser.log_in("correct horse", "ann@example.com")).status == 401
+        await app.records.restore(Account, ann.id)
+        assert await browser.who() is None
+        assert (await browser.log_in("correct horse", "ann@example.com")).status == 200
+
+
+class Tree(Record[int], rules=allow.everyone, soft_delete=True):
+    title: str
+
+
+class Bough(Record[int], rules=allow.everyone, soft_delete=True):
+    title: str
+    tree: Ref[Tree] = Field(on_delete="cascade")
+
+
+class Twig(Record[int], rules=allow.everyone, soft_delete=True):
+    title: str
+    bough: Ref[Bough] = Field(on_delete="cascade")
+    nest: Ref[Tree] | None = Field(default=None, on_delete="restrict")
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_nothing_that_is_there_points_at_what_is_not_however_writes_race(seed: int) -> None:
+    chance = random.Random(seed)
+    async with client_for(Tree, Bough, Twig) as client, client.live("twigs") as view:
+        records = client.app.records
+        for n in range(1, 5):
+            await records.create(Tree, title="t")
+            await records.create(Bough, title="b", tree=n)
+
+        def one() -> Callable[[], Awaitable[Any]]:
+            tree, bough, twig = chance.randint(1, 4), chance.randint(1, 8), chance.randint(1, 8)
+            return chance.choice([
+                lambda: records.create(Bough, title="b", tree=tree),
+                lambda: records.create(Twig, title="w", bough=bough, nest=chance.choice([None, tree])),
+                lambda: records.update(Twig, twig, bough=bough),
+                lambda: records.delete(Tree, tree),
+                lambda: records.delete(Bough, bough),
+                lambda: records.restore(Tree, tree),
+                lambda: records.restore(Bough, bough),
+                lambda: records.restore(Twig, twig),
+            ])  # fmt: skip
+
+        async def attempt(work: Callable[[], Awaitable[Any]]) -> None:
+            with suppress(Conflict, Invalid, NotFound, PreconditionFailed):
+                await work()
+
+        for _ in range(8):
+            await asyncio.gather(*(attempt(one()) for _ in range(8)))
+        trees = {tree.id for tree in await records.list(Tree)}
+        boughs, twigs = await records.list(Bough), await records.list(Twig)
+        assert {bough.tree for bough in boughs} <= trees
+        assert {twig.bough for twig in twigs} <= {bough.id for bough in boughs}
+        assert {twig.nest for twig in twigs} - {None} <= trees
+        await client.settled()
+        assert sorted(row["id"] for row in view.records) == sorted(twig.id for twig in twigs)

@@ -39,6 +39,7 @@ from crudite.resources.actions import Actions
 from crudite.resources.compile import compile_resources
 from crudite.resources.declare import Record
 from crudite.resources.definition import Definitions
+from crudite.resources.expiring import keep_expired_away
 from crudite.resources.handlers import perform_handler
 from crudite.resources.hooks import call
 from crudite.resources.records import Records
@@ -280,6 +281,8 @@ class App(Declarations):
         if self.channels:
             await self._living.enter_async_context(_running(self.hub.run()))
         await self._living.enter_async_context(_running(keep_trimmed(self.store, self.retention)))
+        expiring = keep_expired_away(self.store, self.definitions, self.clock, self.retention.every)
+        await self._living.enter_async_context(_running(expiring))
         if self.worker is not None:
             await self._living.enter_async_context(_running(keep_posted(self, self.worker)))
         for kind, make in self._provide.items():

@@ -24,6 +24,7 @@ from crudite.interfaces.openapi import OpenApi
 from crudite.interfaces.origins import Origin
 from crudite.live import LiveLimits
 from crudite.messages import ANONYMOUS, ActionName
+from crudite.query.presence import is_all_there
 from crudite.query.tree import EVERYTHING, NOTHING, Filter
 from crudite.resources.definition import Definition
 from crudite.rules import fold
@@ -300,7 +301,7 @@ RULES: tuple[Callable[[Case], Iterator[Finding]], ...] = (
 
 def _is_open(definition: Definition, action: ActionName) -> bool:
     """Whether nobody in particular may do something with any record."""
-    return fold(definition.rules[action], ANONYMOUS, lambda _: NOTHING) == EVERYTHING
+    return is_all_there(fold(definition.rules[action], ANONYMOUS, lambda _: NOTHING), definition.schema)
 
 
 def _speaks_of_asker(rule: Filter) -> bool:

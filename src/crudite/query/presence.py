@@ -9,6 +9,11 @@ def present(schema: ResourceSchema) -> Filter:
     return _is_null(schema) if schema.is_soft else EVERYTHING
 
 
+def is_all_there(filter: Filter, schema: ResourceSchema) -> bool:
+    """Whether a filter of a resource holds for every record that is there."""
+    return filter in (EVERYTHING, present(schema))
+
+
 def absent(schema: ResourceSchema) -> Filter:
     """The records that were deleted and are kept."""
     return _is_null(schema, negated=True) if schema.is_soft else NOTHING

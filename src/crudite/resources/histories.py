@@ -19,6 +19,7 @@ from crudite.resources.collect import SYSTEM_FIELDS
 from crudite.resources.definition import Definition
 from crudite.resources.keys import no_record
 from crudite.resources.request import Request
+from crudite.schema import DELETED_AT
 from crudite.stores.base import Past, Store, SupportsHistory
 from crudite.stores.sieve import look_up
 from crudite.tokens import Sealer
@@ -124,7 +125,7 @@ def _json(past: Past, sight: _Sight, old_names: Mapping[str, str]) -> str | None
     fields = sight.of(after or before)
     if fields is None:
         return None
-    action = "created" if past.before is None else "deleted" if past.after is None else "updated"
+    action = _action(before, after)
     changes = {
         name: [before.get(name), after.get(name)]
         for name in {**before, **after}
@@ -138,6 +139,16 @@ def _json(past: Past, sight: _Sight, old_names: Mapping[str, str]) -> str | None
         "request": past.request, "changes": changes,
     }  # fmt: skip
     return msgspec.json.encode(told).decode()
+
+
+def _action(before: PlainRecord, after: PlainRecord) -> str:
+    """What was done: a record that is deleted and kept is not there, though its row is."""
+    if not before:
+        return "created"
+    was, now = (record.get(DELETED_AT) is None for record in (before, after))
+    if not after or (was and not now):
+        return "deleted"
+    return "restored" if now and not was else "updated"
 
 
 def _record(image: str | None, old_names: Mapping[str, str]) -> PlainRecord:

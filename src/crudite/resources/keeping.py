@@ -55,13 +55,15 @@ def rules_of_there(schema: ResourceSchema, rules: Mapping[ActionName, Filter]) -
 
 
 def check_going_along(gathered: Collection[Gathered], schemas: Mapping[type[Any], ResourceSchema]) -> None:
-    """What goes along with a record that can be restored can be restored itself."""
+    """What goes along with a record that can be restored can be restored itself; but for what is ours: nobody misses
+    the sessions of an account."""
     soft = {schema.name for schema in schemas.values() if schema.is_soft}
     for found in gathered:
         schema = schemas[found.cls]
         for name, spec in schema.fields.items():
             points = spec.reference
-            if points is None or not points.enforced or points.target not in soft or schema.is_soft:
+            is_ours = found.cls.__module__.startswith("crudite.")
+            if points is None or not points.enforced or points.target not in soft or schema.is_soft or is_ours:
                 continue
             if points.on_delete in ("cascade", "force"):
                 found.faults.append(

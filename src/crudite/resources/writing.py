@@ -80,6 +80,8 @@ class Writing:
                     continue
                 if missed.place is not None and refused.kind in _MOVED and may_try:
                     continue
+                if refused.kind == "where" and may_try and await self._is_back(missed):
+                    continue
                 raise await self._problem(refused, missed) from refused
         if any(one.after for one in every):
             await self._run_after(every, commit)
@@ -87,6 +89,11 @@ class Writing:
 
     async def _prepare(self, request: Request) -> list[Prepared]:
         return await (self._setting if request.action == "set" else self._preparing).prepare(request)
+
+    async def _is_back(self, missed: Prepared) -> bool:
+        """Whether a record that was not there when it was to be changed may have been restored since."""
+        is_soft = missed.definition.schema.is_soft and missed.request.action != "restore"
+        return is_soft and await self._preparing.may_read(missed.request)
 
     async def _further(self, requests: Sequence[Request], prepared: Sequence[list[Prepared]]) -> list[Prepared]:
         """The writes that `before` hooks have put into the batch, and those that follow from changed fields; both may

@@ -9,7 +9,7 @@ that he waits too: foreign keys alone would not make him.)
 | | the record | what cascades | what forces | what is cleared | what restricts |
 |---|---|---|---|---|---|
 | `delete` (forced) | is locked, goes last | goes before | goes before | by foreign keys | refuses, likewise |
-| `hide` | is hidden first | is hidden | refuses; forced: is hidden | becomes null | refuses |
+| `hide` | is hidden first | is hidden, or deleted | refuses; forced: is hidden | becomes null | refuses |
 | `restore` | comes back first | comes back if hidden at the same moment | the same | stays null | |
 """
 
@@ -103,6 +103,8 @@ class _Journey:
                 if self._goes_along(place):
                     there = join((level.pointing(place), present(place[0])), either=False)
                     hidden += self._found(place[0], (yield self._mark(place[0], moment, there)))
+                elif _policy(place) == "cascade" and not place[0].is_soft:
+                    yield self._statement(f"DELETE FROM {quote(place[0].table)} AS t", (), level.pointing(place))
                 elif _policy(place) == "clear":
                     yield self._set(place[0], place[1], None, level.pointing(place))
         for level in hidden:

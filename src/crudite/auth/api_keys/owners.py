@@ -9,12 +9,15 @@ import msgspec
 from crudite.clock import Clock
 from crudite.errors import DeclarationError
 from crudite.query.plan import Mask, Selection
+from crudite.query.presence import present
 from crudite.query.resolve import Resolver
-from crudite.query.tree import EVERYTHING, Filter, Test, leaves
+from crudite.query.simplify import join
+from crudite.query.tree import Filter, Test, leaves
 from crudite.resources.access import at
 from crudite.resources.declare import Record
 from crudite.resources.definition import Definitions
 from crudite.resources.gather import nearest
+from crudite.schema import DELETED_AT
 from crudite.stores.base import Store
 from crudite.types import Key, PlainRecord
 
@@ -55,10 +58,11 @@ class Owners:
         self._claims = tuple(claims)
         self._proof = proof
         names = dict.fromkeys((schema.key, *filter(None, (self._roles,)), *self._claims, *(proof or ())))
-        admitted = EVERYTHING if only is None else self._condition(only, definitions)
+        admitted = present(schema) if only is None else self._condition(only, definitions)
         self._admitted = Selection(schema, admitted, Mask(tuple(names)))
         tests = () if only is None else leaves(admitted)
         decide = {leaf.path.field.name for leaf in tests if isinstance(leaf, Test)}
+        decide |= {DELETED_AT} if schema.is_soft else set()
         self.matters = frozenset((*self._claims, *filter(None, (self._roles,)), *decide, *(proof or ())))
         """The fields that decide what a key may do."""
 
@@ -80,4 +84,4 @@ class Owners:
         resolver.check()
         if any(not isinstance(leaf, Test) or not leaf.path.is_own for leaf in leaves(condition)):
             raise DeclarationError(["ApiKeys(only=…) takes a condition on the account's own fields."])
-        return condition
+        return join((condition, present(self._definition.schema)), either=False)

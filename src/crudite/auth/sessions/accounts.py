@@ -13,7 +13,9 @@ from crudite.changes import Refused, Unit, Write
 from crudite.errors import DeclarationError, Fault, Forbidden, Invalid, Malformed, NotUnique
 from crudite.messages import ANONYMOUS, ActionName, Actor
 from crudite.query.plan import Mask, Plan, Selection
+from crudite.query.presence import present
 from crudite.query.resolve import Resolver
+from crudite.query.simplify import join
 from crudite.query.tree import EVERYTHING, NOTHING, Filter, Test, leaves
 from crudite.resources.access import at
 from crudite.resources.annotations import peel
@@ -23,6 +25,7 @@ from crudite.resources.fields import Special
 from crudite.resources.gather import gather, nearest
 from crudite.resources.passwords import stamp_of
 from crudite.rules import fold
+from crudite.schema import DELETED_AT
 from crudite.stores.base import Page
 from crudite.types import Key, Plain, PlainRecord
 
@@ -85,7 +88,7 @@ class Accounts:
         )  # fmt: skip
         mask = Mask((definition.schema.key, *(name for name in self._plain if name != definition.schema.key)))
         self._resolver = Resolver(definition.schema, home.definitions.catalog)
-        self._everybody = Selection(definition.schema, EVERYTHING, mask)
+        self._everybody = Selection(definition.schema, present(definition.schema), mask)
         self._only = None if only is None else Selection(definition.schema, self._resolved(only), mask)
         self.decisive = self._decisive()
         """The fields that nobody gives his own account, since they decide what it may be: beside those of `matters`
@@ -178,7 +181,8 @@ class Accounts:
 
     async def _first(self, limit: int, **values: Any) -> Page:
         filter = self._resolver.filter(self.resource.where(**values).written.filter)
-        selection = Selection(self._everybody.schema, filter, self._everybody.mask)
+        there = join((filter, self._everybody.filter), either=False)
+        selection = Selection(self._everybody.schema, there, self._everybody.mask)
         return await self._home.store.page(Plan(selection=selection, sort=self._resolver.sort([]), limit=limit))
 
     async def _account(self, key: Key, version: int, text: str) -> Account:
@@ -215,6 +219,8 @@ class Accounts:
         matters = {*fields.claims, *filter(None, (fields.roles, fields.verified))}
         if fields.verified is not None:
             matters.add(fields.name)
+        if self.definition.schema.is_soft:
+            matters.add(DELETED_AT)
         if self._only is not None:
             for leaf in leaves(self._only.filter):
                 assert isinstance(leaf, Test)

@@ -19,7 +19,8 @@ from crudite.interfaces.openapi.responses import answer, event_stream, problems
 from crudite.interfaces.openapi.schemas import PAST
 from crudite.interfaces.openapi.values import Schema, example_of, reference, shown_fields, value_schema
 from crudite.messages import ActionName
-from crudite.query.tree import EVERYTHING, NOTHING
+from crudite.query.presence import is_all_there
+from crudite.query.tree import NOTHING
 from crudite.resources.definition import Definition
 from crudite.resources.incoming import MAX_MANY
 
@@ -322,18 +323,19 @@ def _parents(place: ResourcePlace) -> tuple[int, ...]:
 
 def _rule(definition: Definition, action: ActionName) -> str:
     rule = definition.rules[action]
-    if rule == EVERYTHING:
+    if is_all_there(rule, definition.schema):
         return "Everyone may."
     return "Nobody may." if rule == NOTHING else "A rule says who may, and for which records."
 
 
 def _secure(operation: Operation, definition: Definition, action: ActionName, has_auth: bool) -> None:
     """Adds what a request has to show of who asks, and the answers to those who do not."""
-    if definition.rules[action] != EVERYTHING or has_auth:
+    is_open = is_all_there(definition.rules[action], definition.schema)
+    if not is_open or has_auth:
         operation["responses"].update(problems(401, 403))
         operation["responses"] = dict(sorted(operation["responses"].items()))
     if has_auth:
-        operation["security"] = security(is_open=definition.rules[action] == EVERYTHING)
+        operation["security"] = security(is_open=is_open)
 
 
 def security(*, is_open: bool) -> list[dict[str, list[str]]]:
