@@ -22,6 +22,7 @@ GUIDES = (
     "change-what-an-action-does",
     "see-who-changed-what",
     "keep-records-anywhere",
+    "serve-older-clients",
     "validate-what-comes",
     "write-a-handler",
     "show-who-is-there",
