@@ -156,6 +156,8 @@ async def test_the_document_is_valid_and_names_every_operation(app: App) -> None
         "put /tasks/{key}": "tasks.replace",
         "patch /tasks/{key}": "tasks.update",
         "delete /tasks/{key}": "tasks.delete",
+        "get /tasks/{key}/{field}": "tasks.read.field",
+        "put /tasks/{key}/{field}": "tasks.update.field",
         "get /tasks/subscribe": "tasks.subscribe",
         "get /tasks/{key}/subscribe": "tasks.subscribe.one",
         "get /overdue": "overdue",
@@ -417,8 +419,9 @@ OPERATIONS = [
     "projects.create", "projects.delete",
     "projects.tasks.list", "projects.tasks.query", "projects.tasks.create", "projects.tasks.read",
     "projects.tasks.replace", "projects.tasks.update", "projects.tasks.delete",
-    "samples.list", "samples.query", "samples.create", "samples.read", "samples.replace", "samples.update",
-    "samples.delete", "overdue", "sum", "forget", "channels.projects.project.publish", "channels.lobby.corner.publish",
+    "samples.list", "samples.query", "samples.create", "samples.read", "samples.read.field", "samples.replace",
+    "samples.update", "samples.delete", "overdue", "sum", "forget", "channels.projects.project.publish",
+    "channels.lobby.corner.publish",
 ]  # fmt: skip
 
 
@@ -481,7 +484,7 @@ def stored_keys(described: Any, operation_id: str) -> dict[str, str]:
 
     project = create("projects.create", {"name": "Garden"})
     if operation_id.startswith("samples"):
-        return {"key": create("samples.create", {"id": f"of {project}", "text": "text"})}
+        return {"key": create("samples.create", {"id": f"of {project}", "text": "text"}), "field": "text"}
     if operation_id.startswith("projects.tasks"):
         return {
             "project": project,

@@ -12,6 +12,7 @@ from crudite.resources.access import Rulebook
 from crudite.resources.around import hooks_around, perform_around, write_around
 from crudite.resources.creating import PlainCreate, plain_create
 from crudite.resources.definition import Definition, Definitions
+from crudite.resources.field_values import perform_field
 from crudite.resources.histories import Histories
 from crudite.resources.keys import plain_key
 from crudite.resources.live_queries import LiveQueries
@@ -42,6 +43,11 @@ class Actions:
     async def perform(self, request: Request) -> Response:
         """Performs a request of an action, `restore` and `history` among them. Raises its problem; then nothing has
         changed."""
+        if request.field is not None:
+            return await perform_field(request, self._within, self.definitions)
+        return await self._within(request)
+
+    async def _within(self, request: Request) -> Response:
         if request.around is not None:
             return await request.around(request, self._perform)
         return await self._perform(request)

@@ -66,6 +66,11 @@ class Body:
         self.adapter = _adapter(name, fields, self._objects)
         self._validate: Callable[..., dict[str, Any]] = self.adapter.validator.validate_json
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The fields that it takes."""
+        return self._names
+
     def parse(self, data: Any) -> dict[str, Plain]:
         """The plain values of a body: JSON as bytes or `msgspec.Raw`, a mapping of Python or plain values, or
         an instance of the resource. Raises Malformed when it is not JSON, Invalid with every fault."""

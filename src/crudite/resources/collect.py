@@ -23,6 +23,7 @@ class HookMark:
 
     kind: HookKind
     actions: tuple[str, ...]
+    field: str | None = None
 
 
 @dataclass(slots=True)

@@ -168,6 +168,7 @@ class _Compiler:
             defaults=self._defaults(found),
             static_defaults={n: v for n, v in self.static[found.cls].items() if not isinstance(v, list | dict)},
             hooks=found.hooks,
+            field_hooks=found.field_hooks,
             limit=limit,
             max_limit=max_limit,
             bodies=bodies,

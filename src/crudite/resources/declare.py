@@ -176,16 +176,20 @@ def after(*actions: ActionName) -> Callable[[F], F]:
     return _mark("after", actions)
 
 
-def around(*actions: ActionName) -> Callable[[F], F]:
+def around(*actions: ActionName, field: str | None = None) -> Callable[[F], F]:
     """Runs the method in place of the actions, or of all six when none is named; `await next()` is the action itself.
-    It returns what that gave, `.with_data(…)` of it, or plain data."""
-    return _mark("around", actions)
+    It returns what that gave, `.with_data(…)` of it, or plain data.
+
+    With `field`, in place of reading that field at its own path (`"read"`, `GET /tasks/7/title`) or of writing it there
+    (`"update"`, `PUT`): the data is its value then.
+    """
+    return _mark("around", actions, field)
 
 
-def _mark(kind: HookKind, actions: tuple[str, ...]) -> Callable[[F], F]:
+def _mark(kind: HookKind, actions: tuple[str, ...], field: str | None = None) -> Callable[[F], F]:
     def decorate(function: F) -> F:
         plain: Any = unwrapped(function)
-        plain.__crudite_hooks__ = (*getattr(plain, "__crudite_hooks__", ()), HookMark(kind, actions))
+        plain.__crudite_hooks__ = (*getattr(plain, "__crudite_hooks__", ()), HookMark(kind, actions, field))
         return function
 
     return decorate

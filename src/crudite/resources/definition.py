@@ -45,7 +45,8 @@ class Definition:
     """One resource, compiled. Compared by identity: an application makes each one once.
 
     `rules` has a resolved rule for every action; `field_read` and `field_write` for those fields that have
-    one. `hooks` are in the order of declaration, those of a base class first. `passwords` are the fields
+    one. `hooks` are in the order of declaration, those of a base class first; `field_hooks` are those around a field at
+    its own path. `passwords` are the fields
     whose text is to be hashed before it is stored. `validators` are asked of fields that are about to be
     written, `default_filters` hold for lists that say nothing of a field, `cascades` say where changed fields are
     carried. `settable` are the links that bodies may set. `memo` is for whoever wants to keep something with the
@@ -63,6 +64,7 @@ class Definition:
     defaults: Mapping[str, MakeDefault]
     static_defaults: Mapping[str, Plain]
     hooks: Mapping[tuple[HookKind, ActionName], tuple[Hook, ...]]
+    field_hooks: Mapping[tuple[ActionName, str], tuple[Hook, ...]]
     limit: int
     max_limit: int
     bodies: Mapping[BodyName, Body]

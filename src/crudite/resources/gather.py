@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from difflib import get_close_matches
-from typing import Any, TypeVar, get_args, get_origin
+from typing import Any, TypeVar, cast, get_args, get_origin
 
 from typing_extensions import get_type_hints
 
@@ -26,6 +26,7 @@ from crudite.resources.hooks import Hook
 from crudite.schema import DELETED_AT
 
 _OWN_OPTIONS = ("path", "places", "renamed_from")
+_OF_FIELDS: tuple[ActionName, ...] = ("read", "update")
 _WRITES: tuple[ActionName, ...] = ("create", "replace", "update", "delete")
 
 
@@ -40,6 +41,7 @@ class Gathered:
     links: dict[str, ManyOf] = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)
     hooks: dict[tuple[HookKind, ActionName], tuple[Hook, ...]] = field(default_factory=dict)
+    field_hooks: dict[tuple[ActionName, str], tuple[Hook, ...]] = field(default_factory=dict)
     broken: set[str] = field(default_factory=set)
     faults: list[str] = field(default_factory=list)
 
@@ -210,6 +212,9 @@ def _hooks(found: Gathered, declared: Iterable[tuple[Hook, tuple[HookMark, ...]]
     some: dict[tuple[HookKind, ActionName], list[Hook]] = {}
     for hook, marks in declared:
         for mark in marks:
+            if mark.field is not None:
+                _field_hook(found, hook, mark, mark.field)
+                continue
             possible = _possible(found, mark.kind)
             _check_actions(found, hook.function.__name__, mark, possible)
             for action in possible:
@@ -218,6 +223,19 @@ def _hooks(found: Gathered, declared: Iterable[tuple[Hook, tuple[HookMark, ...]]
                 elif not mark.actions:
                     every.setdefault((mark.kind, action), []).append(hook)
     found.hooks = {place: (*every.get(place, ()), *some.get(place, ())) for place in (every | some)}
+
+
+def _field_hook(found: Gathered, hook: Hook, mark: HookMark, name: str) -> None:
+    """Those around a field at its own path."""
+    where = f"{found.name}.{hook.function.__name__}: @around(…, field={name!r})"
+    if name not in found.annotations and name not in found.broken:
+        found.faults.append(sentence(f"{where} names no field{nearest(name, found.annotations)}"))
+    for action in mark.actions:
+        if action not in _OF_FIELDS:
+            found.faults.append(f"{where} is for 'read' and 'update', not for {action!r}.")
+    for one in mark.actions or _OF_FIELDS:
+        place = (cast(ActionName, one), name)
+        found.field_hooks[place] = (*found.field_hooks.get(place, ()), hook)
 
 
 def _possible(found: Gathered, kind: HookKind) -> tuple[ActionName, ...]:

@@ -8,6 +8,7 @@ import msgspec
 
 from crudite.errors import Fault, Invalid, Malformed, Problem
 from crudite.resources.below import RAW, Below, Parse
+from crudite.resources.body import Part
 from crudite.resources.definition import BodyName, Definition
 from crudite.resources.request import Request
 from crudite.types import PlainRecord
@@ -52,6 +53,8 @@ def given(request: Request) -> PlainRecord:
     """The plain values that a request gives an existing record. Raises Malformed, or Invalid with every fault."""
     definition = cast(Definition, request.definition)
     values, key = parser(request, cast(Any, request.action))(request.data), definition.schema.key
+    if request.field is not None and isinstance(values.get(request.field), Part):  # the value is the whole of it
+        values = {**values, **definition.whole.parse(request.data)}
     if values.get(key, request.key) != request.key:
         raise Invalid(faults=[Fault("immutable", f"{key} cannot be changed.", pointer=f"/{key}")])
     return values

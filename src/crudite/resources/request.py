@@ -85,6 +85,8 @@ class Request:
     Interfaces of another style set `around`, what stands around the action, behind all middleware, and `most`, how many
     records a list without a limit holds in place of what its resource says; more of them are refused with 413.
 
+    `field` is the one field that is read or updated at its own path: what is answered is its value.
+
     `records` acts as the actor: his rules hold. `batch` takes further writes into the same transaction; in a
     `before` hook they are committed together with the write at hand, or not at all. A handler sets `signs_in` to what
     the client is to show from now on: HTTP gives it a cookie, and a WebSocket is whoever that is at once.
@@ -92,8 +94,8 @@ class Request:
 
     __slots__ = (
         "_batch", "_credentials", "action", "actor", "args", "args_at", "around", "data", "definition", "expect",
-        "headers", "id", "interface", "is_forced", "is_free", "is_live", "is_minimal", "is_purging", "is_system", "key",
-        "keys", "most", "name", "nesting", "performers", "query", "signs_in", "verdicts",
+        "field", "headers", "id", "interface", "is_forced", "is_free", "is_live", "is_minimal", "is_purging",
+        "is_system", "key", "keys", "most", "name", "nesting", "performers", "query", "signs_in", "verdicts",
     )  # fmt: skip
 
     def __init__(
@@ -124,6 +126,7 @@ class Request:
         performers: "Performers | None" = None,
         around: "Around | None" = None,
         most: int | None = None,
+        field: str | None = None,
     ) -> None:
         self.action: AnyAction = action
         self.name = name
@@ -150,6 +153,7 @@ class Request:
         self.performers = performers
         self.around = around
         self.most = most
+        self.field = field
         self.signs_in: SignIn | None = None
         self.verdicts: Sequence[Any] = ()
         self._batch: Batch | None = None

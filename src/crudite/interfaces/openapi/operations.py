@@ -233,6 +233,51 @@ def _history(place: ResourcePlace) -> Operation:
     }
 
 
+def _read_field(place: ResourcePlace) -> Operation:
+    definition = place.definition
+    return {
+        "operationId": "read.field",
+        "summary": f"Read a field of {_one(definition)}",
+        "description": f"Its value alone. {_rule(definition, 'read')}",
+        "parameters": [*path_parameters(place), _field(place, "GET"), *shared("if-none-match", "min-cursor")],
+        "responses": {
+            "200": answer("The value.", {}, ("ETag",)),
+            "304": answer("The record is what the entity tag stands for."),
+            **problems(400, 404, 406, 409, 422, 503),
+        },
+    }
+
+
+def _update_field(place: ResourcePlace) -> Operation:
+    definition = place.definition
+    value: Schema = {"description": "The value, as the field takes it."}
+    content = {"application/json": {"schema": value}, "text/plain": {"schema": {"type": "string"}}}
+    return {
+        "operationId": "update.field",
+        "summary": f"Set a field of {_one(definition)}",
+        "description": (
+            "The body is the value, in JSON, or a text as it is; the rest of the record stays. All that holds for "
+            f"updates holds. {_rule(definition, 'update')}"
+        ),
+        "parameters": [*path_parameters(place), _field(place, "PUT"), *shared("if-match", "prefer")],
+        "requestBody": {"required": True, "content": content},
+        "responses": {
+            "200": answer("The value as it is stored.", {}, WRITTEN),
+            "204": answer("Done; `return=minimal` was asked, or you may not read the result.", None, WRITTEN),
+            **problems(400, 403, 404, 405, 409, 412, 413, 415, 422),
+        },
+    }
+
+
+def _field(place: ResourcePlace, method: str) -> Parameter:
+    name = place.path.rpartition("/")[2].strip("{}")
+    names = [field for field, own in place.fields if own == method]
+    return {
+        "name": name, "in": "path", "required": True, "description": "The name of the field.",
+        "schema": {"type": "string", "enum": names},
+    }  # fmt: skip
+
+
 def _stream(place: ResourcePlace, name: str, summary: str, text: str, parameters: list[Parameter]) -> Operation:
     resuming = [*shared("last-event-id", "min-cursor"), *resuming_parameters()]
     return {
@@ -354,4 +399,5 @@ _BY_ROLE: dict[str, tuple[tuple[str, ActionName, Callable[[ResourcePlace], Opera
     "stream": (("GET", "list", _subscribe),),
     "item stream": (("GET", "list", _subscribe_one),),
     "history": (("GET", "history", _history),),
+    "field": (("GET", "read", _read_field), ("PUT", "update", _update_field)),
 }  # fmt: skip

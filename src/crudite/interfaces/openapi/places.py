@@ -4,7 +4,7 @@ The description is made of the routes that interfaces have added, so that it tel
 whatever prefix, and of nothing else.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -13,7 +13,7 @@ from crudite.interfaces.base import EVENT_STREAM, Host, Router
 from crudite.resources.definition import Definition, Placement
 from crudite.resources.handlers import Handler
 
-Role: TypeAlias = Literal["collection", "query", "item", "stream", "item stream", "history"]
+Role: TypeAlias = Literal["collection", "query", "item", "stream", "item stream", "history", "field"]
 _ROLES: tuple[tuple[str, Role], ...] = (
     ("", "collection"), ("/query", "query"), ("/{key}", "item"), ("/subscribe", "stream"),
     ("/{key}/subscribe", "item stream"), ("/{key}/history", "history"),
@@ -30,6 +30,8 @@ class ResourcePlace:
     methods: frozenset[str]
     place: Placement
     names: tuple[str, ...]
+    fields: tuple[tuple[str, str], ...] = ()
+    """Where it is the path of any field: the fields, each with a method that it takes."""
 
     @property
     def definition(self) -> Definition:
@@ -120,6 +122,19 @@ def _of_resource(routes: Mapping[str, Mapping[str, str]], prefix: str, place: Pl
         parts = f"{prefix}{base}{ending}".split("{key}")
         path = parts[0] + "".join(f"{{{name}}}{part}" for name, part in zip(names, parts[1:], strict=True))
         yield ResourcePlace(path or "/", prefix, role, methods, place, names)
+    item = f"{prefix}{base}/{{key}}"
+    owned = {name: _methods(routes.get(f"{item}/{name}", {}), owner) for name in place.definition.schema.fields}
+    fields = tuple((name, method) for name, methods in owned.items() for method in sorted(methods & {"GET", "PUT"}))
+    if fields:
+        names = (*above, "key")
+        path = "".join(part + f"{{{name}}}" for part, name in zip(item.split("{key}"), names, strict=False))
+        methods = frozenset(method for _, method in fields)
+        yield ResourcePlace(f"{path}/{{{_field_parameter(names)}}}", prefix, "field", methods, place, names, fields)
+
+
+def _field_parameter(names: Sequence[str]) -> str:
+    """What the parameter for the name of a field is called."""
+    return "field" if "field" not in names else "field_name"
 
 
 def _parameter_names(place: Placement) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from crudite.errors import Problem
 from crudite.interfaces.base import Endpoint, Host, Router
 from crudite.interfaces.rest.channels import ChannelEndpoints
+from crudite.interfaces.rest.fields import FieldEndpoints, fields_of
 from crudite.interfaces.rest.handlers import HandlerEndpoints
 from crudite.interfaces.rest.quick import QuickCreates, QuickReads, QuickResource
 from crudite.interfaces.rest.resources import ResourceEndpoints
@@ -40,7 +41,7 @@ class Rest:
         router.prefixes[self.prefix] = None
         for definition in host.definitions:
             for place in host.definitions.places[definition]:
-                faults += self._mount_resource(ResourceEndpoints(host, place, self.style), router, place)
+                faults += self._mount_resource(host, router, place)
         for handler in host.handlers.values():
             endpoints = HandlerEndpoints(host, handler, self.style)
             owner = self.style.owner(handler.name)
@@ -74,8 +75,9 @@ class Rest:
                 )  # fmt: skip
         return found
 
-    def _mount_resource(self, endpoints: ResourceEndpoints, router: Router, place: Placement) -> list[str]:
+    def _mount_resource(self, host: Host, router: Router, place: Placement) -> list[str]:
         owner, base = self.style.owner(place.definition.name), f"{self.prefix}{place.pattern}".rstrip("/")
+        endpoints = ResourceEndpoints(host, place, self.style)
         listing = {"GET": "list", "QUERY": "list"} if self.style.takes_queries else {"GET": "list"}
         routes: list[tuple[str, Mapping[str, str], Endpoint]] = [
             (base, {**listing, "POST": "create"}, endpoints.collection),
@@ -99,6 +101,9 @@ class Rest:
             for format in self.style.formats:
                 methods = _methods({"GET": "list", "POST": "create"}, place)
                 router.add(f"{base}.{format}", methods, endpoints.collection, owner, yields=True)
+        for name, methods in fields_of(place).items():
+            endpoint = FieldEndpoints(host, place, self.style, name).value
+            router.add(f"{base}/{{key}}/{name}", methods, endpoint, owner, yields=True)
         return faults
 
 

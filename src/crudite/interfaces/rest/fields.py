@@ -1,0 +1,81 @@
+"""The route of one field of a resource: `GET` and `PUT` of its value."""
+
+import msgspec
+
+from crudite.changes import NO_VERSION
+from crudite.errors import Fault, Malformed
+from crudite.interfaces.base import Host, Receive, Scope, Send
+from crudite.interfaces.http import decode_json, read_body
+from crudite.interfaces.rest.answers import Exchange, check_content_type, is_not_modified, preference, serve
+from crudite.interfaces.rest.resources import ResourceEndpoints
+from crudite.interfaces.styles import DEFAULT, Style
+from crudite.messages import Found, Written
+from crudite.query.tree import NOTHING
+from crudite.resources.definition import Placement
+
+
+class FieldEndpoints(ResourceEndpoints):
+    """The endpoint of a field at one of the places of its resource, in a style."""
+
+    def __init__(self, host: Host, place: Placement, style: Style, name: str) -> None:
+        super().__init__(host, place, style)
+        self._name = name
+
+    async def value(self, scope: Scope, receive: Receive, send: Send, keys: tuple[str, ...]) -> None:
+        """`GET` and `PUT` of the field's value."""
+        await serve(self._host, scope, receive, send, self._value, keys, self._style)
+
+    async def _value(self, exchange: Exchange, keys: tuple[str, ...]) -> None:
+        *above, text = keys
+        exchange.asks(self._definition, text)
+        await (self._put if exchange.method == "PUT" else self._get)(exchange, tuple(above), text)
+
+    async def _get(self, exchange: Exchange, above: tuple[str, ...], text: str) -> None:
+        self._check_accept(exchange)
+        if self._style is DEFAULT and exchange.parameters:
+            names = sorted({name for name, _ in exchange.parameters})
+            unknown = [Fault("unknown_parameter", f"{one} does not go with one field.", parameter=one) for one in names]
+            raise Malformed(faults=unknown)
+        request = self._request(exchange, "read", above, key=self._key(text))
+        request.field = self._name
+        found = await exchange.perform(request)
+        assert isinstance(found, Found)
+        etag = f'"v{found.version}"'
+        headers = [(b"etag", etag.encode())] if found.version != NO_VERSION else []
+        if found.shared and is_not_modified(exchange.headers, etag):
+            return await exchange.answer(304, None, headers)
+        await exchange.answer(200, found.json, headers)
+
+    async def _put(self, exchange: Exchange, above: tuple[str, ...], text: str) -> None:
+        kind = exchange.headers.get("content-type", "").partition(";")[0].strip().lower()
+        is_text = kind.startswith("text/")
+        check_content_type(exchange.headers, "application/json", kind if is_text else "text/plain")
+        minimal = preference(exchange.headers)
+        body = await read_body(exchange.receive, self._host.limits.body)
+        request = self._request(
+            exchange, "update", above, key=self._key(text), is_minimal=minimal is True,
+            data=msgspec.json.encode({self._name: _text(body) if is_text else decode_json(body)}),
+            expect=await self._expected(exchange, above, text),
+        )  # fmt: skip
+        request.field = self._name
+        written = await exchange.perform(request)
+        assert isinstance(written, Written)
+        await exchange.answer(200, None if minimal else written.json, exchange.after(written, minimal))
+
+
+def fields_of(place: Placement) -> dict[str, list[str]]:
+    """The fields that have a path of their own at a place, each with its methods."""
+    definition = place.definition
+    writable = definition.bodies["update"].names if "update_field" in place.actions else ()
+    methods = {}
+    for name, spec in definition.schema.fields.items():
+        is_shown = not spec.secret and definition.field_read.get(name) != NOTHING and "read_field" in place.actions
+        methods[name] = [*(["GET"] if is_shown else []), *(["PUT"] if name in writable else [])]
+    return {name: found for name, found in methods.items() if found}
+
+
+def _text(body: bytes) -> str:
+    try:
+        return body.decode()
+    except UnicodeDecodeError as error:
+        raise Malformed(f"The body is not UTF-8: {error}.") from None
