@@ -64,6 +64,6 @@ class Exclusion:
                 fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 await asyncio.sleep(pause)  # a thread that waits for the lock could not be called back
-                pause = min(2 * pause, 0.02)
+                pause = min(2 * pause, 0.005)
             else:
                 return
