@@ -506,6 +506,7 @@ async def test_a_stream_of_what_is_not_there_is_silent_and_ends_with_its_client(
     async with client() as somebody:
         async with listening(somebody, "/dogs/2/subscribe") as stream:
             await dogs(somebody, "Rex", "Ida")
+            await somebody.settled()  # or one frame would hold its beginning and its change
             await somebody.put("/dogs/1", {"age": 1})
             await somebody.put("/dogs/2", {"age": 2})
             assert await next_of(stream) == ("change", dog(2, "Ida", age=2))

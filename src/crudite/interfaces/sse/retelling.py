@@ -52,10 +52,13 @@ class Retelling:
                 told.append(_event("problem", data))
             elif kind:
                 self._take(kind, msgspec.json.decode(data), touched)
+            if kind == "ready":  # what stands behind it has come since, and is told
+                told += await self._differences(touched)
+                touched.clear()
         if self._left and not self._left.strip(b":\n"):
             told.append(self._left)
             self._left = b""
-        if self._is_complete and (touched or not self._has_begun):
+        if self._is_complete and touched:
             told += await self._differences(touched)
         return b"".join(told)
 
@@ -75,7 +78,8 @@ class Retelling:
                 touched[data["key"]] = None
             case "ready":
                 self._is_complete = True
-                touched.update(dict.fromkeys(self._known.keys() | self._held.keys()))
+                touched.clear()
+                touched.update(dict.fromkeys((*self._known, *self._held)))
             case "reset":
                 self._held.clear()
                 self._is_complete = False
