@@ -4,8 +4,11 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from datetime import UTC, date, datetime, time
+from decimal import Decimal
 from random import Random
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -22,6 +25,7 @@ from crudite.testing.samples import (
     BOOK,
     LIBRARY,
     LOAN,
+    SAMPLE,
     create,
     delete,
     key_of,
@@ -256,6 +260,30 @@ async def test_a_record_that_does_not_fit_is_not_shown_and_the_log_says_why_once
         assert database.tables["authors"][BOB] == {"id": BOB, "email": 5}
         database.tables["authors"][BOB] = {"id": BOB, "name": "bob", "color": "passed over"}
         assert await names(store) == ["ann", "bob"]
+
+
+async def test_values_may_be_pythons_own_and_those_that_databases_have_for_want_of_others() -> None:
+    key = str(uuid7())
+    there = {
+        "id": UUID(key), "text": "t", "integer": 7.0, "float": 7, "decimal": Decimal("1.5"), "boolean": 1,
+        "date": date(2026, 11, 22), "time": time(14, 40), "datetime": datetime(2026, 11, 22, 14, 40, tzinfo=UTC),
+        "uuid": UUID(key), "json": ({"n": (1, True)},), "tags": ("a",),
+    }  # fmt: skip
+    async with opened(Tables(samples={key: there})) as store:
+        row = await store.lookup(select(SAMPLE), key)
+        assert row is not None
+        shown = plain(row.json)
+        assert {name: shown[name] for name in (*there, "bigint", "money", "choice")} == {
+            "id": key, "text": "t", "integer": 7, "float": 7.0, "decimal": "1.5000", "boolean": True,
+            "date": "2026-11-22", "time": "14:40:00.000000", "datetime": "2026-11-22T14:40:00.000000Z", "uuid": key,
+            "json": [{"n": [1, True]}], "tags": ["a"], "bigint": None, "money": "0.50", "choice": "red",
+        }  # fmt: skip
+        start = (await store.read([])).position
+        await store.page(listing(SAMPLE))
+        assert await told(store, start) == []
+        there["json"] = [{"n": [1, 1]}]
+        await store.page(listing(SAMPLE))
+        assert [c.kind for c in await told(store, start)] == ["updated"]
 
 
 async def test_values_that_must_be_unique_can_wander_from_record_to_record() -> None:

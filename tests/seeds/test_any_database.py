@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from crudite import App, Conflict, Field, Many, Mirrored, Parent, Record, Resource, Unique, allow
+from crudite import App, Conflict, Field, Many, Mirrored, Parent, Password, Record, Resource, Sessions, Unique, allow
 from crudite.testing import Client
 
 pytestmark = pytest.mark.only_on("sqlite", reason="the store is somebody's own")
@@ -128,7 +128,9 @@ async def test_sorting_and_limiting_are_no_affair_of_the_database() -> None:
 
 
 @pytest.mark.promises("B133")
-async def test_an_error_of_the_driver_is_the_servers_trouble_and_not_shown_to_clients() -> None:
+async def test_an_error_of_the_driver_is_the_servers_trouble_and_not_shown_to_clients(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     shelf = Shelf()
     async with client_over(shelf, User) as client:
         await client.post("/users", {"name": "ann"})
@@ -136,6 +138,7 @@ async def test_an_error_of_the_driver_is_the_servers_trouble_and_not_shown_to_cl
         for answer in (await client.get("/users"), await client.get("/users/1"), await client.patch("/users/1", {})):
             assert (answer.status, answer.json["code"]) == (503, "unavailable")
             assert "admin" not in answer.text
+        assert "Shelf.find('users'): OSError: password wrong for admin@10.0.0.7" in caplog.text
         shelf.failure = None
         assert (await client.get("/users/1")).json["name"] == "ann"
 
@@ -239,3 +242,22 @@ async def test_null_can_be_a_value_that_only_one_record_has() -> None:
     async with client_over(shelf, Page) as client:
         assert (await client.post("/pages", {"title": "a"})).status == 409
         assert (await client.post("/pages", {"title": "a", "folder": "x"})).status == 201
+
+
+async def test_accounts_can_be_anywhere_and_the_sessions_of_their_owners_in_the_mirror_alone() -> None:
+    class Account(Record[int], rules={"read": allow.signed_in, "create": allow.everyone}):
+        email: str = Field(unique=True)
+        password: Password
+
+    shelf = Shelf()
+    app = App(Account, store=Mirrored(shelf, kept_here=["sessions"]), auth=Sessions(Account))
+    async with Client(app) as client:
+        signing = {"email": "ann@example.org", "password": "correct horse battery"}
+        assert (await client.post("/accounts", signing)).status == 201
+        assert shelf.tables["accounts"][1]["password"].startswith("$argon2")
+        entered = await client.post("/log-in", signing)
+        cookie = {"cookie": entered.headers["set-cookie"].partition(";")[0]}
+        assert [one["id"] for one in (await client.get("/accounts", headers=cookie)).json] == [1]
+        assert shelf.tables.keys() == {"accounts"}
+        shelf.tables["accounts"].clear()
+        assert (await client.get("/accounts", headers=cookie)).status == 401
