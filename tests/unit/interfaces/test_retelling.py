@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -136,12 +137,11 @@ def seen(names: dict[int, str], *, only_good: bool) -> dict[int, Row]:
     return {key: {"id": key, "name": name} for key, name in names.items() if name != "bad" or not only_good}
 
 
-@given(
-    st.dictionaries(st.integers(1, 4), st.sampled_from(("good", "bad"))),
-    STEPS,
-    st.lists(st.integers(0, 3000)),
-    st.booleans(),
-)
+SETS = st.dictionaries(st.integers(1, 4), st.sampled_from(("good", "bad")))
+CUTS = st.lists(st.integers(0, 3000))
+
+
+@given(SETS, STEPS, CUTS, st.booleans())
 def test_what_is_told_leads_from_the_first_set_to_the_last(
     first: dict[int, str], steps: list[tuple[str, int, str]], cuts: list[int], only_good: bool
 ) -> None:
@@ -151,7 +151,7 @@ def test_what_is_told_leads_from_the_first_set_to_the_last(
     places = sorted({0, *(cut for cut in cuts if cut < len(sent)), len(sent)})
 
     async def follow() -> bytes:
-        return b"".join([await stream.retell([sent[a:b]]) for a, b in zip(places, places[1:], strict=False)])
+        return b"".join([await stream.retell([sent[a:b]]) for a, b in pairwise(places)])
 
     shown = seen(first, only_good=only_good)
     for kind, data in read(asyncio.run(follow())):
