@@ -26,6 +26,8 @@ from crudite import (
 )
 from crudite.testing import Refusal
 from tests.flows.worlds import by_name, client_for, faults
+from tests.services.runner import running
+from tests.services.stores import fresh_store
 
 LONG = "abcdefgh"
 
@@ -286,6 +288,23 @@ async def test_own_validators_are_asked_on_every_way_of_writing() -> None:
         assert (await client.get("/bookings")).json[0]["seats"] == 2
 
 
+@pytest.mark.promises("B85", "B91")
+async def test_own_validators_are_asked_by_a_server_too_which_answers_what_is_plain_by_itself() -> None:
+    async with App(Booking, store=fresh_store()) as app, running(app, "ours") as port:
+        body = b'{"start": "2026-12-01", "end": "2026-12-02", "seats": %d}'
+        head = b"POST /bookings HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        answers = []
+        for seats in (2, 3):  # the first request of all takes the ordinary way
+            writer.write(b"%bContent-Length: 56\r\n\r\n%b" % (head, body % seats))
+            async with asyncio.timeout(30):
+                answers.append(await reader.readuntil(b"}"))
+        writer.close()
+
+        assert [answer[:13] for answer in answers] == [b"HTTP/1.1 201 ", b"HTTP/1.1 422 "]
+        assert b"An even number, please." in answers[1]
+
+
 @pytest.mark.promises("B85", "B104")
 async def test_hooks_see_what_validators_have_returned_and_what_hooks_change_is_validated_once_more() -> None:
     asked: list[str] = []
@@ -315,6 +334,8 @@ async def test_hooks_see_what_validators_have_returned_and_what_hooks_change_is_
         assert asked == ["ABC"]  # once, and a default is not asked
         assert (await client.patch("/words/1", {"text": "Grow"})).json["text"] == "grown"
         assert asked == ["ABC", "Grow", "GROWN"]
+        assert (await client.post("/words", {"text": "grow"})).json["text"] == "grown"
+        assert (await client.post("/words", {"text": "turn"})).json["detail"] == "That is bad."
         refused = await client.patch("/words/1", {"text": "Turned"})
         assert (refused.status, refused.json["detail"]) == (422, "That is bad.")
 
