@@ -20,6 +20,7 @@ GUIDES = (
     "let-other-sites-in",
     "sign-people-up-and-in",
     "change-what-an-action-does",
+    "say-where-a-resource-stands",
     "see-who-changed-what",
     "keep-records-anywhere",
     "serve-older-clients",
