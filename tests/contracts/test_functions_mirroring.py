@@ -742,3 +742,16 @@ async def test_nobody_who_shares_a_mirror_takes_over_what_is_about_to_be_written
         assert key_of(await writing) == BOB
         assert await reading == ["ann", "bob"]
         assert [(c.kind, c.key) for c in await told(other, start)] == [("created", ANN), ("created", BOB)]
+
+
+async def test_a_store_that_was_closed_can_be_opened_again_and_is_no_store_meanwhile() -> None:
+    database = Tables(authors=rows(author(ANN, "ann")))
+    store = Mirrored(database)
+    for _ in range(2):
+        await store.open(LIBRARY)
+        assert await names(store) == ["ann"]
+        await store.close()
+        with pytest.raises(StoreError, match=r"Tables .*: the store is not open"):
+            await names(store)
+        with pytest.raises(StoreError, match="the store is not open"):
+            await store.write(unit(create(AUTHOR, name="x")))

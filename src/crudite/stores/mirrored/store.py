@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
+from typing import NamedTuple
 
 from crudite.changes import Change, Commit, Position, Reset, Unit
 from crudite.errors import Problem, StoreError
@@ -47,19 +48,19 @@ class Mirrored:
     ) -> None:  # fmt: skip
         if missing := [name for name in _FUNCTIONS if not callable(getattr(database, name, None))]:
             raise TypeError(f"{type(database).__name__} lacks {', '.join(missing)}: a database has six functions")
-        self._calls = Calls(database, most, timeout)
+        self._database = database
+        self._most = most
+        self._timeout = timeout
         self._mirror = open_mirror(mirror)
-        self._catalog = Catalog({})
         self._kept_here = (kept_here,) if isinstance(kept_here, str) else tuple(kept_here)
-        self._exclusion = Exclusion(_CALLS_TO_WAIT_FOR * timeout)
-        self._freshening = Freshening(self._calls, self._mirror, self._exclusion, ())
-        self._writing: Writing | None = None
+        self._catalog = Catalog({})
+        self._parts: _Parts | None = None
         self._writes: set[asyncio.Task[Commit]] = set()
 
     @property
     def shown(self) -> str:
         """The database's class, and the mirror's file."""
-        return f"{self._calls.name} ({self._mirror.shown})"
+        return f"{type(self._database).__name__} ({self._mirror.shown})"
 
     @property
     def is_shared(self) -> bool:
@@ -77,12 +78,18 @@ class Mirrored:
             if path not in tables:
                 raise StoreError(f"kept_here: there is no resource at {path!r}{nearest(path, tables)}")
         await self._mirror.open(catalog, migrate=migrate)
+        calls = Calls(self._database, self._most, self._timeout)
+        exclusion = Exclusion(_CALLS_TO_WAIT_FOR * self._timeout)
+        try:
+            if self._mirror.is_shared:
+                exclusion.open(f"{self._mirror.path}-turns")
+        except StoreError:
+            await self._mirror.close()
+            raise
+        freshening = Freshening(calls, self._mirror, exclusion, [tables[path] for path in self._kept_here])
+        writing = Writing(calls, self._mirror, exclusion, freshening, catalog)
         self._catalog = catalog
-        if self._mirror.is_shared:
-            self._exclusion.open(f"{self._mirror.path}-turns")
-        kept_here = [tables[path] for path in self._kept_here]
-        self._freshening = Freshening(self._calls, self._mirror, self._exclusion, kept_here)
-        self._writing = Writing(self._calls, self._mirror, self._exclusion, self._freshening, catalog)
+        self._parts = _Parts(calls, exclusion, freshening, writing)
 
     @property
     def secret(self) -> bytes:
@@ -91,29 +98,30 @@ class Mirrored:
 
     async def close(self) -> None:
         """Finishes what has been accepted, then lets go of the mirror."""
-        self._writing = None
+        parts, self._parts = self._parts, None
         if self._writes:
             await asyncio.wait(self._writes)
-        self._exclusion.close()
-        self._calls.close()
+        if parts is not None:
+            parts.exclusion.close()
+            parts.calls.close()
         await self._mirror.close()
 
     async def lookup(self, selection: Selection, key: Key) -> Row | None:
         """Reads the record of a selection that has a key."""
         with _reading():
-            await self._freshening.for_lookup(selection, key)
+            await self._open_parts().freshening.for_lookup(selection, key)
         return await self._mirror.lookup(selection, key)
 
     async def page(self, plan: Plan) -> Page:
         """Reads one page."""
         with _reading():
-            await self._freshening.for_plans([plan])
+            await self._open_parts().freshening.for_plans([plan])
         return await self._mirror.page(plan)
 
     async def read(self, plans: Sequence[Plan]) -> Pages:
         """Reads pages in one snapshot of the mirror, with its position."""
         with _reading():
-            await self._freshening.for_plans(plans)
+            await self._open_parts().freshening.for_plans(plans)
         return await self._mirror.read(plans)
 
     async def refresh(self, path: str, *keys: Key) -> None:
@@ -121,14 +129,12 @@ class Mirrored:
         program wrote. What has changed is told to live queries."""
         schema = self._schema(path)
         with _reading():
-            await self._freshening.bring([ByKey(schema, keys) if keys else Search(schema, {})])
+            await self._open_parts().freshening.bring([ByKey(schema, keys) if keys else Search(schema, {})])
 
     async def write(self, unit: Unit) -> Commit:
         """Commits a unit, or raises Refused, a StoreError or a function's Problem; nothing of it is left then, unless
         the error says what."""
-        if self._writing is None:
-            raise StoreError(f"{self.shown}: the store is not open")
-        writing = asyncio.create_task(self._writing.write(unit))
+        writing = asyncio.create_task(self._open_parts().writing.write(unit))
         self._writes.add(writing)
         writing.add_done_callback(self._writes.discard)
         return await asyncio.shield(writing)  # who does not wait any more leaves nothing half done
@@ -190,10 +196,24 @@ class Mirrored:
         """Takes the steps that the mirror needs."""
         return await self._mirror.migrate(catalog, lose=lose)
 
+    def _open_parts(self) -> "_Parts":
+        if self._parts is None:
+            raise StoreError(f"{self.shown}: the store is not open")
+        return self._parts
+
     def _schema(self, path: str) -> ResourceSchema:
         if path not in self._catalog.by_path:
             raise StoreError(f"there is no resource at {path!r}{nearest(path, self._catalog.by_path)}")
         return self._catalog.by_path[path]
+
+
+class _Parts(NamedTuple):
+    """What there is for as long as the store is open."""
+
+    calls: Calls
+    exclusion: Exclusion
+    freshening: Freshening
+    writing: Writing
 
 
 @contextmanager
