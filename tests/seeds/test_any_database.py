@@ -1,6 +1,6 @@
 """What booster asked of a database, six functions, is a store here: with everything that the others have."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -58,7 +58,7 @@ class Shelf:
 
 
 @asynccontextmanager
-async def client_over(shelf: Shelf, *resources: type[Record[Any]]) -> Any:
+async def client_over(shelf: Shelf, *resources: type[Record[Any]]) -> AsyncIterator[Client]:
     async with Client(App(*resources, store=Mirrored(shelf))) as client:
         yield client
 
