@@ -55,7 +55,7 @@ class Base(Record[str], rules=allow.everyone):
     id: str = Field(default_factory=lambda: uuid4().hex, immutable=True)
 
 
-# --- models/user.js and controllers/user.js
+# --- Users
 
 
 async def hashed(password: str) -> str:
@@ -73,7 +73,7 @@ def digest(password: str, salt: bytes) -> bytes:
 
 
 class User(Base, path="user", rules={"read": allow.everyone, "create": allow.everyone, "write": allow.where(id=me.id)}):
-    """`booster.resource('user', {resource: {group: ["get", "set"]}})`"""
+    """`booster.resource('user', {resource: {group: ["get", "set"]}})`, with models/user.js and routes/user.js"""
 
     name: str = Field(immutable=True, unique=True, validate=["notblank", "alphanumeric"])
     email: str = Field(unique=True, validate="email")
@@ -82,6 +82,7 @@ class User(Base, path="user", rules={"read": allow.everyone, "create": allow.eve
     password: str = Field(visible="private", validate=hashed)
     roles: list[str] = Field(default=[])
     posts: Many["Post"] = Field(by="author")  # has_many
+    groups: Many["Group"] = Field(by="user", settable=True)  # `resource: {group: ["get", "set"]}`
 
     @around("read", field="roles")
     @classmethod
@@ -111,7 +112,7 @@ class Group(Base, places=["/group", Place("/user/{user}/group")]):
     name: str
 
 
-# --- models/post.js and controllers/post.js
+# --- Posts, and what stands below them
 
 
 class Post(
@@ -198,7 +199,7 @@ class Test(Base, places=["/api/test"]):
     name: str = ""
 
 
-# --- models/table.js and models/reservation.js
+# --- Tables
 
 
 class Table(Base, path="table"):

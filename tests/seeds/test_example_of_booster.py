@@ -200,6 +200,19 @@ async def test_a_property_has_a_path_of_its_own_and_may_have_a_function_for_eith
         assert shape(await his.request(method, "/user/1/email", "x")) == NOTHING
 
 
+async def test_another_resource_is_a_property_that_is_read_and_set_as_a_whole(client: Client) -> None:
+    await client.post("/group", {"id": "10", "user": "1", "name": "staff"})
+    assert (await client.get("/user/1/group")).json == [{"id": "10", "user": "1", "name": "staff"}]
+    assert (await client.put("/user/1/group", [{"name": "staff"}, {"id": "11", "name": "board"}])).status == 200
+    both = [{"id": "10", "user": "1", "name": "staff"}, {"id": "11", "user": "1", "name": "board"}]
+    assert (await client.get("/user/1/group")).json == both
+    assert (await client.get("/user/1/group?name=board")).json == both[1:]
+    assert (await client.put("/user/1/group", [{"name": "staff", "user": "2"}])).status == 400
+    assert (await client.put("/user/1/group", [{"name": "board"}])).status == 200
+    assert (await client.get("/group")).json == both[1:]
+    assert shape(await client.get("/user/9/group")) == NOTHING
+
+
 async def test_an_association_is_embedded_in_place_of_its_key(client: Client) -> None:
     await client.post("/tag", {"id": "a", "name": "news"})
     await client.post("/tagging", {"post": "2", "tag": "a"})
