@@ -24,6 +24,7 @@ GUIDES = (
     "see-who-changed-what",
     "keep-records-anywhere",
     "serve-older-clients",
+    "delete-and-restore",
     "validate-what-comes",
     "write-a-handler",
     "show-who-is-there",

@@ -4,7 +4,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -12,12 +12,14 @@ import pytest
 from crudite import (
     App,
     Conflict,
+    DeclarationError,
     Email,
     Field,
     Invalid,
     Many,
     NotFound,
     NotUnique,
+    OpenApi,
     Password,
     PreconditionFailed,
     Record,
@@ -30,6 +32,7 @@ from crudite import (
     before,
     me,
 )  # fmt: skip
+from crudite.errors import StoreOutdated
 from crudite.testing import Client, Clock, Refusal
 from tests.flows.people import QUICK, Browser
 from tests.flows.worlds import by_name, client_for, faults, titles
@@ -165,6 +168,8 @@ async def test_who_may_restore_sees_what_is_deleted_and_when_and_brings_it_back_
         assert "deleted_at" not in (await client.get("/posts/2")).json
         assert (await client.get("/posts/2?fields=deleted_at")).json == {"id": 2, "deleted_at": None}
         assert (await client.get("/posts/1?deleted=with")).json["title"] == "first"
+        kept = await client.app.records.list(Post.where(title="first").deleted("only"))
+        assert [(post.id, post.deleted_at is None) for post in kept] == [(1, False)]
         assert (await client.get("/comments?deleted=never")).status == 400
         assert (await client.get("/notes?deleted=only")).status == 400
         back = await client.post("/posts/1/restore", None)
@@ -352,6 +357,94 @@ async def test_what_was_deleted_long_enough_ago_goes_for_good_by_itself_and_what
     ):
         assert titles(await view.until(lambda rows: len(rows) == 2)) == ["held", "new"]
         assert titles(await client.get("/songs?deleted=only")) == ["s"]
+
+
+@pytest.mark.only_on("sqlite", reason="a description asks no store")
+async def test_the_description_says_what_can_be_done_with_deleted_records() -> None:
+    document = OpenApi().document(App(Post, Comment, Note, Pin, store="sqlite:///:memory:"))
+    assert document["paths"]["/posts/{key}/restore"]["post"]["operationId"] == "posts.restore"
+    assert "/notes/{key}/restore" not in document["paths"]
+    delete = document["paths"]["/posts/{key}"]["delete"]["parameters"]
+    assert {"force", "purge"} <= {one.get("name") for one in delete}
+    listed = document["paths"]["/posts"]["get"]["parameters"]
+    assert {"$ref": "#/components/parameters/Post.deleted"} in listed
+    assert "deleted_at" not in document["components"]["schemas"]["Post"].get("required", [])
+    assert "deleted_at" not in document["components"]["schemas"]["PostUpdate"]["properties"]
+
+
+def before_it() -> type[Any]:
+    """A resource as an application declares it."""
+
+    class Page(Record[int], rules=allow.everyone):
+        title: str = Field(unique=True)
+
+    return Page
+
+
+def with_it() -> type[Any]:
+    """The same, as its next version does."""
+
+    class Page(Record[int], rules=allow.everyone, soft_delete=True):
+        title: str = Field(unique=True)
+
+    return Page
+
+
+async def test_what_is_there_stays_when_it_is_turned_on_and_what_is_deleted_stays_away_when_off() -> None:
+    store, plain, soft = kept_store(), before_it(), with_it()
+    async with client_for(plain, store=store) as client:
+        await client.app.records.create(plain, title="a")
+    async with client_for(soft, store=store) as client:
+        assert titles(await client.get("/pages")) == ["a"]
+        await client.app.records.delete(soft, 1)
+        await client.app.records.create(soft, title="a")
+        await client.app.records.delete(soft, 2)
+        await client.app.records.create(soft, title="a")
+    with pytest.raises(StoreOutdated, match="2 deleted records of Page"):
+        async with client_for(plain, store=store):
+            pass
+    async with client_for(soft, store=store) as client:
+        for key in (1, 2):
+            with pytest.raises(NotUnique):
+                await client.app.records.restore(soft, key)
+        await client.app.store.migrate(client_for(plain).app.definitions.catalog, lose=True)
+    async with client_for(plain, store=store) as client:
+        assert [(row["id"], row["title"]) for row in (await client.get("/pages")).json] == [(3, "a")]
+
+
+@pytest.mark.only_on("sqlite", reason="a declaration asks no store")
+def test_what_cannot_be_is_refused_by_name_when_the_application_is_made() -> None:
+    class Plain(Record[int], rules={"read": allow.everyone, "restore": allow.everyone}):
+        title: str
+
+    class Twice(Record[int], rules=allow.everyone, soft_delete=True):
+        deleted_at: datetime | None = None
+
+    class Never(Record[int], rules=allow.everyone, soft_delete=timedelta()):
+        title: str
+
+    class Kept(Record[int], rules=allow.everyone, soft_delete=True):
+        title: str
+
+    class Child(Record[int], rules=allow.everyone):
+        kept: Ref[Kept] = Field(on_delete="cascade")
+        other: Ref[Kept] = Field(on_delete="vanish")  # type: ignore[arg-type]
+
+        @before("restore")
+        async def ask(self) -> None:
+            """Nothing is ever restored here."""
+
+    with pytest.raises(DeclarationError) as error:
+        App(Plain, Twice, Never, Kept, Child, store="sqlite:///:memory:")
+    for said in (
+        "Plain: rules have 'restore', which is about deleted records, and none are kept",
+        "Twice.deleted_at: with soft_delete every record has this field",
+        "Never: soft_delete is True, or a time to keep deleted records for",
+        "Child.kept: Kept keeps deleted records, so what goes along with one is kept too",
+        "Child.other: on_delete is 'restrict', 'cascade', 'clear' or 'force'",
+        "Child.ask: there is no action 'restore'",
+    ):
+        assert said in str(error.value)
 
 
 async def test_an_account_that_is_deleted_signs_nobody_in_and_ends_its_sessions() -> None:

@@ -11,7 +11,7 @@ from crudite.query.presence import absent, present
 from crudite.query.simplify import join
 from crudite.query.tree import Filter
 from crudite.resources.gather import Gathered
-from crudite.schema import ResourceSchema
+from crudite.schema import DELETED_AT, ResourceSchema
 
 _OF_THOSE_THERE: tuple[ActionName, ...] = ("list", "read", "replace", "update", "delete")
 _OF_THOSE_KEPT = ("restore", "purge")
@@ -28,6 +28,8 @@ def soft_delete_of(found: Gathered) -> float | None:
                     f"{found.name}: rules have {name!r}, which is about deleted records, and none are kept: say "
                     "soft_delete=True."
                 )
+        return None
+    if DELETED_AT in found.broken:
         return None
     if given is True:
         return math.inf

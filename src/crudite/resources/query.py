@@ -1,10 +1,10 @@
 """A query as application code writes it: `Task.where(status="todo").order("-due").limit(20)`."""
 
 from dataclasses import dataclass, replace
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 from crudite.query.aggregates import WrittenMeasure
-from crudite.query.parse import EMPTY, WrittenQuery, where
+from crudite.query.parse import DELETED, EMPTY, WrittenQuery, where
 from crudite.query.plan import Function
 from crudite.query.tree import And, Filter
 
@@ -40,6 +40,13 @@ class Query(Generic[T_co]):
         """Those of the records in whose searched fields all of the words are; the last one may be the beginning of a
         word there. A text without words finds every record."""
         return self._with(search=words)
+
+    def deleted(self, which: Literal["only", "with"]) -> "Query[T_co]":
+        """Of a resource with `soft_delete`: only its deleted records, or all `with` these, as far as they may be
+        restored. Raises ValueError for any other word."""
+        if which not in DELETED:
+            raise ValueError(f"deleted takes 'only' or 'with', got {which!r}")
+        return self._with(deleted=which)
 
     def order(self, *keys: str) -> "Query[T_co]":
         """Sorted by these fields, a `-` in front for descending: `"-due", "project.name"`."""

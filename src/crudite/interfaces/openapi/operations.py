@@ -11,6 +11,7 @@ from crudite.interfaces.openapi.parameters import (
     list_parameters,
     paging,
     path_parameters,
+    removal_parameters,
     shared,
     shown_only,
 )
@@ -19,7 +20,7 @@ from crudite.interfaces.openapi.responses import answer, event_stream, problems
 from crudite.interfaces.openapi.schemas import PAST
 from crudite.interfaces.openapi.values import Schema, example_of, reference, shown_fields, value_schema
 from crudite.messages import ActionName
-from crudite.query.presence import is_all_there
+from crudite.query.presence import absent, is_all_there
 from crudite.query.tree import NOTHING
 from crudite.resources.definition import Definition
 from crudite.resources.incoming import MAX_MANY
@@ -187,9 +188,24 @@ def _delete(place: ResourcePlace) -> Operation:
         "operationId": "delete",
         "summary": f"Delete {_one(definition)}",
         "description": _rule(definition, "delete"),
-        "parameters": [*path_parameters(place), *shared("if-match", "prefer")],
+        "parameters": [*path_parameters(place), *removal_parameters(definition), *shared("if-match", "prefer")],
         "responses": {
             "204": answer("Deleted.", None, ("Crudite-After", "Preference-Applied")),
+            **problems(400, 403, 404, 405, 409, 412, 422),
+        },
+    }
+
+
+def _restore(place: ResourcePlace) -> Operation:
+    definition = place.definition
+    return {
+        "operationId": "restore",
+        "summary": f"Restore {_one(definition)}",
+        "description": f"Brings a deleted record back, with those that went along. {_rule(definition, 'restore')}",
+        "parameters": [*path_parameters(place), *shared("if-match", "prefer")],
+        "responses": {
+            "200": answer("The record, back again.", reference(definition.name), WRITTEN),
+            "204": answer("Done; `return=minimal` was asked, or you may not read the result.", None, WRITTEN),
             **problems(400, 403, 404, 405, 409, 412, 422),
         },
     }
@@ -368,7 +384,7 @@ def _parents(place: ResourcePlace) -> tuple[int, ...]:
 
 def _rule(definition: Definition, action: ActionName) -> str:
     rule = definition.rules[action]
-    if is_all_there(rule, definition.schema):
+    if is_all_there(rule, definition.schema) or rule == absent(definition.schema) != NOTHING:
         return "Everyone may."
     return "Nobody may." if rule == NOTHING else "A rule says who may, and for which records."
 
@@ -399,5 +415,6 @@ _BY_ROLE: dict[str, tuple[tuple[str, ActionName, Callable[[ResourcePlace], Opera
     "stream": (("GET", "list", _subscribe),),
     "item stream": (("GET", "list", _subscribe_one),),
     "history": (("GET", "history", _history),),
+    "restore": (("POST", "restore", _restore),),
     "field": (("GET", "read", _read_field), ("PUT", "update", _update_field)),
 }  # fmt: skip

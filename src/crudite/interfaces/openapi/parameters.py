@@ -6,7 +6,7 @@ from crudite.interfaces.openapi.places import ResourcePlace
 from crudite.interfaces.openapi.queries import search_text, sort_names
 from crudite.interfaces.openapi.relations import include_paths
 from crudite.interfaces.openapi.values import Schema, operators_of, reference, shown_fields, value_schema
-from crudite.query.parse import RESERVED
+from crudite.query.parse import DELETED, RESERVED
 from crudite.query.resolve import MAX_INCLUDES
 from crudite.query.words import MOST_ASKED
 from crudite.resources.default_filters import DefaultFilter
@@ -154,6 +154,25 @@ def _shown_only(definition: Definition) -> list[Parameter]:
         _names("fields", names, "Only these fields (the key always comes). Not together with `omit`."),
         _names("omit", names, "All but these fields."),
         *_include(definition),
+        *_deleted(definition),
+    ]
+
+
+def _deleted(definition: Definition) -> list[Parameter]:
+    if not definition.schema.is_soft:
+        return []
+    text = "`only` deleted records, or these `with` all others, as far as you may restore them."
+    return [{"name": "deleted", "in": "query", "description": text, "schema": {"type": "string", "enum": [*DELETED]}}]
+
+
+def removal_parameters(definition: Definition) -> list[Parameter]:
+    """How a record is deleted."""
+    text = {"force": "Also deletes what points at it and asks for that to be said."}
+    if definition.schema.is_soft:
+        text["purge"] = "Deletes it for good. A rule of its own says who may."
+    return [
+        {"name": name, "in": "query", "description": said, "schema": {"type": "boolean", "default": False}}
+        for name, said in text.items()
     ]
 
 

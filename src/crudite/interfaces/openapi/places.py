@@ -13,10 +13,11 @@ from crudite.interfaces.base import EVENT_STREAM, Host, Router
 from crudite.resources.definition import Definition, Placement
 from crudite.resources.handlers import Handler
 
-Role: TypeAlias = Literal["collection", "query", "item", "stream", "item stream", "history", "field"]
+Role: TypeAlias = Literal["collection", "query", "item", "stream", "item stream", "history", "restore", "field"]
 _ROLES: tuple[tuple[str, Role], ...] = (
     ("", "collection"), ("/query", "query"), ("/{key}", "item"), ("/subscribe", "stream"),
     ("/{key}/subscribe", "item stream"), ("/{key}/history", "history"),
+    ("/{key}/restore", "restore"),
 )  # fmt: skip
 
 
@@ -118,7 +119,7 @@ def _of_resource(routes: Mapping[str, Mapping[str, str]], prefix: str, place: Pl
         methods = _methods(routes.get(f"{prefix}{base}{ending}", {}), owner)
         if not methods:
             continue
-        names = (*above, "key") if role in ("item", "item stream", "history") else above
+        names = (*above, "key") if role in ("item", "item stream", "history", "restore") else above
         parts = f"{prefix}{base}{ending}".split("{key}")
         path = parts[0] + "".join(f"{{{name}}}{part}" for name, part in zip(names, parts[1:], strict=True))
         yield ResourcePlace(path or "/", prefix, role, methods, place, names)
