@@ -22,6 +22,7 @@ GUIDES = (
     "change-what-an-action-does",
     "say-where-a-resource-stands",
     "see-who-changed-what",
+    "relate-records",
     "keep-records-anywhere",
     "serve-older-clients",
     "delete-and-restore",

@@ -207,7 +207,7 @@ def _public(definition: Definition) -> tuple[str, ...]:
 def _targets(definition: Definition) -> dict[str, str]:
     """The resources that references and links of a resource lead to, by their names."""
     references = {name: reference.target for name, reference in definition.references}
-    return references | {name: link.target for name, link in definition.links.items()}
+    return references | {name: link.leads_to for name, link in definition.links.items()}
 
 
 def _leads(names: Sequence[str], definition: Definition, definitions: Definitions) -> bool:
