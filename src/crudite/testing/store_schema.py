@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from crudite.changes import Change
+from crudite.changes import Change, Refused
 from crudite.errors import StoreOutdated
 from crudite.schema import FieldSpec, FieldType, Reference, ResourceSchema
 from crudite.stores.base import Batch
@@ -279,6 +279,40 @@ class SchemaContract(OpensStores):
     async def test_null_that_nothing_stands_in_for_is_refused(self, tmp_path: Path) -> None:
         await self.filled(tmp_path, {"title": "a"})
         await self.refused(tmp_path, note(text("title"), FieldSpec("size", INTEGER)), "size needs a default")
+
+    async def test_null_is_a_value_of_a_group_in_which_nulls_are_alike(self, tmp_path: Path) -> None:
+        group = ("title", "size")
+        fields = (text("title"), FieldSpec("size", INTEGER, nullable=True))
+        alike = note(*fields, unique=(group,), alike=frozenset((group,)))
+        async with self.opened(tmp_path, catalog(note(*fields, unique=(group,)))) as store:
+            for _ in range(2):
+                await store.write(unit(create(NOTE, title="a")))
+        (step,) = await self.make_store(tmp_path).plan(catalog(alike))
+        assert step.is_blocked
+        assert "title, size occur more than once" in step.description
+        async with self.opened(tmp_path, catalog(NOTE)) as store:
+            keys = (await store.page(listing(NOTE))).keys
+            await store.write(unit(update(NOTE, keys[0], size=0)))
+        async with self.opened(tmp_path, catalog(alike)) as store:
+            taken = (create(alike, title="a"), create(alike, title="a", size=0), update(alike, keys[0], size=None))
+            for write in taken:
+                with pytest.raises(Refused) as refused:
+                    await store.write(unit(write))
+                assert (refused.value.kind, refused.value.fields) == ("unique", group)
+            await store.write(unit(create(alike, title="b")))
+        async with self.opened(tmp_path, catalog(note(text("title")))) as store:
+            for _ in range(2):  # what is not declared any more is in nobody's way
+                await store.write(unit(create(note(text("title")), title="b")))
+
+    async def test_a_field_whose_nulls_were_alike_and_that_is_not_declared_any_more_is_in_nobodys_way(
+        self, tmp_path: Path
+    ) -> None:
+        fields, group = (text("title"), FieldSpec("size", INTEGER, nullable=True)), ("size",)
+        async with self.opened(tmp_path, catalog(note(*fields, unique=(group,), alike=frozenset((group,))))) as store:
+            await store.write(unit(create(NOTE, title="a")))
+        async with self.opened(tmp_path, catalog(note(text("title")))) as store:
+            for _ in range(2):
+                await store.write(unit(create(note(text("title")), title="b")))
 
     async def test_what_becomes_unique_must_be_so_already(self, tmp_path: Path) -> None:
         await self.filled(tmp_path, {"title": "a"}, {"title": "a"}, {"title": "b"})
