@@ -7,6 +7,7 @@ import pytest
 
 from crudite import (
     App,
+    Channel,
     DeclarationError,
     Field,
     OpenApi,
@@ -281,6 +282,72 @@ async def test_children_stand_below_every_place_of_their_parents() -> None:
         await client.post("/blogs/1/posts", {"id": 1, "title": "a"})
         assert titles(await client.get("/old/weblogs/1/posts")) == ["a"]
         assert (await client.get("/posts")).status == 404
+
+
+async def test_below_a_place_its_rules_decide_about_the_record_above() -> None:
+    class Blog(
+        Record[int], rules=allow.everyone, places=["/blogs", Place("/staff/blogs", rules={"read": allow.role("staff")})]
+    ):
+        pass
+
+    class Post(Record[int], rules=allow.everyone):
+        blog: Parent[Blog]
+        title: str = ""
+
+    async with client_for(Blog, Post, auth=by_name) as client:
+        await client.post("/blogs", {"id": 1})
+        await client.post("/blogs/1/posts", {"id": 1, "title": "a"})
+        assert titles(await client.acting("ann:staff").get("/staff/blogs/1/posts")) == ["a"]
+        assert (await client.acting("bob").get("/staff/blogs/1/posts")).status == 404
+        assert titles(await client.acting("bob").get("/blogs/1/posts")) == ["a"]
+
+
+@pytest.mark.only_on("sqlite", reason="a description asks no store")
+def test_the_description_tells_of_what_is_done_at_each_place() -> None:
+    class Remark(
+        Record[int],
+        rules=allow.everyone,
+        places=[
+            "/",
+            Place("/remarks", only="list", exclude="subscribe"),
+            Place("/projects/{project}/tasks/{task}/remarks", only="create"),
+            Place("/tasks/{task}/said", only="create", parent="required"),
+        ],
+    ):
+        task: Ref[Task]
+
+    app = App(Project, Task, Remark, store=fresh_store(), interfaces=[Rest("/v1"), Sse("/v1")])
+    paths = OpenApi().document(app)["paths"]
+    assert paths["/v1/remarks"].keys() == {"get"}
+    assert "/v1/remarks/{key}" not in paths
+    assert "/v1/remarks/subscribe" not in paths
+    assert paths["/v1"].keys() == {"get", "post"}
+    assert paths["/v1/{key}"].keys() == {"get", "put", "patch", "delete"}
+    assert paths["/v1/{key}/subscribe"].keys() == {"get"}
+    nested = paths["/v1/projects/{project}/tasks/{task}/remarks"]["post"]
+    assert (nested["operationId"], nested["tags"]) == ("projects.tasks.remarks.create", ["Remark"])
+    assert "RemarkCreateInTask" in str(nested["requestBody"])
+    assert "RemarkCreateInTask" not in str(paths["/v1/tasks/{task}/said"]["post"]["requestBody"])
+
+
+@pytest.mark.only_on("sqlite", reason="a declaration asks no store")
+def test_a_channel_of_what_no_client_gets_at_is_refused() -> None:
+    class Hidden(Resource, rules=allow.everyone, places=()):
+        pass
+
+    with pytest.raises(DeclarationError, match="which no client gets at"):
+        App(Hidden, store=fresh_store(), channels=[Channel("hidden", of=Hidden)])
+
+
+async def test_what_is_not_listed_anywhere_cannot_be_subscribed_to() -> None:
+    class Log(Record[int], rules=allow.everyone, exclude="subscribe"):
+        pass
+
+    async with client_for(Log) as client, client.websocket() as socket:
+        assert (await socket.call("logs.list"))["data"] == []
+        with pytest.raises(Refusal, match="logs cannot be subscribed to"):
+            await socket.call("subscribe", {"sub": "s", "resource": "logs"})
+        assert (await client.get("/logs/subscribe")).status == 404
 
 
 async def test_a_resource_without_places_is_reached_by_code_alone() -> None:

@@ -280,8 +280,8 @@ async def test_a_field_is_a_path_unless_a_nested_resource_has_its_name() -> None
         await client.post("/albums", {"id": 1, "title": "old"})
         assert (await client.get("/albums/1/title")).json == "old"
         assert (await client.put("/albums/1/title", "new")).json == "new"
-        sent = {"content": b"text", "headers": {"content-type": "text/plain"}}
-        assert (await client.request("PUT", "/albums/1/title", **sent)).json == "text"
+        plain = {"content-type": "text/plain"}
+        assert (await client.request("PUT", "/albums/1/title", content=b"text", headers=plain)).json == "text"
         assert faults(await client.put("/albums/1/title", "too long")) == [("/title", "string_too_long")]
         assert faults(await client.put("/albums/1/kind", "b")) == [("/kind", "immutable")]
         assert (await client.get("/albums/1/photos")).json == []
@@ -308,7 +308,9 @@ async def test_a_field_has_a_hook_for_either_direction_behind_what_stands_around
         @around("read", field="roles")
         async def get_roles(self, request: Request, next: Next) -> Any:
             seen.append("get")
-            return ["overridden", *(await next()).data]
+            shown = (await next()).data
+            assert isinstance(shown, list)
+            return ["overridden", *shown]
 
     app = App(User, store=fresh_store())
 

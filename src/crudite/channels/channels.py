@@ -132,6 +132,10 @@ class Channels:
         if definition is None or not definition.schema.logged:
             faults.append(f"{place} is of {channel.of.__name__}, which is no resource of this application with a log.")
             return Declared(channel, None, {}, None)
+        if not self.definitions.places[definition]:
+            faults.append(
+                f"{place} is of {channel.of.__name__}, which no client gets at: it is declared with places=()."
+            )
         written["join"] = channel.rules.get("join", EVERYTHING)
         resolved: dict[Act, Filter] = {}
         above = definition.rules["read"]
