@@ -497,6 +497,25 @@ async def test_what_cannot_be_put_back_is_said_and_the_next_read_knows_it() -> N
         assert await names(store) == ["Ann", "bob"]
 
 
+async def test_a_record_whose_key_nobody_knows_is_said_to_be_there_maybe_and_is_found_by_the_next_read() -> None:
+    there = book("a")
+    database = Tables(books=rows(there))
+    failures = [Conflict("The shelf is closed."), OSError("the line is dead")]
+
+    def fail(name: str, *_: Any) -> None:
+        if name == "create":
+            raise failures.pop(0)
+
+    async with opened(database) as store:
+        database.before = fail
+        with pytest.raises(Conflict, match="The shelf is closed"):
+            await store.write(unit(create(LOAN, book=there["id"])))
+        database.before, database.after = database.after, fail
+        with pytest.raises(StoreError, match=r"line is dead; .* put back: a new record of loans, if it was made$"):
+            await store.write(unit(create(LOAN, book=there["id"])))
+        assert (await store.page(listing(LOAN))).keys == [1]
+
+
 async def test_a_record_that_disappears_at_the_last_moment_is_missing_and_does_not_come_back() -> None:
     database = Tables(authors=rows(author(ANN, "ann"), author(BOB, "bob")))
 

@@ -84,7 +84,7 @@ class Writing:
                     raise Refused(deed.number, "missing")
             return await self._mirror.write(_with_keys(unit, made))
         except (Refused, Problem, StoreError) as error:
-            if left := await self._undo(done):
+            if left := await self._undo(done, is_known=not isinstance(error, StoreError)):
                 raise StoreError(f"{error}; what was done of it could not be put back: {'; '.join(left)}") from error
             raise
 
@@ -212,13 +212,14 @@ class Writing:
         if await self._freshening.records(place[0], place[1:]):
             await self._mirror.take_over({place: None})
 
-    async def _undo(self, deeds: Sequence[_Deed]) -> list[str]:
-        """Puts back what the mirror has; what could not be, in words."""
+    async def _undo(self, deeds: Sequence[_Deed], *, is_known: bool) -> list[str]:
+        """Puts back what the mirror has; what could not be, in words. `is_known`: what failed has done nothing."""
         left: list[str] = []
         for deed in reversed(deeds):
             schema, key = deed.place
-            if deed.makes_key:
-                continue  # it has no key, so that nobody can look for it
+            if deed.makes_key:  # nobody can look for it
+                left += [] if is_known else [f"a new record of {schema.table}, if it was made"]
+                continue
             try:
                 await self._put_back(deed.place, deed.before)
             except (Problem, StoreError) as error:
