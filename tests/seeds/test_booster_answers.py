@@ -228,8 +228,9 @@ async def test_the_object_that_is_sent_is_shown_as_a_read_would_show_it() -> Non
 
 
 @pytest.mark.promises("B47")
-async def test_what_may_not_be_shown_after_a_write_stops_the_write() -> None:
-    async with client(style={"send_object": True}) as somebody:
+@pytest.mark.parametrize("setting", [False, True])
+async def test_what_may_not_be_shown_after_a_write_stops_the_write(setting: bool) -> None:
+    async with client(style={"send_object": setting}) as somebody:
         await posts(somebody, "one")
 
         for method in ("PUT", "PATCH"):
