@@ -662,6 +662,23 @@ async def test_resources_can_be_kept_in_the_mirror_alone() -> None:
         await Mirrored(database, kept_here=["book"]).open(LIBRARY)
 
 
+async def test_what_is_kept_in_the_mirror_alone_points_at_the_database_and_takes_along_what_is_there() -> None:
+    mine = book("mine")
+    database = Tables(books=rows(mine), loans={1: {"id": 1, "book": mine["id"], "by": None}})
+    async with opened(database, kept_here=["loans"]) as store:
+        made = key_of(await store.write(unit(create(LOAN, book=mine["id"]))))  # of a book that nobody has read yet
+        assert (await store.page(listing(LOAN))).keys == [made]
+        await store.write(unit(delete(BOOK, mine["id"])))
+        assert (await store.page(listing(LOAN))).keys == ()
+        assert database.written() == [("destroy", "books", mine["id"])]
+    database = Tables(loans={})
+    async with opened(database, kept_here=["books"]) as store:
+        ours = key_of(await store.write(unit(create(BOOK, title="ours"))))
+        database.tables["loans"][1] = {"id": 1, "book": ours, "by": None}
+        await store.write(unit(delete(BOOK, ours)))
+        assert database.written() == [("destroy", "loans", 1)]
+
+
 def test_what_lacks_a_function_is_no_database() -> None:
     with pytest.raises(TypeError, match="dict lacks find, create, patch, destroy"):
         Mirrored({})  # type: ignore[arg-type]

@@ -59,7 +59,7 @@ class Writing:
 
     async def write(self, unit: Unit) -> Commit:
         """Commits a unit, or raises and leaves nothing of it, unless the error says what."""
-        if all(self._freshening.is_kept_here(write.schema) for write in unit.writes):
+        if all(map(self._is_ours_alone, unit.writes)):
             return await self._mirror.write(unit)
         async with self._exclusion:
             return await self._write(unit)
@@ -90,6 +90,13 @@ class Writing:
 
     # what a unit depends on
 
+    def _is_ours_alone(self, write: Write) -> bool:
+        """Whether the database has nothing to do with a write, nor with what it looks at and takes along."""
+        takes_along = write.action == "delete" or write.along is not None
+        others = [schema for schema, _ in self._catalog.referrers[write.schema.name]] if takes_along else []
+        others += [write.schema, *(want.schema for want in self._wants(write))]
+        return all(map(self._freshening.is_kept_here, others))
+
     async def _prepare(self, unit: Unit) -> dict[int, list[Place]]:
         """Brings up to date what a unit depends on. What each of its deletes takes along or clears, deepest first."""
         await self._bring(want for write in unit.writes for want in self._wants(write))
@@ -109,6 +116,8 @@ class Writing:
     async def _vacate(self, index: int, place: Place) -> None:
         """Makes sure that the mirror knows a record where one is to be made. Raises Refused for one that does not fit,
         of which the mirror knows nothing."""
+        if self._freshening.is_kept_here(place[0]):
+            return
         if await self._calls.get(*place) is None:
             await self._clear(place)
             return
