@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from crudite.interfaces.openapi.bodies import body_name
+from crudite.interfaces.openapi.examples import example_body, example_filter, example_stream
 from crudite.interfaces.openapi.parameters import (
     Parameter,
     filters,
@@ -18,7 +19,7 @@ from crudite.interfaces.openapi.parameters import (
 from crudite.interfaces.openapi.places import ResourcePlace
 from crudite.interfaces.openapi.responses import answer, event_stream, problems
 from crudite.interfaces.openapi.schemas import PAST
-from crudite.interfaces.openapi.values import Schema, example_of, reference, shown_fields, value_schema
+from crudite.interfaces.openapi.values import Schema, reference, value_schema
 from crudite.messages import ActionName
 from crudite.query.presence import absent, is_all_there
 from crudite.query.tree import NOTHING
@@ -75,7 +76,7 @@ def _query(place: ResourcePlace) -> Operation:
     definition = place.definition
     body = _json_body(
         reference(f"{definition.name}Query"),
-        {"where": _example_filter(definition), "limit": 10},
+        {"where": example_filter(definition), "limit": 10},
         required=False,
     )
     return {
@@ -315,40 +316,6 @@ def resuming_parameters() -> list[Parameter]:
         {"name": name, "in": "query", "description": text, "schema": {"type": "string"}}
         for name in ("last_event_id", "cursor")
     ]
-
-
-def example_body(definition: Definition, action: str) -> dict[str, Any]:
-    """A body that shows what an action takes, as far as its values can be made up."""
-    taken = definition.schema.fields.values()
-    made = {
-        spec.name: example_of(spec.type)
-        for spec in taken
-        if spec.name not in ("version", "created_at", "updated_at")
-        and (spec.name != definition.schema.key or (action == "create" and spec.type.kind == "text"))
-        and example_of(spec.type) is not None
-        and not spec.nullable
-        and (spec.name not in definition.static_defaults and spec.name not in definition.defaults)
-    }
-    if action != "update":
-        return made
-    first = next((spec for spec in taken if spec.name in definition.static_defaults), None)
-    return dict([*made.items()][-1:]) or ({first.name: example_of(first.type)} if first is not None else {})
-
-
-def example_stream(definition: Definition) -> str:
-    """What a stream of events looks like."""
-    return (
-        'retry: 2300\n\nevent: added\nid: 0\ndata: {"id":"…","version":1763647237123456}\n\n'
-        'event: ready\nid: <cursor>\ndata: {"sort":[{"field":"id","descending":false,"type":"uuid"}]}\n\n'
-        'event: changed\nid: <cursor>\ndata: {"key":"…","fields":{"version":1763647237123457}}\n\n'
-        'event: removed\nid: <cursor>\ndata: {"key":"…"}\n\n'
-    )
-
-
-def _example_filter(definition: Definition) -> dict[str, Any]:
-    known = [spec for spec in shown_fields(definition) if spec.name != definition.schema.key]
-    spec = next((one for one in known if example_of(one.type) is not None), definition.schema.key_field)
-    return {spec.name: example_of(spec.type)}
 
 
 def _json_body(schema: Schema, example: Any, *, required: bool = True) -> dict[str, Any]:
