@@ -1,4 +1,4 @@
-"""The how-to guides do what they say: their code is run, and their tests are."""
+"""The guides do what they say: their code is run, and their tests are."""
 
 import importlib.util
 import inspect
@@ -11,7 +11,7 @@ import pytest
 
 pytestmark = pytest.mark.only_on("sqlite", reason="the guides speak of files")
 
-DOCS = Path(__file__).parents[2] / "docs" / "howto"
+DOCS = Path(__file__).parents[2] / "docs"
 GUIDES = (
     "test-your-app",
     "say-who-may-do-what",
@@ -32,12 +32,13 @@ GUIDES = (
     "mount-in-fastapi",
     "monitor-an-application",
 )
+PLACES = (*(f"howto/{guide}" for guide in GUIDES), "coming-from/booster", "coming-from/wheelhouse-resource")
 
 
 def module_of(guide: str, directory: Path) -> ModuleType:
     """All Python code of a guide, as one module."""
     text = (DOCS / f"{guide}.md").read_text()
-    name = f"howto_{guide.replace('-', '_')}"
+    name = guide.replace("-", "_").replace("/", "_")
     file = directory / f"{name}.py"
     file.write_text("\n".join(re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)))
     spec = importlib.util.spec_from_file_location(name, file)
@@ -49,7 +50,7 @@ def module_of(guide: str, directory: Path) -> ModuleType:
 
 
 @pytest.mark.filterwarnings("ignore:Using `httpx` with `starlette.testclient`")
-@pytest.mark.parametrize("guide", GUIDES)
+@pytest.mark.parametrize("guide", PLACES)
 async def test_every_example_of_a_guide_runs(guide: str, tmp_path: Path) -> None:
     module = module_of(guide, tmp_path)
     tests = [value for name, value in vars(module).items() if name.startswith("test_")]
