@@ -20,7 +20,7 @@ from crudite import (
     before,
     me,
 )
-from crudite.testing import Client
+from crudite.testing import Client, Refusal
 from tests.flows.worlds import by_name, client_for, faults
 from tests.services.stores import fresh_store
 
@@ -613,6 +613,59 @@ async def test_a_whole_is_set_in_one_step_for_live_queries_and_answered_as_asked
             rows = await view.until(lambda rows: len(rows[0]["_included"]["groups"]) == 2)
             assert [kind for kind, _ in view.events if kind in ("added", "changed", "removed")] == ["added", "changed"]
         assert rows == (await client.get("/users?include=groups&id=ann")).json
+
+
+async def test_over_a_websocket_a_whole_is_set_alike() -> None:
+    async with users() as client, client.websocket() as socket:
+        await with_groups(client)
+        answer = await socket.call("groups.set", {"below": {"user": "ann"}, "data": [{"name": "c"}, 1]})
+        assert [group["id"] for group in answer["data"]] == [3, 1]
+        for wrong in ({"usr": "ann"}, "ann", {}):
+            with pytest.raises(Refusal) as refused:
+                await socket.call("groups.set", {"below": wrong, "data": []})
+            assert refused.value.problem["errors"][0]["pointer"] == "/below"
+        with pytest.raises(Refusal) as refused:
+            await socket.call("groups.set", {"below": {"user": "eve"}, "data": []})
+        assert refused.value.problem["status"] == 404
+        with pytest.raises(Refusal, match="users.set cannot be called"):
+            await socket.call("users.set", {"below": {"user": "ann"}, "data": []})
+
+
+async def test_what_is_deleted_and_kept_is_no_part_of_a_link() -> None:
+    class Film(Record[str], rules=OPEN):
+        actors: Many["Player"] = Field(through="Role", settable=True)
+        poster: One["Poster"] = Field(settable=True)
+
+    class Player(Record[str], rules=OPEN, soft_delete=True):
+        pass
+
+    class Poster(Record[str], rules=OPEN, soft_delete=True):
+        film: Ref[Film | None] = Field(default=None, unique=True)
+
+    class Role(Record[int], rules=OPEN, soft_delete=True, unique=[("film", "player")]):
+        film: Ref[Film]
+        player: Ref[Player] = Field(on_delete="cascade")
+
+    app = App(Film, Player, Poster, Role, store=fresh_store())
+    async with Client(app) as client:
+
+        async def actors() -> list[str]:
+            return [one["id"] for one in (await client.get("/films/f?include=actors")).json["_included"]["actors"]]
+
+        await client.post("/players", [{"id": "x"}, {"id": "y"}])
+        await client.post("/posters", [{"id": "m", "film": None}, {"id": "n"}])
+        await client.post("/films", {"id": "f", "actors": ["x"], "poster": "m"})
+        for some in ([], ["x"], ["y"], ["x", "y"]):
+            assert (await client.patch("/films/f", {"actors": some})).status == 200
+            assert await actors() == some
+        await app.records.update(Film, "f", actors=["y"])
+        await app.records.update(Film, "f", actors=["x", "y"])
+        assert (await client.delete("/players/x")).status == 204
+        assert await actors() == ["y"]
+        assert (await client.get("/films?actors.id=x")).json == []
+        assert (await client.delete("/posters/m")).status == 204
+        assert (await client.patch("/films/f", {"poster": "n"})).status == 200
+        assert (await client.get("/films/f?include=poster")).json["_included"]["poster"]["id"] == "n"
 
 
 async def test_only_a_link_that_is_settable_gives_a_whole_its_path() -> None:

@@ -144,7 +144,8 @@ def _settable(link: Link, other: Gathered, schema: ResourceSchema, shapes: Shape
             )
         return Settable(link, fields["id"], clears)
     given = (link.field, link.to)
-    needed = [n for n, options in other.fields.items() if n in fields and n not in given and is_needed(n, options)]
+    asked = [n for n in other.fields if n in fields and n not in given and n not in other.by_us]
+    needed = [n for n in asked if is_needed(n, other.fields[n])]
     key = other.fields["id"]
     if fields["id"].type.kind == "text" and key.default is ABSENT and key.default_factory is None:
         needed.insert(0, "id")

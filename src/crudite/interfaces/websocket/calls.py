@@ -75,7 +75,7 @@ _PARAMS = {
     "list": {"query", "min_cursor"}, "read": {"key", "query", "min_cursor"},
     "history": {"key", "query", "min_cursor"},
     "create": {"data"}, "replace": {"key", "data", "version"}, "update": {"key", "data", "version"},
-    "delete": {"key", "version", "force", "purge"}, "restore": {"key", "version"},
+    "delete": {"key", "version", "force", "purge"}, "restore": {"key", "version"}, "set": {"below", "data"},
     "unsubscribe": {"sub"}, "auth": {"token"},
     "subscribe": {"sub", "resource", "query", "read", "args", "cursor", "key", "min_cursor"},
     "join": {"channel", "state", "as"}, "leave": {"channel"}, "publish": {"channel", "event", "data"},
