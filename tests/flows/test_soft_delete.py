@@ -428,7 +428,7 @@ def test_what_cannot_be_is_refused_by_name_when_the_application_is_made() -> Non
 
     class Child(Record[int], rules=allow.everyone):
         kept: Ref[Kept] = Field(on_delete="cascade")
-        other: Ref[Kept] = Field(on_delete="vanish")  # type: ignore[arg-type]
+        other: Ref[Kept] = Field(on_delete="vanish")  # type: ignore[call-overload]
 
         @before("restore")
         async def ask(self) -> None:

@@ -21,7 +21,7 @@ By: TypeAlias = "Literal['actor', 'address'] | Callable[[Request], str | None]"
 
 _QUOTA = re.compile(r"([1-9][0-9]{0,8}) ?(?:/|per) ?([1-9][0-9]{0,5})? ?(second|minute|hour|day)s?")
 _SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86_400}
-_ACTIONS = (*ACTIONS, "set", "history", "call", "subscribe")
+_ACTIONS = (*ACTIONS, "set", "restore", "history", "call", "subscribe")
 _NAME = re.compile(r"[ !#-\[\]-~]{1,100}")
 _ALMOST = 1e-6
 """Seconds that two clocks' floats may differ by."""

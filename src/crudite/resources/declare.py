@@ -25,6 +25,7 @@ from crudite.resources.collect import (
 from crudite.resources.fields import ABSENT, Field, FieldOptions
 from crudite.resources.places import Place
 from crudite.resources.query import Query
+from crudite.schema import DELETED_AT
 
 K = TypeVar("K")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -39,7 +40,6 @@ class _Declared:
     __declaration__: ClassVar[Declaration]
     __defaults__: ClassVar[Mapping[str, FieldOptions]]
     __links__: ClassVar[frozenset[str]]
-    deleted_at: ClassVar[datetime | None]
 
     def __init_subclass__(
         cls,
@@ -69,7 +69,7 @@ class _Declared:
         cls.__declaration__ = collect(cls, {name: value for name, value in options.items() if value is not None})
         cls.__defaults__, cls.__links__ = constructor(cls)
         if soft_delete:
-            cls.deleted_at = None  # in every record that is there
+            setattr(cls, DELETED_AT, None)  # in every record that is there
 
     def __init__(self, **values: Any) -> None:
         cls = type(self)
@@ -152,6 +152,8 @@ class Record(_Declared, Generic[K]):
     version: int = Field(init=False)
     created_at: datetime = Field(init=False)
     updated_at: datetime = Field(init=False)
+    if TYPE_CHECKING:  # only with `soft_delete`; else a field may have this name
+        deleted_at: datetime | None = Field(init=False)
 
     @classmethod
     def where(cls, *filters: Filter, **conditions: Any) -> Query[Self]:

@@ -25,6 +25,8 @@ test("calls travel as the wire says and resolve with what they return", async ()
     [api.tasks.update("a", { n: 1 }, { version: 3 }), "tasks.update", { key: "a", data: { n: 1 }, version: 3 }, A, A],
     [api.tasks.replace("a", { n: 1 }), "tasks.replace", { key: "a", data: { n: 1 } }, A, A],
     [api.tasks.delete("a"), "tasks.delete", { key: "a" }, undefined, undefined],
+    [api.tasks.delete("a", { force: true, purge: true }), "tasks.delete", { key: "a", force: true, purge: true }],
+    [api.tasks.restore("a", { version: 3 }), "tasks.restore", { key: "a", version: 3 }, A, A],
     [api.call("overdue", { limit: 2 }), "overdue", { limit: 2 }, [A], [A]],
     [api.read("overdue").get(), "overdue", {}, [A], [A]],
   ]
@@ -165,6 +167,14 @@ test("a refused write disappears again", async () => {
   server.refuse(server.last("tasks.update"), { status: 409, code: "conflict", title: "Conflict" })
   await assert.rejects(updating, { code: "conflict" })
   assert.equal(tasks.last[0], tasks.seen[0][0])
+})
+
+test("what is written while deleted records are shown is shown when the server says where", async () => {
+  const { api, server, tasks } = await watching((api) => api.tasks.deleted("only"), [A])
+  assert.deepEqual(server.last("subscribe").params.query, { deleted: "only" })
+  api.tasks.create({ id: "b", title: "new" })
+  api.tasks.delete("a")
+  assert.deepEqual(tasks.seen.map(ids), [["a"]])
 })
 
 test("a created record gets a UUIDv7 and is shown where it plainly belongs", async () => {
