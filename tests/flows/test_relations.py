@@ -627,8 +627,35 @@ async def test_over_a_websocket_a_whole_is_set_alike() -> None:
         with pytest.raises(Refusal) as refused:
             await socket.call("groups.set", {"below": {"user": "eve"}, "data": []})
         assert refused.value.problem["status"] == 404
-        with pytest.raises(Refusal, match="users.set cannot be called"):
+        with pytest.raises(Refusal, match=r"users\.set cannot be called"):
             await socket.call("users.set", {"below": {"user": "ann"}, "data": []})
+
+
+async def test_a_record_gets_its_links_also_where_functions_or_nobody_can_read_it() -> None:
+    def open(record: Any, actor: Any) -> bool:
+        return bool(record.open)
+
+    class Draft(Record[str], rules={"read": allow.check(open), "write": OPEN}):
+        open: bool
+        marks: Many["Mark"] = Field(through="Marking", settable=True)
+
+    class Mark(Record[str], rules={"read": allow.check(lambda record, actor: record.id != "x"), "write": OPEN}):
+        pass
+
+    class Marking(Record[int], rules=OPEN):
+        draft: Ref[Draft]
+        mark: Ref[Mark]
+
+    async with client_for(Draft, Mark, Marking) as client:
+        await client.post("/marks", [{"id": "x"}, {"id": "y"}, {"id": "z"}])
+        for key, is_open in (("a", True), ("b", False)):
+            assert (await client.post("/drafts", {"id": key, "open": is_open, "marks": ["y"]})).status == 201
+            assert (await client.patch(f"/drafts/{key}", {"marks": ["z", "y"]})).status in (200, 204)
+            refused = await client.patch(f"/drafts/{key}", {"marks": ["x"]})
+            assert (refused.status, faults(refused)) == (422, [("/marks/0", "no_such_record")])
+        assert [(row["draft"], row["mark"]) for row in (await client.get("/markings")).json] == [
+            ("a", "y"), ("a", "z"), ("b", "y"), ("b", "z"),
+        ]  # fmt: skip
 
 
 async def test_what_is_deleted_and_kept_is_no_part_of_a_link() -> None:

@@ -33,10 +33,17 @@ from crudite.types import Key, PlainRecord
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One write on the way to what was asked for: its request, and the place in the body that it is for."""
+    """One write on the way to what was asked for: its request, and the place in the body that it is for. `pointing` is
+    the field that points at the record which is written along, so that nobody has to be able to read that one."""
 
     request: Request
     place: Place
+    pointing: str | None = None
+
+    def of(self, prepared: Prepared) -> Prepared:
+        """The write as it was prepared for this step."""
+        needs = tuple([need for need in prepared.write.needs if need.field != self.pointing])
+        return replace(prepared, place=self.place, write=msgspec.structs.replace(prepared.write, needs=needs))
 
 
 @dataclass(frozen=True)
@@ -84,7 +91,7 @@ class Relating:
         found, problems = [], []
         for step in steps:
             try:
-                found += [replace(one, place=step.place) for one in await self._preparing.prepare(step.request)]
+                found += [step.of(one) for one in await self._preparing.prepare(step.request)]
             except Problem as problem:
                 problems.append(placed(problem, step.place))
         if problems:
@@ -108,7 +115,9 @@ class Relating:
             wanted = [key for key in setting.keys if key not in there]
             gone = [key for key, to in rows.items() if to in seen and to not in kept]
         steps = [Step(self.taken_out(request, setting.settable, key), Place(setting.place)) for key in gone]
-        return steps + [Step(self._put_in(setting, pointing, key), Place(setting.at(key))) for key in wanted]
+        return steps + [
+            Step(self._put_in(setting, pointing, key), Place(setting.at(key)), link.field) for key in wanted
+        ]
 
     def taken_out(self, request: Request, settable: Settable, key: Key) -> Request:
         """The request that takes the record with a key, which points at this one, out of a link."""
