@@ -59,7 +59,7 @@ class Shelf:
 
 @asynccontextmanager
 async def client_over(shelf: Shelf, *resources: type[Record[Any]]) -> AsyncIterator[Client]:
-    async with Client(App(*resources, store=Mirrored(shelf))) as client:
+    async with Client(App(*resources, store=shelf)) as client:
         yield client
 
 

@@ -48,6 +48,7 @@ from crudite.rules import allow
 from crudite.server.guard import Guard
 from crudite.server.quick import Quick
 from crudite.stores.base import Store
+from crudite.stores.mirrored import Database
 from crudite.tokens import Sealer
 
 Mode: TypeAlias = Literal["run", "dev"]
@@ -83,7 +84,7 @@ class App(Declarations):
     def __init__(
         self,
         *resources: type[Record[Any]],
-        store: str | Store | None = None,
+        store: str | Store | Database | None = None,
         auth: Authenticate | Sequence[Authenticate] | None = None,
         interfaces: Sequence[Interface] | None = None,
         provide: dict[Any, Callable[..., Any]] | None = None,

@@ -21,6 +21,7 @@ from crudite.interfaces.websocket import WebSocket
 from crudite.query.tree import Filter, Given, leaves
 from crudite.stores import open_store
 from crudite.stores.base import Store
+from crudite.stores.mirrored import Database, Mirrored
 
 
 def default_interfaces() -> tuple[Interface, ...]:
@@ -42,12 +43,15 @@ def shared_with(given: Sequence[str] | Cors, *, takes_silence: bool) -> tuple[Or
     return origins, Sharing(cors, origins) if origins else None
 
 
-def opened_store(store: str | Store | None, module: str | None) -> Store:
-    """The store that is asked for; by default the environment's, else a file beside the module that asks."""
+def opened_store(store: str | Store | Database | None, module: str | None) -> Store:
+    """The store that is asked for, by six functions with a mirror in memory; by default the environment's, else a file
+    beside the module that asks."""
     if store is None:
         file = Path(module).with_suffix(".db") if module else Path("app.db")
         store = os.environ.get("CRUDITE_STORE") or f"sqlite:///{quote(str(file))}"
-    return open_store(store) if isinstance(store, str) else store
+    if isinstance(store, str):
+        return open_store(store)
+    return Mirrored(store) if isinstance(store, Database) else store
 
 
 def opened_bus(bus: str | Bus) -> Bus:
