@@ -1,7 +1,6 @@
 """What booster said of values that occur once: alone, each or together, also under a race, and with null."""
 
 import asyncio
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -192,10 +191,9 @@ async def test_nulls_become_alike_and_distinct_again_and_what_repeats_is_in_the_
 
 
 @pytest.mark.promises("B102")
-async def test_a_live_list_is_told_of_a_record_that_another_program_replaces(tmp_path: Path) -> None:
+@pytest.mark.only_on("sqlite", reason="only SQLite has OR REPLACE")
+async def test_a_live_list_is_told_of_a_record_that_another_program_replaces() -> None:
     store = kept_store()
-    if not store.startswith("sqlite"):
-        pytest.skip("PostgreSQL has no OR REPLACE")
     async with Client(App(Person, store=store)) as client, client.live("persons", sort=["id"]) as view:
         await client.post("/persons", {"email": "a", "room": "r"})
         await client.post("/persons", {"email": "b", "room": "s"})
