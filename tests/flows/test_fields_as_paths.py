@@ -15,6 +15,7 @@ from crudite import (
     Record,
     Request,
     Resource,
+    Rest,
     allow,
     around,
     before,
@@ -158,6 +159,14 @@ async def test_each_direction_of_a_field_has_hooks_of_its_own() -> None:
         assert (await client.put("/users/1/name", "bob")).json == "hidden"
         assert (await client.get("/users/1/name")).json == "made up"
         assert (await client.get("/users/1")).json["name"] == "bob"
+
+
+async def test_a_style_that_never_had_such_paths_has_none_past_what_it_leaves_out() -> None:
+    async with client_for(Post, interfaces=[Rest(), Rest("/old", style="wheelhouse")]) as client:
+        await client.post("/posts", {"id": 7, "title": "old"})
+        assert (await client.get("/posts/7/title")).json == "old"
+        assert (await client.get("/old/posts/7")).status == 200
+        assert (await client.get("/old/posts/7/title")).status == 404
 
 
 async def test_either_direction_can_be_switched_off() -> None:

@@ -101,7 +101,7 @@ class Rest:
             for format in self.style.formats:
                 methods = _methods({"GET": "list", "POST": "create"}, place)
                 router.add(f"{base}.{format}", methods, endpoints.collection, owner, yields=True)
-        for name, methods in fields_of(place).items():
+        for name, methods in (fields_of(place) if self.style.has_fields else {}).items():
             endpoint = FieldEndpoints(host, place, self.style, name).value
             router.add(f"{base}/{{key}}/{name}", methods, endpoint, owner, yields=True)
         return faults

@@ -66,6 +66,7 @@ class Style:
     records asked for by their keys those are shown that are there, a single one without a list around it; else all of
     them must be. Where it `takes_any_accept`, nobody is refused for what he accepts. Where it `takes_queries`, they may
     come in a body.
+    Where it `has_fields`, single fields have paths of their own.
     `words` are for the events of streams, where they are others than ours.
     """
 
@@ -76,6 +77,7 @@ class Style:
     statuses: ClassVar[Mapping[str, int]] = {"create": 201, "replace": 200, "update": 200, "delete": 204}
     formats: ClassVar[tuple[str, ...]] = ("json",)
     cuts_text_keys: ClassVar[bool] = False
+    has_fields: ClassVar[bool] = True
     gathers_found: ClassVar[bool] = False
     takes_any_accept: ClassVar[bool] = False
     takes_queries: ClassVar[bool] = True
