@@ -93,6 +93,7 @@ TABLE: list[tuple[str, str, Any, int, str | None, Any]] = [
     ("GET", "/posts/2,1", None, 200, JSON, [FIRST, SECOND]),
     ("GET", "/posts/9,2,x", None, 200, JSON, SECOND),
     ("GET", "/posts/8,9", None, 404, None, None),
+    ("GET", "/posts/x,y", None, 404, None, None),
     ("GET", "/posts/9", None, 404, None, None),
     ("GET", "/posts/x", None, 404, None, None),
     ("GET", "/posts/1?$b.csview=secret", None, 400, None, None),
@@ -500,6 +501,66 @@ async def test_an_address_that_is_not_there_is_told_in_the_style_of_where_it_wou
         assert shape(await somebody.post("/old/posts/1", {})) == (404, None, None)
 
 
+# What the path of a field is answered with, of a post "one" of 3 words and a user with a phone.
+FIELDS: list[tuple[str, str, Any, int, str | None, Any]] = [
+    ("GET", "/posts/1/title", None, 200, TEXT, "one"),
+    ("GET", "/posts/1/words", None, 200, JSON, 3),
+    ("GET", "/posts/1/is_draft", None, 200, JSON, False),
+    ("GET", "/posts/1/author", None, 404, None, None),
+    ("GET", "/posts/1/nothing", None, 404, None, None),
+    ("GET", "/posts/9/title", None, 404, None, None),
+    ("GET", "/posts/1/title?$b.csview=secret", None, 400, None, None),
+    ("GET", "/users/1/phone", None, 404, None, None),
+    ("GET", "/users/1/phone?$b.csview=private", None, 200, TEXT, "12"),
+    ("GET", "/users/1/password?$b.csview=private", None, 404, None, None),
+    ("PUT", "/posts/1/title", "ab", 400, JSON, {"title": "minimum:3"}),
+    ("PUT", "/posts/9/title", "uno", 404, None, None),
+    ("PUT", "/posts/1/nothing", 1, 404, None, None),
+    ("POST", "/posts/1/title", "uno", 404, None, None),
+    ("PATCH", "/posts/1/title", "uno", 404, None, None),
+    ("PUT", "/users/2/name", "ann", 409, JSON, {"name": "notunique"}),
+    ("PUT", "/posts/1/title", "uno", 200, TEXT, "1"),
+    ("PUT", "/posts/1/title?sendObject=true", "eins", 200, JSON, {**FIRST, "title": "eins", "words": 3}),
+]
+
+
+@pytest.mark.promises("B49", "B50", "B51")
+async def test_the_path_of_a_field_is_answered_as_it_was() -> None:
+    async with client(auth=by_name) as somebody:
+        ann = somebody.acting("ann")
+        await ann.post("/users", {"name": "ann", "phone": "12"})
+        await ann.post("/users", {"name": "bob"})
+        await ann.post("/posts", {"title": "one", "words": 3})
+
+        assert [(m, url, data, *await told(ann, m, url, data)) for m, url, data, *_ in FIELDS] == FIELDS
+        plain = {"content-type": "text/plain"}
+        assert shape(await ann.request("PUT", "/posts/1/title", content=b"plain", headers=plain)) == (200, TEXT, "1")
+        assert (await ann.get("/posts/1/title")).text == "plain"
+
+
+class Group(Record[int], rules=allow.everyone):
+    name: str
+    seats: Many["Seat"] = Field(by="group", settable=True)
+
+
+class Seat(Record[int], rules=allow.everyone):
+    group: Parent[Group]
+    name: str
+
+
+@pytest.mark.promises("B56", "B57", "X6")
+async def test_a_set_that_is_set_as_a_whole_is_answered_with_ids_and_is_not_there_when_it_is_empty() -> None:
+    async with client_for(Group, Seat, interfaces=[Rest(style="booster")]) as somebody:
+        await somebody.post("/groups", {"name": "a"})
+
+        assert shape(await somebody.get("/groups/1/seats")) == (404, None, None)
+        assert shape(await somebody.put("/groups/1/seats", [{"name": "x"}, {"name": "y"}])) == (200, JSON, [1, 2])
+        shown = [{"id": 1, "group": 1, "name": "x"}, {"id": 2, "group": 1, "name": "y"}]
+        assert shape(await somebody.get("/groups/1/seats")) == (200, JSON, shown)
+        assert shape(await somebody.get("/groups/1/seats?name=z")) == (404, None, None)
+        assert shape(await somebody.get("/seats?name=z")) == (200, JSON, [])
+
+
 class Task(Record[int], rules=allow.everyone):
     title: str
     status: str = Field(default="open", default_filter="open", clear_filter="all")
@@ -549,6 +610,20 @@ async def test_the_description_is_of_the_style_of_today_alone() -> None:
         paths = OpenApi().document(app)["paths"]
         assert "/posts/{key}" in paths, sorted(paths)
         assert [path for path in paths if path.startswith("/old")] == []
+
+
+@pytest.mark.promises("B48", "B65")
+async def test_several_ids_are_a_read_and_what_stands_around_lists_is_not_asked() -> None:
+    somebody = client()
+
+    @somebody.app.use(name="posts", action="list")
+    async def refuse(request: Request, next: Next) -> Response:
+        raise Conflict("No lists today.")
+
+    async with somebody:
+        await posts(somebody, "one", "two")
+        assert (await somebody.get("/posts")).status == 409
+        assert (await somebody.get("/posts/2,1,7")).json == [FIRST, SECOND]
 
 
 @pytest.mark.promises("B65", "B66")

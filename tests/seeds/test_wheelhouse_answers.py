@@ -89,6 +89,7 @@ TABLE: list[tuple[str, str, Any, int, str | None, Any]] = [
     ("GET", "/dogs/%31", None, 200, JSON, REX),
     ("GET", "/dogs/7", None, 404, JSON, {"code": 404, "message": "Model 7 does not exist."}),
     ("GET", "/dogs/x", None, 404, JSON, {"code": 404, "message": "Model x does not exist."}),
+    ("GET", "/dogs/1/name", None, 404, JSON, {"code": 404, "message": "There is nothing at this address."}),
     ("GET", "/nothing", None, 404, JSON, {"code": 404, "message": "There is nothing at this address."}),
     ("POST", "/dogs", {"name": "A"}, 422, JSON, {"code": 422, "message": SHORT}),
     ("POST", "/dogs", {}, 422, JSON, {"code": 422, "message": "name: This field is required."}),

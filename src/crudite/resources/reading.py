@@ -113,7 +113,8 @@ class Reading:
         return None if row is None else row.json
 
     async def read_many(self, request: Request) -> Listed:
-        """Several records by their keys, in the asked order. Raises NotFound naming every key that is not there."""
+        """Several records by their keys, in the asked order. Raises NotFound naming every key that is not there; where
+        the request takes what is found, only when none is."""
         keys = tuple(dict.fromkeys(request.keys or ()))
         if len(keys) > MAX_KEYS:
             raise Malformed(f"At most {MAX_KEYS} records are read by their keys at once.")
@@ -121,9 +122,9 @@ class Reading:
         page = await read_page(self._store, Plan(selection=self._rulebook.now(selection), keys=keys))
         found = dict(zip(page.keys, page.records, strict=True))
         missing = [key for key in keys if key not in found]
-        if missing:
+        if missing and not (request.takes_found and found):
             raise no_record(definition_of(request), *missing)
-        return Listed([found[key] for key in keys])
+        return Listed([found[key] for key in (sorted(found) if request.takes_found else keys)])
 
     async def list(self, request: Request, *, trusted: bool = False) -> Listed:
         """A page of records. Raises Malformed when the query does not fit the resource.

@@ -82,6 +82,7 @@ class Request:
     deleted records. `actor` is known once the credentials have been looked at, before any middleware. `interface` names
     the way it came in, `id` is unique for it.
     `verdicts` are what the rates have said that hold for it; none does where it `is_free`: the server asks by itself.
+    Where it `takes_found`, of several keys those are read that are there, in the order of the keys.
     Interfaces of another style set `around`, what stands around the action, behind all middleware, and `most`, how many
     records a list without a limit holds in place of what its resource says; more of them are refused with 413.
 
@@ -95,7 +96,8 @@ class Request:
     __slots__ = (
         "_batch", "_credentials", "action", "actor", "args", "args_at", "around", "data", "definition", "expect",
         "field", "headers", "id", "interface", "is_forced", "is_free", "is_live", "is_minimal", "is_purging",
-        "is_system", "key", "keys", "most", "name", "nesting", "performers", "query", "signs_in", "verdicts",
+        "is_system", "key", "keys", "most", "name", "nesting", "performers", "query", "signs_in", "takes_found",
+        "verdicts",
     )  # fmt: skip
 
     def __init__(
@@ -153,6 +155,7 @@ class Request:
         self.performers = performers
         self.around = around
         self.most = most
+        self.takes_found = False
         self.field = field
         self.signs_in: SignIn | None = None
         self.verdicts: Sequence[Any] = ()

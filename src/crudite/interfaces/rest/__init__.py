@@ -78,18 +78,19 @@ class Rest:
     def _mount_resource(self, host: Host, router: Router, place: Placement) -> list[str]:
         owner, base = self.style.owner(place.definition.name), f"{self.prefix}{place.pattern}".rstrip("/")
         endpoints = ResourceEndpoints(host, place, self.style)
-        listing = {"GET": "list", "QUERY": "list"} if self.style.takes_queries else {"GET": "list"}
+        paths = self.style.paths
+        listing = {"GET": "list", "QUERY": "list"} if "query" in paths else {"GET": "list"}
         routes: list[tuple[str, Mapping[str, str], Endpoint]] = [
             (base, {**listing, "POST": "create"}, endpoints.collection),
             (f"{base}/{{key}}", {"GET": "read", **_of_items(self.style)}, endpoints.item),
         ]
-        if self.style.takes_queries:
+        if "query" in paths:
             routes.insert(1, (f"{base}/query", {"POST": "list"}, endpoints.query))
-        if endpoints.sets_whole:
+        if endpoints.sets_whole and "whole" in paths:
             routes.append((base, {"PUT": "create"}, endpoints.whole))
-        if "history" in place.definition.rules:
+        if "history" in place.definition.rules and "history" in paths:
             routes.append((f"{base}/{{key}}/history", {"GET": "history"}, endpoints.history))
-        if place.definition.schema.is_soft:
+        if place.definition.schema.is_soft and "restore" in paths:
             routes.append((f"{base}/{{key}}/restore", {"POST": "restore"}, endpoints.restore))
         faults = []
         for path, actions, endpoint in routes:
@@ -101,7 +102,7 @@ class Rest:
             for format in self.style.formats:
                 methods = _methods({"GET": "list", "POST": "create"}, place)
                 router.add(f"{base}.{format}", methods, endpoints.collection, owner, yields=True)
-        for name, methods in (fields_of(place) if self.style.has_fields else {}).items():
+        for name, methods in fields_of(place).items() if "field" in paths else ():
             endpoint = FieldEndpoints(host, place, self.style, name).value
             router.add(f"{base}/{{key}}/{name}", methods, endpoint, owner, yields=True)
         return faults

@@ -3,12 +3,12 @@
 import msgspec
 
 from crudite.changes import NO_VERSION
-from crudite.errors import Fault, Malformed
+from crudite.errors import Malformed
 from crudite.interfaces.base import Host, Receive, Scope, Send
 from crudite.interfaces.http import decode_json, read_body
 from crudite.interfaces.rest.answers import Exchange, check_content_type, is_not_modified, preference, serve
 from crudite.interfaces.rest.resources import ResourceEndpoints
-from crudite.interfaces.styles import DEFAULT, Style
+from crudite.interfaces.styles import Asked, Body, Style
 from crudite.messages import Found, Written
 from crudite.query.tree import NOTHING
 from crudite.resources.definition import Placement
@@ -27,15 +27,12 @@ class FieldEndpoints(ResourceEndpoints):
 
     async def _value(self, exchange: Exchange, keys: tuple[str, ...]) -> None:
         *above, text = keys
-        exchange.asks(self._definition, text)
-        await (self._put if exchange.method == "PUT" else self._get)(exchange, tuple(above), text)
+        asked = exchange.asks(self._definition, text)
+        await (self._put if exchange.method == "PUT" else self._get)(exchange, asked, tuple(above), text)
 
-    async def _get(self, exchange: Exchange, above: tuple[str, ...], text: str) -> None:
+    async def _get(self, exchange: Exchange, asked: Asked, above: tuple[str, ...], text: str) -> None:
         self._check_accept(exchange)
-        if self._style is DEFAULT and exchange.parameters:
-            names = sorted({name for name, _ in exchange.parameters})
-            unknown = [Fault("unknown_parameter", f"{one} does not go with one field.", parameter=one) for one in names]
-            raise Malformed(faults=unknown)
+        self._style.field(asked, self._name)
         request = self._request(exchange, "read", above, key=self._key(text))
         request.field = self._name
         found = await exchange.perform(request)
@@ -44,13 +41,15 @@ class FieldEndpoints(ResourceEndpoints):
         headers = [(b"etag", etag.encode())] if found.version != NO_VERSION else []
         if found.shared and is_not_modified(exchange.headers, etag):
             return await exchange.answer(304, None, headers)
-        await exchange.answer(200, found.json, headers)
+        shown = self._style.value(asked, found)
+        await exchange.answer(200, shown.text, headers, shown.kind)
 
-    async def _put(self, exchange: Exchange, above: tuple[str, ...], text: str) -> None:
+    async def _put(self, exchange: Exchange, asked: Asked, above: tuple[str, ...], text: str) -> None:
         kind = exchange.headers.get("content-type", "").partition(";")[0].strip().lower()
         is_text = kind.startswith("text/")
         check_content_type(exchange.headers, "application/json", kind if is_text else "text/plain")
         minimal = preference(exchange.headers)
+        reread = self._style.reread(asked)
         body = await read_body(exchange.receive, self._host.limits.body)
         request = self._request(
             exchange, "update", above, key=self._key(text), is_minimal=minimal is True,
@@ -60,7 +59,10 @@ class FieldEndpoints(ResourceEndpoints):
         request.field = self._name
         written = await exchange.perform(request)
         assert isinstance(written, Written)
-        await exchange.answer(200, None if minimal else written.json, exchange.after(written, minimal))
+        shown = Body(None) if minimal else self._style.written(asked, written)
+        if reread is not None and not minimal:
+            shown = await self._reread(exchange, asked, request, reread) or shown
+        await exchange.answer(200, shown.text, exchange.after(written, minimal), shown.kind)
 
 
 def fields_of(place: Placement) -> dict[str, list[str]]:

@@ -23,7 +23,6 @@ from crudite.interfaces.rest.removals import removal_in
 from crudite.interfaces.styles import DEFAULT, Asked, Body, Style
 from crudite.messages import Found, Listed, Written
 from crudite.query.parse import EMPTY, WrittenQuery, parse_json, parse_url
-from crudite.query.tree import And, Condition
 from crudite.resources.definition import Definition, Placement
 from crudite.resources.request import AnyAction, Nesting, Request
 from crudite.resources.setting import settable_at
@@ -93,6 +92,8 @@ class ResourceEndpoints:
         request = self._request(exchange, "list", keys, query=query)
         listed = await exchange.perform(request)
         assert isinstance(listed, Listed)
+        if self._style.misses_empty_sets and not listed.records and self.sets_whole:
+            raise NotFound(f"There is no {self._definition.name} here.")
         headers = page_links(listed, exchange.scope["query_string"])
         if listed.etag is not None:
             headers.append((b"etag", f'"{listed.etag}"'.encode()))
@@ -117,13 +118,14 @@ class ResourceEndpoints:
         await exchange.answer(self._style.statuses["create"], shown.text, headers, shown.kind)
 
     async def _set(self, exchange: Exchange, keys: tuple[str, ...]) -> None:
+        asked = exchange.asks(self._definition)
         check_content_type(exchange.headers, "application/json")
         minimal = preference(exchange.headers)
         body = await read_body(exchange.receive, self._host.limits.body)
         written = await exchange.perform(self._request(exchange, "set", keys, data=body, is_minimal=minimal is True))
         assert isinstance(written, Written)
-        status = 204 if minimal else 200
-        await exchange.answer(status, None if minimal else written.json, exchange.after(written, minimal))
+        shown = Body(None) if minimal else self._style.written(asked, written)
+        await exchange.answer(200, shown.text, exchange.after(written, minimal), shown.kind)
 
     async def _item(self, exchange: Exchange, keys: tuple[str, ...]) -> None:
         *above, text = keys
@@ -163,15 +165,15 @@ class ResourceEndpoints:
 
     async def _read_found(self, exchange: Exchange, asked: Asked, above: tuple[str, ...], texts: list[str]) -> None:
         """Those of several records that are there; a single one stands alone. Raises NotFound when none is."""
-        key = self._definition.schema.key
-        keys = [one for text in texts if (one := _possible(text, self._definition)) is not None]
-        everywhere = [Condition((name,), "eq", one.clear) for name, one in self._definition.default_filters.items()]
-        wanted = And((Condition((key,), "in", keys), *everywhere))
-        query = replace(self._style.reading(asked), filter=wanted, sort=(key,))
-        listed = await exchange.perform(self._request(exchange, "list", above, query=query))
+        self._check_accept(exchange)
+        query = self._style.reading(asked)
+        request = self._request(exchange, "read", above, query=query)
+        request.keys = [one for text in texts if (one := _possible(text, self._definition)) is not None]
+        request.takes_found = True
+        if not request.keys:
+            raise NotFound(f"{self._definition.name} has no such keys.")
+        listed = await exchange.perform(request)
         assert isinstance(listed, Listed)
-        if not listed.records:
-            raise NotFound(f"No {self._definition.name} has one of these keys.")
         found = listed if len(listed.records) > 1 else Found(listed.records[0], NO_VERSION)
         await exchange.answer(200, self._style.shown(asked, query, found), [])
 

@@ -72,7 +72,8 @@ class Booster(Style):
     cuts_text_keys: ClassVar[bool] = True
     gathers_found: ClassVar[bool] = True
     takes_any_accept: ClassVar[bool] = True
-    takes_queries: ClassVar[bool] = False
+    misses_empty_sets: ClassVar[bool] = True
+    paths: ClassVar[frozenset[str]] = frozenset(("field", "whole"))
 
     send_object: bool = False
     embed: bool | Mapping[type[Any], bool | Sequence[str]] = False
@@ -105,6 +106,16 @@ class Booster(Style):
         if _shows_private(asked):  # of which nobody can say whether there are any for him
             return WrittenQuery(omit=SYSTEM_FIELDS, include=self._embedded(asked))
         return WrittenQuery(fields=_public(asked.definition), include=self._embedded(asked))
+
+    def field(self, asked: Asked, name: str) -> None:
+        if not _shows_private(asked) and name in asked.definition.field_read:
+            raise NotFound(f"There is no {name} to see.")
+
+    def value(self, asked: Asked, found: Found) -> Body:
+        value = msgspec.json.decode(found.json)
+        if value is None:
+            raise NotFound("There is no value.")
+        return Body(value, TEXT_TYPE) if isinstance(value, str) else Body(found.json)
 
     def shown(self, asked: Asked, query: WrittenQuery, response: Found | Listed) -> str:
         if not query.include:

@@ -64,10 +64,9 @@ class Style:
     path after a dot; behind keys that are texts, which may hold a dot themselves, only where it `cuts_text_keys`. With
     `most`, a list holds all records, up to so many, in place of a page of them. Where it `gathers_found`, of several
     records asked for by their keys those are shown that are there, a single one without a list around it; else all of
-    them must be. Where it `takes_any_accept`, nobody is refused for what he accepts. Where it `takes_queries`, they may
-    come in a body.
-    Where it `has_fields`, single fields have paths of their own.
-    `words` are for the events of streams, where they are others than ours.
+    them must be. Where it `takes_any_accept`, nobody is refused for what he accepts. Where it `misses_empty_sets`,
+    a set that can be set as a whole and is empty is not there. `paths` are those of ours that there are beside lists
+    and records. `words` are for the events of streams, where they are others than ours.
     """
 
     name: ClassVar[str] = "default"
@@ -77,10 +76,10 @@ class Style:
     statuses: ClassVar[Mapping[str, int]] = {"create": 201, "replace": 200, "update": 200, "delete": 204}
     formats: ClassVar[tuple[str, ...]] = ("json",)
     cuts_text_keys: ClassVar[bool] = False
-    has_fields: ClassVar[bool] = True
     gathers_found: ClassVar[bool] = False
     takes_any_accept: ClassVar[bool] = False
-    takes_queries: ClassVar[bool] = True
+    misses_empty_sets: ClassVar[bool] = False
+    paths: ClassVar[frozenset[str]] = frozenset(("field", "history", "query", "restore", "whole"))
     words: ClassVar[StreamWords | None] = None
 
     most: int | None = None
@@ -108,6 +107,17 @@ class Style:
                 faults=[Fault("unknown_parameter", text.format(name), parameter=name) for name in sorted(given)]
             )
         return query
+
+    def field(self, asked: Asked, name: str) -> None:
+        """Raises the problem of asking for the value of one field at its own path."""
+        if asked.parameters:
+            names = sorted({one for one, _ in asked.parameters})
+            text = "{} does not go with one field."
+            raise Malformed(faults=[Fault("unknown_parameter", text.format(one), parameter=one) for one in names])
+
+    def value(self, asked: Asked, found: Found) -> Body:
+        """How that value is shown."""
+        return Body(found.json)
 
     def around(self, asked: Asked) -> "Around | None":
         """What is done around the action; None for nothing."""

@@ -42,8 +42,7 @@ class Wheelhouse(Style):
     actions: ClassVar[Mapping[str, AnyAction]] = {"POST": "create", "PUT": "update", "DELETE": "delete"}
     statuses: ClassVar[Mapping[str, int]] = {"create": 206, "update": 206, "delete": 204}
     takes_any_accept: ClassVar[bool] = True
-    takes_queries: ClassVar[bool] = False
-    has_fields: ClassVar[bool] = False
+    paths: ClassVar[frozenset[str]] = frozenset()
     words: ClassVar[StreamWords | None] = StreamWords(
         several={"added": "add", "changed": "change", "removed": "remove"},
         single={"changed": "change", "removed": "destroy"},
