@@ -287,6 +287,25 @@ async def test_a_value_that_another_record_has_may_be_passed_over_in_silence() -
         assert [user["name"] for user in (await somebody.get("/users")).json] == ["ann", "bob"]
 
 
+class Shop(Record[int], rules=allow.everyone):
+    name: str
+
+
+class Sale(Record[int], rules=allow.everyone):
+    shop: Ref[Shop] = Field(on_delete="force")
+
+
+@pytest.mark.promises("B116")
+async def test_force_deletes_what_stands_in_the_way() -> None:
+    async with client_for(Shop, Sale, interfaces=[Rest(style="booster")]) as somebody:
+        await somebody.post("/shops", {"name": "a"})
+        await somebody.post("/sales", {"shop": 1})
+
+        assert shape(await somebody.delete("/shops/1")) == (409, JSON, {"delete": "children"})
+        assert shape(await somebody.delete("/shops/1?force=true")) == (204, None, None)
+        assert shape(await somebody.get("/shops/1")) == (404, None, None)
+
+
 @pytest.mark.promises("B116")
 async def test_a_record_that_others_still_point_at_is_not_destroyed() -> None:
     async with client() as somebody:
