@@ -36,7 +36,7 @@ from crudite.errors import StoreOutdated
 from crudite.testing import Client, Clock, Refusal
 from tests.flows.people import QUICK, Browser
 from tests.flows.worlds import by_name, client_for, faults, titles
-from tests.services.stores import fresh_store, kept_store
+from tests.services.stores import foreign, fresh_store, kept_store
 
 
 class Post(Record[int], rules=allow.everyone, soft_delete=True, search=("title",)):
@@ -516,3 +516,16 @@ async def test_nothing_that_is_there_points_at_what_is_not_however_writes_race(s
         assert {twig.nest for twig in twigs} - {None} <= trees
         await client.settled()
         assert sorted(row["id"] for row in view.records) == sorted(twig.id for twig in twigs)
+
+
+@pytest.mark.only_on("sqlite", reason="PostgreSQL has no OR REPLACE")
+async def test_another_program_that_replaces_what_collides_does_not_replace_what_is_deleted() -> None:
+    store, cls = kept_store(), with_it()
+    async with client_for(cls, store=store) as client, client.live("pages") as view:
+        for _ in range(2):
+            await client.app.records.create(cls, title="a")
+            await client.app.records.delete(cls, (await client.app.records.list(cls))[0].id)
+        await client.app.records.create(cls, title="a")
+        await foreign(store, "INSERT OR REPLACE INTO pages (title) VALUES ('a')", "SELECT 1")
+        assert [row["id"] for row in await view.until(lambda rows: [row["id"] for row in rows] == [4])] == [4]
+        assert [row["id"] for row in (await client.get("/pages?deleted=only&sort=id")).json] == [1, 2]
