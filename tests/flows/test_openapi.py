@@ -33,6 +33,7 @@ from crudite import (
     Password,
     Query,
     Record,
+    Redirect,
     Ref,
     Request,
     Resource,
@@ -243,6 +244,40 @@ async def test_what_nobody_may_see_is_in_no_record_and_no_filter(store: str) -> 
     assert "Account.password" not in parameters
     assert "Account.score" not in parameters
     assert "-email" not in parameters["Account.sort"]["schema"]["items"]["enum"]
+
+
+async def test_what_nobody_may_do_and_what_is_never_live_is_not_described(store: str) -> None:
+    class Log(Record[int], rules={"read": allow.everyone, "create": allow.signed_in}):
+        text: str
+
+    class Secret(Record[int], rules=allow.nobody):
+        text: str
+
+    app = App(Log, Secret, store=store)
+
+    @app.read("latest")
+    async def latest(request: Request) -> Redirect:
+        return Redirect("/logs?sort=-id")
+
+    @app.read("maybe")
+    async def maybe(request: Request) -> Query[Log] | list[str]:
+        return []
+
+    document = OpenApi().document(app)
+    assert {path: [*methods] for path, methods in document["paths"].items()} == {
+        "/logs": ["get", "post"],
+        "/logs/query": ["post"],
+        "/logs/{key}": ["get"],
+        "/logs/subscribe": ["get"],
+        "/logs/{key}/subscribe": ["get"],
+        "/logs/{key}/{field}": ["get"],
+        "/latest": ["get"],
+        "/maybe": ["get"],
+        "/maybe/subscribe": ["get"],
+        "/subscribe": ["get"],
+    }
+    assert "Secret.limit" not in document["components"]["parameters"]
+    assert "Secret" not in document["components"]["schemas"]
 
 
 async def test_an_application_with_authentication_says_how_to_show_who_asks(store: str) -> None:

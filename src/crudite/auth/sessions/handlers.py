@@ -40,7 +40,7 @@ def offer_sessions(home: Home, sessions: Signing, name: str, password: str) -> N
         await sessions.change_name(request, given[name], given[password])
         return {}
 
-    async def session(request: Request) -> Any:
+    async def session(request: Request) -> dict[str, Any] | None:
         """Who is signed in, until when, and the values that the client keeps in the session."""
         return await sessions.show(request)
 
@@ -60,7 +60,7 @@ def offer_sessions(home: Home, sessions: Signing, name: str, password: str) -> N
 def offer_listing(home: Home, sessions: Signing) -> None:
     """Offers the list of one's own sessions where they are no rows of the application's store."""
 
-    async def listed(request: Request) -> Any:
+    async def listed(request: Request) -> list[dict[str, Any]]:
         """One's own sessions."""
         return await sessions.list(request)
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from crudite.interfaces.base import Host
 from crudite.interfaces.openapi.channels import TAG, channel_operations
-from crudite.interfaces.openapi.handlers import handler_operation
+from crudite.interfaces.openapi.handlers import handler_operation, may_be_live
 from crudite.interfaces.openapi.operations import (
     EVENTS,
     Operation,
@@ -36,10 +36,14 @@ def make_document(host: Host, *, version: str, root_path: str = "") -> dict[str,
     paths: dict[str, dict[str, Operation]] = {}
     extra: dict[str, Schema] = {}
     taken: set[str] = set()
+    parameters = dict(SHARED)
     for place in resource_places(host):
         operations = resource_operations(place, has_auth=host.is_private)
+        parameters |= own_parameters(place.definition) if operations else {}
         _add(paths, place.path, place.prefix, operations, taken)
     for found in handler_places(host):
+        if found.is_stream and not may_be_live(found.handler):
+            continue
         method, operation, components = handler_operation(found, host.definitions, has_auth=host.is_private)
         if method.upper() in found.methods:
             _add(paths, found.path, found.prefix, {method: operation}, taken)
@@ -50,10 +54,6 @@ def make_document(host: Host, *, version: str, root_path: str = "") -> dict[str,
     for path in stream_paths(host):
         _add(paths, path, path.removesuffix("/subscribe"), {"get": _several(host.is_private)}, taken)
     responses = problem_responses()
-    parameters = dict(SHARED)
-    for definition in host.definitions:
-        if host.definitions.places[definition]:
-            parameters |= own_parameters(definition)
     schemas = {**extra, **component_schemas(host)}
     return {
         "openapi": "3.1.1",

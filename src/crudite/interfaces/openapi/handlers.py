@@ -1,7 +1,8 @@
 """The operations of handlers: their arguments and answers, as far as their signatures tell."""
 
 import inspect
-from typing import Any, get_args, get_origin
+from types import UnionType
+from typing import Any, Union, get_args, get_origin
 
 import pydantic
 from pydantic.errors import PydanticInvalidForJsonSchema, PydanticUserError
@@ -19,7 +20,15 @@ from crudite.resources.definition import REF, Definitions
 from crudite.resources.handlers import Handler
 from crudite.resources.query import Count, Groups, Query, Value
 
+_LIVE = (Query, Count, Value, Groups, None, Any, inspect.Parameter.empty)
 VALUES = 'event: value\nid: <cursor>\ndata: {"value":42}\n\n'
+
+
+def may_be_live(handler: Handler) -> bool:
+    """Whether a handler may answer what can be subscribed to, as far as its signature tells."""
+    returns = handler.returns
+    parts = get_args(returns) if get_origin(returns) in (Union, UnionType) else (returns,)
+    return any((get_origin(one) or one) in _LIVE for one in parts)
 
 
 def handler_operation(

@@ -37,10 +37,10 @@ EVENTS = (
 
 
 def resource_operations(place: ResourcePlace, *, has_auth: bool) -> dict[str, Operation]:
-    """The operations at one path of a resource, by lower-case method."""
+    """The operations at one path of a resource, by lower-case method: those that somebody may do."""
     found: dict[str, Operation] = {}
     for method, action, describe in _BY_ROLE[place.role]:
-        if method in place.methods:
+        if method in place.methods and place.definition.rules[action] != NOTHING:
             operation = describe(place)
             operation["operationId"] = operation_id(place, operation["operationId"])
             operation["tags"] = [place.definition.name]
@@ -353,7 +353,7 @@ def _rule(definition: Definition, action: ActionName) -> str:
     rule = definition.rules[action]
     if is_all_there(rule, definition.schema) or rule == absent(definition.schema) != NOTHING:
         return "Everyone may."
-    return "Nobody may." if rule == NOTHING else "A rule says who may, and for which records."
+    return "A rule says who may, and for which records."
 
 
 def _secure(operation: Operation, definition: Definition, action: ActionName, has_auth: bool) -> None:

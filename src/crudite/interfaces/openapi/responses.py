@@ -84,11 +84,11 @@ def answer(
 
 
 def event_stream(description: str, example: str) -> dict[str, Any]:
-    """An answer that never ends: server-sent events (WHATWG HTML, section 9.2)."""
-    return {
-        "description": description,
-        "content": {"text/event-stream": {"schema": {"type": "string"}, "example": example}},
-    }
+    """An answer that never ends: server-sent events (WHATWG HTML, section 9.2).
+
+    Without a schema: some take it for that of the whole text, others for that of each event.
+    """
+    return {"description": description, "content": {"text/event-stream": {"example": example}}}
 
 
 def _problem(status: int, kinds: list[type[Problem]]) -> dict[str, Any]:
