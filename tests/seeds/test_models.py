@@ -256,7 +256,9 @@ async def test_a_live_list_is_filtered_by_default_as_well(over: Any) -> None:
 @pytest.mark.promises("B43")
 async def test_the_description_names_the_default_and_what_takes_it_off() -> None:
     async with client_for(Task) as client:
-        given = OpenApi().document(client.app)["components"]["parameters"]
+        components = OpenApi().document(client.app)["components"]
+        given = components["parameters"]
+        assert {"const": "all"} in components["schemas"]["TaskFilter"]["properties"]["shelf"]["anyOf"]
         assert given["Task.status"]["description"].endswith("Without it: `open`, `done`; `*` asks for all.")
         assert {"const": "*"} in given["Task.status"]["schema"]["anyOf"]
         assert given["Task.shelf"]["description"].endswith("Without it: `null`; `all` asks for all.")

@@ -22,7 +22,9 @@ def filter_schema(definition: Definition) -> Schema:
     own = reference(f"{definition.name}Filter")
     many = {"type": "array", "items": own}
     properties: dict[str, Schema] = {
-        spec.name: _condition(spec) for spec in shown_fields(definition) if spec.name not in ("and", "or", "not")
+        spec.name: _condition(spec, definition)
+        for spec in shown_fields(definition)
+        if spec.name not in ("and", "or", "not")
     }
     return {
         "type": "object",
@@ -47,13 +49,15 @@ def _further(definition: Definition) -> dict[str, Schema]:
     return further
 
 
-def _condition(spec: FieldSpec) -> Schema:
+def _condition(spec: FieldSpec, definition: Definition) -> Schema:
     operators = operators_schema(spec.type)
     if spec.type.kind == "json":
         return operators
     value = value_schema(spec.type)
     list_of = {"type": "array", "items": {"anyOf": [value, {"type": "null"}]}}
-    return {"anyOf": [value, {"type": "null"}, list_of, operators]}
+    default = definition.default_filters.get(spec.name)
+    clears = [{"const": default.clear}] if default is not None else []
+    return {"anyOf": [value, {"type": "null"}, list_of, operators, *clears]}
 
 
 def query_schema(definition: Definition) -> Schema:
