@@ -229,6 +229,32 @@ async def test_who_signs_up_is_told_what_is_taken_but_for_the_name() -> None:
         assert [mail.kind for mail in letters.sent] == ["verify", "taken", "verify", "verify"]
 
 
+class Guest(Resource, rules={"read": allow.where(id=me.id), "write": allow.where(id=me.id)}):
+    email: Email = Field(unique=True)
+    password: Password | None = None
+    verified: str | None = Field(default=None, write=allow.nobody)
+
+
+async def test_who_signs_in_elsewhere_alone_has_no_password_and_nobody_logs_in_with_one() -> None:
+    letters = Letters()
+    sessions = Sessions(Guest, hashing=QUICK, mail=letters, sign_up=True)
+    async with App(Guest, store=fresh_store(), auth=sessions, clock=Clock()) as app:
+        await app.records.create(Guest, email=ANN["email"])
+        browser = Browser(app)
+        for password in (PASSWORD, "", None):
+            answer = await browser.post("/log-in", {"email": ANN["email"], "password": password})
+            assert answer.status in (401, 422)
+        await browser.post("/forgot-password", {"email": ANN["email"]})
+        await sessions.mailed()
+        chosen = await browser.post("/reset-password", {"token": letters.token(), "password": PASSWORD})
+        assert chosen.status == 200
+        assert (await browser.post("/log-in", ANN)).status == 200
+        for without in ({}, {"password": None}):
+            refused = await browser.post("/sign-up", {"account": {"email": "eve@example.org", **without}})
+            assert (refused.status, refused.json["errors"][0]["pointer"]) == (422, "/password")
+        assert await app.records.count(Guest) == 1
+
+
 async def test_signing_up_is_an_ordinary_create_elsewhere() -> None:
     async with app_for() as app:
         browser = Browser(app)

@@ -285,5 +285,5 @@ async def test_a_database_in_memory_is_refused(folder: Path) -> None:
         assert await parent.ended() == 1
     assert [line.strip() for line in parent.lines] == [
         "Error: a database in memory lives in one process.",
-        "Give a file by --store, or run one worker.",
+        "Give a file by --store (or to Mirrored: mirror=), or run one worker.",
     ]

@@ -7,10 +7,12 @@ import pytest
 from crudite import (
     App,
     Conflict,
+    Field,
     Forbidden,
     Next,
     NotFound,
     Parent,
+    Password,
     Problem,
     Record,
     Request,
@@ -19,6 +21,7 @@ from crudite import (
     allow,
     around,
     before,
+    me,
 )
 from crudite.testing import Client
 from tests.flows.worlds import by_name, client_for, titles
@@ -242,6 +245,35 @@ async def test_a_resource_has_functions_of_its_own() -> None:
         assert found is not None
         assert found.shout() == "A"
         assert await Post.titled(client.app.records, "b") is None
+
+
+@pytest.mark.promises("B110")
+async def test_a_password_is_tried_without_anybody_seeing_what_is_kept_of_it() -> None:
+    class Person(Record[int], rules={"read": allow.where(id=me.id), "create": allow.everyone}, path="people"):
+        name: str
+        password: Password
+        pin: Password | None = Field(default=None, min_length=4)
+
+    app = App(Person, store=fresh_store(), auth=by_name)
+
+    @app.create("try")
+    async def attempt(request: Request, key: int, password: str) -> bool:
+        return await request.records.verify(Person, key, password=password)
+
+    async with Client(app) as client:
+        created = await client.post("/people", {"name": "Ann", "password": "correct horse", "pin": "1234"})
+        assert created.status == 201
+        verify = client.app.records.verify
+        assert await verify(Person, 1, password="correct horse") is True
+        assert await verify(Person, 1, password="correct horse", pin="1234") is True
+        assert await verify(Person, 1, password="correct horse", pin="4321") is False
+        assert await verify(Person, 1, password="wrong horse!") is False
+        assert await verify(Person, 2, password="correct horse") is False
+        with pytest.raises(TypeError, match="Person has no Password called name"):
+            await verify(Person, 1, name="Ann")
+        bob = {"authorization": "Bearer bob"}  # may not read that record, so nothing is right
+        assert (await client.post("/try", {"key": 1, "password": "correct horse"}, headers=bob)).json is False
+        assert (await client.post("/try", {"key": 1, "password": "correct horse"})).status == 401
 
 
 @pytest.mark.promises("B112", "B113", "B82", "B83")

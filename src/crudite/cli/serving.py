@@ -78,7 +78,10 @@ def run_worker(
     app = _loaded(target, terms)
     app.worker = Worker(place.number, shares.parent)
     if not app.store.is_shared:
-        raise Failure("a database in memory lives in one process.", "Give a file by --store (or to Mirrored: mirror=), or run one worker.")
+        raise Failure(
+            "a database in memory lives in one process.",
+            "Give a file by --store (or to Mirrored: mirror=), or run one worker.",
+        )
     _serve(app, target, listening, terms, place, says_so=not is_restart)
 
 

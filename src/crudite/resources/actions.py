@@ -1,13 +1,16 @@
 """The six actions, joined: a request in, its response out."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import msgspec
 
 from crudite.clock import Clock
+from crudite.errors import NotFound
 from crudite.messages import Found, Listed, Live, Response, Written
 from crudite.query.parse import WrittenQuery
+from crudite.query.plan import Mask, Selection
+from crudite.query.tree import EVERYTHING
 from crudite.resources.access import Rulebook
 from crudite.resources.around import hooks_around, perform_around, write_around
 from crudite.resources.creating import PlainCreate, plain_create
@@ -16,6 +19,7 @@ from crudite.resources.field_values import perform_field
 from crudite.resources.histories import Histories
 from crudite.resources.keys import plain_key
 from crudite.resources.live_queries import LiveQueries
+from crudite.resources.passwords import hashing_of
 from crudite.resources.reading import Reading
 from crudite.resources.records import Intent
 from crudite.resources.request import Request
@@ -30,6 +34,7 @@ class Actions:
 
     def __init__(self, definitions: Definitions, store: Store, sealer: Sealer, clock: Clock) -> None:
         self.definitions = definitions
+        self.store = store
         self._rulebook = Rulebook(definitions, clock)
         self.reading = Reading(self._rulebook, store, sealer)
         self.live_queries = LiveQueries(self._rulebook, sealer)
@@ -134,6 +139,26 @@ class RequestPerformer:
             for request, written in zip(requests, results, strict=True)
             for text in written.records
         ]
+
+    async def verify(self, resource: type[Any], key: Any, passwords: Mapping[str, str]) -> bool:
+        """Whether these are the passwords of a record that may be read."""
+        definition = self._actions.definitions[resource]
+        if strange := [name for name in passwords if name not in definition.passwords]:
+            raise TypeError(f"{definition.name} has no Password called {' or '.join(strange)}")
+        stored = await self._hashes(definition, resource, key, tuple(passwords))
+        hashing = hashing_of(definition)
+        return all([await hashing.verify(stored.get(name), plain) for name, plain in passwords.items()])
+
+    async def _hashes(
+        self, definition: Definition, resource: type[Any], key: Any, names: tuple[str, ...]
+    ) -> dict[str, Any]:
+        try:
+            await self.read(resource, key)
+        except NotFound:
+            return {}
+        selection = Selection(definition.schema, EVERYTHING, Mask(names))
+        row = await self._actions.store.lookup(selection, plain_key(definition, key))
+        return {} if row is None else cast(dict[str, Any], msgspec.json.decode(row.json))
 
     def _derived(self, action: Any, resource: type[Any], *, key: Any = None, **more: Any) -> Request:
         definition = self._actions.definitions[resource]

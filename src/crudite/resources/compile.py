@@ -133,8 +133,8 @@ class _Compiler:
             options = found.fields[name]
             if options.default is ABSENT or isinstance(options.default, Symbol) or callable(options.default):
                 continue
-            if shape.is_password:
-                found.fault(name, "a Password has no default")
+            if shape.is_password and options.default is not None:
+                found.fault(name, "a Password has no default but null")
                 continue
             try:
                 checked = Body(name, [body_field(name, shape, False)]).parse_python({name: default_value(options)})

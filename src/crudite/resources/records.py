@@ -5,7 +5,7 @@ server itself: hooks run and no rule holds. Nothing here reads or writes behind 
 the database is an `await` that can be seen.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar, overload
 
@@ -23,6 +23,7 @@ class Performer(Protocol):
     async def count(self, resource: type[Any], query: WrittenQuery) -> int: ...
     async def read(self, resource: type[R], key: Any) -> R: ...
     async def write(self, intents: "Sequence[Intent]") -> "list[Any]": ...
+    async def verify(self, resource: type[Any], key: Any, passwords: Mapping[str, str]) -> bool: ...
 
 
 class Intent:
@@ -103,6 +104,13 @@ class Records:
         there, or would point at a record that is not, and NotUnique."""
         restored: R = await self._one(Intent("restore", resource, key, None, expect_version))
         return restored
+
+    async def verify(self, resource: type[Any], key: Any, /, **passwords: str) -> bool:
+        """Whether these are the passwords of a record, each by the name of its field: `await records.verify(Account,
+        key, password="…")`. A record that is not there has none, and that takes as long to find out. Nothing counts
+        how often somebody tries: that is for a rate. Raises TypeError for what is no Password, Unavailable when too
+        many are being looked at."""
+        return await self._performer.verify(resource, key, passwords)
 
     def batch(self) -> "Batch":
         """Several writes in one transaction: `async with records.batch() as batch: batch.create(…)`."""

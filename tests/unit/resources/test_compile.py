@@ -276,7 +276,7 @@ class Model(BaseModel):
         (Ref[int], {}, "no resource"),
         (str, {"visible": "hidden"}, "visible is"),
         (str, {"visible": "secret", "read": allow.everyone}, "nobody reads it"),
-        (Password, {"default": "x"}, "a Password has no default"),
+        (Password, {"default": "x"}, "a Password has no default but null"),
         (str, {"default": "x", "default_factory": str}, "give one"),
         (str, {"default": None}, "the default is not valid"),
         (str, {"default": "", "min_length": 1}, "the default is not valid"),

@@ -21,7 +21,7 @@ from crudite.auth.sessions.home import SessionHome
 from crudite.auth.sessions.mail import MailKind, SendMail, written
 from crudite.auth.sessions.settings import LINK_PREFIX
 from crudite.auth.sessions.tokens import new_token, read_token
-from crudite.errors import Forbidden, NotFound, NotUnique, Unavailable
+from crudite.errors import Fault, Forbidden, Invalid, NotFound, NotUnique, Unavailable
 from crudite.query.plan import Mask, Selection
 from crudite.query.tree import EVERYTHING
 from crudite.resources.declare import Record, Resource
@@ -169,6 +169,9 @@ class Links:
         await self._desk.throttle.from_address(request.credentials.address)
         accounts = self._desk.accounts
         given = accounts.definition.bodies["create"].parse_python(values)
+        password = accounts.fields.password
+        if given.get(password) is None:  # who signs in elsewhere alone has none
+            raise Invalid(faults=[Fault("missing", "This field is required.", pointer=f"/{password}")])
         restricted = sorted(given.keys() & (accounts.definition.field_write.keys() | accounts.decisive))
         if restricted:
             raise Forbidden(f"{', '.join(restricted)}: nobody gives that when he signs up.")
