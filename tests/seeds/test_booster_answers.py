@@ -27,6 +27,7 @@ from crudite import (
     me,
     validators,
 )
+from crudite.cli.routes import routes_of
 from crudite.pipeline import Next
 from crudite.testing import Client
 from tests.flows.worlds import by_name, client_for
@@ -629,6 +630,16 @@ async def test_the_description_is_of_the_style_of_today_alone() -> None:
         paths = OpenApi().document(app)["paths"]
         assert "/posts/{key}" in paths, sorted(paths)
         assert [path for path in paths if path.startswith("/old")] == []
+
+
+@pytest.mark.only_on("sqlite", reason="a declaration asks no store")
+def test_routes_are_told_with_their_style_and_what_it_does_there() -> None:
+    interfaces = [Rest(style="booster"), Rest(prefix="/older", style="wheelhouse")]
+    app = App(User, Post, Comment, store="sqlite:///:memory:", interfaces=interfaces)
+
+    told = {(one.method, one.path, one.owner, one.action, one.rule) for one in routes_of(app) if one.method == "PUT"}
+    assert ("PUT", "/posts/{key}", "Post (booster)", "replace", "everyone") in told
+    assert ("PUT", "/older/posts/{key}", "Post (wheelhouse)", "update", "everyone") in told
 
 
 @pytest.mark.promises("B48", "B65")

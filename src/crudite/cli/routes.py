@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from rich.console import Console
 from rich.markup import escape
@@ -11,6 +11,7 @@ from rich.table import Table
 from crudite.app import App
 from crudite.cli.words import in_words
 from crudite.interfaces.base import Router
+from crudite.interfaces.styles import style_of
 from crudite.messages import ActionName
 from crudite.query.tree import NOTHING
 from crudite.resources.definition import Definition
@@ -74,12 +75,15 @@ def print_routes(app: App, *, as_json: bool = False) -> None:
 
 def _route(app: App, method: str, pattern: str, owner: str, interface: str) -> Route:
     shown = {"WEBSOCKET": "WS"}.get(method, method)
-    definition = app.definitions.by_name.get(owner)
+    name, _, style = owner.removesuffix(")").partition(" (")
+    definition = app.definitions.by_name.get(name)
     if definition is None:
-        handler = app.handlers.get(owner)
+        handler = app.handlers.get(name)
         live = "subscribe" if handler is not None and pattern.endswith("/subscribe") else ""
         return Route(shown, pattern, owner, live or ("call" if handler is not None else ""), "", interface)
     action, rule_of = _action(method, pattern, definition)
+    if style and action == "replace":  # which it may not be in an older style
+        action = rule_of = cast(ActionName, style_of(style).actions[method])
     return Route(shown, pattern, owner, action, in_words(definition.rules[rule_of]), interface)
 
 
