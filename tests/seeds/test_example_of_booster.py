@@ -120,7 +120,6 @@ COMMENTS: list[Told] = [
     ("POST", "/api/test", {"id": "8", "name": "t"}, 201, TEXT, "8"),
     ("GET", "/api/test/8", None, 200, JSON, {"id": "8", "name": "t"}),
     ("GET", "/test", None, *NOTHING),
-    ("GET", "/activity", None, *NOTHING),
     ("DELETE", "/post/2", None, 204, None, None),
     ("GET", "/comment", None, 200, JSON, []),
 ]
@@ -221,6 +220,13 @@ async def test_an_association_is_embedded_in_place_of_its_key(client: Client) ->
     assert (await client.get("/post/3?$b.embed=author,tags")).json == {**TWO, "tags": []}
     twice = await client.post("/tagging", {"post": "2", "tag": "a"})
     assert shape(twice) == (409, JSON, {"post:tag": "notunique"})
+
+
+async def test_a_model_without_routes_is_there_for_code_alone(client: Client, blog: ModuleType) -> None:
+    await blog.app.records.create(blog.Activity(text="a post"))
+    assert [one.text for one in await blog.app.records.list(blog.Activity)] == ["a post"]
+    for path in ("/activity", "/activities", "/v2/activities"):
+        assert (await client.get(path)).status == 404
 
 
 async def test_letters_are_sent_by_what_the_application_was_given(
