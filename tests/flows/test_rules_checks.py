@@ -285,9 +285,8 @@ async def test_a_nested_path_leads_through_a_record_that_the_function_permits_an
         assert titles(await ann.get("/teams/t/albums/1/songs")) == ["ann"]
         assert (await ann.get("/teams/t/albums/1/songs/1")).json["title"] == "ann"
         assert (await ann.get("/teams/t/albums/1/songs/2")).status == 404
-        for path in ("t/albums/2", "t/albums/9"):
+        for path in ("t/albums/2", "t/albums/9", "u/albums/1"):
             assert (await ann.get(f"/teams/{path}/songs")).status == 404
-        assert (await ann.get("/teams/u/albums/1/songs")).json == []
         assert (await ann.patch("/teams/t/albums/1/songs/1", {"title": "x"})).status == 200
         assert (await ann.patch("/teams/u/albums/1/songs/1", {"title": "y"})).status == 404
 

@@ -6,7 +6,7 @@ from typing import Any, cast
 import msgspec
 
 from crudite.clock import Clock
-from crudite.errors import NotFound
+from crudite.errors import Forbidden, NotFound, Unauthorized
 from crudite.messages import Found, Listed, Live, Response, Written
 from crudite.query.parse import WrittenQuery
 from crudite.query.plan import Mask, Selection
@@ -154,7 +154,7 @@ class RequestPerformer:
     ) -> dict[str, Any]:
         try:
             await self.read(resource, key)
-        except NotFound:
+        except (NotFound, Forbidden, Unauthorized):
             return {}
         selection = Selection(definition.schema, EVERYTHING, Mask(names))
         row = await self._actions.store.lookup(selection, plain_key(definition, key))

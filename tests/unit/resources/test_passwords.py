@@ -60,14 +60,19 @@ async def test_only_so_many_wait_and_nothing_else_is_held_up(monkeypatch: pytest
     hashing = Hashing(**QUICK, side_by_side=1, waiting=2)
     gate = threading.Event()
     monkeypatch.setattr("crudite.resources.passwords.normalized", lambda plain: gate.wait(10) and plain)
-    asked = [asyncio.create_task(hashing.hash(f"password {n}")) for n in range(3)]
+    made = asyncio.create_task(hashing.hash("password 1"))
     await asyncio.sleep(0)
     with pytest.raises(Unavailable) as refused:
-        await hashing.hash("one too many")
+        await hashing.hash("password 2")  # new ones take half of the three places
     assert refused.value.headers["retry-after"] == "2"
-    asked[2].cancel()  # it has not been begun: its place is free at once
-    await asyncio.gather(asked[2], return_exceptions=True)
-    asked[2] = asyncio.create_task(hashing.hash("password 4"))
+    tried = [asyncio.create_task(hashing.verify(None, f"password {n}")) for n in range(2)]
+    await asyncio.sleep(0)
+    with pytest.raises(Unavailable):
+        await hashing.verify(None, "one too many")
+    tried[1].cancel()  # it has not been begun: its place is free at once
+    await asyncio.gather(tried[1], return_exceptions=True)
+    tried[1] = asyncio.create_task(hashing.verify(None, "password 4"))
     gate.set()
-    assert all(stored.startswith("$argon2id$") for stored in await asyncio.gather(*asked))
+    assert (await made).startswith("$argon2id$")
+    assert await asyncio.gather(*tried) == [False, False]
     assert await hashing.verify(await hashing.hash("correct horse"), "correct horse")
