@@ -58,8 +58,8 @@ def _answered(data: Any, request: Request, who: str) -> Response:
 
 def _goes_with(response: Response, request: Request) -> bool:
     match response:
-        case Live():
-            return request.is_live
+        case Live():  # whoever calls at a channel is told by which record it is his
+            return request.is_live or request.action == "call"
         case Answered():
             return request.action == "call"
         case Written():
