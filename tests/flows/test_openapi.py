@@ -253,7 +253,10 @@ async def test_what_nobody_may_do_and_what_is_never_live_is_not_described(store:
     class Secret(Record[int], rules=allow.nobody):
         text: str
 
-    app = App(Log, Secret, store=store)
+    class Count(Record[int], rules={"read": allow.everyone}, live=False):
+        pass
+
+    app = App(Log, Secret, Count, store=store)
 
     @app.read("latest")
     async def latest(request: Request) -> Redirect:
@@ -271,6 +274,10 @@ async def test_what_nobody_may_do_and_what_is_never_live_is_not_described(store:
         "/logs/subscribe": ["get"],
         "/logs/{key}/subscribe": ["get"],
         "/logs/{key}/{field}": ["get"],
+        "/counts": ["get"],
+        "/counts/query": ["post"],
+        "/counts/{key}": ["get"],
+        "/counts/{key}/{field}": ["get"],
         "/latest": ["get"],
         "/maybe": ["get"],
         "/maybe/subscribe": ["get"],

@@ -40,13 +40,19 @@ def resource_operations(place: ResourcePlace, *, has_auth: bool) -> dict[str, Op
     """The operations at one path of a resource, by lower-case method: those that somebody may do."""
     found: dict[str, Operation] = {}
     for method, action, describe in _BY_ROLE[place.role]:
-        if method in place.methods and place.definition.rules[action] != NOTHING:
+        if method in place.methods and _can_be(place, action):
             operation = describe(place)
             operation["operationId"] = operation_id(place, operation["operationId"])
             operation["tags"] = [place.definition.name]
             _secure(operation, place.definition, action, has_auth)
             found[method.lower()] = operation
     return found
+
+
+def _can_be(place: ResourcePlace, action: ActionName) -> bool:
+    """Whether somebody may do it, and may subscribe where it is a stream."""
+    is_live = place.definition.schema.logged or place.role not in ("stream", "item stream")
+    return is_live and place.definition.rules[action] != NOTHING
 
 
 def operation_id(place: ResourcePlace, name: str) -> str:
