@@ -1,9 +1,6 @@
 """A blog as an application of booster had it: its clients find everything where it was, today's find it below `/v2`."""
 
-import asyncio
 import base64
-import hashlib
-import hmac
 import os
 from datetime import date, datetime
 from typing import Any
@@ -20,6 +17,7 @@ from crudite import (
     Many,
     Next,
     Parent,
+    Password,
     Place,
     Record,
     Ref,
@@ -58,28 +56,26 @@ class Base(Record[str], rules=allow.everyone):
 # --- Users
 
 
-async def hashed(password: str) -> str:
-    """A validation function that refuses with a message, or returns another value to be stored. (`Password` as the type
-    of a field does this by itself, with argon2.)"""
+def long_enough(password: str) -> str:
+    """A validation function: it refuses with a message, or returns what is to be stored, which may be another value.
+    The type `Password` makes a hash of that then, with argon2, which nobody is ever shown (`secret`)."""
     if len(password) < 8:
         raise ValueError("password_too_short")
-    salt = os.urandom(16)
-    return f"{salt.hex()}${(await asyncio.to_thread(digest, password, salt)).hex()}"
+    return password
 
 
-def digest(password: str, salt: bytes) -> bytes:
-    """`hashPass`; slow on purpose."""
-    return hashlib.scrypt(password.encode(), salt=salt, n=2**14, r=8, p=1)
+def lower_case(email: str) -> str:
+    """One that changes the value: `{valid: true, value: …}`."""
+    return email.lower()
 
 
 class User(Base, path="user", rules={"read": allow.everyone, "create": allow.everyone, "write": allow.where(id=me.id)}):
     """`booster.resource('user', {resource: {group: ["get", "set"]}})`, with models/user.js and routes/user.js"""
 
     name: str = Field(immutable=True, unique=True, validate=["notblank", "alphanumeric"])
-    email: str = Field(unique=True, validate="email")
+    email: str = Field(unique=True, validate=["email", lower_case])
     birthday: date | None = Field(default=None, visible="private", read=allow.where(id=me.id))
-    # Private, and no rule shows it to anybody; a `"secret"` field could not be read by `check_password` either.
-    password: str = Field(visible="private", validate=hashed)
+    password: Password = Field(min_length=1, validate=long_enough)
     roles: list[str] = Field(default=[])
     posts: Many["Post"] = Field(by="author")  # has_many
     groups: Many["Group"] = Field(by="user", settable=True)  # `resource: {group: ["get", "set"]}`
@@ -92,12 +88,13 @@ class User(Base, path="user", rules={"read": allow.everyone, "create": allow.eve
         roles: Any = (await next()).data
         return ["user", *roles]
 
-    @staticmethod
-    async def check_password(password: str, stored: str) -> bool:
+    @classmethod
+    async def with_password(cls, name: str, password: str) -> "User | None":
         """`extend: {checkPassword}`: a function of the model."""
-        salt, _, expected = stored.partition("$")
-        found = await asyncio.to_thread(digest, password, bytes.fromhex(salt))
-        return hmac.compare_digest(found.hex(), expected)
+        found = await app.records.list(cls.where(name=name))
+        if not found or not await app.records.verify(cls, found[0].id, password=password):
+            return None
+        return found[0]
 
     @after("create")
     def activate(self, letters: Letters) -> None:
@@ -245,10 +242,10 @@ async def known(credentials: Credentials) -> Actor | None:
         name, _, password = base64.b64decode(shown).decode().partition(":")
     except ValueError:
         raise Unauthorized("These are no credentials.") from None
-    found = await app.records.list(User.where(name=name))
-    if not (found and await User.check_password(password, found[0].password)):
+    user = await User.with_password(name, password)
+    if user is None:
         raise Unauthorized("The name or the password is wrong.")
-    return Actor(found[0].id)
+    return Actor(user.id)
 
 
 app = App(
