@@ -14,7 +14,8 @@ from crudite.query.tree import Condition, Path, Test
 from crudite.resources.access import Rulebook
 from crudite.resources.cascades import CarriedField
 from crudite.resources.incoming import MAX_MANY
-from crudite.resources.preparing import Prepared, Preparing
+from crudite.resources.prepared import Prepared
+from crudite.resources.preparing import Preparing
 from crudite.resources.request import Nesting, Request
 from crudite.schema import ResourceSchema
 from crudite.stores.base import Store

@@ -11,7 +11,7 @@ from crudite.query.plan import Selection
 from crudite.query.tree import EVERYTHING, NOTHING, Filter, is_judged
 from crudite.resources.access import Rulebook, clocks_of
 from crudite.resources.definition import Definition
-from crudite.resources.preparing import condition_of, refuse_unreachable
+from crudite.resources.demands import condition_of, refuse_unreachable
 from crudite.rules import clocks_in
 
 

@@ -7,17 +7,16 @@ inside the transaction: the version, the rule before and after, the rules of sin
 references point at.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import msgspec
 
-from crudite.changes import Guard, Write
-from crudite.errors import Conflict, Fault, Forbidden, Invalid, NotFound
+from crudite.changes import Write
+from crudite.errors import Conflict, Invalid, NotFound
 from crudite.ids import uuid7
-from crudite.messages import ActionName, Actor
+from crudite.messages import ActionName
 from crudite.query.plan import Mask, Need, Selection, everything
 from crudite.query.resolve import join
 from crudite.query.tree import EVERYTHING, NOTHING, Filter, Path, Test, is_judged
@@ -25,63 +24,29 @@ from crudite.resources.access import Rulebook, Rules
 from crudite.resources.asking import refusal, rules_of
 from crudite.resources.definition import Definition
 from crudite.resources.deleting import Deleting
-from crudite.resources.hooks import Hook, run_hook
+from crudite.resources.demands import (
+    completed,
+    condition_of,
+    differences,
+    field_rules,
+    left_after,
+    left_before,
+    needs_old,
+    refuse_immutable,
+    refuse_unreachable,
+    written_values,
+)
+from crudite.resources.hooks import run_hook
 from crudite.resources.incoming import at_index, created, given, is_many
 from crudite.resources.keys import no_record
 from crudite.resources.passwords import hash_passwords
+from crudite.resources.prepared import Prepared
 from crudite.resources.refusals import changed, not_allowed
 from crudite.resources.request import Request
-from crudite.resources.validating import Validation, differing, looks_at_record
+from crudite.resources.validating import Validation, differing
 from crudite.stores.base import Store
 from crudite.stores.sieve import left_of, look_up
 from crudite.types import Key, Plain, PlainRecord
-
-_UNREACHABLE = ("", ".", "..", "subscribe")
-
-
-class Place(NamedTuple):
-    """Where the body of a request says what another record is to be: its values stand there, if `is_body`."""
-
-    pointer: str
-    is_body: bool = False
-
-
-@dataclass(slots=True)
-class Prepared:
-    """One decided write, with what the steps after the commit need to know.
-
-    `old` is the stored record that it was decided on, None when that was not read. `optimistic` says that
-    `expect` is ours and not the client's, so that a miss means to decide again; `has_pins` says the same of `needs`,
-    of whose records functions have been asked; `is_carried` says that it follows from a change of another record.
-    `links` are what links of the record are to be set to; `place` is there when it is made for another request's body.
-    `answers` is there for the first write of a request that sets a whole: the keys and versions of the records that it
-    leaves as they are, and the places of the writes of those that it makes, in the order of the answer.
-    """
-
-    write: Write
-    definition: Definition
-    request: Request
-    old: PlainRecord | None = None
-    optimistic: bool = False
-    has_pins: bool = False
-    is_carried: bool = False
-    links: PlainRecord | None = None
-    place: Place | None = None
-    answers: Sequence[tuple[Key, int] | int] = ()
-
-    @property
-    def after(self) -> Sequence[Hook]:
-        """The hooks that run after its commit."""
-        hooks = self.definition.hooks
-        return hooks.get(("after", cast(Any, self.request.action)), ()) if hooks else ()
-
-
-class _FieldRules(NamedTuple):
-    """The rules of the fields that a request gives, as far as they do not hold for every record: to hold for the
-    stored record before, and for the record as it would be stored."""
-
-    guards: tuple[Guard, ...] = ()
-    after: tuple[Filter, ...] = ()
 
 
 class Preparing:
@@ -137,7 +102,7 @@ class Preparing:
         schema = definition.schema
         given, links = definition.without_links(given)
         refuse_unreachable(given, definition)
-        fields = _field_rules(rules, given, request.actor)
+        fields = field_rules(rules, given, request.actor)
         values = {**definition.make_defaults(request.actor, now, given), **given}
         if schema.key not in values and schema.key_field.type.kind == "uuid":
             values[schema.key] = uuid7()
@@ -162,7 +127,7 @@ class Preparing:
             key=values.get(schema.key),
             values=values,
             needs=needs,
-            check_after=condition_of(_left_after(rule, definition, values), *fields.after),
+            check_after=condition_of(left_after(rule, definition, values), *fields.after),
             returning=self._returning(request, definition),
         )
         return Prepared(write, definition, request, has_pins=has_pins, links=links)
@@ -170,15 +135,15 @@ class Preparing:
     async def _change(self, request: Request, definition: Definition, rules: Rules, rule: Filter) -> Prepared:
         values, links = definition.without_links(given(request))
         old, version = None, None
-        if links or is_judged(rule) or _needs_old(request, definition, rules, values):
+        if links or is_judged(rule) or needs_old(request, definition, rules, values):
             old, version = await self._old(request, definition, rule)
-        fields = _field_rules(rules, _written(request, rules, values, old), request.actor)
+        fields = field_rules(rules, written_values(request, rules, values, old), request.actor)
         if old is not None:
             values = definition.bodies[cast(Any, request.action)].merge(old, values)
-            _refuse_immutable(definition, old, values)
+            refuse_immutable(definition, old, values)
         named = frozenset(values)
         if request.action == "replace":
-            values = _completed(request, definition, rules, values, self._rulebook.clock())
+            values = completed(request, definition, rules, values, self._rulebook.clock())
         validation = self._validation(request, definition, old)
         if validation is not None:
             values = await validation.of(values, named)
@@ -188,7 +153,7 @@ class Preparing:
             provided = self._rulebook.definitions.provided
             for hook in hooks:
                 await run_hook(hook, draft, request, stored, provided)
-            before, values = {**old, **values}, definition.validated(_changed(old, definition.to_plain(draft)))
+            before, values = {**old, **values}, definition.validated(differences(old, definition.to_plain(draft)))
             if validation is not None:
                 values = await validation.of(values, differing(values, before))
         if definition.passwords:
@@ -203,10 +168,10 @@ class Preparing:
                 **({definition.schema.key: request.key} if links else {}),  # with which the version grows
             },
             expect=request.expect if request.expect is not None else version,
-            where=condition_of(_left_before(rule, old), self._scope(request)),
+            where=condition_of(left_before(rule, old), self._scope(request)),
             guards=fields.guards,
             needs=needs,
-            check_after=condition_of(_left_after(rule, definition, {**(old or {}), **values}), *fields.after),
+            check_after=condition_of(left_after(rule, definition, {**(old or {}), **values}), *fields.after),
             returning=self._returning(request, definition),
         )
         optimistic = request.expect is None
@@ -228,7 +193,7 @@ class Preparing:
             schema=definition.schema,
             key=request.key,
             expect=request.expect if request.expect is not None else version,
-            where=condition_of(_left_before(rule, old), self._scope(request)),
+            where=condition_of(left_before(rule, old), self._scope(request)),
             returning=None if action == "delete" else self._returning(request, definition),
             along=self._deleting.along(request, definition.schema),
         )
@@ -327,100 +292,3 @@ def whole(definition: Definition) -> Selection:
 def not_found(request: Request) -> NotFound:
     """The problem for a record that is not there, or not for this actor."""
     return no_record(cast(Definition, request.definition), request.key)
-
-
-def _left_before(rule: Filter, old: PlainRecord | None) -> Filter:
-    """What of a rule the store must check, functions having been asked about the stored record."""
-    return rule if old is None else left_of(rule, old)
-
-
-def _left_after(rule: Filter, definition: Definition, values: PlainRecord) -> Filter:
-    """What of a rule the store must check, functions having been asked about the record as it would be stored."""
-    if not is_judged(rule):
-        return rule
-    fields = definition.schema.fields.values()
-    record = {f.name: None for f in fields if f.nullable and not f.secret}
-    return left_of(rule, {**record, **{f.name: values[f.name] for f in fields if f.name in values and not f.secret}})
-
-
-def _needs_old(request: Request, definition: Definition, rules: Rules, values: PlainRecord) -> bool:
-    """Whether a change can only be decided on the stored record."""
-    action = cast(Any, request.action)
-    return (
-        ("before", action) in definition.hooks
-        or any(hook.takes > 2 for hook in definition.hooks.get(("after", action), ()))
-        or definition.bodies[action].needs_old(values)
-        or not definition.immutable.isdisjoint(values)
-        or looks_at_record(definition, values)
-        or (action == "replace" and bool(definition.cascades))
-        or not definition.cascades.keys().isdisjoint(values)
-        or (action == "replace" and not rules.restricted_writes.isdisjoint(values))
-    )
-
-
-def _written(request: Request, rules: Rules, values: PlainRecord, old: PlainRecord | None) -> PlainRecord:
-    """The values that a request writes, for the rules of their fields.
-
-    Whoever replaces a record sends all of it: what he may read and leaves as it is counts as not written. (A
-    field that he may not read always counts: else the answer would tell whether he guessed its value.)
-    """
-    if request.action != "replace" or old is None:
-        return values
-    return {
-        name: value
-        for name, value in values.items()
-        if old.get(name) != value or rules.field_read(name, request.actor) != EVERYTHING
-    }
-
-
-def _field_rules(rules: Rules, given: Mapping[str, Plain], actor: Actor) -> _FieldRules:
-    """The rules for writing the fields that are given. Raises Forbidden naming all that the actor may never write."""
-    restricted = rules.restricted_writes & given.keys()
-    if not restricted:
-        return _FieldRules()
-    folded = {name: rules.field_write(name, actor) for name in sorted(restricted)}
-    refused = [name for name, filter in folded.items() if filter == NOTHING]
-    if refused:
-        faults = [Fault("not_writable", f"You may not write {name}.", pointer=f"/{name}") for name in refused]
-        raise Forbidden(faults=faults)
-    partly = {name: filter for name, filter in folded.items() if filter != EVERYTHING}
-    return _FieldRules(tuple(Guard((name,), filter) for name, filter in partly.items()), tuple(partly.values()))
-
-
-def _completed(
-    request: Request, definition: Definition, rules: Rules, values: PlainRecord, now: datetime
-) -> PlainRecord:
-    """What a replace stores: the defaults in place of what is not given, but for fields that are not the actor's
-    to write, or nobody's to change."""
-    defaults = definition.make_defaults(request.actor, now, values)
-    kept = definition.immutable | {
-        name for name in rules.restricted_writes if rules.field_write(name, request.actor) != EVERYTHING
-    }
-    completed = {**{name: value for name, value in defaults.items() if name not in kept}, **values}
-    return {name: value for name, value in completed.items() if name not in definition.immutable}
-
-
-def refuse_unreachable(given: PlainRecord, definition: Definition) -> None:
-    """Raises Invalid for a key with which a record would have no address of its own in URLs."""
-    key = definition.schema.key
-    if given.get(key) in _UNREACHABLE:
-        detail = f"{key} must not be empty, a dot, two dots or the word subscribe: it is part of an address."
-        raise Invalid(faults=[Fault("unreachable_key", detail, pointer=f"/{key}")])
-
-
-def _refuse_immutable(definition: Definition, old: PlainRecord, values: PlainRecord) -> None:
-    """Raises Invalid when a field that cannot be changed would be."""
-    changed = [name for name in sorted(definition.immutable & values.keys()) if values[name] != old.get(name)]
-    if changed:
-        raise Invalid(faults=[Fault("immutable", f"{name} cannot be changed.", pointer=f"/{name}") for name in changed])
-
-
-def _changed(old: PlainRecord, values: Mapping[str, Plain]) -> PlainRecord:
-    return {name: value for name, value in values.items() if name not in old or old[name] != value}
-
-
-def condition_of(*filters: Filter) -> Filter | None:
-    """All of the filters as one condition; None when there is nothing to check."""
-    if all(filter == EVERYTHING for filter in filters):
-        return None
-    return join(filters, either=False)

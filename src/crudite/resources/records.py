@@ -107,7 +107,8 @@ class Records:
 
     async def verify(self, resource: type[Any], key: Any, /, **passwords: str) -> bool:
         """Whether these are the passwords of a record, each by the name of its field: `await records.verify(Account,
-        key, password="…")`. A record that is not there for who asks has none, and that takes as long to find out. Nothing counts
+        key, password="…")`. A record that is not there for who asks has none, and that takes as long to find out.
+        Nothing counts
         how often somebody tries: that is for a rate. Raises TypeError for what is no Password, Unavailable when too
         many are being looked at."""
         return await self._performer.verify(resource, key, passwords)

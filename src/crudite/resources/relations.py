@@ -23,7 +23,8 @@ from crudite.resources.access import Rulebook, Rules
 from crudite.resources.definition import Definition
 from crudite.resources.incoming import is_many
 from crudite.resources.links import MOST_SET, Settable
-from crudite.resources.preparing import Place, Prepared, Preparing
+from crudite.resources.prepared import InBody, Prepared
+from crudite.resources.preparing import Preparing
 from crudite.resources.request import Request
 from crudite.schema import FieldSpec
 from crudite.stores.base import Store
@@ -37,7 +38,7 @@ class Step:
     the field that points at the record which is written along, so that nobody has to be able to read that one."""
 
     request: Request
-    place: Place
+    place: InBody
     pointing: str | None = None
 
     def of(self, prepared: Prepared) -> Prepared:
@@ -114,9 +115,9 @@ class Relating:
             there, kept = set(rows.values()), set(setting.keys)
             wanted = [key for key in setting.keys if key not in there]
             gone = [key for key, to in rows.items() if to in seen and to not in kept]
-        steps = [Step(self.taken_out(request, setting.settable, key), Place(setting.place)) for key in gone]
+        steps = [Step(self.taken_out(request, setting.settable, key), InBody(setting.place)) for key in gone]
         return steps + [
-            Step(self._put_in(setting, pointing, key), Place(setting.at(key)), link.field) for key in wanted
+            Step(self._put_in(setting, pointing, key), InBody(setting.at(key)), link.field) for key in wanted
         ]
 
     def taken_out(self, request: Request, settable: Settable, key: Key) -> Request:
@@ -201,7 +202,7 @@ def derived(
     )  # fmt: skip
 
 
-def placed(problem: Problem, place: Place) -> Problem:
+def placed(problem: Problem, place: InBody) -> Problem:
     """The problem of a step, said of the place in the body that it is for."""
     pointer = place.pointer
     if isinstance(problem, NotFound):

@@ -16,7 +16,8 @@ from crudite.resources.definition import Definition, Placement
 from crudite.resources.incoming import at_index, entries_of, parser
 from crudite.resources.keys import no_record, plain_key
 from crudite.resources.links import Settable
-from crudite.resources.preparing import Place, Prepared, whole
+from crudite.resources.prepared import InBody, Prepared
+from crudite.resources.preparing import whole
 from crudite.resources.relations import Relating, Step, derived, no_such_record
 from crudite.resources.request import Nesting, Request
 from crudite.schema import NO_DEFAULT
@@ -61,14 +62,14 @@ class Setting:
         await self._relating.refuse_unseen(definition, _strangers(entries), request)
         kept = {one.old[definition.schema.key] for one in entries if one.old is not None}
         gone = [child[definition.schema.key] for child in here if child[definition.schema.key] not in kept]
-        steps = [Step(self._relating.taken_out(request, settable, one), Place("")) for one in gone]
+        steps = [Step(self._relating.taken_out(request, settable, one), InBody("")) for one in gone]
         answers: list[tuple[Key, int] | int] = []
         for index, entry in enumerate(entries):
             asked = _asked(request, definition, entry, {field: key})
             if asked is None:
                 answers.append((cast(Any, entry.old)[definition.schema.key], cast(Any, entry.old)["version"]))
             else:
-                steps.append(Step(asked, Place(f"/{index}", is_body=entry.values is not None)))
+                steps.append(Step(asked, InBody(f"/{index}", is_body=entry.values is not None)))
                 answers.append(len(steps))  # the parent's write comes before them
         touched = {parent.schema.key: key} if steps else {}
         expect = row.version if steps else None

@@ -22,7 +22,8 @@ from crudite.resources.deleting import Deleting
 from crudite.resources.hooks import run_hook
 from crudite.resources.incoming import MAX_MANY, is_many
 from crudite.resources.keys import plain_key
-from crudite.resources.preparing import Prepared, Preparing, not_found
+from crudite.resources.prepared import Prepared
+from crudite.resources.preparing import Preparing, not_found
 from crudite.resources.records import Intent
 from crudite.resources.refusals import explain
 from crudite.resources.relations import Relating, placed
