@@ -47,8 +47,9 @@ class Letters(list[tuple[str, str]]):
 
 
 class Base(Record[str], rules=allow.everyone):
-    """What all models share. `id: {required: true, createoptional: true, mutable: false}`: keys are texts, as they
-    were, so that old records keep theirs, and links and clients that know them go on working."""
+    """What all models share. Booster had no permissions, so everyone may do everything; `crudite check` names what
+    wants a rule. `id: {required: true, createoptional: true, mutable: false}`: keys are texts, as they were, so that
+    old records keep theirs, and links and clients that know them go on working."""
 
     id: str = Field(default_factory=lambda: uuid4().hex, immutable=True)
 

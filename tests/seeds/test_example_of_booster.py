@@ -170,6 +170,25 @@ async def test_every_request_is_answered_as_it_was_status_type_and_body(client: 
     assert await told(client, *table) == table
 
 
+async def test_answers_have_the_headers_of_old_and_those_that_an_old_client_passes_over(client: Client) -> None:
+    async def heads(method: str, url: str, data: Any = None, **headers: str) -> dict[str, str]:
+        answer = await client.request(method, url, data, headers=headers)
+        return {name: value for name, value in answer.headers.items() if name not in ("etag", "crudite-after")}
+
+    kept = {"cache-control": "private, no-cache", "vary": "Cookie, Authorization", "x-content-type-options": "nosniff"}
+    asked = {"X-Booster-SendObject": "true"}
+    told = {"content-type": TEXT, "content-length": "1", **kept}
+    assert await heads("POST", "/post", {"id": "4", "title": "New"}) == {**told, "location": "/post/4"}
+    assert await heads("PATCH", "/post/4", {"title": "Old"}) == told
+    assert await heads("PATCH", "/post/4", {"title": "Old"}, **asked) == {
+        **told, "content-type": JSON, "content-length": "72",
+    }  # fmt: skip
+    assert await heads("DELETE", "/post/4") == kept
+    gone = {"content-length": "0", "cache-control": "no-store", "x-content-type-options": "nosniff"}
+    assert await heads("GET", "/post/4") == gone
+    assert await heads("POST", "/post", {}) == {**gone, "content-type": JSON, "content-length": "20"}
+
+
 async def test_a_user_sees_and_changes_what_is_his_with_his_name_and_password(client: Client) -> None:
     assert await told(john(client), *HIS) == HIS
     wrong = Client(client.app, headers={"authorization": "Basic am9objp3cm9uZw=="})

@@ -18,6 +18,7 @@ KEY = "a-token-of-the-keeper"
 
 REX = {"id": 1, "name": "Rex", "age": 3, "good": True, "value": "yup", "readable": True}
 IDA = {"id": 2, "name": "Ida", "age": 0, "good": True, "value": "", "readable": True}
+HEAD = {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-store"}
 DENIED = {"code": 403, "message": "Permission denied."}
 
 
@@ -113,6 +114,7 @@ async def test_the_kennel_takes_no_more_dogs_of_visitors_than_there_is_room_for(
 async def test_a_stream_of_the_collection_tells_what_is_added_changed_and_removed(visitor: Client) -> None:
     keeper = visitor.acting(KEY)
     async with visitor.stream("/api/dogs/subscribe") as stream, visitor.stream("/api/dogs/1/subscribe") as single:
+        assert dict(stream.headers).items() >= HEAD.items()
         await visitor.settled()
         await visitor.post("/api/dogs", {"name": "Bo", "value": "yup"})
         assert await _next(stream) == ("add", dog({**REX, "id": 5, "name": "Bo", "age": 0}))
