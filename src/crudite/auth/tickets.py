@@ -35,7 +35,7 @@ HANDLER = "connection-ticket"
 _FORGOTTEN_AT_ONCE = 20
 
 
-class ConnectionTicket(Resource, rules=allow.nobody, path="connection-tickets", live=False):
+class ConnectionTicket(Resource, rules=allow.nobody, places=(), path="connection-tickets", live=False):
     """A ticket that can be used once. Nobody sees it but the server."""
 
     digest: str = Field(visible="secret")

@@ -66,7 +66,7 @@ def link_resource(account: type[Record[Any]]) -> type[Resource]:
         names["__annotations__"] = {"account": Ref[account]}  # type: ignore[valid-type]
         names["account"] = Field(immutable=True, on_delete="cascade")
 
-    options = {"rules": allow.nobody, "path": "one-use-links", "live": False}
+    options = {"rules": allow.nobody, "places": (), "path": "one-use-links", "live": False}
     return cast(type[Resource], types.new_class("OneUseLink", (LinkRow,), options, declare))
 
 

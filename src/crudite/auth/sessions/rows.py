@@ -45,7 +45,7 @@ class SessionRow(Resource):
     values: dict[str, Any] = Field(default_factory=dict, visible="secret")
 
 
-class VisitorSession(Resource, rules=allow.nobody, path="visitor-sessions", live=False):
+class VisitorSession(Resource, rules=allow.nobody, places=(), path="visitor-sessions", live=False):
     """What is kept of the session of a visitor. Nobody sees it but the server."""
 
     digest: str = Field(visible="secret")
