@@ -26,7 +26,7 @@ from crudite.live import LiveLimits
 from crudite.messages import ANONYMOUS, ActionName
 from crudite.query.presence import is_all_there
 from crudite.query.tree import EVERYTHING, NOTHING, Filter
-from crudite.resources.definition import Definition
+from crudite.resources.definition import Definition, Definitions
 from crudite.rules import fold
 
 Level: TypeAlias = Literal["danger", "warning", "note"]
@@ -99,20 +99,21 @@ def _print(found: list[Finding], shown: str) -> None:
 
 def _open_to_everyone(case: Case) -> Iterator[Finding]:
     account = case.sessions.account if case.sessions is not None else None
-    for definition in case.app.definitions:
-        open_writes = [action for action in _WRITES if _is_open(definition, action)]
+    definitions = case.app.definitions
+    for definition in definitions:
+        open_writes = [action for action in _WRITES if _is_open(definitions, definition, action)]
         if open_writes:
             yield Finding(
                 "danger", "open_writes", f"Everyone may {_listed(open_writes)} every {definition.name}.",
                 'Give it a rule: rules={"read": allow.everyone, "write": allow.where(owner=me.id)}.',
             )  # fmt: skip
-        if _is_open(definition, "create") and definition.cls is not account:
+        if _is_open(definitions, definition, "create") and definition.cls is not account:
             yield Finding(
                 "warning", "open_creates", f"Everyone may create a {definition.name}, as many as he likes.",
                 'Say "create": allow.signed_in; or, if it is meant, bound it: '
                 f'App(rates=[Rate("10/minute", on="{definition.path}", by="address")]).',
             )  # fmt: skip
-        if lacks_rules(definition):
+        if lacks_rules(definition) and definitions.places[definition]:
             yield Finding(
                 "note", "closed", f"Nobody may do anything with {definition.name} but the server itself.",
                 "Give it rules=, or allow.nobody if that is what is meant.",
@@ -299,9 +300,10 @@ RULES: tuple[Callable[[Case], Iterator[Finding]], ...] = (
 """In the order in which they are told."""
 
 
-def _is_open(definition: Definition, action: ActionName) -> bool:
-    """Whether nobody in particular may do something with any record."""
-    return is_all_there(fold(definition.rules[action], ANONYMOUS, lambda _: NOTHING), definition.schema)
+def _is_open(definitions: Definitions, definition: Definition, action: ActionName) -> bool:
+    """Whether nobody in particular may do something with any record, at one of the places of its resource."""
+    rules = [place.definition.rules[action] for place in definitions.places[definition] if action in place.actions]
+    return any(is_all_there(fold(rule, ANONYMOUS, lambda _: NOTHING), definition.schema) for rule in rules)
 
 
 def _speaks_of_asker(rule: Filter) -> bool:

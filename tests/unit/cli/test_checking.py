@@ -89,6 +89,18 @@ def test_each_danger_is_found(check: Check, change: tuple[str, str], name: str, 
     assert set(found) - {name} <= {"proxies", "tls"}
 
 
+def test_what_stands_nowhere_and_what_is_switched_off_is_no_danger(check: Check) -> None:
+    rules = 'rules={"read": allow.everyone, "create": allow.signed_in, "write": allow.where(owner=me.id)}'
+
+    def found(options: str) -> set[str]:
+        return set(check((rules, options))[1]) - {"proxies", "tls"}
+
+    assert found("rules=allow.everyone, places=()") == set()
+    assert found("places=()") == set()
+    assert found('rules=allow.everyone, only=["list", "read"]') == set()
+    assert found('rules=allow.everyone, exclude="create"') == {"open_writes"}
+
+
 def test_rules_about_nobody_are_found(check: Check) -> None:
     code, found = check(("auth=Sessions(Account), ", ""))
     assert (code, found["no_auth"]) == (0, "warning")
