@@ -232,6 +232,34 @@ async def test_what_is_deleted_and_kept_is_a_moment_in_the_database_and_comes_ba
         assert shelf.tables["comments"][1]["deleted_at"] is None
 
 
+class Reusing(Shelf):
+    """A database that gives a new record the key behind the highest that is there, as files with numbers would."""
+
+    async def create(self, table: str, record: dict[str, Any]) -> Any:
+        return await super().create(table, {"id": max(self._rows(table), default=0) + 1, **record})
+
+
+async def test_a_new_record_may_get_the_key_of_one_that_goes_in_the_same_transaction() -> None:
+    class Post(Record[str], rules=allow.everyone):
+        tags: Many["Tag"] = Field(through="Tagging", settable=True)
+
+    class Tag(Record[str], rules=allow.everyone):
+        pass
+
+    class Tagging(Record[int], rules=allow.everyone):
+        post: Parent[Post]
+        tag: Parent[Tag]
+
+    shelf = Reusing()
+    shelf.tables = {"posts": {"p": {"id": "p"}}, "tags": {tag: {"id": tag} for tag in "abc"}}
+    async with client_over(shelf, Post, Tag, Tagging) as client, client.live("taggings") as view:
+        assert (await client.patch("/posts/p", {"tags": ["a", "b"]})).status == 200
+        assert (await client.patch("/posts/p", {"tags": ["a", "c"]})).status == 200
+        assert [(one["id"], one["tag"]) for one in (await client.get("/taggings")).json] == [(1, "a"), (2, "c")]
+        assert [(one["id"], one["tag"]) for one in shelf.tables["taggings"].values()] == [(1, "a"), (2, "c")]
+        await view.until(lambda rows: [(one["id"], one["tag"]) for one in rows] == [(1, "a"), (2, "c")])
+
+
 async def test_null_can_be_a_value_that_only_one_record_has() -> None:
     class Page(Record[int], rules=allow.everyone, unique=[Unique("title", "folder", nulls="alike")]):
         title: str

@@ -77,8 +77,10 @@ class Writing:
                 done.append(deed)
                 if deed.makes_key:
                     key = made[deed.number] = await self._make(deed)
-                    done[-1] = deed._replace(place=(deed.place[0], key), makes_key=False)
-                    await self._clear(done[-1].place)
+                    place = (deed.place[0], key)
+                    done[-1] = deed._replace(place=place, makes_key=False)
+                    if not any(one.place == place and one.after is None for one in done):  # or the unit makes room
+                        await self._clear(place)
                 elif not await self._do(deed) and not deed.is_taken_along:
                     done.pop()  # it is gone, and is not put back
                     raise Refused(deed.number, "missing")
