@@ -294,6 +294,41 @@ async def test_around_goes_with_each_write_of_a_batch() -> None:
         assert [task and task.title for task in batch.results] == ["b", "c", None]
 
 
+async def test_what_around_asks_for_itself_goes_past_it_and_through_the_hooks_further_in() -> None:
+    order: list[str] = []
+
+    class Post(Record[int], rules=allow.everyone):
+        title: str
+
+        @around("list", "read")
+        @classmethod
+        async def outer(cls, request: Request, next: Next) -> Any:
+            order.append(f"outer {request.action}")
+            if request.action == "read":
+                return await next()
+            await request.records.list(Post)
+            await request.records.read(Post, 1)
+            response = await next()
+            await request.records.list(Post)
+            return response
+
+        @around("list")
+        @classmethod
+        async def inner(cls, request: Request, next: Next) -> Any:
+            order.append("inner list")
+            return [{"title": one.title.upper()} for one in await request.records.list(Post.where(title="b"))]
+
+    async with client_for(Post) as client:
+        for title in ("a", "b"):
+            await client.post("/posts", {"title": title})
+        assert (await client.get("/posts")).status == 200
+        assert order == ["outer list", "inner list", "inner list", "inner list"]
+        order.clear()
+        assert [post.title for post in await client.app.records.list(Post)] == ["B"]
+        assert (await client.get("/posts/1")).json["title"] == "a"
+        assert order == ["outer list", "inner list", "inner list", "inner list", "outer read"]
+
+
 async def test_around_that_forgets_to_return_the_response_is_told_so(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

@@ -117,6 +117,7 @@ async def test_a_filter_goes_on_fails_answers_itself_or_narrows_what_is_asked() 
         refused = await client.get("/posts", headers={"x-gate": "fail"})
         assert (refused.status, refused.json["detail"]) == (403, "Not through here.")
         assert (await client.get("/posts/1", headers={"x-gate": "answer"})).json == {"title": "from the gate"}
+        assert (await client.get("/posts", headers={"x-gate": "narrow"})).json == [{"title": "b"}]
 
 
 @pytest.mark.promises("B65", "B66", "B67", "B107")

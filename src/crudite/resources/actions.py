@@ -164,8 +164,10 @@ class RequestPerformer:
         definition = self._actions.definitions[resource]
         request = self._request
         plain: Key | None = None if key is None else plain_key(definition, key)
-        return Request(
+        derived = Request(
             action, definition.path, definition=definition, key=plain, actor=request.actor, id=request.id,
             credentials=request.credentials, interface=request.interface, headers=request.headers,
             is_system=request.is_system, performers=self._actions.performer, **more,
         )  # fmt: skip
+        derived.inside = request.inside
+        return derived

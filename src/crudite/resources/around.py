@@ -13,10 +13,12 @@ WriteAll = Callable[[Sequence[Request]], Awaitable[list[Written]]]
 
 
 def hooks_around(request: Request) -> Sequence[Hook]:
-    """The `around` hooks of a request's action, outermost first."""
+    """The `around` hooks of a request's action, outermost first, without those that it is asked from within: what a
+    hook asks for itself would go round for ever."""
     if request.definition is None or not request.definition.hooks:
         return ()
-    return request.definition.hooks.get(("around", cast(Any, request.action)), ())
+    hooks = request.definition.hooks.get(("around", cast(Any, request.action)), ())
+    return [hook for hook in hooks if hook not in request.inside] if request.inside else hooks
 
 
 async def perform_around(
@@ -40,7 +42,12 @@ async def perform_around(
         return await perform_around(inner, request, perform, definitions)
 
     arguments = (request.resource, request, proceed)[3 - hook.takes :]
-    given = await call(hook.function, *arguments, **hook.provided(definitions.provided))
+    outside = request.inside
+    request.inside = (*outside, hook)
+    try:
+        given = await call(hook.function, *arguments, **hook.provided(definitions.provided))
+    finally:
+        request.inside = outside
     return response_of(given, request, definitions, _name(hook))
 
 

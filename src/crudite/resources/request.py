@@ -86,7 +86,8 @@ class Request:
     Interfaces of another style set `around`, what stands around the action, behind all middleware, and `most`, how many
     records a list without a limit holds in place of what its resource says; more of them are refused with 413.
 
-    `field` is the one field that is read or updated at its own path: what is answered is its value.
+    `field` is the one field that is read or updated at its own path: what is answered is its value. `inside` are the
+    `around` hooks from within which it is asked: they do not stand around it once more.
 
     `records` acts as the actor: his rules hold. `batch` takes further writes into the same transaction; in a
     `before` hook they are committed together with the write at hand, or not at all. A handler sets `signs_in` to what
@@ -95,7 +96,7 @@ class Request:
 
     __slots__ = (
         "_batch", "_credentials", "action", "actor", "args", "args_at", "around", "data", "definition", "expect",
-        "field", "headers", "id", "interface", "is_forced", "is_free", "is_live", "is_minimal", "is_purging",
+        "field", "headers", "id", "inside", "interface", "is_forced", "is_free", "is_live", "is_minimal", "is_purging",
         "is_system", "key", "keys", "most", "name", "nesting", "performers", "query", "signs_in", "takes_found",
         "verdicts",
     )  # fmt: skip
@@ -159,6 +160,7 @@ class Request:
         self.field = field
         self.signs_in: SignIn | None = None
         self.verdicts: Sequence[Any] = ()
+        self.inside: Sequence[Any] = ()
         self._batch: Batch | None = None
 
     @property
