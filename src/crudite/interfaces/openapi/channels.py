@@ -53,7 +53,7 @@ def _publish(place: ChannelPlace, limits: ChannelLimits) -> Operation:
         },
         "responses": {
             "204": {"description": "It has been told."},
-            **problems(400, 401, 403, 404, 413, 415, 422, 429),
+            **problems(400, 401, 403, 404, 413, 415, 422),
         },
     }
 
@@ -72,7 +72,7 @@ def _listen(place: ChannelPlace) -> Operation:
             "200": event_stream(
                 "The events, without end.", f"retry: 2300\n\n{_PRESENCE if presence else ''}{_EVENT}{_PROBLEM}"
             ),
-            **problems(400, 401, 403, 404, 406, 429),
+            **problems(400, 401, 403, 404, 406),
         },
     }
 

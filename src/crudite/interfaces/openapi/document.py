@@ -116,7 +116,7 @@ def _several(has_auth: bool) -> Operation:
             "200": event_stream(
                 "The events, without end.", 'event: ready\nid: <cursor>\ndata: {"query":"open","sort":[]}\n\n'
             ),
-            **problems(400, 404, 422, 429, *((401, 403) if has_auth else ())),
+            **problems(400, 404, 422, *((401, 403) if has_auth else ())),
         },
     }
     return {**operation, "security": security(is_open=True)} if has_auth else operation

@@ -21,6 +21,9 @@ from crudite.resources.handlers import Handler
 from crudite.resources.query import Count, Groups, Query, Value
 
 _LIVE = (Query, Count, Value, Groups, None, Any, inspect.Parameter.empty)
+_RAISED = (403, 404, 409, 422)
+"""What the code of a handler may raise, and what it asks of records."""
+
 VALUES = 'event: value\nid: <cursor>\ndata: {"value":42}\n\n'
 
 
@@ -51,19 +54,18 @@ def handler_operation(
         operation["parameters"] = [*_in_url(arguments), *shared("last-event-id"), *resuming_parameters()]
         example = VALUES if handler.returns in (Count, Value) else "event: added\nid: 0\ndata: {…}\n\n"
         stream = event_stream("The events, without end.", example)
-        operation["responses"] = {"200": stream, **problems(400, 404, 422, 429, *refused)}
+        operation["responses"] = {"200": stream, **problems(400, *_RAISED, *refused)}
         return "get", operation, components
     if handler.kind in ("create", "update"):
         operation["requestBody"] = _body(arguments)
         operation["responses"] = {
             status: returned,
             "204": answer("Nothing to show."),
-            **problems(400, 403, 413, 415, 422, *refused),
+            **problems(400, 413, 415, *_RAISED, *refused),
         }
     else:
         operation["parameters"] = _in_url(arguments)
-        writes = (403,) if handler.kind == "delete" else ()
-        operation["responses"] = {status: returned, **problems(400, 422, *writes, *refused)}
+        operation["responses"] = {status: returned, **problems(400, *_RAISED, *refused)}
     if handler.kind not in ("create", "update"):
         operation["responses"].pop("204", None)
     if has_auth:

@@ -73,7 +73,7 @@ def _list(place: ResourcePlace) -> Operation:
         "parameters": [*path_parameters(place), *list_parameters(definition), *shared("if-none-match", "min-cursor")],
         "responses": {
             **_page(definition),
-            **problems(400, 406, 409, 422, 503, *_parents(place)),
+            **problems(400, 406, 409, 422, *_parents(place)),
         },
     }
 
@@ -96,7 +96,7 @@ def _query(place: ResourcePlace) -> Operation:
         "requestBody": body,
         "responses": {
             **_page(definition),
-            **problems(400, 406, 409, 413, 415, 422, 503, *_parents(place)),
+            **problems(400, 406, 409, 413, 415, 422, *_parents(place)),
         },
     }
 
@@ -154,7 +154,7 @@ def _read(place: ResourcePlace) -> Operation:
         "responses": {
             "200": answer("The record.", _one_shown(definition), ("ETag",)),
             "304": answer("The record is what the entity tag stands for."),
-            **problems(400, 404, 406, 409, 422, 503),
+            **problems(400, 404, 406, 409, 422),
         },
     }
 
@@ -251,7 +251,7 @@ def _history(place: ResourcePlace) -> Operation:
         "parameters": [*path_parameters(place), *paging(definition), *shared("min-cursor")],
         "responses": {
             "200": answer("A page of changes.", {"type": "array", "items": PAST}, ("Link",)),
-            **problems(400, 404, 406, 409, 422, 503),
+            **problems(400, 404, 406, 409, 422),
         },
     }
 
@@ -266,7 +266,7 @@ def _read_field(place: ResourcePlace) -> Operation:
         "responses": {
             "200": answer("The value.", {}, ("ETag",)),
             "304": answer("The record is what the entity tag stands for."),
-            **problems(400, 404, 406, 409, 422, 503),
+            **problems(400, 404, 406, 409, 422),
         },
     }
 
@@ -310,7 +310,7 @@ def _stream(place: ResourcePlace, name: str, summary: str, text: str, parameters
         "parameters": [*path_parameters(place), *parameters, *resuming],
         "responses": {
             "200": event_stream("The events, without end.", example_stream(place.definition)),
-            **problems(400, 404, 409, 422, 429, 503),
+            **problems(400, 404, 409, 422),
         },
     }
 

@@ -50,7 +50,7 @@ _PROBLEM_HEADERS = {
     503: ("Retry-After",),
 }
 
-ALWAYS = (500, 503)
+ALWAYS = (429, 500, 503)
 """The problems that any request can meet."""
 
 
