@@ -14,8 +14,6 @@ from uuid import UUID
 import pydantic
 import pytest
 import uvicorn
-from hypothesis import HealthCheck, Phase, given, settings
-from hypothesis import strategies as st
 from openapi_spec_validator import OpenAPIV31SpecValidator
 from playwright.async_api import Page, expect
 
@@ -46,6 +44,8 @@ from crudite import (
 )  # fmt: skip
 from crudite.testing import Client
 from crudite.testing.asgi import fetch, make_scope
+from tests.flows.fuzzing import described as fuzzed
+from tests.flows.fuzzing import fuzz
 from tests.services.stores import STORES, fresh_store
 
 pytestmark = pytest.mark.only_on("sqlite", reason="a description asks no store; answers are tried on both")
@@ -444,17 +444,8 @@ def described(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
     """The running application as schemathesis sees it, on each store."""
     on_sqlite = f"sqlite:///{tmp_path_factory.mktemp('described') / 'test.db'}"
     store = on_sqlite if request.param == "sqlite" else f"{request.getfixturevalue('postgresql')}?schema=described"
-    # a precondition is looked at before the body is (RFC 9110, section 13.2.1)
-    refusals = [400, 401, 403, 404, 405, 406, 412, 413, 415, 422]
-    checks = {"negative_data_rejection": {"expected-statuses": refusals}}
-    # here, because it takes seconds, and every process of a parallel run reads this module
-    import schemathesis
-    from schemathesis.python.asgi import shutdown_lifespans
-
-    config = schemathesis.config.SchemathesisConfig.from_dict({"seed": 1, "checks": checks})
-    app = make_app(store)
-    yield schemathesis.openapi.from_asgi("/openapi.json", app, config=config)
-    shutdown_lifespans()  # it would leave the application open until the interpreter ends, after the database
+    with fuzzed(make_app(store)) as schema:
+        yield schema
 
 
 OPERATIONS = [
@@ -469,50 +460,14 @@ OPERATIONS = [
 
 @pytest.mark.parametrize("operation_id", OPERATIONS)
 def test_whatever_fits_the_description_gets_an_answer_that_is_described(described: Any, operation_id: str) -> None:
-    from schemathesis import GenerationMode
-    from schemathesis.specs.openapi.checks import positive_data_acceptance
-
     operation = described.find_operation_by_id(operation_id)
-    keys = stored_keys(described, operation_id)
-
-    @fuzzing
-    @given(data=st.data())
-    def fuzz(data: st.DataObject) -> None:
-        case = data.draw(operation.as_strategy(generation_mode=GenerationMode.POSITIVE))
-        for name in case.path_parameters or {}:
-            if data.draw(st.booleans()):
-                case.path_parameters[name] = keys[name]
-        # valid by the schema and still refused: a cursor that nobody gave, a key that points at nothing
-        case.call_and_validate(excluded_checks=[positive_data_acceptance])
-
-    fuzz()
+    fuzz(operation, EXAMPLES, stored_keys(described, operation_id), {}, fits=True)
 
 
 @pytest.mark.parametrize("operation_id", [name for name in OPERATIONS if name != "samples.delete"])
 def test_whatever_does_not_fit_the_description_is_refused_as_described(described: Any, operation_id: str) -> None:
-    from schemathesis import GenerationMode
-    from schemathesis.core.parameters import ParameterLocation
-    from schemathesis.specs.openapi.checks import positive_data_acceptance
-
     operation = described.find_operation_by_id(operation_id)
-    keys = stored_keys(described, operation_id)
-
-    @fuzzing
-    @given(case=operation.as_strategy(generation_mode=GenerationMode.NEGATIVE))
-    def fuzz(case: Any) -> None:
-        path = case.meta.components.get(ParameterLocation.PATH)
-        if path is not None and path.mode is GenerationMode.POSITIVE:  # something else is wrong
-            case.path_parameters = {name: keys[name] for name in case.path_parameters}
-        case.call_and_validate(excluded_checks=[positive_data_acceptance])
-
-    fuzz()
-
-
-def fuzzing(test: Any) -> Any:
-    return settings(
-        max_examples=EXAMPLES, deadline=None, derandomize=True, database=None, phases=[Phase.generate],
-        suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],
-    )(test)  # fmt: skip
+    fuzz(operation, EXAMPLES, stored_keys(described, operation_id), {}, fits=False)
 
 
 def stored_keys(described: Any, operation_id: str) -> dict[str, str]:
