@@ -372,6 +372,37 @@ async def test_a_parent_in_the_body_that_is_not_the_one_in_the_path_is_told_as_t
         assert shape(answer) == (400, TEXT, "missingparentproperty")
 
 
+@pytest.mark.promises("B30", "B91")
+async def test_a_key_that_is_a_number_may_be_sent_as_the_text_of_it_and_no_other_number_may() -> None:
+    async with client(interfaces=[Rest(style="booster"), Rest("/new")]) as somebody:
+        await posts(somebody, "one", "two")
+        await somebody.post("/users", {"name": "ann"})
+
+        assert shape(await somebody.post("/comments", {"post": "1", "text": "hi"})) == (201, TEXT, "1")
+        assert shape(await somebody.post("/posts/2/comments", {"post": "2", "text": "ho"})) == (201, TEXT, "2")
+        other = await somebody.post("/posts/2/comments", {"post": "1", "text": "ho"})
+        assert shape(other) == (400, TEXT, "missingparentproperty")
+        many = [{"post": "1", "text": "é"}, {"text": "b", "post": 2}]
+        assert shape(await somebody.post("/comments", many)) == (201, JSON, [3, 4])
+        told_of = [(one["post"], one["text"]) for one in (await somebody.get("/comments")).json]
+        assert told_of == [(1, "hi"), (2, "ho"), (1, "é"), (2, "b")]
+
+        assert shape(await somebody.post("/posts", {"id": "7", "title": "seven"})) == (201, TEXT, "7")
+        assert shape(await somebody.put("/posts/7", {"id": "7", "title": "sieben", "author": "1"})) == (200, TEXT, "7")
+        assert shape(await somebody.patch("/posts/7", {"id": "8"})) == (400, JSON, {"id": "immutable"})
+        assert (await somebody.get("/posts/7")).json == {**FIRST, "id": 7, "title": "sieben", "author": 1}
+        for wrong in ("x", "", "1.0", "9" * 30, ["1"], "9"):
+            answer = await somebody.patch("/posts/7", {"author": wrong})
+            assert (wrong, *shape(answer)) == (wrong, 400, JSON, {"author": "invalid"})
+        assert shape(await somebody.patch("/posts/7", {"words": "3"})) == (400, JSON, {"words": "invalid"})
+        assert shape(await somebody.patch("/posts/7", {"author": None})) == (200, TEXT, "7")
+        plain = {"content-type": "text/plain"}
+        assert shape(await somebody.request("PUT", "/posts/7/author", content=b"1", headers=plain)) == (200, TEXT, "7")
+        assert (await somebody.get("/posts/7/author")).json == 1
+        assert shape(await somebody.put("/posts/7/author", "2")) == (400, JSON, {"author": "invalid"})
+        assert (await somebody.post("/new/comments", {"post": "1", "text": "hi"})).status == 422
+
+
 @pytest.mark.promises("B125", "B126")
 async def test_what_may_be_embedded_stands_in_place_of_the_key_and_as_deep_as_it_is_asked_for() -> None:
     async with client(style={"embed": True}, auth=by_name) as somebody:
@@ -579,6 +610,19 @@ async def test_a_set_that_is_set_as_a_whole_is_answered_with_ids_and_is_not_ther
         assert shape(await somebody.get("/groups/1/seats")) == (200, JSON, shown)
         assert shape(await somebody.get("/groups/1/seats?name=z")) == (404, None, None)
         assert shape(await somebody.get("/seats?name=z")) == (200, JSON, [])
+
+
+async def test_what_is_set_as_a_whole_may_name_records_by_the_texts_of_their_keys() -> None:
+    async with client_for(Group, Seat, interfaces=[Rest(style="booster")]) as somebody:
+        await somebody.post("/groups", [{"name": "a"}, {"name": "b"}])
+        await somebody.put("/groups/1/seats", [{"name": "x"}, {"name": "y"}])
+
+        assert shape(await somebody.put("/groups/2/seats", ["2", {"name": "z"}])) == (200, JSON, [2, 3])
+        assert shape(await somebody.put("/groups/2/seats", [{"id": "2", "name": "w"}, "3"])) == (200, JSON, [2, 3])
+        assert [seat["name"] for seat in (await somebody.get("/groups/2/seats")).json] == ["w", "z"]
+        assert (await somebody.put("/groups/2/seats", ["7"])).status == 400
+        assert shape(await somebody.patch("/groups/1", {"seats": ["3", 2]})) == (200, TEXT, "1")
+        assert [seat["id"] for seat in (await somebody.get("/groups/1/seats")).json] == [2, 3]
 
 
 class Task(Record[int], rules=allow.everyone):

@@ -51,9 +51,10 @@ class FieldEndpoints(ResourceEndpoints):
         minimal = preference(exchange.headers)
         reread = self._style.reread(asked)
         body = await read_body(exchange.receive, self._host.limits.body)
+        data = msgspec.json.encode({self._name: _text(body) if is_text else decode_json(body)})
         request = self._request(
             exchange, "update", above, key=self._key(text), is_minimal=minimal is True,
-            data=msgspec.json.encode({self._name: _text(body) if is_text else decode_json(body)}),
+            data=self._style.given(asked, data),
             expect=await self._expected(exchange, above, text),
         )  # fmt: skip
         request.field = self._name

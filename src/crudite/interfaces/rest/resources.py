@@ -107,7 +107,7 @@ class ResourceEndpoints:
         check_content_type(exchange.headers, "application/json")
         minimal = preference(exchange.headers)
         self._style.reread(asked)  # what it refuses is refused before anything is written
-        body = await read_body(exchange.receive, self._host.limits.body)
+        body = await self._body(exchange, asked)
         request = self._request(exchange, "create", keys, data=body, is_minimal=minimal is True)
         written = await exchange.perform(request)
         assert isinstance(written, Written)
@@ -121,7 +121,7 @@ class ResourceEndpoints:
         asked = exchange.asks(self._definition)
         check_content_type(exchange.headers, "application/json")
         minimal = preference(exchange.headers)
-        body = await read_body(exchange.receive, self._host.limits.body)
+        body = await self._body(exchange, asked)
         written = await exchange.perform(self._request(exchange, "set", keys, data=body, is_minimal=minimal is True))
         assert isinstance(written, Written)
         shown = Body(None) if minimal else self._style.written(asked, written)
@@ -194,7 +194,7 @@ class ResourceEndpoints:
         if action != "delete":
             kinds = ("application/json", "application/merge-patch+json")
             check_content_type(exchange.headers, *kinds[: 2 if exchange.method == "PATCH" else 1])
-            body = await read_body(exchange.receive, self._host.limits.body)
+            body = await self._body(exchange, asked)
         minimal = preference(exchange.headers)
         request = self._request(
             exchange, action, above, key=self._key(text), data=body, is_minimal=minimal is True,
@@ -235,6 +235,10 @@ class ResourceEndpoints:
             return None
         assert isinstance(found, Found)
         return Body(self._style.shown(asked, query, found))
+
+    async def _body(self, exchange: Exchange, asked: Asked) -> bytes:
+        """The body of a write. Raises TooLarge."""
+        return self._style.given(asked, await read_body(exchange.receive, self._host.limits.body))
 
     def _check_accept(self, exchange: Exchange) -> None:
         if not self._style.takes_any_accept:

@@ -19,6 +19,7 @@ from crudite.errors import (
     Problem,
 )
 from crudite.interfaces.base import Told
+from crudite.interfaces.styles.key_texts import with_numbers
 from crudite.interfaces.styles.style import (
     JSON_TYPE,
     TEXT_TYPE,
@@ -116,6 +117,9 @@ class Booster(Style):
         if value is None:
             raise NotFound("There is no value.")
         return Body(value, TEXT_TYPE) if isinstance(value, str) else Body(found.json)
+
+    def given(self, asked: Asked, body: bytes) -> bytes:
+        return with_numbers(body, asked.definition, asked.definitions)
 
     def shown(self, asked: Asked, query: WrittenQuery, response: Found | Listed) -> str:
         if not query.include:

@@ -119,6 +119,10 @@ class Style:
         """How that value is shown."""
         return Body(found.json)
 
+    def given(self, asked: Asked, body: bytes) -> bytes:
+        """The body of a write as the resource takes it."""
+        return body
+
     def around(self, asked: Asked) -> "Around | None":
         """What is done around the action; None for nothing."""
         return None
