@@ -10,7 +10,9 @@ from crudite import (
     Booster,
     Conflict,
     DeclarationError,
+    Fault,
     Field,
+    Invalid,
     Many,
     OpenApi,
     Parent,
@@ -329,6 +331,33 @@ async def test_what_a_hook_says_of_a_delete_is_not_taken_for_children() -> None:
         await somebody.post("/lockeds", {"title": "a"})
 
         assert shape(await somebody.delete("/lockeds/1")) == (409, TEXT, "conflict")
+
+
+class Reservation(Record[int], rules=allow.everyone):
+    table: str
+    guests: int = 2
+
+    @before("create", "replace", "update")
+    async def presave(self) -> None:
+        if self.table == "none":
+            raise Invalid("No such täble!")
+        if self.table == "gone":
+            raise Invalid(faults=[Fault("refused", "It is gone.")])
+        if self.guests > 4:
+            raise Invalid("Too many.", faults=[Fault("refused", "At most 4.", pointer="/guests")])
+
+
+@pytest.mark.promises("B105", "B106")
+async def test_a_hook_that_refuses_is_told_in_its_own_words() -> None:
+    async with client_for(Reservation, interfaces=[Rest(style="booster")]) as somebody:
+        assert (await somebody.post("/reservations", {"table": "a"})).status == 201
+
+        for method, url in (("POST", "/reservations"), ("PUT", "/reservations/1"), ("PATCH", "/reservations/1")):
+            assert await told(somebody, method, url, {"table": "none"}) == (400, TEXT, "No such täble!")
+            assert await told(somebody, method, url, {"table": "gone"}) == (400, TEXT, "It is gone.")
+            many = {"table": "a", "guests": 5}
+            assert await told(somebody, method, url, many) == (400, JSON, {"guests": "At most 4."})
+        assert await told(somebody, "POST", "/reservations", 3) == (400, None, None)
 
 
 def odd(value: int) -> int:

@@ -155,6 +155,8 @@ class Booster(Style):
             return Told(status, TEXT_TYPE, b"missingparentproperty")
         if messages := _messages(problem.faults):
             return _told(status, messages)
+        if isinstance(problem, Invalid) and problem.detail and all(one.pointer is None for one in problem.faults):
+            return Told(status, TEXT_TYPE, problem.detail.encode())  # a refusal in the application's own words
         if isinstance(problem, Malformed | Invalid):
             return Told(status, None, _NOTHING)
         return Told(status, TEXT_TYPE, problem.code.replace("_", "").encode())
