@@ -257,6 +257,9 @@ def test_a_cascade_that_leads_nowhere_is_refused() -> None:
         e: str | None = Field(default="", cascade=Cascade("children"))
         f: str = Field(default="", cascade=Cascade("children", when=1))
         g: Literal["x", "y"] = Field(default="x", cascade=Cascade("children"))
+        h: str = Field(default="", visible="secret", cascade=Cascade("children"))
+        i: str = Field(default="", read=allow.role("staff"), cascade=Cascade("children"))
+        j: str = Field(default="", visible="private", cascade=Cascade("children"))
         children: Many["Child"]
 
     class Child(Resource):
@@ -267,6 +270,9 @@ def test_a_cascade_that_leads_nowhere_is_refused() -> None:
         e: str = ""
         f: str = ""
         g: Literal["x"] = "x"
+        h: str = Field(default="", visible="private")
+        i: str = ""
+        j: str = Field(default="", read=allow.role("boss"))
 
     with pytest.raises(DeclarationError) as caught:
         App(Parent, Child)
@@ -279,4 +285,6 @@ def test_a_cascade_that_leads_nowhere_is_refused() -> None:
         "Parent.e: the cascade is not valid: Child.e is never null.",
         "Parent.f: the cascade is not valid: expected a text.",
         "Parent.g: the cascade is not valid: Child.g does not take all of its values.",
+        "Parent.h: the cascade is not valid: Child.h is not secret, and would tell it.",
+        "Parent.i: the cascade is not valid: Child.i is not private, and would tell it.",
     )

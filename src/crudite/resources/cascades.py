@@ -4,11 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from crudite.resources.fields import ABSENT, Cascade
+from crudite.resources.fields import ABSENT, Cascade, FieldOptions
 from crudite.resources.gather import Gathered, nearest, sentence
 from crudite.resources.shapes import Shape
 from crudite.schema import ResourceSchema
 from crudite.types import Plain
+
+_HIDDEN = {"public": 0, "private": 1, "secret": 2}
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,9 @@ def _carried(
         raise ValueError(f"{other.name} has no field {name}")
     if there.type.kind != here.type.kind or here.type.kind == "json" or here.is_password:
         raise ValueError(f"{other.name}.{name} is no plain value of the same type")
+    hidden = _hidden(found.fields[name])
+    if _HIDDEN.get(_hidden(other.fields[name]), 0) < _HIDDEN.get(hidden, 0):
+        raise ValueError(f"{other.name}.{name} is not {hidden}, and would tell it")
     if other.fields[name].immutable:
         raise ValueError(f"{other.name}.{name} is immutable")
     may_be_null = here.nullable and (values is None or None in values)
@@ -78,3 +83,8 @@ def _carried(
     if there.type.choices is not None and not set(choices or (ABSENT,)) <= set(there.type.choices):
         raise ValueError(f"{other.name}.{name} does not take all of its values")
     return CarriedField(way.target, way.field, values)
+
+
+def _hidden(options: FieldOptions) -> str:
+    """How far a field is hidden, one of _HIDDEN: one with a rule of its own is private."""
+    return "private" if options.visible == "public" and options.read is not None else options.visible
