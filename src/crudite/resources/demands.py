@@ -108,7 +108,8 @@ def refuse_unreachable(given: PlainRecord, definition: Definition) -> None:
 
 def refuse_immutable(definition: Definition, old: PlainRecord, values: PlainRecord) -> None:
     """Raises Invalid when a field that cannot be changed would be."""
-    changed = [name for name in sorted(definition.immutable & values.keys()) if values[name] != old.get(name)]
+    given = sorted(definition.immutable & values.keys())
+    changed = [name for name in given if name not in old or values[name] != old[name]]
     if changed:
         raise Invalid(faults=[Fault("immutable", f"{name} cannot be changed.", pointer=f"/{name}") for name in changed])
 

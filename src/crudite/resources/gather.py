@@ -1,6 +1,7 @@
 """What a class and its bases declare, put together: fields with their resolved annotations, links, options,
 hooks."""
 
+import dataclasses
 import sys
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -26,6 +27,7 @@ from crudite.resources.hooks import Hook
 from crudite.schema import DELETED_AT
 
 _OWN_OPTIONS = ("path", "places", "renamed_from")
+_OF_LINKS = frozenset(("by", "through", "to", "settable", "include", "title", "description", "examples"))
 _OF_FIELDS: tuple[ActionName, ...] = ("read", "update")
 _WRITES: tuple[ActionName, ...] = ("create", "replace", "update", "delete")
 
@@ -116,6 +118,7 @@ def _annotated(found: Gathered, base: type[Any], declaration: Declaration, surro
             continue
         if isinstance(resolved, ManyOf):
             found.links[name] = replace(resolved, by=declaration.fields[name].by or resolved.by)
+            _check_link(found, name, declaration.fields[name])
         else:
             found.annotations[name] = resolved
             _check_options(found, name, declaration.fields[name])
@@ -163,6 +166,19 @@ def _check_options(found: Gathered, name: str, options: FieldOptions) -> None:
         found.fault(name, "a method has the same name; call one of them otherwise")
     elif options.by is not None or options.through is not None or options.to is not None or options.settable:
         found.fault(name, "`by`, `through`, `to` and `settable` are for Many and One only")
+
+
+def _check_link(found: Gathered, name: str, options: FieldOptions) -> None:
+    """A rule, or whatever else a link does not have, must not seem to hold."""
+    without = FieldOptions()
+    others = {one.name for one in dataclasses.fields(FieldOptions)} - _OF_LINKS
+    given = [one for one in others if getattr(options, one) != getattr(without, one)]
+    named = sorted({*given, *options.constraints} - {"constraints"})
+    if named:
+        text = " and ".join(f"`{one}`" for one in named)
+        found.fault(
+            name, f"{text} would do nothing for a link; say it of the field that points here, or in rules there"
+        )
 
 
 def _key(found: Gathered) -> None:

@@ -9,6 +9,7 @@ references point at.
 
 from collections.abc import Mapping
 from datetime import datetime
+from functools import partial
 from typing import Any, cast
 
 import msgspec
@@ -44,6 +45,7 @@ from crudite.resources.prepared import Prepared
 from crudite.resources.refusals import changed, not_allowed
 from crudite.resources.request import Request
 from crudite.resources.validating import Validation, differing
+from crudite.schema import ResourceSchema
 from crudite.stores.base import Store
 from crudite.stores.sieve import left_of, look_up
 from crudite.types import Key, Plain, PlainRecord
@@ -140,7 +142,7 @@ class Preparing:
         fields = field_rules(rules, written_values(request, rules, values, old), request.actor)
         if old is not None:
             values = definition.bodies[cast(Any, request.action)].merge(old, values)
-            refuse_immutable(definition, old, values)
+            refuse_immutable(definition, await self._repeatable(request, definition, rules, old, values), values)
         named = frozenset(values)
         if request.action == "replace":
             values = completed(request, definition, rules, values, self._rulebook.clock())
@@ -216,6 +218,18 @@ class Preparing:
             raise not_found(request)
         raise not_allowed(request, definition)
 
+    async def _repeatable(
+        self, request: Request, definition: Definition, rules: Rules, old: PlainRecord, values: PlainRecord
+    ) -> PlainRecord:
+        """The stored record as far as a request may repeat what cannot be changed: what its actor does not see, he does
+        not repeat, but guess."""
+        given = definition.immutable & values.keys()
+        if all(rules.field_read(name, request.actor) == EVERYTHING for name in given):
+            return old
+        seen = self._rulebook.now(rules.selection(request.actor, "read"))
+        row = await look_up(self._store, seen, cast(Key, request.key))
+        return {} if row is None else msgspec.json.decode(row.json)
+
     def _scope(self, request: Request) -> Filter:
         """The nested path that a record was asked for under, as a condition on it."""
         if request.nesting is None:
@@ -226,7 +240,13 @@ class Preparing:
         """What asks the validators of a write, where there are any."""
         if not definition.validators:
             return None
-        return Validation(definition, self._rulebook.definitions, self._store, request, old)
+        readable = partial(self._readable, request)
+        return Validation(definition, self._rulebook.definitions, self._store, request, old, readable)
+
+    def _readable(self, request: Request, schema: ResourceSchema) -> Selection:
+        """The records of a resource that the actor of a request may point at now."""
+        rules = self._rulebook.of(schema, system=request.is_system)
+        return self._rulebook.now(rules.selection(request.actor, "read"))
 
     def _belonging(self, request: Request, field: str) -> Filter:
         """What must hold of the record that a field points at since it is on the nested path: that it belongs to those

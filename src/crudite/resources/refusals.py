@@ -36,7 +36,7 @@ def explain(refused: Refused, definition: Definition, request: Request) -> Probl
             together = "" if len(fields) < 2 else " together"
             return NotUnique(faults=_faults(fields, "not_unique", f"{{}} is taken{together} by another record."))
         case "need" | "reference":
-            return Invalid(faults=_faults(fields, "no_such_record", "{} points at no record."))
+            return Invalid(faults=[points_nowhere(name) for name in fields])
         case "referenced":
             return Conflict(faults=[Fault("referenced", "Other records still point at this one.")])
         case "check":
@@ -51,6 +51,11 @@ def not_allowed(request: Request, definition: Definition) -> Problem:
     if request.action == "restore":
         return Conflict(f"This {definition.name} is not deleted.")
     return Forbidden(f"You may not {request.action} this {definition.name}.")
+
+
+def points_nowhere(name: str) -> Fault:
+    """The fault of a reference to a record that is not there, or not for the asker."""
+    return Fault("no_such_record", f"{name} points at no record.", pointer=f"/{name}")
 
 
 def changed() -> PreconditionFailed:

@@ -35,16 +35,23 @@ from crudite.types import Key, PlainRecord
 @dataclass(frozen=True, slots=True)
 class Step:
     """One write on the way to what was asked for: its request, and the place in the body that it is for. `pointing` is
-    the field that points at the record which is written along, so that nobody has to be able to read that one."""
+    the field that points at the record which is written along, so that nobody has to be able to read that one.
+    `taken_from` must still hold of a record that is taken out of a link: who has moved it meanwhile keeps it."""
 
     request: Request
     place: InBody
     pointing: str | None = None
+    taken_from: Filter | None = None
 
     def of(self, prepared: Prepared) -> Prepared:
         """The write as it was prepared for this step."""
-        needs = tuple([need for need in prepared.write.needs if need.field != self.pointing])
-        return replace(prepared, place=self.place, write=msgspec.structs.replace(prepared.write, needs=needs))
+        write = prepared.write
+        needs = tuple([need for need in write.needs if need.field != self.pointing])
+        where = write.where
+        if self.taken_from is not None:
+            where = self.taken_from if where is None else join((where, self.taken_from), either=False)
+        write = msgspec.structs.replace(write, needs=needs, where=where)
+        return replace(prepared, place=self.place, taken_from=self.taken_from, write=write)
 
 
 @dataclass(frozen=True)
@@ -115,17 +122,26 @@ class Relating:
             there, kept = set(rows.values()), set(setting.keys)
             wanted = [key for key in setting.keys if key not in there]
             gone = [key for key, to in rows.items() if to in seen and to not in kept]
-        steps = [Step(self.taken_out(request, setting.settable, key), InBody(setting.place)) for key in gone]
+        own, place = cast(Key, setting.owner.write.key), InBody(setting.place)
+        steps = [self.taken_out(request, setting.settable, key, own, rows[key], place) for key in gone]
         return steps + [
             Step(self._put_in(setting, pointing, key), InBody(setting.at(key)), link.field) for key in wanted
         ]
 
-    def taken_out(self, request: Request, settable: Settable, key: Key) -> Request:
-        """The request that takes the record with a key, which points at this one, out of a link."""
-        pointing = self._rulebook.definitions.by_name[settable.link.target]
+    def taken_out(self, request: Request, settable: Settable, key: Key, own: Key, to: Key, place: InBody) -> Step:
+        """The step that takes the record with a key, which points at this one and, where the link goes on, on at `to`,
+        out of the link."""
+        link = settable.link
+        pointing = self._rulebook.definitions.by_name[link.target]
+        fields = pointing.schema.fields
+        there: Filter = _equals(fields[link.field], own)
+        if link.to is not None:
+            there = join((there, _equals(fields[link.to], to)), either=False)
         if settable.clears:
-            return derived(request, "update", pointing, key=key, data={settable.link.field: None})
-        return derived(request, "delete", pointing, key=key)
+            asked = derived(request, "update", pointing, key=key, data={link.field: None})
+        else:
+            asked = derived(request, "delete", pointing, key=key)
+        return Step(asked, place, taken_from=there)
 
     def _put_in(self, setting: _Setting, pointing: Definition, key: Key) -> Request:
         link, request = setting.settable.link, setting.owner.request

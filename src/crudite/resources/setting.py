@@ -62,7 +62,7 @@ class Setting:
         await self._relating.refuse_unseen(definition, _strangers(entries), request)
         kept = {one.old[definition.schema.key] for one in entries if one.old is not None}
         gone = [child[definition.schema.key] for child in here if child[definition.schema.key] not in kept]
-        steps = [Step(self._relating.taken_out(request, settable, one), InBody("")) for one in gone]
+        steps = [self._relating.taken_out(request, settable, one, key, key, InBody("")) for one in gone]
         answers: list[tuple[Key, int] | int] = []
         for index, entry in enumerate(entries):
             asked = _asked(request, definition, entry, {field: key})

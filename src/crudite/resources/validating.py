@@ -6,7 +6,7 @@ that is given: before the `before` hooks, and again for what those have changed.
 records is checked once more inside the transaction.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 
@@ -23,9 +23,11 @@ from crudite.resources.declare import Record
 from crudite.resources.definition import Codec, Definition, Definitions
 from crudite.resources.field_validators import OwnValidator
 from crudite.resources.keys import plain_key
+from crudite.resources.refusals import points_nowhere
 from crudite.resources.request import Request
 from crudite.schema import FieldSpec, ResourceSchema
 from crudite.stores.base import Store
+from crudite.stores.sieve import look_up
 from crudite.types import Key, Plain, PlainRecord
 from crudite.validators import MatchesParent
 
@@ -93,14 +95,17 @@ class _Reading:
 
 
 class Validation:
-    """The validators of one write of a resource. `needs` are the records that they have looked at."""
+    """The validators of one write of a resource. `needs` are the records that they have looked at; `readable` tells
+    which records of another resource its actor may point at."""
 
     def __init__(
-        self, definition: Definition, definitions: Definitions, store: Store, request: Request, old: PlainRecord | None
-    ) -> None:
+        self, definition: Definition, definitions: Definitions, store: Store, request: Request, old: PlainRecord | None,
+        readable: Callable[[ResourceSchema], Selection],
+    ) -> None:  # fmt: skip
         self._definition = definition
         self._request = request
         self._old = old
+        self._readable = readable
         self._reading = _Reading(definitions, store)
 
     @property
@@ -123,20 +128,21 @@ class Validation:
         faults: list[Fault] = []
         for name in asked:
             context = FieldContext(name, self._request.action, record, old, self._request, self._reading)
-            changed[name], found = await self._asked(context, codecs[name], values[name], whole)
+            changed[name], found = await self._asked(context, codecs[name], values, whole)
             faults += found
         if faults:
-            raise Invalid(faults=faults)
+            raise Invalid(faults=list(dict.fromkeys(faults)))
         return {**values, **changed}
 
     async def _asked(
-        self, context: FieldContext, codec: Codec, plain: Plain, whole: PlainRecord
+        self, context: FieldContext, codec: Codec, values: PlainRecord, whole: PlainRecord
     ) -> tuple[Plain, list[Fault]]:
         """The plain value of one field as its validators leave it, each of which is asked; and what is wrong."""
-        faults: list[Fault] = []
+        plain, faults = values[context.name], list[Fault]()
         for validator in self._definition.validators[context.name]:
             if isinstance(validator, MatchesParent):
-                faults += await self._beside_parent(validator, context.name, plain, whole)
+                is_given = validator.reference in values
+                faults += await self._beside_parent(validator, context.name, plain, whole, is_given=is_given)
                 continue
             value = plain if plain is None or codec.from_plain is None else codec.from_plain(plain)
             try:
@@ -148,7 +154,7 @@ class Validation:
         return plain, faults
 
     async def _beside_parent(
-        self, validator: MatchesParent, name: str, value: Plain, whole: PlainRecord
+        self, validator: MatchesParent, name: str, value: Plain, whole: PlainRecord, *, is_given: bool
     ) -> list[Fault]:
         key = whole.get(validator.reference)
         if key is None or not validator.concerns(value):
@@ -156,8 +162,12 @@ class Validation:
         reference = self._definition.schema.fields[validator.reference].reference
         assert reference is not None
         schema = self._reading.definitions.catalog[reference.target]
+        if is_given and reference.enforced:  # of what the asker cannot point at he is told nothing
+            readable = self._readable(schema)
+            if await look_up(self._reading.store, readable, cast(Key, key)) is None:
+                return [points_nowhere(validator.reference)]
         parent = await self._reading.look_up(schema, cast(Key, key))
-        if parent is None:  # that is the fault of the reference
+        if parent is None:  # it has gone since, or need not be there
             return []
         if not validator.accepts(value, parent[name]):
             detail = f"This value does not go with {name} of its {validator.reference}."

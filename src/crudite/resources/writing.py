@@ -13,7 +13,7 @@ import msgspec
 from crudite.changes import Commit, Refused, Stored, Unit
 from crudite.errors import Conflict, Problem
 from crudite.messages import Written
-from crudite.query.plan import Plan
+from crudite.query.plan import Mask, Plan, Selection
 from crudite.query.tree import NOTHING
 from crudite.resources.access import Rulebook
 from crudite.resources.asking import rules_of
@@ -81,6 +81,10 @@ class Writing:
                     continue
                 if missed.place is not None and refused.kind in _MOVED and may_try:
                     continue
+                if refused.kind == "where" and await self._has_moved(missed):
+                    if may_try:
+                        continue
+                    raise Conflict("The records of a link keep changing; try again.") from refused
                 if refused.kind == "where" and may_try and await self._is_back(missed):
                     continue
                 raise await self._problem(refused, missed) from refused
@@ -90,6 +94,14 @@ class Writing:
 
     async def _prepare(self, request: Request) -> list[Prepared]:
         return await (self._setting if request.action == "set" else self._preparing).prepare(request)
+
+    async def _has_moved(self, missed: Prepared) -> bool:
+        """Whether a record that was to be taken out of a link has been moved elsewhere meanwhile."""
+        if missed.taken_from is None:
+            return False
+        schema = missed.definition.schema
+        still = Selection(schema, missed.taken_from, Mask((schema.key,)))
+        return await self._store.lookup(still, cast(Key, missed.request.key)) is None
 
     async def _is_back(self, missed: Prepared) -> bool:
         """Whether a record that was not there when it was to be changed may have been restored since."""

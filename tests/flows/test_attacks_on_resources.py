@@ -1,0 +1,158 @@
+"""Attacks on what resources say of themselves: on validators, relations and fields, in combination."""
+
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any
+
+import pytest
+
+from crudite import App, DeclarationError, Field, Many, Parent, Record, Ref, allow, before, me, validators
+from crudite.testing import Client
+from tests.flows.worlds import by_name, client_for, faults
+
+meanwhile: list[Callable[[], Awaitable[Any]]] = []
+"""What somebody else does while a write is being decided on, once."""
+
+
+@pytest.fixture(autouse=True)
+def nothing_happens() -> Iterator[None]:
+    yield
+    meanwhile.clear()
+
+
+class Category(Record[str], path="categories", rules={"read": allow.where(hidden=False), "write": allow.everyone}):
+    status: str = "draft"
+    mood: str = "calm"
+    hidden: bool = False
+
+
+class Article(Record[str], rules=allow.everyone):
+    category: Ref[Category] | None = None
+    status: str = Field(default="draft", validate=validators.MatchesParent("category", check={"published": "public"}))
+    mood: str = Field(default="calm", validate=validators.MatchesParent("category"))
+
+
+@pytest.mark.parametrize("given", [{"status": "published"}, {"mood": "wild"}, {"status": "published", "mood": "wild"}])
+async def test_a_validator_tells_nothing_of_a_record_that_its_asker_may_not_point_at(given: Any) -> None:
+    async with client_for(Category, Article) as client:
+        await client.app.records.create(Category, id="hidden", hidden=True)
+        await client.post("/articles", {"id": "1"})
+        for category in ("hidden", "nowhere"):
+            for write, path in ((client.post, "/articles"), (client.patch, "/articles/1"), (client.put, "/articles/1")):
+                body = {"category": category, **given} | ({"id": "2"} if path == "/articles" else {})
+                refused = await write(path, body)
+                assert (refused.status, faults(refused)) == (422, [("/category", "no_such_record")])
+
+
+class Card(Record[str], rules=allow.everyone):
+    title: str = ""
+    owner: str | None = None
+    pin: str = Field(default="", immutable=True, visible="private")
+    note: str = Field(default="", immutable=True, read=allow.where(owner=me.id))
+
+
+@pytest.mark.parametrize("method", ["PATCH", "PUT"])
+async def test_nobody_guesses_a_value_that_he_does_not_see_and_nobody_can_change(method: str) -> None:
+    async with client_for(Card, auth=by_name) as client:
+        await client.app.records.create(Card, id="1", pin="1234", note="mine", owner="ann")
+        for token in (None, "ann", "bob"):
+            for name, value in (("pin", "1234"), ("pin", "4321"), ("note", "mine"), ("note", "other")):
+                answer = await client.acting(token).request(method, "/cards/1", {name: value, "owner": "ann"})
+                is_own = (token, name, value) == ("ann", "note", "mine")
+                assert (answer.status, faults(answer)) == ((200, []) if is_own else (422, [(f"/{name}", "immutable")]))
+
+
+class User(Record[str], rules=allow.everyone):
+    groups: Many["Group"] = Field(settable=True)
+    desks: Many["Desk"] = Field(settable=True)
+    clubs: Many["Club"] = Field(through="Member", settable=True)
+
+
+class Group(Record[str], rules=allow.everyone):
+    user: Parent[User]
+    name: str = ""
+
+    @before("update", "replace", "create")
+    async def is_slow(self) -> None:
+        while meanwhile:
+            await meanwhile.pop()()
+
+
+class Desk(Record[str], rules=allow.everyone):
+    user: Ref[User] | None = None
+
+
+class Club(Record[str], rules=allow.everyone):
+    name: str = ""
+
+
+class Member(Record[int], unique=[("user", "club")], rules=allow.everyone):
+    user: Ref[User]
+    club: Ref[Club]
+
+    @before("create")
+    async def is_slow(self) -> None:
+        while meanwhile:
+            await meanwhile.pop()()
+
+
+async def fill(client: Client) -> None:
+    for path, records in {
+        "users": [{"id": "ann"}, {"id": "bob"}],
+        "groups": [{"id": "one", "user": "ann"}, {"id": "two", "user": "bob"}],
+        "desks": [{"id": "one", "user": "ann"}, {"id": "two", "user": "bob"}],
+        "clubs": [{"id": "chess"}, {"id": "go"}],
+        "members": [{"user": "ann", "club": "chess"}],
+    }.items():
+        made = await client.post(f"/{path}", records)
+        assert made.status == 201, made.json
+
+
+@pytest.mark.parametrize(
+    ("kind", "setting"),
+    [
+        (Group, ("PUT", "/users/ann/groups", ["two"])),
+        (Group, ("PATCH", "/users/ann", {"groups": ["two"]})),
+        (Desk, ("PATCH", "/users/ann", {"desks": ["two"], "groups": ["one", "two"]})),
+    ],
+)
+async def test_what_was_moved_elsewhere_meanwhile_is_not_taken_out_there(kind: Any, setting: Any) -> None:
+    async with client_for(User, Group, Desk, Club, Member) as client:
+        await fill(client)
+        meanwhile.append(lambda: client.app.records.update(kind, "one", user="bob"))
+        method, path, body = setting
+        assert (await client.request(method, path, body)).status == 200
+        listed = await client.get(f"/{kind.__name__.lower()}s")
+        assert {row["id"]: row["user"] for row in listed.json} == {"one": "bob", "two": "ann"}
+
+
+@pytest.mark.parametrize(("to", "left"), [({"user": "bob"}, "bob"), ({"club": "go"}, "ann")])
+async def test_a_joining_record_that_was_moved_meanwhile_is_kept_where_it_joins_others(to: Any, left: str) -> None:
+    async with client_for(User, Group, Desk, Club, Member) as client:
+        await fill(client)
+        await client.post("/clubs", {"id": "bridge"})
+        meanwhile.append(lambda: client.app.records.update(Member, 1, **to))
+        body = {"clubs": ["go", "bridge"]}
+        assert (await client.patch("/users/ann", body)).status == 200
+        listed = await client.get("/members?sort=id")
+        rows = {row["id"]: (row["user"], row["club"]) for row in listed.json}
+        assert rows[1] == (left, to.get("club", "chess"))
+        assert {club for user, club in rows.values() if user == "ann"} == {"go", "bridge"}
+
+
+@pytest.mark.only_on("sqlite", reason="what is declared asks no store")
+def test_a_link_takes_no_rule_that_would_not_hold() -> None:
+    field: Any = Field
+
+    class Team(Record[str], rules=allow.everyone):
+        people: Many["Player"] = field(settable=True, write=allow.role("admin"), visible="private")
+        substitutes: Many["Player"] = field(by="team", title="Who waits")
+
+    class Player(Record[str], rules=allow.everyone):
+        team: Parent[Team]
+
+    with pytest.raises(DeclarationError) as refused:
+        App(Team, Player)
+    assert str(refused.value) == (
+        "Team.people: `visible` and `write` would do nothing for a link; say it of the field that points here, or in "
+        "rules there."
+    )
