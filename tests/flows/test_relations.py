@@ -603,6 +603,30 @@ async def test_what_the_asker_may_not_read_below_the_parent_is_not_taken_out() -
         assert groups(await client.get("/users/ann/groups")) == [(3, "ann", "c", 1)]
 
 
+async def test_what_the_list_below_the_parent_leaves_out_by_default_is_not_taken_out_when_that_list_is_sent_back() -> (
+    None
+):
+    class Shelf(Record[int], rules=OPEN, path="shelves"):
+        books: Many["Book"] = Field(settable=True)
+
+    class Book(Record[int], rules=OPEN):
+        shelf: Parent[Shelf]
+        title: str
+        status: str = Field(default="open", default_filter=["open", "lent"])
+
+    async with client_for(Shelf, Book) as client:
+        await client.post("/shelves", {})
+        for title, status in (("a", "open"), ("b", "gone"), ("c", "lent")):
+            await client.post("/shelves/1/books", {"title": title, "status": status})
+        shown = [
+            {"title": one["title"], "status": one["status"]} for one in (await client.get("/shelves/1/books")).json
+        ]
+        assert (await client.put("/shelves/1/books", shown)).status == 200
+        assert [one["id"] for one in (await client.get("/books?status=*")).json] == [1, 2, 3]
+        assert (await client.put("/shelves/1/books", [2])).status == 200  # who knows it may name it, and it is kept
+        assert [one["title"] for one in (await client.get("/books?status=*")).json] == ["b"]
+
+
 async def test_a_whole_is_set_in_one_step_for_live_queries_and_answered_as_asked() -> None:
     async with users() as client:
         await with_groups(client)

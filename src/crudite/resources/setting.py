@@ -61,7 +61,8 @@ class Setting:
         entries = _matched(given, here, definition)
         await self._relating.refuse_unseen(definition, _strangers(entries), request)
         kept = {one.old[definition.schema.key] for one in entries if one.old is not None}
-        gone = [child[definition.schema.key] for child in here if child[definition.schema.key] not in kept]
+        left = [child for child in here if child[definition.schema.key] not in kept]
+        gone = [child[definition.schema.key] for child in left if _is_listed(child, definition)]
         steps = [self._relating.taken_out(request, settable, one, key, key, InBody("")) for one in gone]
         answers: list[tuple[Key, int] | int] = []
         for index, entry in enumerate(entries):
@@ -168,6 +169,11 @@ def _content(record: PlainRecord, names: Sequence[str]) -> bytes | None:
     if any(name not in record for name in names):
         return None
     return msgspec.json.encode([record[name] for name in names], order="deterministic")
+
+
+def _is_listed(child: PlainRecord, definition: Definition) -> bool:
+    """Whether a list that asks for nothing holds a record: who sets what he was shown takes out nothing else."""
+    return all(child.get(name) in default.values for name, default in definition.default_filters.items())
 
 
 def _strangers(entries: Iterable[_Entry]) -> Iterator[tuple[Key, str]]:
