@@ -593,6 +593,80 @@ async def test_a_stream_shows_what_a_read_shows_even_where_that_depends_on_all_r
             assert await next_of(stream) == ("destroy", {"id": 2})
 
 
+def without_keys(rows: Rows) -> Rows:
+    for row in rows:
+        del row["id"]
+    return rows
+
+
+KEYLESS: list[tuple[str, dict[str, Any]]] = [
+    ("?pick=name", {}),
+    ("?omit=id,age,is_good,tag&whereKey=name&whereValue=Bo", {}),
+    ("?pick=name", {"filter": lambda request, rows: without_keys(rows)}),
+    ("?pick=name", {"filter": lambda request, rows: without_keys([row for row in rows if row["name"] == "Bo"])}),
+    ("", {"filter": lambda request, rows: [{"name": row["name"]} for row in rows]}),
+    ("", {"filter": lambda request, rows: ({"name": row["name"]} for row in rows)}),
+    ("?pick=id,name", {"read": lambda request, rows: without_keys(rows)}),
+    ("", {"read": lambda request, rows: [{"name": row["name"]} for row in rows]}),
+]
+
+
+@pytest.mark.promises("W29", "W30", "W37")
+@pytest.mark.parametrize(("query", "options"), KEYLESS)
+async def test_what_is_shown_without_its_key_is_told_like_all_else(query: str, options: dict[str, Any]) -> None:
+    async with client(style(**options)) as somebody:
+        await stock(somebody, "Rex", "Ida")
+
+        async with listening(somebody, f"/dogs/subscribe{query}") as stream:
+            await somebody.post("/dogs", {"name": "Bo"})
+            assert await next_of(stream) == ("add", {"name": "Bo"})
+            await somebody.put("/dogs/3", {"age": 4})  # of which nothing is shown
+            await somebody.delete("/dogs/3")
+            assert await next_of(stream) == ("remove", {"id": 3})
+            await somebody.put("/dogs/2", {"name": "Bo"})
+            assert (await next_of(stream))[1] == {"name": "Bo"}
+
+
+@pytest.mark.promises("W29", "W38")
+async def test_one_record_that_is_shown_without_its_key_is_told_too() -> None:
+    async with client(style(read=lambda request, rows: without_keys(rows))) as somebody:
+        await stock(somebody, "Rex", "Ida")
+
+        async with listening(somebody, "/dogs/1/subscribe?omit=age,is_good,tag") as stream:
+            await somebody.put("/dogs/2", {"name": "Bo"})
+            await somebody.put("/dogs/1", {"age": 4})
+            await somebody.put("/dogs/1", {"name": "Max"})
+            assert await next_of(stream) == ("change", {"name": "Max"})
+            await somebody.delete("/dogs/1")
+            assert await next_of(stream) == ("destroy", {"id": 1})
+
+
+async def test_a_stream_of_what_nobody_can_tell_apart_says_so_and_ends_and_what_is_no_record_is_not_told() -> None:
+    def names_of_good(request: Request, rows: Rows) -> Rows:
+        return [{"name": row["name"]} for row in rows if row["is_good"]]
+
+    def with_number(request: Request, rows: Rows) -> Rows:
+        return [*rows, {"number": len(rows)}]
+
+    async with client(style(filter=names_of_good)) as somebody:
+        await stock(somebody, "Rex")
+
+        async with listening(somebody, "/dogs/subscribe") as stream:
+            await somebody.post("/dogs", {"name": "Bad", "is_good": False})
+            kind, data = await next_of(stream)
+            assert (kind, data["problem"]["status"]) == ("problem", 400)
+            with pytest.raises(EOFError):
+                await stream.next()
+        assert (await somebody.get("/dogs")).json == [{"name": "Rex"}]
+
+    async with client(style(read=with_number)) as somebody, listening(somebody, "/dogs/subscribe") as stream:
+        await somebody.post("/dogs", {"name": "Rex"})
+        assert await next_of(stream) == ("add", REX)
+        await somebody.post("/dogs", {"name": "Ida"})
+        assert await next_of(stream) == ("add", IDA)
+        assert (await somebody.get("/dogs")).json == [REX, IDA, {"number": 2}]
+
+
 async def test_a_stream_that_holds_too_many_records_for_its_functions_says_so_and_ends() -> None:
     async with client(style(WheelhousePermissions(read=good), most=1)) as somebody:
         await stock(somebody, "Rex")

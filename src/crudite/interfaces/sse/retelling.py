@@ -103,7 +103,7 @@ class Retelling:
         if len(self._held) > (self._style.most or len(self._held)):
             raise TooLarge(f"A list holds at most {self._style.most} records here, and this one has more.")
         rows = await shown(self._asker(), [copy.deepcopy(self._held[key]) for key in sorted(self._held)])
-        now = {row[self._key]: encode(row) for row in rows if self._key in row}
+        now = {key: encode(row) for key, row in rows.items()}
         return now, {**dict.fromkeys(self._known), **dict.fromkeys(now)}
 
     def _difference(self, key: Key, now: str | None) -> bytes:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from crudite.interfaces.styles.options import Row, Rows
+from crudite.interfaces.styles.options import Row
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +32,12 @@ class Shape:
         picked = self.pick
         return {name: v for name, v in row.items() if (picked is None or name in picked) and name not in self.omit}
 
-    def several(self, rows: Rows) -> Rows:
-        """The records that are asked for, with the attributes that are. What is not shown cannot be looked for."""
-        shown = [self.one(row) for row in rows]
+    def looks_for(self, shown: Row) -> bool:
+        """Whether a record of a list is one of those that are asked for, by what is shown of it."""
         if self.where is None:
-            return shown
+            return True
         name, text = self.where
-        return [row for row in shown if name in row and is_meant(row[name], text)]
+        return name in shown and is_meant(shown[name], text)
 
 
 def typed(text: str) -> Any:

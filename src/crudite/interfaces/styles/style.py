@@ -12,6 +12,7 @@ from crudite.query.parse import EMPTY, WrittenQuery, parse_url
 from crudite.resources.collect import SYSTEM_FIELDS
 from crudite.resources.definition import Definition, Definitions
 from crudite.resources.request import AnyAction, Around, Request
+from crudite.types import Key
 
 JSON_TYPE = b"application/json"
 TEXT_TYPE = b"text/plain; charset=utf-8"
@@ -19,8 +20,8 @@ TEXT_TYPE = b"text/plain; charset=utf-8"
 _OF_ONE = frozenset(("fields", "omit", "include", "deleted"))
 
 
-Shown: TypeAlias = Callable[[Request, list[dict[str, Any]]], Awaitable[list[Any]]]
-"""What is shown, for a request, of all records that its actor may read."""
+Shown: TypeAlias = Callable[[Request, list[dict[str, Any]]], Awaitable[Mapping[Key, Any]]]
+"""What is shown, for a request, of all records that its actor may read, by their keys."""
 
 
 class Asked(NamedTuple):

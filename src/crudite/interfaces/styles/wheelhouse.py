@@ -8,12 +8,23 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from crudite.errors import Conflict, Forbidden, Invalid, NotFound, PreconditionFailed, Problem, Unauthorized, Unexpected
+from crudite.errors import (
+    Conflict,
+    Forbidden,
+    Invalid,
+    Malformed,
+    NotFound,
+    PreconditionFailed,
+    Problem,
+    Unauthorized,
+    Unexpected,
+)
 from crudite.interfaces.base import Told
 from crudite.interfaces.http import decode_json
 from crudite.interfaces.styles.options import Permissions, Rows, WheelhouseOptions
 from crudite.interfaces.styles.shaping import Shape
 from crudite.interfaces.styles.style import JSON_TYPE, Asked, Body, Shown, StreamWords, Style, unknown_resources
+from crudite.interfaces.styles.telling_apart import Keyed, Whose, told_apart
 from crudite.messages import Found, Listed, Response, Written
 from crudite.query.parse import WrittenQuery
 from crudite.resources.collect import SYSTEM_FIELDS
@@ -122,21 +133,26 @@ class _Around:
                 return await perform(request)
         return await perform(request) if function is None else await self._change(request, perform, function)
 
-    async def shown_of_all(self, request: Request, rows: Rows) -> Rows:
-        """What a list shows of all records that the asker may read."""
-        return await self._shaped(request, await self._readable(request, rows))
+    async def shown_of_all(self, request: Request, rows: Rows) -> Mapping[Key, Any]:
+        """What a list shows of all records that the asker may read, by their keys. Raises Malformed where nobody can
+        say which record is shown by what."""
+        keyed = await self._shaped(request, await self._readable(request, rows))
+        if any(key is Whose.UNKNOWN for key, _ in keyed):
+            path = self._definition.path
+            raise Malformed(f"What is shown of {path} does not say of which record it is, so it cannot be followed.")
+        return {key: row for key, row in keyed if not isinstance(key, Whose)}
 
-    async def shown_of_one(self, request: Request, rows: Rows, key: Key) -> Rows:
-        """The same of the record with a key, if it is among them: a list of one or of none."""
+    async def shown_of_one(self, request: Request, rows: Rows, key: Key) -> Mapping[Key, Any]:
+        """The same of the record with a key, if it is among them."""
         rows = [row for row in await self._readable(request, rows) if row[self._key] == key]
-        return [await self._shown(request, row) for row in rows]
+        return {key: await self._shown(request, row) for row in rows}
 
     async def _list(self, request: Request, perform: Perform, given: Permissions) -> Response:
         response = await perform(request)
         if not isinstance(response, Listed):  # live: each of its events is shaped
             return response
         rows = await given.readable(request, msgspec.json.decode(response.json), self._key)
-        return Listed([msgspec.json.encode(row).decode() for row in await self._shaped(request, rows)])
+        return Listed([msgspec.json.encode(row).decode() for _, row in await self._shaped(request, rows)])
 
     async def _read(self, request: Request, perform: Perform) -> Response:
         response = await perform(request)
@@ -182,10 +198,12 @@ class _Around:
         if not any(row[self._key] == request.key for row in rows):
             raise Forbidden("Permission denied.")
 
-    async def _shaped(self, request: Request, rows: Rows) -> Rows:
+    async def _shaped(self, request: Request, rows: Rows) -> Keyed:
+        keyed: Keyed = [(row[self._key], row) for row in rows]
         if self._options.filter is not None:
-            rows = await call(self._options.filter, request, rows)
-        return await self._hooked(request, self._shape.several(rows))
+            keyed = told_apart(await call(self._options.filter, request, rows), keyed, self._key)
+        keyed = [(key, shown) for key, row in keyed if self._shape.looks_for(shown := self._shape.one(row))]
+        return told_apart(await self._hooked(request, [row for _, row in keyed]), keyed, self._key)
 
     async def _shown(self, request: Request, row: dict[str, Any]) -> Any:
         if self._options.pick is not None:
