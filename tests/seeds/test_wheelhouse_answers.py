@@ -641,6 +641,22 @@ async def test_one_record_that_is_shown_without_its_key_is_told_too() -> None:
             assert await next_of(stream) == ("destroy", {"id": 1})
 
 
+async def test_a_record_of_which_nothing_is_shown_any_more_is_told_as_destroyed_and_comes_back() -> None:
+    def read(request: Request, rows: Rows) -> Rows:
+        return [row for row in rows if row["is_good"]]
+
+    async with client(style(read=read)) as somebody:
+        await stock(somebody, "Rex")
+
+        async with listening(somebody, "/dogs/1/subscribe") as stream:
+            await somebody.put("/dogs/1", {"is_good": False})
+            assert await next_of(stream) == ("destroy", {"id": 1})
+            await somebody.put("/dogs/1", {"is_good": True})
+            await somebody.settled()
+            await somebody.put("/dogs/1", {"age": 3})
+            assert await next_of(stream) == ("change", dog(1, "Rex", age=3))
+
+
 async def test_a_stream_of_what_nobody_can_tell_apart_says_so_and_ends_and_what_is_no_record_is_not_told() -> None:
     def names_of_good(request: Request, rows: Rows) -> Rows:
         return [{"name": row["name"]} for row in rows if row["is_good"]]

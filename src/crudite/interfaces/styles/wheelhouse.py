@@ -143,9 +143,14 @@ class _Around:
         return {key: row for key, row in keyed if not isinstance(key, Whose)}
 
     async def shown_of_one(self, request: Request, rows: Rows, key: Key) -> Mapping[Key, Any]:
-        """The same of the record with a key, if it is among them."""
-        rows = [row for row in await self._readable(request, rows) if row[self._key] == key]
-        return {key: await self._shown(request, row) for row in rows}
+        """What is shown of the record with a key, if it is among them and anything is."""
+        row = next((row for row in await self._readable(request, rows) if row[self._key] == key), None)
+        if row is None:
+            return {}
+        try:
+            return {key: await self._shown(request, row)}
+        except NotFound:
+            return {}
 
     async def _list(self, request: Request, perform: Perform, given: Permissions) -> Response:
         response = await perform(request)
