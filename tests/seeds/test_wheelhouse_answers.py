@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import msgspec
 import pytest
 
 from crudite import (
@@ -144,6 +145,105 @@ async def test_put_changes_what_is_given_and_leaves_the_rest() -> None:
         assert (await somebody.get("/dogs/1")).json == dog(1, "Rex", age=4, tag="x")
         await somebody.delete("/dogs/1")
         assert (await somebody.get("/dogs")).json == []
+
+
+@pytest.mark.promises("W22")
+async def test_what_was_shown_can_be_sent_back_with_attributes_that_are_no_fields() -> None:
+    def labelled(request: Request, row: Row) -> Row:
+        return {**row, "label": row["name"].upper(), "_id": row["id"]}
+
+    def counted(request: Request, rows: Rows) -> Rows:
+        return [{**row, "of": len(rows)} for row in rows]
+
+    for spoken in (style(pick=labelled, read=counted), Wheelhouse()):
+        async with client(spoken) as somebody:
+            await dogs(somebody, "Rex")
+            shown = (await somebody.get("/dogs/1")).json
+
+            saved = await somebody.put("/dogs/1", {**shown, "age": 3, "created_at": "2014-01-01", "cid": "c1"})
+            assert shape(saved) == (206, JSON, {"id": 1})
+            made = await somebody.post("/dogs", {**shown, "id": 5, "name": "Ida", "cid": "c1"})
+            assert shape(made) == (206, JSON, {"id": 5})
+            assert [(one.name, one.age) for one in await somebody.app.records.list(Dog)] == [("Rex", 3), ("Ida", 0)]
+            told = await somebody.put("/dogs/1", {"name": "A", "cid": "c1"})
+            assert shape(told) == (422, JSON, {"code": 422, "message": SHORT, "model": 1})
+            nested = await somebody.post("/dogs/1/toys", {"name": "ball", "cid": "c1"})
+            assert shape(nested) == (206, JSON, {"id": 1})
+            for broken in ("{", '{"age": 01}', ""):
+                answer = await somebody.request("PUT", "/dogs/1", content=broken.encode())
+                assert (answer.status, answer.json["code"]) == (400, 400)
+
+
+async def test_a_function_is_asked_about_the_body_as_it_came_and_as_steps_in_front_have_left_it() -> None:
+    asked: list[Any] = []
+
+    def deciding(request: Request, row: Any, body: Any) -> bool:
+        asked.append(body)
+        return "password" in body
+
+    somebody = client(style(WheelhousePermissions(create=deciding, update=deciding, delete=lambda *given: True)))
+
+    @somebody.app.use(action=("create", "update"))
+    async def lower(request: Request, next: Next) -> Response:
+        if "as" in request.headers:
+            given = msgspec.json.decode(request.data)
+            changed = {**given, "name": given["name"].lower()}
+            kinds = {"data": changed, "raw": msgspec.Raw(msgspec.json.encode(changed)), "record": Dog(name="rex")}
+            request.data = kinds[request.headers["as"]]
+        return await next()
+
+    async with somebody:
+        for kind in ("data", "raw"):
+            rex = {"name": "Rex", "password": "x"}
+            assert (await somebody.post("/dogs", rex, headers={"as": kind})).status == 206
+            assert (await somebody.put("/dogs/1", {**rex, "age": 4}, headers={"as": kind})).status == 206
+        assert asked == [{"name": "rex", "password": "x"}, {"name": "rex", "password": "x", "age": 4}] * 2
+        assert [(one.name, one.age) for one in await somebody.app.records.list(Dog)] == [("rex", 4), ("rex", 0)]
+        assert shape(await somebody.put("/dogs/1", {"name": "Rex"}, headers={"as": "record"})) == DENIED
+        assert asked[-1]["name"] == "rex"
+        assert (await somebody.delete("/dogs/2")).status == 204
+
+
+async def test_a_function_is_asked_about_one_record_and_never_about_several_or_about_what_is_none() -> None:
+    asked: list[Any] = []
+
+    def noting(request: Request, row: Any, body: Row) -> bool:
+        asked.append(body)
+        return bool(body.get("is_good", True))
+
+    async with client(style(WheelhousePermissions(create=noting, update=noting))) as somebody:
+        await stock(somebody, "Rex")
+        for body in ([{"name": "Ida"}], [], 7, "Ida"):
+            no_object = {"code": 422, "message": "A record is a JSON object."}
+            assert shape(await somebody.post("/dogs", body)) == (422, JSON, no_object)
+            assert shape(await somebody.put("/dogs/1", body)) == (422, JSON, {**no_object, "model": 1})
+        assert asked == []
+        assert len(await somebody.app.records.list(Dog)) == 1
+
+
+async def test_where_no_function_decides_several_records_may_be_created_at_once() -> None:
+    async with client(style(["create"])) as somebody:
+        answer = await somebody.post("/dogs", [{"name": "Rex", "cid": "c1"}, {"name": "Ida"}])
+        assert shape(answer) == (206, JSON, [{"id": 1}, {"id": 2}])
+        assert shape(await somebody.post("/dogs", [])) == (206, JSON, [])
+        answer = await somebody.post("/dogs", [7, {"name": "A"}])
+        both = "0: A record is a JSON object.; 1/name: String should have at least 2 characters."
+        assert shape(answer) == (422, JSON, {"code": 422, "message": both})
+        assert (await somebody.request("POST", "/dogs", content=b"[{")).status == 400
+        records = somebody.app.records
+        assert [one.name for one in await records.list(Dog)] == ["Rex", "Ida"]
+
+
+async def test_what_a_step_answers_by_itself_is_told_as_it_is() -> None:
+    somebody = client()
+
+    @somebody.app.use(name="dogs", action=("create", "update"))
+    async def later(request: Request, next: Next) -> Any:
+        return {"queued": request.action}
+
+    async with somebody:
+        assert shape(await somebody.post("/dogs", {"name": "Rex"})) == (206, JSON, {"queued": "create"})
+        assert shape(await somebody.put("/dogs/1", {"name": "Rex"})) == (206, JSON, {"queued": "update"})
 
 
 async def test_an_error_of_the_application_is_told_by_what_was_tried_and_nothing_of_the_body_with_it() -> None:

@@ -74,13 +74,14 @@ class Request:
     """What is asked. Interfaces make one for each call; middleware, hooks and handlers read it.
 
     `action` is one of the six actions, `restore`, `set` (all records below a parent), `history`, or `call` for a
-    handler. `name` is the path of the resource, or the name of the handler; `resource` the resource's class (None for
-    a handler). `key` or `keys` say which records, `query` which of them, `data` is the body: JSON as bytes, or plain
-    Python data. `args` are a handler's arguments; `args_at` is the JSON Pointer of the object that holds them, None
-    when they are texts from a URL. `expect` is the version that the record must still have. A delete that `is_forced`
-    goes on where a reference says `on_delete="force"`, one that `is_purging` is for good though its resource keeps
-    deleted records. `actor` is known once the credentials have been looked at, before any middleware. `interface` names
-    the way it came in, `id` is unique for it.
+    handler. `name` is the path of the resource, or the name of the handler; `resource` the resource's class (None for a
+    handler). `key` or `keys` say which records, `query` which of them, `data` is the body: JSON as bytes (or as
+    `msgspec.Raw`), or plain Python data; middleware may put either in its place. `args` are a handler's arguments;
+    `args_at` is the JSON Pointer of the object that holds them, None when they are texts from a URL. `expect` is the
+    version that the record must still have. A delete that `is_forced` goes on where a reference says
+    `on_delete="force"`, one that `is_purging` is for good though its resource keeps deleted records. `actor` is known
+    once the credentials have been looked at, before any middleware. `interface` names the way it came in, `id` is
+    unique for it.
     `verdicts` are what the rates have said that hold for it; none does where it `is_free`: the server asks by itself.
     Where it `takes_found`, of several keys those are read that are there, in the order of the keys.
     Interfaces of another style set `around`, what stands around the action, behind all middleware, and `most`, how many

@@ -10,6 +10,7 @@ import msgspec
 
 from crudite.errors import (
     Conflict,
+    Fault,
     Forbidden,
     Invalid,
     Malformed,
@@ -20,8 +21,8 @@ from crudite.errors import (
     Unexpected,
 )
 from crudite.interfaces.base import Told
-from crudite.interfaces.http import decode_json
-from crudite.interfaces.styles.options import Permissions, Rows, WheelhouseOptions
+from crudite.interfaces.styles.models import model_in, without_unknown
+from crudite.interfaces.styles.options import Permissions, Row, Rows, WheelhouseOptions
 from crudite.interfaces.styles.shaping import Shape
 from crudite.interfaces.styles.style import JSON_TYPE, Asked, Body, Shown, StreamWords, Style, unknown_resources
 from crudite.interfaces.styles.telling_apart import Keyed, Whose, told_apart
@@ -75,13 +76,15 @@ class Wheelhouse(Style):
 
     def around(self, asked: Asked) -> "Around | None":
         options, shape = self._options(asked.definition), Shape.of(asked.parameters)
-        if options is _NO_OPTIONS and shape == Shape():
+        if options is _NO_OPTIONS and shape == Shape() and asked.method not in ("POST", "PUT"):
             return None
-        return _Around(options, shape, asked.definition, self.most)
+        return _Around(options, shape, asked, self.most)
 
     def written(self, asked: Asked, written: Written) -> Body:
         if written.action == "delete":
             return Body(None)
+        if not written.keys and not written.many:  # a step or a hook of the application has answered by itself
+            return Body(written.json)
         reduced = [{asked.definition.schema.key: key} for key in written.keys]
         return Body(msgspec.json.encode(reduced if written.many else reduced[0]).decode())
 
@@ -89,7 +92,7 @@ class Wheelhouse(Style):
         options, shape = self._options(asked.definition), Shape.of(asked.parameters)
         if options is _NO_OPTIONS and shape == Shape():
             return None
-        around = _Around(options, shape, asked.definition, self.most)
+        around = _Around(options, shape, asked, self.most)
         return around.shown_of_all if asked.text is None else partial(around.shown_of_one, key=_key(asked))
 
     def problem(self, problem: Problem, request_id: str, root: str, asked: Asked | None = None) -> Told:
@@ -105,11 +108,12 @@ class Wheelhouse(Style):
 class _Around:
     """What stands around the actions of one request: the permissions before them, the shape of what is shown behind."""
 
-    def __init__(self, options: WheelhouseOptions, shape: Shape, definition: Definition, most: int | None) -> None:
+    def __init__(self, options: WheelhouseOptions, shape: Shape, asked: Asked, most: int | None) -> None:
         self._options = options
         self._shape = shape
-        self._definition = definition
-        self._key = definition.schema.key
+        self._definitions = asked.definitions
+        self._definition = asked.definition
+        self._key = asked.definition.schema.key
         self._most = most
 
     async def __call__(self, request: Request, perform: Perform) -> Response:
@@ -128,10 +132,12 @@ class _Around:
                         request.action, request.key = "list", None
                 return await self._read(request, perform)
             case "create":
-                if function is not None and not await call(function, request, await collection(), _body(request)):
+                if function is not None and not await call(function, request, await collection(), self._body(request)):
                     raise Forbidden("Permission denied.")
-                return await perform(request)
-        return await perform(request) if function is None else await self._change(request, perform, function)
+                return await self._perform(request, perform)
+        if function is None:
+            return await self._perform(request, perform)
+        return await self._change(request, perform, function)
 
     async def shown_of_all(self, request: Request, rows: Rows) -> Mapping[Key, Any]:
         """What a list shows of all records that the asker may read, by their keys. Raises Malformed where nobody can
@@ -166,20 +172,27 @@ class _Around:
         row = await self._shown(request, msgspec.json.decode(response.json))
         return Found(msgspec.json.encode(row).decode(), response.version, shared=False)
 
+    async def _perform(self, request: Request, perform: Perform) -> Response:
+        """Performs a write of what is a field in its body; whoever decided about it has seen the whole."""
+        if request.action != "delete":
+            request.data = without_unknown(request.data, self._definition, request.action)
+        return await perform(request)
+
     async def _change(self, request: Request, perform: Perform, function: Callable[..., Any]) -> Response:
         """A change that a function allows for the record as it is: of the version that it has seen, and no other."""
+        body = self._body(request)
         if request.expect is not None:
-            await self._check_change(request, perform, function)
-            return await perform(request)
+            await self._check_change(request, perform, function, body)
+            return await self._perform(request, perform)
         for _ in range(_TRIES):
-            request.expect = await self._check_change(request, perform, function)
+            request.expect = await self._check_change(request, perform, function, body)
             try:
-                return await perform(request)
+                return await self._perform(request, perform)
             except PreconditionFailed:
                 continue
         raise Conflict("The record keeps changing.")
 
-    async def _check_change(self, request: Request, perform: Perform, function: Callable[..., Any]) -> int:
+    async def _check_change(self, request: Request, perform: Perform, function: Callable[..., Any], body: Row) -> int:
         """The version of the record, when the function allows the change of it. Raises Forbidden; for a record that is
         not there as well, which nobody can tell from one that may not be changed."""
         try:
@@ -187,7 +200,7 @@ class _Around:
         except NotFound:
             raise Forbidden("Permission denied.") from None
         assert isinstance(found, Found)
-        if not await call(function, request, msgspec.json.decode(found.json), _body(request)):
+        if not await call(function, request, msgspec.json.decode(found.json), body):
             raise Forbidden("Permission denied.")
         return found.version
 
@@ -232,6 +245,9 @@ class _Around:
         rows: Rows = msgspec.json.decode(listed.json)
         return rows
 
+    def _body(self, request: Request) -> Row:
+        return model_in(request.data, self._definitions)
+
     def _derived(self, request: Request, action: AnyAction, **more: Any) -> Request:
         return Request(
             action, request.name, definition=request.definition, query=_SHOWN, nesting=request.nesting,
@@ -246,10 +262,6 @@ def _key(asked: Asked) -> Key:
     return key
 
 
-def _body(request: Request) -> Any:
-    return decode_json(request.data) if request.data else {}
-
-
 def _message(problem: Problem, asked: Asked | None) -> str:
     if isinstance(problem, Forbidden):
         is_read = asked is not None and asked.method in ("GET", "HEAD")
@@ -258,8 +270,13 @@ def _message(problem: Problem, asked: Asked | None) -> str:
         return f"Model {asked.text} does not exist."
     if isinstance(problem, Unexpected) and asked is not None and asked.method in _ERRORS:
         return _ERRORS[asked.method]
-    told = [f"{(fault.pointer or '')[1:] or fault.parameter or ''}: {fault.detail}" for fault in problem.faults]
-    return "; ".join(told) or problem.detail or problem.title
+    return "; ".join(map(_sentence, problem.faults)) or problem.detail or problem.title
+
+
+def _sentence(fault: Fault) -> str:
+    """What is wrong, behind the name of what it is wrong with."""
+    place = (fault.pointer or "")[1:] or fault.parameter
+    return f"{place}: {fault.detail}" if place else fault.detail
 
 
 WHEELHOUSE = Wheelhouse()

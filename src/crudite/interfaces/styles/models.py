@@ -1,0 +1,57 @@
+"""Bodies as the clients of wheelhouse-resource send them: whole models, with attributes that were only shown."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from crudite.errors import Fault, Invalid, Malformed
+from crudite.interfaces.styles.options import Row
+from crudite.interfaces.styles.style import declared
+from crudite.resources.answering import plainly
+from crudite.resources.below import RAW
+from crudite.resources.definition import Definition, Definitions
+from crudite.resources.incoming import is_many
+from crudite.resources.request import AnyAction
+
+
+def model_in(data: Any, definitions: Definitions) -> Row:
+    """A body as plain data: JSON, or what a step in front has put in its place; an empty object for none. Raises
+    Malformed for what is no JSON, Invalid for what is no object."""
+    if isinstance(data, RAW):
+        try:
+            data = msgspec.json.decode(bytes(data)) if bytes(data) else None
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise Malformed(f"The body is not JSON: {error}.") from error
+    model = {} if data is None else plainly(data, definitions)
+    if not isinstance(model, dict):  # several at once as well: a function is asked about one
+        raise Invalid(faults=[Fault("not_an_object", "A record is a JSON object.", pointer="")])
+    return model
+
+
+def without_unknown(data: Any, definition: Definition, action: AnyAction) -> Any:
+    """A body without the attributes that are no fields of the resource, or each of several. What is no object stays as
+    it is, and so does what is no JSON: whoever parses it says so."""
+    known = frozenset((*definition.bodies["create" if action == "create" else "update"].names, *declared(definition)))
+    if not is_many(data):
+        return _known(data, known)
+    try:
+        parts = msgspec.json.decode(bytes(data), type=list[msgspec.Raw]) if isinstance(data, RAW) else data
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return data
+    kept = [_known(part, known) for part in parts]
+    return msgspec.json.encode(list(map(msgspec.Raw, kept))) if isinstance(data, RAW) else kept
+
+
+def _known(data: Any, known: frozenset[str]) -> Any:
+    if isinstance(data, Mapping):
+        return {name: value for name, value in data.items() if name in known}
+    if not isinstance(data, RAW):
+        return data
+    try:
+        values = msgspec.json.decode(bytes(data), type=dict[str, msgspec.Raw])
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return data
+    if values.keys() <= known:
+        return data
+    return msgspec.json.encode({name: value for name, value in values.items() if name in known})
