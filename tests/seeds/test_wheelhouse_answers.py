@@ -577,6 +577,24 @@ async def test_a_collection_tells_what_is_added_changed_and_removed_as_whole_rec
             assert await next_of(stream) == ("change", dog(2, "Ida", age=9))
 
 
+@pytest.mark.promises("W37", "W39")
+async def test_what_happens_to_a_record_in_one_moment_is_told_as_one() -> None:
+    async with client() as somebody:
+        await dogs(somebody, "Rex", "Ida")
+
+        async with listening(somebody, "/dogs/subscribe") as stream:
+            async with somebody.app.records.batch() as batch:
+                batch.update(Dog, 1, age=4)
+                batch.delete(Dog, 1)
+                batch.create(Dog(id=3, name="Bo"))
+                batch.delete(Dog, 3)
+            assert await next_of(stream) == ("remove", {"id": 1})
+            async with somebody.app.records.batch() as batch:
+                batch.create(Dog(id=4, name="Max"))
+                batch.update(Dog, 4, age=1)
+            assert await next_of(stream) == ("add", dog(4, "Max", age=1))
+
+
 @pytest.mark.promises("W38", "W39", "W45")
 async def test_a_record_tells_that_it_changed_and_that_it_was_destroyed_and_of_no_other() -> None:
     async with client() as somebody:
