@@ -152,7 +152,8 @@ class Written:
     """What a create, replace, update, delete or restore did, or the setting of a whole.
 
     `records` are the JSON texts of the written records as the asker may see them, None where he may not (and
-    after a delete); `many` tells an array from one record. `mark` is the commit's place in the change log.
+    after a delete); `many` tells an array from one record. `mark` is the commit's place in the change log. Where it
+    `is_replaced`, application code shows something else in their place; without `keys`, in place of the write, too.
     """
 
     action: Literal["create", "replace", "update", "delete", "restore", "set"]
@@ -161,6 +162,7 @@ class Written:
     records: Sequence[str | None]
     many: bool = False
     mark: Mark | None = None
+    is_replaced: bool = False
 
     @property
     def json(self) -> str | None:
@@ -181,7 +183,7 @@ class Written:
         shown = list(data) if self.many else [data]
         if len(shown) != len(self.records):
             raise ValueError(f"{len(self.records)} records were written, {len(shown)} are to be shown")
-        return replace(self, records=[None if one is None else _text(one) for one in shown])
+        return replace(self, records=[None if one is None else _text(one) for one in shown], is_replaced=True)
 
 
 @dataclass(frozen=True, slots=True)

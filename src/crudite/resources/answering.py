@@ -53,7 +53,7 @@ def _answered(data: Any, request: Request, who: str) -> Response:
                 raise TypeError(f"{who} answered {request!r} with {type(data).__name__}; a list of records goes there")
             return Listed([_text(one) for one in data])
         case "create" | "replace" | "update" | "delete" | "restore" | "set":
-            return Written(request.action, (), (), [_text(data)])
+            return Written(request.action, (), (), [_text(data)], is_replaced=True)
 
 
 def _goes_with(response: Response, request: Request) -> bool:

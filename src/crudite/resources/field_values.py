@@ -38,10 +38,10 @@ def _only(response: Response, name: str, definition: Definition) -> Response:
         return replace(response, json=text)
     if isinstance(response, Written):
         texts = [None if record is None else _value(record, name) for record in response.records]
-        return replace(response, records=texts)
+        return replace(response, records=texts, is_replaced=False)  # which the whole record was
     return response
 
 
 def _value(record: str, name: str) -> str | None:
-    value = _decode(record).get(name)
+    value = _decode(record).get(name) if record.startswith("{") else None  # a hook may show what is no record
     return None if value is None else bytes(value).decode()

@@ -61,7 +61,7 @@ class FieldEndpoints(ResourceEndpoints):
         written = await exchange.perform(request)
         assert isinstance(written, Written)
         shown = Body(None) if minimal else self._style.written(asked, written)
-        if reread is not None and not minimal:
+        if reread is not None and not minimal and not written.is_replaced:
             shown = await self._reread(exchange, asked, request, reread) or shown
         await exchange.answer(200, shown.text, exchange.after(written, minimal), shown.kind)
 

@@ -205,7 +205,7 @@ class ResourceEndpoints:
         written = await exchange.perform(request)
         assert isinstance(written, Written)
         shown = Body(None) if minimal or action == "delete" else self._style.written(asked, written)
-        if reread is not None and not minimal:
+        if reread is not None and not minimal and not written.is_replaced:
             shown = await self._reread(exchange, asked, request, reread) or shown
         await exchange.answer(self._style.statuses[action], shown.text, exchange.after(written, minimal), shown.kind)
 

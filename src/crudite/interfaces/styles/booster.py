@@ -113,10 +113,9 @@ class Booster(Style):
             raise NotFound(f"There is no {name} to see.")
 
     def value(self, asked: Asked, found: Found) -> Body:
-        value = msgspec.json.decode(found.json)
-        if value is None:
+        if found.data is None:
             raise NotFound("There is no value.")
-        return Body(value, TEXT_TYPE) if isinstance(value, str) else Body(found.json)
+        return _sent(found)
 
     def given(self, asked: Asked, body: bytes) -> bytes:
         return with_numbers(body, asked.definition, asked.definitions)
@@ -129,14 +128,17 @@ class Booster(Style):
 
     def reread(self, asked: Asked) -> WrittenQuery | None:
         query = self.reading(asked)  # what may not be embedded is refused before anything is written
-        return query if asked.method in ("PUT", "PATCH") and self._sends_object(asked) else None
+        return query if self._sends_object(asked) else None
 
     def written(self, asked: Asked, written: Written) -> Body:
         if written.action == "delete":
             return Body(None)
+        if written.is_replaced and (written.keys or self._sends_object(asked)):
+            return _sent(written)
         if written.many:
             return Body(msgspec.json.encode(written.keys).decode())
-        return Body(str(written.keys[0]), TEXT_TYPE)
+        key = _key_written(asked, written)
+        return _sent(written) if key is None else Body(str(key), TEXT_TYPE)
 
     def problem(self, problem: Problem, request_id: str, root: str, asked: Asked | None = None) -> Told:
         if isinstance(problem, NotUnique) and asked is not None and asked.definition.cls in self.silent:
@@ -168,6 +170,8 @@ class Booster(Style):
         raise Malformed(faults=[Fault("bad_value", detail, parameter="count")])
 
     def _sends_object(self, asked: Asked) -> bool:
+        if asked.method not in ("PUT", "PATCH"):
+            return False
         for said in (asked.parameter("sendObject"), asked.headers.get("x-booster-sendobject")):
             if said in _FLAGS:
                 return _FLAGS[said]
@@ -291,6 +295,22 @@ def _add(messages: _Messages, name: str, message: str) -> None:
 def _combination(faults: Iterable[Fault]) -> str:
     """The fields whose values another record has, as one name."""
     return ":".join(fault.rule or (fault.pointer or "").rpartition("/")[2] for fault in faults)
+
+
+def _sent(response: Found | Written) -> Body:
+    """What a response shows: a text as it is, all else as JSON."""
+    return Body(response.data, TEXT_TYPE) if isinstance(response.data, str) else Body(response.json)
+
+
+def _key_written(asked: Asked, written: Written) -> Any:
+    """The key of the record that was written; where application code has answered in place of that, the one that its
+    answer has, or else the one in the path. None when there is none of these."""
+    if written.keys:
+        return written.keys[0]
+    name, data = asked.definition.schema.key, written.data
+    if isinstance(data, dict) and data.get(name) is not None:
+        return data[name]
+    return None if asked.text is None else asked.definition.schema.key_field.type.parse(asked.text)
 
 
 def _nearest(path: str, definition: Definition) -> str:

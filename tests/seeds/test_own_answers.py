@@ -1,0 +1,107 @@
+"""What hooks answer in place of a write, or show in place of what was written, is told in the style of booster, too."""
+
+from typing import Any
+
+import pytest
+
+from crudite import Next, Record, Request, Response, Rest, allow, around
+from crudite.testing import Client
+from tests.flows.worlds import client_for
+
+JSON = "application/json"
+TEXT = "text/plain; charset=utf-8"
+
+
+class Doctored(Record[int], path="doctored", rules=allow.everyone):
+    name: str
+    title: str = ""
+
+    @around("create", "replace", "update", "delete")
+    @classmethod
+    async def answer(cls, request: Request, next: Next) -> Any:
+        match request.headers.get("x-hook"):
+            case "record":
+                return {"id": 7, "name": "mine"}
+            case "other":
+                return {"activation": "sent"}
+            case "text":
+                return "sent"
+            case "changed":
+                response: Response = await next()
+                sent = {"activation": "sent"}
+                return response.with_data([sent for _ in response.data] if isinstance(response.data, list) else sent)
+            case _:
+                return await next()
+
+    @around("update", field="title")
+    @classmethod
+    async def retitle(cls, request: Request, next: Next) -> Any:
+        match request.headers.get("x-hook"):
+            case "record":
+                return {"id": 7, "title": "mine"}
+            case "other":
+                return {"activation": "sent"}
+            case "changed":
+                return (await next()).with_data("sent")
+            case _:
+                return await next()
+
+
+def client() -> Client:
+    return client_for(Doctored, interfaces=[Rest(style="booster")])
+
+
+def told(response: Any) -> tuple[int, str | None, Any]:
+    kind = response.headers.get("content-type")
+    return response.status, kind, response.json if kind == JSON else response.body.decode() or None
+
+
+@pytest.mark.promises("B60", "B64")
+async def test_the_style_of_booster_answers_a_write_that_a_hook_does_itself_with_the_id_that_it_gives() -> None:
+    async with client() as somebody:
+        await somebody.post("/doctored", {"name": "one"})
+        for hook, created, replaced in (
+            ("record", (201, TEXT, "7"), (200, TEXT, "7")),
+            ("other", (201, JSON, {"activation": "sent"}), (200, TEXT, "1")),
+            ("text", (201, TEXT, "sent"), (200, TEXT, "1")),
+        ):
+            headers = {"x-hook": hook}
+            assert told(await somebody.post("/doctored", {"name": "new"}, headers=headers)) == created
+            assert told(await somebody.put("/doctored/1", {"name": "new"}, headers=headers)) == replaced
+            assert told(await somebody.patch("/doctored/1", {"name": "new"}, headers=headers)) == replaced
+            assert told(await somebody.put("/doctored/1/name", "new", headers=headers)) == (200, TEXT, "1")
+            assert told(await somebody.delete("/doctored/1", headers=headers)) == (204, None, None)
+        assert (await somebody.get("/doctored")).json == [{"id": 1, "name": "one", "title": ""}]
+
+
+@pytest.mark.promises("B45", "B66")
+async def test_the_style_of_booster_shows_what_a_hook_shows_in_place_of_what_was_written() -> None:
+    async with client() as somebody:
+        headers = {"x-hook": "changed"}
+        shown = {"activation": "sent"}
+        assert told(await somebody.post("/doctored", {"name": "one"}, headers=headers)) == (201, JSON, shown)
+        assert told(await somebody.post("/doctored", [{"name": "two"}], headers=headers)) == (201, JSON, [shown])
+        assert told(await somebody.put("/doctored/1", {"name": "two"}, headers=headers)) == (200, JSON, shown)
+        assert told(await somebody.patch("/doctored/1", {"name": "two"}, headers=headers)) == (200, JSON, shown)
+        assert told(await somebody.delete("/doctored/2", headers=headers)) == (204, None, None)
+        wanted = "/doctored/1?sendObject=true"
+        assert told(await somebody.put(wanted, {"name": "four"}, headers=headers)) == (200, JSON, shown)
+        mine = {"id": 7, "name": "mine"}
+        assert told(await somebody.put(wanted, {}, headers={"x-hook": "record"})) == (200, JSON, mine)
+        assert (await somebody.get("/doctored")).json == [{"id": 1, "name": "four", "title": ""}]
+
+
+@pytest.mark.promises("B54", "B66")
+async def test_the_style_of_booster_tells_of_a_field_what_the_hook_around_it_does() -> None:
+    async with client() as somebody:
+        await somebody.post("/doctored", {"name": "one"})
+        for hook, told_of_it in (
+            ("record", (200, TEXT, "7")),
+            ("other", (200, TEXT, "1")),
+            ("changed", (200, TEXT, "sent")),
+        ):
+            headers = {"x-hook": hook}
+            assert told(await somebody.put("/doctored/1/title", "new", headers=headers)) == told_of_it
+        wanted = "/doctored/1/name?sendObject=true"
+        read = {"id": 1, "name": "new", "title": "new"}
+        assert told(await somebody.put(wanted, "new", headers={"x-hook": "changed"})) == (200, JSON, read)
