@@ -41,7 +41,7 @@ def routes_of(app: App) -> Iterator[Route]:
         for pattern, methods, owner in router.routes:
             for method in methods:
                 if method != "STREAM":  # the same path again, for a client that accepts an event stream
-                    yield _route(app, method, pattern, owner, interface.name)
+                    yield _route(app, method, pattern or "/", owner, interface.name)
 
 
 def lacks_rules(definition: Definition) -> bool:
@@ -88,7 +88,7 @@ def _route(app: App, method: str, pattern: str, owner: str, interface: str) -> R
 
 
 def _action(method: str, pattern: str, definition: Definition) -> tuple[str, ActionName]:
-    last = [part for part in pattern.split("/") if part][-1]
+    last = pattern.rstrip("/").rpartition("/")[2]
     if last == "subscribe":
         single = pattern.endswith("}/subscribe")
         return "subscribe", "read" if single else "list"

@@ -122,6 +122,18 @@ def test_routes_show_paths_actions_and_rules(crudite: Crudite) -> None:
     assert "/todos/{key}/subscribe" in crudite("routes", "todo.py").stdout
 
 
+def test_routes_show_what_stands_at_the_root(crudite: Crudite) -> None:
+    write(
+        "pages.py",
+        "from crudite import App, Record, allow\n"
+        "class Page(Record[str], places=['/'], rules=allow.everyone):\n    text: str\n"
+        "app = App(Page, store='sqlite:///:memory:')\n",
+    )
+    routes = json.loads(crudite("routes", "pages.py", "--json").stdout)
+    shown = {(r["method"], r["path"], r["action"]) for r in routes if r["owner"] == "Page" and r["interface"] == "rest"}
+    assert {("GET", "/", "list"), ("POST", "/", "create"), ("GET", "/{key}", "read")} <= shown
+
+
 def test_openapi_is_printed_or_saved(crudite: Crudite) -> None:
     write("todo.py", TODO)
     printed = json.loads(crudite("openapi", "todo.py").stdout)
