@@ -485,6 +485,33 @@ async def test_options_for_what_is_not_there_are_refused_all_at_once() -> None:
         Rest(style="boster")
 
 
+@pytest.mark.only_on("sqlite", reason="a declaration asks no store")
+@pytest.mark.parametrize(
+    ("options", "faults"),
+    [
+        (
+            {"embed": {"post": True, "zzz": ["author"]}, "silent": ["comments", "post"]},
+            (
+                "The booster style has options for 'post', which is to be a class; did you mean Post?",
+                "The booster style has options for 'zzz', which is to be a class such as Comment.",
+                "The booster style has options for 'comments', which is to be a class; did you mean Comment?",
+            ),
+        ),
+        ({"silent": "post"}, ("The booster style's silent takes a list of classes.",)),
+        ({"silent": Post}, ("The booster style's silent takes a list of classes.",)),
+        (
+            {"embed": ["author"]},
+            ('The booster style\'s embed takes True, or what of which class: {Post: ["author"]}.',),
+        ),
+        ({"embed": {Post: "author"}}, ("What the booster style embeds of Post is a list of names, or True.",)),
+    ],
+)
+def test_a_name_in_place_of_a_class_is_refused_with_the_class_that_is_meant(options: Any, faults: Any) -> None:
+    with pytest.raises(DeclarationError) as refused:
+        App(User, Post, Comment, store="sqlite:///:memory:", interfaces=[Rest(style=Booster(**options))])
+    assert refused.value.faults == faults
+
+
 @pytest.mark.promises("B41", "B42", "B132")
 async def test_a_list_is_searched_sorted_and_counted_by_its_parameters() -> None:
     async with client() as somebody:

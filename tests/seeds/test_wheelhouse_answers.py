@@ -543,6 +543,76 @@ def test_options_that_cannot_be_are_refused_all_at_once() -> None:
         Sse(style="booster")
 
 
+def of(option: str, takes: str) -> str:
+    """The sentence for an option of dogs that cannot be called as it will be."""
+    return f"The wheelhouse style's {option} for Dog is to be a function of ({takes})."
+
+
+def every(request: Request, rows: Rows, more: Any = None) -> Rows:
+    """All of them: takes more than it is given, and need not get it."""
+    return rows
+
+
+UNCALLABLE: list[tuple[Any, list[str]]] = [
+    (WheelhouseOptions(filter=lambda dogs: dogs), [of("filter", "request, records")]),  # type: ignore[misc, arg-type]
+    (WheelhouseOptions(pick=lambda dog: dog), [of("pick", "request, record")]),  # type: ignore[misc, arg-type]
+    (WheelhouseOptions(read="dogs"), [of("read", "request, records")]),  # type: ignore[arg-type]
+    (WheelhouseOptions(permissions=lambda: ["read"]), [of("permissions", "request")]),
+    (WheelhouseOptions(permissions=lambda a, b, c: ["read"]), [of("permissions", "request, records")]),
+    (
+        WheelhouseOptions(permissions={"read": lambda request, rows: True}),
+        ["The wheelhouse style's permissions for Dog are words, or WheelhousePermissions(…)."],
+    ),
+    (
+        WheelhouseOptions(permissions=3),  # type: ignore[arg-type]
+        ["The wheelhouse style's permissions for Dog are words, or WheelhousePermissions(…)."],
+    ),
+    (
+        WheelhouseOptions(
+            permissions=WheelhousePermissions(
+                read=lambda rows: rows,  # type: ignore[misc, arg-type]
+                create=lambda request, body: True,  # type: ignore[misc, arg-type]
+                update=lambda request, row, body: True,
+                delete=lambda request, row: True,  # type: ignore[misc, arg-type]
+            ),
+            filter=every,
+            read=lambda *given: None,
+        ),
+        [
+            of("permissions.read", "request, records"),
+            of("permissions.create", "request, records, body"),
+            of("permissions.delete", "request, record, body"),
+        ],
+    ),
+    (["read"], ["The wheelhouse style's options for Dog are WheelhouseOptions(…), and nothing else."]),
+]
+
+
+@pytest.mark.only_on("sqlite", reason="a declaration asks no store")
+@pytest.mark.parametrize(("options", "faults"), UNCALLABLE)
+def test_a_function_that_cannot_be_called_as_it_will_be_is_refused(options: Any, faults: list[str]) -> None:
+    with pytest.raises(DeclarationError) as refused:
+        client(Wheelhouse(resources={Dog: options}))
+    assert list(refused.value.faults) == faults
+
+
+@pytest.mark.only_on("sqlite", reason="a declaration asks no store")
+@pytest.mark.parametrize(
+    ("resources", "fault"),
+    [
+        (
+            {"dogs": WheelhouseOptions()},
+            "The wheelhouse style has options for 'dogs', which is to be a class; did you mean Dog?",
+        ),
+        ([Dog], "The wheelhouse style's resources are options by class: {Post: WheelhouseOptions(…)}."),
+    ],
+)
+def test_a_name_in_place_of_a_class_is_refused_with_the_class_that_is_meant(resources: Any, fault: str) -> None:
+    with pytest.raises(DeclarationError) as refused:
+        client(Wheelhouse(resources=resources))
+    assert refused.value.faults == (fault,)
+
+
 # Event streams
 
 

@@ -82,16 +82,25 @@ class Booster(Style):
     most: int | None = 1_000
 
     def faults(self, definitions: Definitions) -> list[str]:
-        embed = self.embed if isinstance(self.embed, Mapping) else {}
-        faults = unknown_resources({**embed, **dict.fromkeys(self.silent)}, definitions, self.name)
+        embed: Mapping[Any, Any] = self.embed if isinstance(self.embed, Mapping) else {}
+        silent = self.silent if isinstance(self.silent, Collection) and not isinstance(self.silent, str) else ()
+        faults = unknown_resources([*embed, *silent], definitions, self.name)
+        if silent is not self.silent:
+            faults.append("The booster style's silent takes a list of classes.")
+        if embed is not self.embed and not isinstance(self.embed, bool):
+            faults.append('The booster style\'s embed takes True, or what of which class: {Post: ["author"]}.')
         for cls, paths in embed.items():
-            if cls in definitions and not isinstance(paths, bool):
-                faults += [
-                    f"The booster style embeds {path!r} of {cls.__name__}, which leads to no other records"
-                    + _nearest(path, definitions[cls])
-                    for path in paths
-                    if not _leads(path.split("."), definitions[cls], definitions)
-                ]
+            if isinstance(paths, bool) or not isinstance(cls, type) or cls not in definitions:
+                continue
+            if isinstance(paths, str) or not isinstance(paths, Sequence):
+                faults.append(f"What the booster style embeds of {cls.__name__} is a list of names, or True.")
+                continue
+            faults += [
+                f"The booster style embeds {path!r} of {cls.__name__}, which leads to no other records"
+                + _nearest(path, definitions[cls])
+                for path in paths
+                if not _leads(path.split("."), definitions[cls], definitions)
+            ]
         return faults
 
     def listing(self, asked: Asked) -> WrittenQuery:

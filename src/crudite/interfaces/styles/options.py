@@ -1,7 +1,7 @@
 """What wheelhouse-resource let an application say of a collection: permissions, and what becomes of its output."""
 
 import inspect
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, Literal, TypeAlias, cast
@@ -15,6 +15,13 @@ Rows: TypeAlias = list[Row]
 Word: TypeAlias = Literal["read", "create", "update", "delete"]
 
 _WORDS: tuple[Word, ...] = ("read", "create", "update", "delete")
+_ROWS = ("request", "records")
+_ROW = ("request", "record")
+_SHAPING = {"filter": _ROWS, "pick": _ROW, "read": _ROWS}
+_DECIDING = {
+    "permissions.read": _ROWS, "permissions.create": (*_ROWS, "body"),
+    "permissions.update": (*_ROW, "body"), "permissions.delete": (*_ROW, "body"),
+}  # fmt: skip
 _OF_ACTION: dict[AnyAction, Word] = {
     "list": "read", "read": "read", "create": "create", "replace": "update", "update": "update", "delete": "delete"
 }  # fmt: skip
@@ -54,10 +61,16 @@ class WheelhouseOptions:
     def faults(self, name: str) -> list[str]:
         """What is wrong with the options of a resource, one sentence each."""
         given = self.permissions
-        if given is None or callable(given) or isinstance(given, WheelhousePermissions):
-            return []
-        words = (given,) if isinstance(given, str) else given
-        return [
+        faults = _misfits(name, {"filter": self.filter, "pick": self.pick, "read": self.read}, _SHAPING)
+        if isinstance(given, WheelhousePermissions):
+            return faults + _misfits(name, {f"permissions.{word}": getattr(given, word) for word in _WORDS}, _DECIDING)
+        if callable(given):
+            takes = _ROWS if _takes_rows(given) else _ROWS[:1]
+            return faults + _misfits(name, {"permissions": given}, {"permissions": takes})
+        if given is not None and (isinstance(given, Mapping) or not isinstance(given, Collection)):
+            return [*faults, f"The wheelhouse style's permissions for {name} are words, or WheelhousePermissions(…)."]
+        words: Collection[Any] = (given,) if isinstance(given, str) else given or ()
+        return faults + [
             f"The wheelhouse style's permissions for {name} have {word!r}{_nearest(word)}"
             for word in words
             if _word(word) not in _WORDS
@@ -69,8 +82,7 @@ class WheelhouseOptions:
         if given is None:
             return Permissions(frozenset(_WORDS))
         if callable(given):
-            takes_rows = len(inspect.signature(given).parameters) > 1
-            given = await call(given, request, *([await collection()] if takes_rows else []))
+            given = await call(given, request, *([await collection()] if _takes_rows(given) else []))
         if isinstance(given, WheelhousePermissions):
             return Permissions(given)
         words = (given,) if isinstance(given, str) else given or ()
@@ -110,10 +122,42 @@ class Permissions:
         return [row for row in rows if row[key] in kept]
 
 
+def _takes_rows(permissions: Callable[..., Any]) -> bool:
+    """Whether a function that says what may be done is given the records, too."""
+    try:
+        return len(inspect.signature(permissions).parameters) > 1
+    except ValueError:  # it has none that Python could show
+        return False
+
+
+def _misfits(name: str, given: Mapping[str, Any], takes: Mapping[str, Sequence[str]]) -> list[str]:
+    """One sentence for each of the options for a resource that is no function, or cannot be called with what it is
+    given."""
+    called = {option: function for option, function in given.items() if function is not None}
+    return [
+        f"The wheelhouse style's {option} for {name} is to be a function of ({', '.join(takes[option])})."
+        for option, function in called.items()
+        if not _can_take(function, len(takes[option]))
+    ]
+
+
+def _can_take(function: Any, number: int) -> bool:
+    """Whether something can be called with so many arguments, as far as its signature can be known."""
+    if not callable(function):
+        return False
+    try:
+        inspect.signature(function).bind(*[None] * number)
+    except TypeError:
+        return False
+    except ValueError:  # it has none that Python could show
+        return True
+    return True
+
+
 def _word(word: str) -> str:
     return "delete" if word == "del" else word
 
 
 def _nearest(word: str) -> str:
-    near = get_close_matches(word, _WORDS, 1)
+    near = get_close_matches(str(word), _WORDS, 1)
     return f"; did you mean {near[0]!r}?" if near else f": they are {', '.join(_WORDS)}."

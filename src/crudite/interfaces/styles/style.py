@@ -1,7 +1,8 @@
 """A style: the choices of one way to speak REST, each with the answer that today's clients expect."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any, ClassVar, NamedTuple, TypeAlias
 
 from crudite.errors import Fault, Malformed, Problem
@@ -159,11 +160,18 @@ def declared(definition: Definition) -> tuple[str, ...]:
     return tuple(name for name in definition.schema.fields if name not in SYSTEM_FIELDS)
 
 
-def unknown_resources(given: Mapping[type[Any], Any], definitions: Definitions, style: str) -> list[str]:
-    """One sentence for each class among the options of a style that the application does not know."""
+def unknown_resources(given: Iterable[Any], definitions: Definitions, style: str) -> list[str]:
+    """One sentence for each of the resources that the options of a style are for, and that are no classes of the
+    application's."""
     known = ", ".join(sorted(definitions.by_name))
-    return [
-        f"The {style} style has options for {cls.__name__}, which is none of the application's resources: {known}."
-        for cls in given
-        if cls not in definitions
-    ]
+    faults = []
+    for one in given:
+        if not isinstance(one, type):
+            near = get_close_matches(str(one), [*definitions.by_name, *definitions.by_path], 1)
+            found = definitions.by_name.get(near[0]) or definitions.by_path[near[0]] if near else None
+            hint = f"; did you mean {found.name}?" if found is not None else f" such as {known.partition(',')[0]}."
+            faults.append(f"The {style} style has options for {one!r}, which is to be a class{hint}")
+        elif one not in definitions:
+            text = f"The {style} style has options for {one.__name__}, which is none of the application's resources"
+            faults.append(f"{text}: {known}.")
+    return list(dict.fromkeys(faults))

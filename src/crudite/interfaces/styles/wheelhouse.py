@@ -65,8 +65,16 @@ class Wheelhouse(Style):
     most: int | None = 1_000
 
     def faults(self, definitions: Definitions) -> list[str]:
+        if not isinstance(self.resources, Mapping):
+            return ["The wheelhouse style's resources are options by class: {Post: WheelhouseOptions(…)}."]
         faults = unknown_resources(self.resources, definitions, self.name)
-        return faults + [fault for cls, options in self.resources.items() for fault in options.faults(cls.__name__)]
+        for cls, options in self.resources.items():
+            name = cls.__name__ if isinstance(cls, type) else str(cls)
+            if isinstance(options, WheelhouseOptions):
+                faults += options.faults(name)
+            else:
+                faults.append(f"The wheelhouse style's options for {name} are WheelhouseOptions(…), and nothing else.")
+        return faults
 
     def listing(self, asked: Asked) -> WrittenQuery:
         return _SHOWN
