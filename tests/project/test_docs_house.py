@@ -3,6 +3,7 @@
 import dataclasses
 import re
 import subprocess
+from itertools import takewhile
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,17 @@ def test_every_internal_link_of_the_page_leads_somewhere(page: Path) -> None:
 def test_every_make_command_on_the_page_exists(page: Path) -> None:
     commands = re.findall(r"(?:^|`)make ([a-z]+)", page.read_text("utf-8"), re.MULTILINE)
     assert set(commands) - TARGETS == set()
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs" / "coming-from").glob("*.md")), ids=lambda page: page.stem)
+def test_every_table_for_those_who_come_from_elsewhere_has_rows_as_wide_as_its_head(page: Path) -> None:
+    lines = CODE.sub("", FENCE.sub("", page.read_text("utf-8"))).splitlines()
+    heads = [number for number, line in enumerate(lines) if re.fullmatch(r"\|(-+\|)+", line)]
+    assert heads
+    for number in heads:
+        rows = list(takewhile(lambda line: line.startswith("|"), lines[number + 1 :]))
+        assert rows, f"the table {lines[number - 1]!r} in line {number} is empty"
+        assert {row.count("|") for row in rows} == {lines[number].count("|")}
 
 
 def test_the_two_commands_of_the_readme_are_demo_and_test() -> None:

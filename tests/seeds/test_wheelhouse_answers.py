@@ -485,8 +485,30 @@ async def test_a_function_cannot_show_or_allow_what_the_rules_do_not() -> None:
         assert (await ann.get("/notes/theirs")).status == 403
         assert (await ann.put("/notes/theirs", {"text": "x"})).status == 403
         assert (await ann.put("/notes/mine", {"text": "x"})).status == 206
-        refused = await somebody.get("/notes")
-        assert (refused.status, refused.json["code"]) == (401, 401)
+        assert shape(await somebody.get("/notes")) == (403, JSON, {"code": 403, "message": "No permission for notes"})
+
+
+@pytest.mark.promises("W20", "W50")
+async def test_who_is_not_known_is_answered_403_as_ever_and_a_record_that_rules_hide_is_not_there() -> None:
+    class Note(Record[int], rules={"read": allow.where(owner=me.id), "write": allow.signed_in}):
+        owner: str = "ann"
+
+    spoken = Wheelhouse()
+    async with client_for(Note, interfaces=[Rest(style=spoken), Sse(style=spoken)], auth=by_name) as somebody:
+        await somebody.app.records.create(Note())
+        for unknown in (somebody, somebody.acting("bad")):
+            for url, what in (("/notes", "notes"), ("/notes/1", "1"), ("/notes/9", "9")):
+                told = {"code": 403, "message": f"No permission for {what}"}
+                assert shape(await unknown.get(url)) == (403, JSON, told)
+            assert shape(await unknown.post("/notes", {})) == DENIED
+            assert shape(await unknown.put("/notes/1", {})) == DENIED
+            assert shape(await unknown.delete("/notes/1")) == DENIED
+            for url in ("/notes/subscribe", "/notes/1/subscribe"):
+                assert shape(await unknown.get(url)) == DENIED
+        bob = somebody.acting("bob")
+        hidden = (404, JSON, {"code": 404, "message": "Model 1 does not exist."})
+        assert shape(await bob.get("/notes/1")) == hidden
+        assert shape(await bob.put("/notes/1", {"owner": "bob"})) == (206, JSON, {"id": 1})
 
 
 async def test_more_records_than_a_function_is_given_are_refused() -> None:

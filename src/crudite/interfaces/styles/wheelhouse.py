@@ -104,10 +104,11 @@ class Wheelhouse(Style):
         return around.shown_of_all if asked.text is None else partial(around.shown_of_one, key=_key(asked))
 
     def problem(self, problem: Problem, request_id: str, root: str, asked: Asked | None = None) -> Told:
-        told: dict[str, Any] = {"code": problem.status, "message": _message(problem, asked)}
+        status = Forbidden.status if isinstance(problem, Unauthorized) else problem.status  # such a client knows no 401
+        told: dict[str, Any] = {"code": status, "message": _message(problem, asked)}
         if isinstance(problem, Invalid) and asked is not None and asked.text is not None:
             told["model"] = _key(asked)
-        return Told(problem.status, JSON_TYPE, msgspec.json.encode(told))
+        return Told(status, JSON_TYPE, msgspec.json.encode(told))
 
     def _options(self, definition: Definition) -> WheelhouseOptions:
         return self.resources.get(definition.cls, _NO_OPTIONS)
@@ -271,7 +272,7 @@ def _key(asked: Asked) -> Key:
 
 
 def _message(problem: Problem, asked: Asked | None) -> str:
-    if isinstance(problem, Forbidden):
+    if isinstance(problem, Forbidden | Unauthorized):
         is_read = asked is not None and asked.method in ("GET", "HEAD")
         return f"No permission for {asked.text or asked.definition.path}" if asked and is_read else "Permission denied."
     if isinstance(problem, NotFound) and asked is not None and asked.text is not None:
