@@ -139,6 +139,37 @@ async def test_a_joining_record_that_was_moved_meanwhile_is_kept_where_it_joins_
         assert {club for user, club in rows.values() if user == "ann"} == {"go", "bridge"}
 
 
+class Office(Record[str], rules=allow.everyone):
+    name: str = ""
+
+
+class Room(Record[str], rules={"read": allow.where(locked=False), "write": allow.everyone}):
+    office: Parent[Office]
+    locked: bool = False
+    chairs: Many["Chair"] = Field(settable=True)
+
+
+class Chair(Record[str], rules=allow.everyone):
+    room: Parent[Room]
+
+    @before("delete", "create")
+    async def is_slow(self) -> None:
+        while meanwhile:
+            await meanwhile.pop()()
+
+
+@pytest.mark.parametrize("change", [{"office": "south"}, {"locked": True}])
+@pytest.mark.parametrize("body", [[], [{"id": "new"}]])
+async def test_a_whole_is_set_only_where_its_parent_still_stands(change: Any, body: Any) -> None:
+    async with client_for(Office, Room, Chair) as client:
+        await client.post("/offices", [{"id": "north"}, {"id": "south"}])
+        await client.post("/rooms", {"id": "1", "office": "north"})
+        await client.post("/chairs", {"id": "old", "room": "1"})
+        meanwhile.append(lambda: client.app.records.update(Room, "1", **change))
+        assert (await client.put("/offices/north/rooms/1/chairs", body)).status == 404
+        assert [row["id"] for row in (await client.get("/chairs")).json] == ["old"]
+
+
 @pytest.mark.only_on("sqlite", reason="what is declared asks no store")
 def test_a_link_takes_no_rule_that_would_not_hold() -> None:
     field: Any = Field

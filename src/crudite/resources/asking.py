@@ -14,7 +14,7 @@ from crudite.query.tree import EVERYTHING, NOTHING, Filter, is_judged
 from crudite.resources.access import ActorAccess, Rulebook, Rules
 from crudite.resources.default_filters import with_defaults
 from crudite.resources.definition import Definition
-from crudite.resources.request import Request
+from crudite.resources.request import Above, Request
 from crudite.schema import DELETED_AT
 
 Asks: TypeAlias = tuple[Sequence[str], Sequence[WrittenMeasure]]
@@ -57,6 +57,17 @@ def readable_now(request: Request, rulebook: Rulebook, action: ActionName) -> Se
         return deleted
     both = join((rules.action(action, request.actor), deleted.filter), either=True)
     return Selection(deleted.schema, both, deleted.mask)
+
+
+def above_now(request: Request, rulebook: Rulebook, above: Above) -> Selection:
+    """What an actor may read now of the records on a nested path that belong to those above them."""
+    schema = above.definition.schema
+    rules = rulebook.of(schema, system=True) if request.is_system else rulebook.at(above.definition)
+    selection = rules.selection(request.actor)
+    if above.filter != EVERYTHING:
+        belongs = rulebook.resolve(schema, above.filter)
+        selection = Selection(schema, join((selection.filter, belongs), either=False), selection.mask)
+    return rulebook.now(selection)
 
 
 def refusal(actor: Actor, action: str, definition: Definition) -> Forbidden | Unauthorized:

@@ -14,10 +14,11 @@ from crudite.query.parse import EMPTY, WrittenQuery
 from crudite.query.plan import MOST_GROUPS, Plan, Selection
 from crudite.query.resolve import Resolver
 from crudite.query.simplify import join
-from crudite.query.tree import EVERYTHING, Filter, is_judged
+from crudite.query.tree import Filter, is_judged
 from crudite.resources.access import Rulebook, clocks_of
 from crudite.resources.asking import (
     Asks,
+    above_now,
     check_limit,
     check_told_by_store,
     definition_of,
@@ -29,7 +30,7 @@ from crudite.resources.asking import (
 from crudite.resources.cursors import PageCursors
 from crudite.resources.definition import Definition
 from crudite.resources.keys import no_record
-from crudite.resources.request import Above, Nesting, Request
+from crudite.resources.request import Nesting, Request
 from crudite.stores.base import Page, Store
 from crudite.stores.sieve import look_up, read_page
 from crudite.tokens import Sealer
@@ -81,7 +82,7 @@ class Reading:
         """Raises NotFound for the first record on a nested path that the actor may not read, or that does not belong to
         those above it."""
         for above in nesting.parents:
-            selection = self._rulebook.now(self._above(request, above))
+            selection = above_now(request, self._rulebook, above)
             if len(above.keys) == 1:
                 missing = [key for key in above.keys if await look_up(self._store, selection, key) is None]
             else:
@@ -89,16 +90,6 @@ class Reading:
                 missing = [key for key in above.keys if key not in page.keys]
             if missing:
                 raise no_record(above.definition, *missing)
-
-    def _above(self, request: Request, above: Above) -> Selection:
-        """What an actor may read of the records on a nested path that belong to those above them."""
-        schema = above.definition.schema
-        rules = self._rulebook.of(schema, system=True) if request.is_system else self._rulebook.at(above.definition)
-        selection = rules.selection(request.actor)
-        if above.filter == EVERYTHING:
-            return selection
-        belongs = self._rulebook.resolve(schema, above.filter)
-        return Selection(schema, join((selection.filter, belongs), either=False), selection.mask)
 
     def seen(self, definition: Definition, actor: Actor, condition: Filter) -> tuple[Selection, str]:
         """What an actor may read of the records for which a folded condition holds, its clocks not bound; and a text

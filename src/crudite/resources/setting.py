@@ -12,16 +12,20 @@ import msgspec
 
 from crudite.changes import Write
 from crudite.errors import Fault, Invalid, MethodNotAllowed, NotFound, Problem
+from crudite.query.tree import is_judged
+from crudite.resources.access import Rulebook
+from crudite.resources.asking import above_now
 from crudite.resources.definition import Definition, Placement
+from crudite.resources.demands import condition_of
 from crudite.resources.incoming import at_index, entries_of, parser
 from crudite.resources.keys import no_record, plain_key
 from crudite.resources.links import Settable
 from crudite.resources.prepared import InBody, Prepared
-from crudite.resources.preparing import whole
 from crudite.resources.relations import Relating, Step, derived, no_such_record
 from crudite.resources.request import Nesting, Request
 from crudite.schema import NO_DEFAULT
 from crudite.stores.base import Store
+from crudite.stores.sieve import look_up
 from crudite.types import Key, PlainRecord
 
 _ACTIONS = ("create", "replace", "update", "delete")
@@ -39,7 +43,8 @@ class _Entry(NamedTuple):
 class Setting:
     """Decides what requests write that set a whole."""
 
-    def __init__(self, store: Store, relating: Relating) -> None:
+    def __init__(self, rulebook: Rulebook, store: Store, relating: Relating) -> None:
+        self._rulebook = rulebook
         self._store = store
         self._relating = relating
 
@@ -54,7 +59,8 @@ class Setting:
         settable = _settable(definition, parent, field)
         assert settable is not None, "what cannot be set has no path for it"
         given = _given(request, definition)
-        row = await self._store.lookup(whole(parent), key)
+        above = above_now(request, self._rulebook, nesting.parents[-1])
+        row = await look_up(self._store, above, key)
         if row is None:
             raise no_record(parent, key)
         here = await self._relating.children(definition, (field,), key, request, everything=True)
@@ -74,7 +80,8 @@ class Setting:
                 answers.append(len(steps))  # the parent's write comes before them
         touched = {parent.schema.key: key} if steps else {}
         expect = row.version if steps else None
-        write = Write(action="update", schema=parent.schema, key=key, values=touched, expect=expect)
+        where = None if is_judged(above.filter) else condition_of(above.filter)
+        write = Write(action="update", schema=parent.schema, key=key, values=touched, expect=expect, where=where)
         first = Prepared(write, parent, derived(request, "set", parent, key=key), optimistic=True, answers=answers)
         return [first, *await self._relating.prepare(steps)]
 

@@ -48,7 +48,7 @@ class Writing:
         self._deleting = Deleting(rulebook, store)
         self._preparing = Preparing(rulebook, store, self._deleting)
         self._relating = Relating(rulebook, store, self._preparing)
-        self._setting = Setting(store, self._relating)
+        self._setting = Setting(rulebook, store, self._relating)
 
     async def write_all(self, requests: Sequence[Request]) -> list[Written]:
         """Performs several requests in one transaction: all of them, or none. Raises the problem of the first that
@@ -96,9 +96,10 @@ class Writing:
         return await (self._setting if request.action == "set" else self._preparing).prepare(request)
 
     async def _has_moved(self, missed: Prepared) -> bool:
-        """Whether a record that was to be taken out of a link has been moved elsewhere meanwhile."""
+        """Whether a record that was to be taken out of a link, or whose link was to be set at its path, has been moved
+        elsewhere meanwhile."""
         if missed.taken_from is None:
-            return False
+            return missed.request.action == "set"
         schema = missed.definition.schema
         still = Selection(schema, missed.taken_from, Mask((schema.key,)))
         return await self._store.lookup(still, cast(Key, missed.request.key)) is None
