@@ -905,6 +905,20 @@ async def test_a_stream_that_holds_too_many_records_for_its_functions_says_so_an
                 await stream.next()
 
 
+async def test_a_stream_that_asks_no_function_holds_as_many_records_as_there_are() -> None:
+    async with client(style(["read", "create", "update"], most=1)) as somebody:
+        await stock(somebody, "Rex", "Ida")
+        assert (await somebody.get("/dogs?pick=name")).status == 413
+
+        async with listening(somebody, "/dogs/subscribe?pick=name&whereKey=name&whereValue=Bo") as stream:
+            await somebody.put("/dogs/1", {"name": "Bo"})
+            assert await next_of(stream) == ("add", {"name": "Bo"})
+            await somebody.put("/dogs/2", {"name": "Bo"})
+            assert await next_of(stream) == ("add", {"name": "Bo"})
+            await somebody.put("/dogs/1", {"name": "Rex"})
+            assert await next_of(stream) == ("remove", {"id": 1})
+
+
 async def test_a_default_interface_beside_it_speaks_its_own_words() -> None:
     interfaces = [Rest(), Sse(), Rest(prefix="/old", style="wheelhouse"), Sse(prefix="/old", style="wheelhouse")]
     async with client_for(Dog, Toy, interfaces=interfaces) as somebody:

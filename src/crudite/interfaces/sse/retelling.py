@@ -1,7 +1,7 @@
 """The events of a stream, told again in the words of another style: whole records, and no snapshot.
 
-What our own stream says is taken in and held by key. Where the style shows of the records what depends on them all,
-they are shown anew whenever something has come, and what differs from what the client knows is told.
+What our own stream says is taken in and held by key. What has come is shown as the style shows it and, where that
+depends on all records, all of them are; what differs from what the client knows is told.
 
     Held ── the last `ready` ──► Told      before it nothing is told: the client asked for what comes
       ▲                            │
@@ -9,7 +9,7 @@ they are shown anew whenever something has come, and what differs from what the 
 """
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import msgspec
@@ -89,7 +89,8 @@ class Retelling:
         if shown is None:
             now = {key: encode(self._held[key]) for key in touched if key in self._held}
         else:
-            now, touched = await self._all_shown(shown)
+            now = await self._shown(shown, touched if shown.each_alone else self._held)
+            touched = touched if shown.each_alone else {**dict.fromkeys(self._known), **dict.fromkeys(now)}
         told = [one for key in touched if (one := self._difference(key, now.get(key)))] if self._has_begun else []
         for key in touched:
             if key in now:
@@ -99,12 +100,13 @@ class Retelling:
         self._has_begun = True
         return told
 
-    async def _all_shown(self, shown: Shown) -> tuple[dict[Key, str], dict[Key, None]]:
-        if len(self._held) > (self._style.most or len(self._held)):
+    async def _shown(self, shown: Shown, keys: Iterable[Key]) -> dict[Key, str]:
+        """What is shown of the records with some keys, as far as they are there."""
+        if not shown.each_alone and len(self._held) > (self._style.most or len(self._held)):
             raise TooLarge(f"A list holds at most {self._style.most} records here, and this one has more.")
-        rows = await shown(self._asker(), [copy.deepcopy(self._held[key]) for key in sorted(self._held)])
-        now = {key: encode(row) for key, row in rows.items()}
-        return now, {**dict.fromkeys(self._known), **dict.fromkeys(now)}
+        given = [copy.deepcopy(self._held[key]) for key in sorted(key for key in keys if key in self._held)]
+        rows = await shown.of(self._asker(), given)
+        return {key: encode(row) for key, row in rows.items()}
 
     def _difference(self, key: Key, now: str | None) -> bytes:
         before = self._known.get(key)

@@ -58,6 +58,12 @@ class WheelhouseOptions:
     pick: Callable[[Request, Row], Any] | None = None
     read: Callable[[Request, Rows], Any] | None = None
 
+    @property
+    def asks_functions(self) -> bool:
+        """Whether what is shown is decided by functions, for which it may depend on all records."""
+        is_decided = callable(self.permissions) or isinstance(self.permissions, WheelhousePermissions)
+        return is_decided or any((self.filter, self.pick, self.read))
+
     def faults(self, name: str) -> list[str]:
         """What is wrong with the options of a resource, one sentence each."""
         given = self.permissions

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any, ClassVar, NamedTuple, TypeAlias
+from typing import Any, ClassVar, NamedTuple
 
 from crudite.errors import Fault, Malformed, Problem
 from crudite.interfaces.base import Told
@@ -21,8 +21,12 @@ TEXT_TYPE = b"text/plain; charset=utf-8"
 _OF_ONE = frozenset(("fields", "omit", "include", "deleted"))
 
 
-Shown: TypeAlias = Callable[[Request, list[dict[str, Any]]], Awaitable[Mapping[Key, Any]]]
-"""What is shown, for a request, of all records that its actor may read, by their keys."""
+class Shown(NamedTuple):
+    """What a stream shows of records: `of` gives it for a request and records that its actor may read, by their keys.
+    Unless it shows `each_alone`, whatever the others are, those are all records that there are."""
+
+    of: Callable[[Request, list[dict[str, Any]]], Awaitable[Mapping[Key, Any]]]
+    each_alone: bool = False
 
 
 class Asked(NamedTuple):
@@ -143,7 +147,7 @@ class Style:
         return Body(written.json)
 
     def retold(self, asked: Asked) -> Shown | None:
-        """What a stream shows of all records that its client may read; None for these as they are."""
+        """What a stream shows of the records that its client may read; None for these as they are."""
         return None
 
     def problem(self, problem: Problem, request_id: str, root: str, asked: Asked | None = None) -> Told:

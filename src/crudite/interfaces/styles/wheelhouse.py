@@ -101,7 +101,8 @@ class Wheelhouse(Style):
         if options is _NO_OPTIONS and shape == Shape():
             return None
         around = _Around(options, shape, asked, self.most)
-        return around.shown_of_all if asked.text is None else partial(around.shown_of_one, key=_key(asked))
+        of = around.shown_of_all if asked.text is None else partial(around.shown_of_one, key=_key(asked))
+        return Shown(of, each_alone=not options.asks_functions)
 
     def problem(self, problem: Problem, request_id: str, root: str, asked: Asked | None = None) -> Told:
         status = Forbidden.status if isinstance(problem, Unauthorized) else problem.status  # such a client knows no 401
