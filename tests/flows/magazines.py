@@ -62,7 +62,6 @@ async def other_than_its_name(value: str | None, context: FieldContext) -> str |
 class Account(
     Resource,
     rules={"read": allow.signed_in, "create": OPEN, "write": allow.where(id=me.id)},
-    exclude="replace",
 ):
     email: Email = Field(unique=True, read=allow.where(id=me.id))
     password: Password

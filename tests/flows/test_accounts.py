@@ -229,6 +229,18 @@ async def test_who_signs_up_is_told_what_is_taken_but_for_the_name() -> None:
         assert [mail.kind for mail in letters.sent] == ["verify", "taken", "verify", "verify"]
 
 
+async def test_an_account_is_replaced_without_its_password_which_stays() -> None:
+    async with app_for() as app:
+        ann = await ann_in(app)
+        own = (await ann.get("/accounts")).json[0]
+        at = f"/accounts/{own['id']}"
+        replaced = await ann.request("PUT", at, {"email": ANN["email"], "nick": "Annie"})
+        assert (replaced.status, replaced.json["nick"]) == (200, "Annie")
+        refused = await ann.request("PUT", at, {"email": ANN["email"], "password": "another horse"})
+        assert refused.status == 403  # that asks for the old one
+        assert (await Browser(app).log_in()).status == 200
+
+
 class Guest(Resource, rules={"read": allow.where(id=me.id), "write": allow.where(id=me.id)}):
     email: Email = Field(unique=True)
     password: Password | None = None

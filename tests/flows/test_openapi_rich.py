@@ -154,6 +154,7 @@ class World:
                 return [self.keys[tag], self.body(tag)]
             case "replace":
                 body = self.body(tag)
+                body.pop("password", None)  # which is changed by those who know the old one
                 return {one: value for one, value in body.items() if one != "id"}
         return None
 

@@ -270,6 +270,8 @@ async def test_a_password_is_tried_without_anybody_seeing_what_is_kept_of_it() -
         assert await verify(Person, 1, password="correct horse", pin="4321") is False
         assert await verify(Person, 1, password="wrong horse!") is False
         assert await verify(Person, 2, password="correct horse") is False
+        await client.app.records.replace(Person, 1, name="Anne")
+        assert await verify(Person, 1, password="correct horse", pin="1234") is True
         with pytest.raises(TypeError, match="Person has no Password called name"):
             await verify(Person, 1, name="Ann")
         bob = {"authorization": "Bearer bob"}  # may not read that record, so nothing is right

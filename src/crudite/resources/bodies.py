@@ -30,8 +30,9 @@ def bodies_of(
         made = shape.type.kind in ("uuid", "integer") or not required
         default = static.get(name, NO_DEFAULT)
         create.append(body_field(name, shape, not made if name == "id" else required, default))
-        # what cannot be changed may be left out: it stays as it is
-        in_whole = (required and not found.fields[name].immutable) or found.fields[name].required_on == "replace"
+        # what cannot be changed, or nobody can have read, may be left out: it stays as it is
+        stays = found.fields[name].immutable or (name in schema.fields and schema.fields[name].secret)
+        in_whole = (required and not stays) or found.fields[name].required_on == "replace"
         replace.append(body_field(name, shape, name != "id" and in_whole, default))
     whole = Body(f"{found.name}Values", optional, known)
     return whole, {

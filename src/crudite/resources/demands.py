@@ -89,11 +89,10 @@ def completed(
     request: Request, definition: Definition, rules: Rules, values: PlainRecord, now: datetime
 ) -> PlainRecord:
     """What a replace stores: the defaults in place of what is not given, but for fields that are not the actor's
-    to write, or nobody's to change."""
+    to write, nobody's to change, or that nobody can have read to send them back."""
     defaults = definition.make_defaults(request.actor, now, values)
-    kept = definition.immutable | {
-        name for name in rules.restricted_writes if rules.field_write(name, request.actor) != EVERYTHING
-    }
+    restricted = {name for name in rules.restricted_writes if rules.field_write(name, request.actor) != EVERYTHING}
+    kept = definition.immutable | definition.schema.secrets | restricted
     every = {**{name: value for name, value in defaults.items() if name not in kept}, **values}
     return {name: value for name, value in every.items() if name not in definition.immutable}
 

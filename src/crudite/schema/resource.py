@@ -120,6 +120,11 @@ class ResourceSchema:
         return self.fields[self.key]
 
     @cached_property
+    def secrets(self) -> frozenset[str]:
+        """The fields that nobody reads."""
+        return frozenset(name for name, one in self.fields.items() if one.secret)
+
+    @cached_property
     def fingerprint(self) -> str:
         """A short text that differs when anything changes that a client of this resource could see."""
         seen = [
