@@ -205,14 +205,15 @@ def _deleted_at(found: Gathered) -> None:
 
 def _hook(found: Gathered, function: Any, surroundings: Mapping[str, Any], provide: Collection[Any]) -> Hook | None:
     """The hook that a function is; None for one with a parameter that nothing can be given for."""
-    injected = {}
-    for name, annotation in getattr(function, "__annotations__", {}).items():
-        kind = annotation
-        if isinstance(annotation, str):
-            kind = surroundings.get(annotation)
-        if name != "return" and any(kind is one for one in provide):
-            injected[name] = kind
+    kinds = {
+        name: surroundings.get(annotation) if isinstance(annotation, str) else annotation
+        for name, annotation in getattr(function, "__annotations__", {}).items()
+        if name != "return"
+    }
+    injected = {name: kind for name, kind in kinds.items() if any(kind is one for one in provide)}
     try:
+        if strangers := [name for name, kind in kinds.items() if name not in injected and _is_strange(kind, found)]:
+            raise ValueError(strangers[0])
         return Hook.of(function, injected)
     except ValueError as stray:
         found.faults.append(
@@ -220,6 +221,12 @@ def _hook(found: Gathered, function: Any, surroundings: Mapping[str, Any], provi
             "request and the old record (or, around, what comes next), and what App(provide=…) has a type for."
         )
         return None
+
+
+def _is_strange(kind: Any, found: Gathered) -> bool:
+    """Whether a parameter wants something that is neither a record of this class nor ours, as the request is."""
+    is_known = not isinstance(kind, type) or kind is Any or kind in found.cls.__mro__
+    return not is_known and kind.__module__.partition(".")[0] != "crudite"
 
 
 def _hooks(found: Gathered, declared: Iterable[tuple[Hook, tuple[HookMark, ...]]]) -> None:

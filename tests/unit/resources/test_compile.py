@@ -222,6 +222,9 @@ def test_every_fault_of_every_class_is_said_at_once() -> None:
         @before()
         def mailed(self, request: Any, old: Any, mailer: str) -> None: ...
 
+        @after("create")
+        def posted(self, mailer: Mailer) -> None: ...
+
     faults = faults_of(Widget, Gadget)
 
     assert faults == [
@@ -236,6 +239,8 @@ def test_every_fault_of_every_class_is_said_at_once() -> None:
         "Widget: rules['write']: Widget has no field 'nmae'; did you mean 'name'?",
         "Gadget.mailed: nothing is given for 'mailer': a hook takes the record, the request and the old record (or, "
         "around, what comes next), and what App(provide=…) has a type for.",
+        "Gadget.posted: nothing is given for 'mailer': a hook takes the record, the request and the old record (or, "
+        "around, what comes next), and what App(provide=…) has a type for.",
         "Gadget.colour: there is no 'Zzyzx'.",
         "Gadget.gone: there is no action 'remove'; there are create, replace, update, delete.",
         "Gadget.seen: @after is for what writes; to list is @around('list')'s.",
@@ -243,6 +248,10 @@ def test_every_fault_of_every_class_is_said_at_once() -> None:
         "Gadget: only_nested needs a parent, such as project: Parent[Project].",
         "Gadget: limit=500 lies between 1 and max_limit, which is 100.",
     ]
+
+
+class Mailer:
+    """What no application provides."""
 
 
 class Other(Resource):
