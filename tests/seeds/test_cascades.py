@@ -260,6 +260,7 @@ def test_a_cascade_that_leads_nowhere_is_refused() -> None:
         h: str = Field(default="", visible="secret", cascade=Cascade("children"))
         i: str = Field(default="", read=allow.role("staff"), cascade=Cascade("children"))
         j: str = Field(default="", visible="private", cascade=Cascade("children"))
+        k: str = Field(default="", cascade="children")  # type: ignore[arg-type]
         children: Many["Child"]
 
     class Child(Resource):
@@ -287,4 +288,5 @@ def test_a_cascade_that_leads_nowhere_is_refused() -> None:
         "Parent.g: the cascade is not valid: Child.g does not take all of its values.",
         "Parent.h: the cascade is not valid: Child.h is not secret, and would tell it.",
         "Parent.i: the cascade is not valid: Child.i is not private, and would tell it.",
+        """Parent.k: the cascade is not valid: it names links, such as Cascade("comments"), got 'children'.""",
     )

@@ -35,10 +35,12 @@ def cascades_of(
     others = {other.name: other for other in gathered.values()}
     cascades = {}
     for name, shape in shapes[found.cls].items():
-        cascade = found.fields[name].cascade
+        cascade: Any = found.fields[name].cascade
         if cascade is None:
             continue
         try:
+            if not isinstance(cascade, Cascade):
+                raise ValueError(f'it names links, such as Cascade("comments"), got {cascade!r}.')
             values = _values(cascade, shape)
             carried = [_carried(name, link, values, found, schema, others, shapes) for link in cascade.links]
             cascades[name] = tuple(carried)
