@@ -8,7 +8,22 @@ from uuid import UUID
 import pydantic
 import pytest
 
-from crudite import App, Conflict, Count, DeclarationError, OpenApi, Query, Record, Redirect, Request, allow, me
+from crudite import (
+    App,
+    Conflict,
+    Count,
+    DeclarationError,
+    OpenApi,
+    Query,
+    Record,
+    Redirect,
+    Request,
+    Rest,
+    Sse,
+    WebSocket,
+    allow,
+    me,
+)
 from crudite.testing import Client, Refusal
 from tests.flows.worlds import by_name, faults, titles
 from tests.services.stores import fresh_store
@@ -233,6 +248,76 @@ def test_a_handler_that_cannot_be_served_is_refused_when_it_is_declared() -> Non
     app.read("fine")(fine)
     with pytest.raises(DeclarationError):
         app.read("fine")(fine)
+
+
+async def test_arguments_in_braces_are_read_from_the_path() -> None:
+    app = app_of(interfaces=[Rest(), Sse(), WebSocket()])
+
+    @app.read("people/{person}/roles")
+    async def roles(request: Request, person: int, kind: str = "any") -> Any:
+        return [person, kind]
+
+    @app.create("people/{person}/roles/{role}")
+    async def give(request: Request, person: int, role: str, until: date | None = None) -> str:
+        return f"{person} {role} {until}"
+
+    @app.read("people/{person}/notes")
+    async def notes(request: Request, person: str) -> Query[Task]:
+        return Task.where(title=person)
+
+    async with Client(app, token="ann") as client, client.websocket() as socket:
+        assert (await client.get("/people/7/roles")).json == [7, "any"]
+        assert (await client.get("/people/7/roles?kind=old")).json == [7, "old"]
+        assert (
+            await client.post("/people/7/roles/the%20boss", {"until": "2030-01-02"})
+        ).json == "7 the boss 2030-01-02"
+        assert await socket.call("people/{person}/roles", {"person": 7}) == {"data": [7, "any"]}
+        unfit = await client.get("/people/ann/roles")
+        assert (unfit.status, faults(unfit)) == (400, [("person", "int_parsing")])
+        for twice in (
+            await client.get("/people/7/roles?person=8"),
+            await client.post("/people/7/roles/boss", {"person": 8}),
+        ):
+            assert (twice.status, faults(twice)) == (400, [("person", "repeated")])
+        await client.post("/tasks", {"title": "ann"})
+        name, args = "people/{person}/notes", {"person": "ann"}
+        async with client.stream("/people/ann/notes/subscribe") as stream, client.live(name, args=args) as view:
+            assert titles(await view.ready()) == ["ann"]
+            assert (await stream.next()).data["title"] == "ann"
+            assert (await stream.next()).kind == "ready"
+            await client.post("/tasks", {"title": "bob"})
+            await client.post("/tasks", {"title": "ann", "status": "done"})
+            assert titles(await view.until(lambda rows: len(rows) == 2)) == ["ann", "ann"]
+            assert (await stream.next()).data["status"] == "done"
+        paths = OpenApi().document(app)["paths"]
+        read, made = paths["/people/{person}/roles"]["get"], paths["/people/{person}/roles/{role}"]["post"]
+        places = lambda operation: {one["name"]: one["in"] for one in operation["parameters"]}  # noqa: E731
+        assert places(read) == {"person": "path", "kind": "query"}
+        assert places(made) == {"person": "path", "role": "path"}
+        assert list(made["requestBody"]["content"]["application/json"]["schema"]["properties"]) == ["until"]
+        assert "/people/{person}/notes/subscribe" in paths
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("people/{persn}/roles", "takes no argument 'persn', which is in its name; did you mean 'person'?"),
+        ("people/{request}", "takes no argument 'request', which is in its name."),
+        ("people/{person}/{person}", "has {person} twice"),
+        ("people/a{person}", "'a{person}' is no argument in braces"),
+        ("people/{person", "'{person' is no argument in braces"),
+    ],
+)
+@pytest.mark.only_on("sqlite", reason="nothing is asked")
+def test_a_name_with_braces_that_are_no_argument_is_refused(name: str, text: str) -> None:
+    app = app_of()
+
+    async def roles(request: Request, person: int) -> int:
+        return person
+
+    with pytest.raises(DeclarationError) as refused:
+        app.read(name)(roles)
+    assert text in str(refused.value)
 
 
 async def test_a_refused_handler_leaves_nothing_behind() -> None:

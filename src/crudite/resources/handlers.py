@@ -2,7 +2,8 @@
 
 import dataclasses
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from difflib import get_close_matches
 from typing import Any, Literal, TypeAlias, get_origin, get_type_hints
 
 import pydantic
@@ -26,7 +27,8 @@ class Handler:
     """A function of the application's under a name. `kind` decides how HTTP reaches it: GET, POST, PATCH, DELETE.
 
     Its first parameter is the request; those annotated with a type that the application provides are injected;
-    the rest are arguments, validated by their annotations.
+    the rest are arguments, validated by their annotations. `path_names` are those whose names stand in braces in its
+    name, such as `users/{user}/roles`: over HTTP they are what the path has in that place.
     """
 
     name: str
@@ -36,6 +38,7 @@ class Handler:
     injected: Mapping[str, Any]
     lists: frozenset[str]
     returns: Any
+    path_names: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, name: str, kind: HandlerKind, function: Callable[..., Any], provided: Sequence[Any]) -> "Handler":
@@ -55,10 +58,21 @@ class Handler:
                 continue
             default = parameter.default if parameter.default is not parameter.empty else PydanticUndefined
             fields[parameter.name] = (hint, pydantic.Field(default))
-        title = "".join(part.capitalize() for part in name.replace("/", "-").split("-")) + "Arguments"
+        path_names = _path_names(name, fields)
+        title = "".join(part.strip("{}").capitalize() for part in name.replace("/", "-").split("-")) + "Arguments"
         arguments = _arguments(title, fields)
         lists = frozenset(name for name, (hint, _) in fields.items() if get_origin(hint) in (list, set, tuple))
-        return cls(name, kind, function, arguments, injected, lists, hints.get("return"))
+        return cls(name, kind, function, arguments, injected, lists, hints.get("return"), path_names)
+
+    def in_path(self, values: Sequence[str], given: Mapping[str, Any]) -> dict[str, Any]:
+        """The arguments of a URL: the values in its path and those given behind it. Raises Malformed for one that is
+        in both."""
+        of_path = dict(zip(self.path_names, values, strict=True))
+        if twice := sorted(of_path.keys() & given.keys()):
+            raise Malformed(
+                faults=[Fault("repeated", f"{name} is in the path already.", parameter=name) for name in twice]
+            )
+        return {**of_path, **given}
 
     def parse(self, given: Mapping[str, Any], *, place: str | None) -> dict[str, Any]:
         """The arguments as Python values. Raises Malformed (from a URL, when `place` is None) or Invalid with
@@ -122,6 +136,26 @@ def _asks(result: "Query[Any] | Count | Value | Groups") -> Asks | None:
     if isinstance(result, Value):
         return (), ((result.function, result.field),)
     return (result.by, result.measures) if isinstance(result, Groups) else None
+
+
+def _path_names(name: str, arguments: Collection[str]) -> tuple[str, ...]:
+    """The arguments that stand in a handler's name. Raises DeclarationError for one that it does not take, or that is
+    there twice, and for braces around anything but a whole part of the name."""
+    parts = [part for part in name.split("/") if "{" in part or "}" in part]
+    names = [part[1:-1] for part in parts]
+    faults = []
+    for part, one in zip(parts, names, strict=True):
+        if part != f"{{{one}}}" or "{" in one or "}" in one:
+            faults.append(f"In the name of the handler {name!r}, {part!r} is no argument in braces, as in {{user}}.")
+        elif one not in arguments:
+            near = get_close_matches(one, list(arguments), 1)
+            hint = f"; did you mean {near[0]!r}?" if near else "."
+            faults.append(f"The handler {name!r} takes no argument {one!r}, which is in its name{hint}")
+        elif names.count(one) > 1:
+            faults.append(f"The name of the handler {name!r} has {part} twice.")
+    if faults:
+        raise DeclarationError(list(dict.fromkeys(faults)))
+    return tuple(names)
 
 
 def _arguments(title: str, fields: Mapping[str, Any]) -> "pydantic.TypeAdapter[Any]":

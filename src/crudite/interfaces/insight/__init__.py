@@ -19,7 +19,7 @@ from crudite.interfaces.insight.figures import figures
 from crudite.interfaces.insight.health import why_not_ready
 from crudite.interfaces.insight.workers import figures_of_all
 
-Answer: TypeAlias = Callable[[Host, Scope], Awaitable[tuple[int, str, str]]]
+Answer: TypeAlias = Callable[[Host, Scope, tuple[str, ...]], Awaitable[tuple[int, str, str]]]
 """What makes the answer to a request: its status, the type and the text of its body."""
 
 _OWNER = "the insight into the application"
@@ -49,25 +49,25 @@ class Insight:
         return faults
 
 
-def _explaining(explain: Callable[[Host, Scope], Awaitable[str]]) -> Answer:
-    async def answer(host: Host, scope: Scope) -> tuple[int, str, str]:
+def _explaining(explain: Callable[[Host, Scope, tuple[str, ...]], Awaitable[str]]) -> Answer:
+    async def answer(host: Host, scope: Scope, values: tuple[str, ...]) -> tuple[int, str, str]:
         await check_insider(host, scope)
-        return 200, "application/json", await explain(host, scope)
+        return 200, "application/json", await explain(host, scope, values)
 
     return answer
 
 
-async def _metrics(host: Host, scope: Scope) -> tuple[int, str, str]:
+async def _metrics(host: Host, scope: Scope, _: tuple[str, ...]) -> tuple[int, str, str]:
     await check_insider(host, scope)
     told = figures(host) if host.worker is None else figures_of_all(host, host.worker)
     return 200, CONTENT_TYPE, render(told)
 
 
-async def _livez(_: Host, __: Scope) -> tuple[int, str, str]:
+async def _livez(_: Host, __: Scope, ___: tuple[str, ...]) -> tuple[int, str, str]:
     return 200, _TEXT, "ok\n"
 
 
-async def _readyz(host: Host, _: Scope) -> tuple[int, str, str]:
+async def _readyz(host: Host, _: Scope, __: tuple[str, ...]) -> tuple[int, str, str]:
     reason = await why_not_ready(host)
     return (200, _TEXT, "ok\n") if reason is None else (503, _TEXT, f"{reason}\n")
 
@@ -78,9 +78,9 @@ _TEXT = "text/plain; charset=utf-8"
 def _endpoint(host: Host, answer: Answer) -> Endpoint:
     """The endpoint that sends an answer."""
 
-    async def endpoint(scope: Scope, receive: Receive, send: Send, _: tuple[str, ...]) -> None:
+    async def endpoint(scope: Scope, receive: Receive, send: Send, values: tuple[str, ...]) -> None:
         try:
-            status, kind, text = await answer(host, scope)
+            status, kind, text = await answer(host, scope, values)
         except Problem as problem:
             return await send_problem(scope, send, problem, new_request_id())
         headers = [(b"content-type", kind.encode()), (b"cache-control", b"no-store")]

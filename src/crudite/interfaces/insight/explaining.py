@@ -12,17 +12,17 @@ from crudite.resources.handlers import Handler
 from crudite.resources.request import AnyAction, Request
 
 
-async def explain_list(host: Host, scope: Scope, definition: Definition) -> str:
+async def explain_list(host: Host, scope: Scope, _: tuple[str, ...], definition: Definition) -> str:
     """The JSON that explains the live list with the same parameters. Raises what subscribing to it raises."""
     request = _request(host, scope, "list", definition.path)
     request.definition, request.query = definition, parse_url(parameters_of(scope))
     return await _explained(host, request)
 
 
-async def explain_handler(host: Host, scope: Scope, handler: Handler) -> str:
-    """The same for the live query of a reading handler, with its arguments."""
+async def explain_handler(host: Host, scope: Scope, values: tuple[str, ...], handler: Handler) -> str:
+    """The same for the live query of a reading handler, with its arguments, of which the path has some values."""
     request = _request(host, scope, "call", handler.name)
-    request.args, request.args_at = url_arguments(parameters_of(scope)), None
+    request.args, request.args_at = handler.in_path(values, url_arguments(parameters_of(scope))), None
     return await _explained(host, request)
 
 

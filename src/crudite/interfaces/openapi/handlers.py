@@ -1,6 +1,7 @@
 """The operations of handlers: their arguments and answers, as far as their signatures tell."""
 
 import inspect
+from collections.abc import Collection
 from types import UnionType
 from typing import Any, Union, get_args, get_origin
 
@@ -42,8 +43,9 @@ def handler_operation(
     arguments, components = _arguments(handler)
     returned, more = _returned(handler.returns, definitions)
     components |= more
+    named = handler.name.replace("{", "").replace("}", "")
     operation: Operation = {
-        "operationId": f"{handler.name}.subscribe" if place.is_stream else handler.name,
+        "operationId": f"{named}.subscribe" if place.is_stream else named,
         "tags": ["Handlers"],
         "summary": _summary(handler, place.is_stream),
         "description": _description(handler, place.is_stream),
@@ -51,20 +53,26 @@ def handler_operation(
     refused = (401, 403) if has_auth else ()
     status = "303" if handler.returns is Redirect else "200"
     if place.is_stream:
-        operation["parameters"] = [*_in_url(arguments), *shared("last-event-id"), *resuming_parameters()]
+        operation["parameters"] = [
+            *_in_url(arguments, handler.path_names),
+            *shared("last-event-id"),
+            *resuming_parameters(),
+        ]
         example = VALUES if handler.returns in (Count, Value) else "event: added\nid: 0\ndata: {…}\n\n"
         stream = event_stream("The events, without end.", example)
         operation["responses"] = {"200": stream, **problems(400, *_RAISED, *refused)}
         return "get", operation, components
     if handler.kind in ("create", "update"):
-        operation["requestBody"] = _body(arguments)
+        if handler.path_names:
+            operation["parameters"] = _in_url(_some(arguments, handler.path_names, are=True), handler.path_names)
+        operation["requestBody"] = _body(_some(arguments, handler.path_names, are=False))
         operation["responses"] = {
             status: returned,
             "204": answer("Nothing to show."),
             **problems(400, 413, 415, *_RAISED, *refused),
         }
     else:
-        operation["parameters"] = _in_url(arguments)
+        operation["parameters"] = _in_url(arguments, handler.path_names)
         operation["responses"] = {status: returned, **problems(400, *_RAISED, *refused)}
     if handler.kind not in ("create", "update"):
         operation["responses"].pop("204", None)
@@ -75,7 +83,8 @@ def handler_operation(
 
 
 def _summary(handler: Handler, is_stream: bool) -> str:
-    words = handler.name.replace("/", " ").replace("-", " ").replace("_", " ")
+    parts = [part for part in handler.name.split("/") if not part.startswith("{")]
+    words = " ".join(parts or handler.path_names).replace("-", " ").replace("_", " ")
     return f"Subscribe to {words}" if is_stream else f"{words[:1].upper()}{words[1:]}"
 
 
@@ -96,13 +105,23 @@ def _arguments(handler: Handler) -> tuple[Schema, dict[str, Schema]]:
     return schema, schema.pop("$defs", {})
 
 
-def _in_url(arguments: Schema) -> list[Parameter]:
+def _some(arguments: Schema, names: Collection[str], *, are: bool) -> Schema:
+    """The arguments that are among some names, or those that are not."""
+    if not names:
+        return arguments
+    kept = {name: one for name, one in arguments.get("properties", {}).items() if (name in names) == are}
+    required = [name for name in arguments.get("required", []) if name in kept]
+    rest = {word: part for word, part in arguments.items() if word not in ("properties", "required")}
+    return {**rest, "properties": kept, **({"required": required} if required else {})}
+
+
+def _in_url(arguments: Schema, path_names: Collection[str]) -> list[Parameter]:
     required = arguments.get("required", [])
     return [
         {
             "name": name,
-            "in": "query",
-            "required": name in required,
+            "in": "path" if name in path_names else "query",
+            "required": name in required or name in path_names,
             **({"description": schema["description"]} if "description" in schema else {}),
             "schema": _without_null({word: part for word, part in schema.items() if word != "description"}),
         }

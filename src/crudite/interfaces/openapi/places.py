@@ -82,12 +82,13 @@ def handler_places(host: Host) -> Iterator[HandlerPlace]:
     routes = _routes(host.routes)
     for handler in host.handlers.values():
         for ending, is_stream in (("", False), ("/subscribe", True)):
-            base = f"/{handler.name.strip('/')}{ending}"
+            written = f"/{handler.name.strip('/')}{ending}"
+            base = "/".join("{key}" if part.startswith("{") else part for part in written.split("/"))
             for prefix in host.routes.prefixes:
                 methods = _methods(routes.get(prefix + base, {}), handler.name)
                 if not methods:
                     continue
-                yield HandlerPlace(prefix + base, prefix, methods, handler, is_stream)
+                yield HandlerPlace(prefix + written, prefix, methods, handler, is_stream)
 
 
 def channel_places(host: Host) -> Iterator[ChannelPlace]:

@@ -24,12 +24,12 @@ class HandlerEndpoints:
         self.method = _METHODS[handler.kind]
         self._takes_body = handler.kind in ("create", "update")
 
-    async def call(self, scope: Scope, receive: Receive, send: Send, _: tuple[str, ...]) -> None:
+    async def call(self, scope: Scope, receive: Receive, send: Send, values: tuple[str, ...]) -> None:
         """Answers one request."""
-        await serve(self._host, scope, receive, send, self._call, (), self._style)
+        await serve(self._host, scope, receive, send, self._call, values, self._style)
 
-    async def _call(self, exchange: Exchange, _: tuple[str, ...]) -> None:
-        args = url_arguments(exchange.parameters)
+    async def _call(self, exchange: Exchange, values: tuple[str, ...]) -> None:
+        args = self._handler.in_path(values, url_arguments(exchange.parameters))
         if self._takes_body:
             check_content_type(exchange.headers, "application/json")
             body = await read_body(exchange.receive, self._host.limits.body)

@@ -140,10 +140,11 @@ class _Streams:
     def handler(self, handler: Handler) -> Any:
         """The endpoint for the query of a handler."""
 
-        async def endpoint(scope: Scope, receive: Receive, send: Send, _: tuple[str, ...]) -> None:
+        async def endpoint(scope: Scope, receive: Receive, send: Send, values: tuple[str, ...]) -> None:
             def make(request_id: str, headers: Headers) -> list[tuple[str, Request]]:
                 request = self._request("call", handler.name, request_id, headers, scope)
-                request.args, request.args_at = url_arguments(without_resuming(scope)), None
+                request.args = handler.in_path(values, url_arguments(without_resuming(scope)))
+                request.args_at = None
                 return [("", request)]
 
             await self._stream(scope, receive, send, make, named=False)
