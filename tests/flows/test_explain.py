@@ -38,6 +38,10 @@ async def client() -> AsyncIterator[Client]:
     async def open_tasks(request: Request, size: int = 0) -> Query[Task]:
         return Task.where(done=False, size__gte=size)
 
+    @app.read("open-tasks/{size}")
+    async def open_tasks_of(request: Request, size: int) -> Query[Task]:
+        return Task.where(done=False, size__gte=size)
+
     @app.read("task-count")
     async def task_count(request: Request) -> Count:
         return Task.where(done=False).count()
@@ -72,6 +76,7 @@ async def explained(client: Client, path: str) -> Any:
         ("task-count", "rerun", "only the store can tell"),
         ("new", "rerun", "today"),
         ("open-tasks?size=3", "exact", "the images of a change"),
+        ("open-tasks/3", "exact", "the images of a change"),
     ],
 )
 async def test_the_tier_follows_from_the_query_and_the_reason_names_what_forces_it(
@@ -165,7 +170,7 @@ async def test_a_condition_that_is_decided_for_all_records_is_a_gate_that_says_w
 
 
 async def test_what_cannot_be_subscribed_to_is_refused_with_the_same_problem(client: Client) -> None:
-    for path in ("tasks?nothing=1", "tasks?offset=3", "open-tasks?size=x"):
+    for path in ("tasks?nothing=1", "tasks?offset=3", "open-tasks?size=x", "open-tasks/x"):
         told = await client.get(f"/live/explain/{path}")
         refused = await client.get(f"/{path}", headers={"accept": "text/event-stream"})
         assert (told.status, told.json["errors"]) == (refused.status, refused.json["errors"])

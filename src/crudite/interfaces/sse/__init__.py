@@ -143,8 +143,7 @@ class _Streams:
         async def endpoint(scope: Scope, receive: Receive, send: Send, values: tuple[str, ...]) -> None:
             def make(request_id: str, headers: Headers) -> list[tuple[str, Request]]:
                 request = self._request("call", handler.name, request_id, headers, scope)
-                request.args = handler.in_path(values, url_arguments(without_resuming(scope)))
-                request.args_at = None
+                request.args, request.args_at = handler.in_path(values, url_arguments(without_resuming(scope))), None
                 return [("", request)]
 
             await self._stream(scope, receive, send, make, named=False)
