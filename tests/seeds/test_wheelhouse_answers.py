@@ -511,6 +511,42 @@ async def test_who_is_not_known_is_answered_403_as_ever_and_a_record_that_rules_
         assert shape(await bob.put("/notes/1", {"owner": "bob"})) == (206, JSON, {"id": 1})
 
 
+WORDS = "not words or WheelhousePermissions(…)."
+A_LIST = "not a list."
+
+
+@pytest.mark.parametrize(
+    ("url", "options", "said"),
+    [
+        ("/dogs", {"filter": lambda request, rows: None}, f"filter of Dog returned None, {A_LIST}"),
+        ("/dogs", {"filter": lambda request, rows: [7]}, "filter of Dog returned a value of the type int in its list"),
+        ("/dogs/1", {"pick": lambda request, row: None}, "pick of Dog returned None, not a record."),
+        ("/dogs", {"read": lambda request, rows: {}}, f"read of Dog returned a value of the type dict, {A_LIST}"),
+        ("/dogs/1", {"read": lambda request, rows: 7}, f"read of Dog returned a value of the type int, {A_LIST}"),
+        (
+            "/dogs", {"permissions": WheelhousePermissions(read=lambda request, rows: None)},
+            f"permissions.read of Dog returned None, {A_LIST}",
+        ),
+        (
+            "/dogs/1", {"permissions": WheelhousePermissions(read=lambda request, rows: [1])},
+            "permissions.read of Dog returned a value of the type int in its list, not a record.",
+        ),
+        ("/dogs", {"permissions": lambda request: ["reed"]}, "permissions of Dog returned 'reed'; did you mean 'read'"),
+        ("/dogs", {"permissions": lambda request: 7}, f"permissions of Dog returned a value of the type int, {WORDS}"),
+        ("/dogs", {"permissions": lambda request: [7]}, "permissions of Dog returned a value of the type list, not w"),
+    ],
+)  # fmt: skip
+async def test_what_a_function_returns_wrongly_is_logged_by_its_option_and_the_resource(
+    url: str, options: dict[str, Any], said: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with client(style(**options)) as somebody:
+        await stock(somebody, "Rex")
+        answer = await somebody.get(url)
+        assert (answer.status, answer.json["code"]) == (500, 500)
+        assert "Dog" not in answer.body.decode()
+        assert f"WheelhouseOptions.{said}" in caplog.text
+
+
 async def test_more_records_than_a_function_is_given_are_refused() -> None:
     async with client(style(WheelhousePermissions(read=good), most=2)) as somebody:
         await stock(somebody, "Rex", "Ida")
@@ -917,6 +953,23 @@ async def test_a_stream_that_asks_no_function_holds_as_many_records_as_there_are
             assert await next_of(stream) == ("add", {"name": "Bo"})
             await somebody.put("/dogs/1", {"name": "Rex"})
             assert await next_of(stream) == ("remove", {"id": 1})
+
+
+async def test_a_stream_whose_function_fails_says_so_and_ends_and_the_log_says_which(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def filter(request: Request, rows: Rows) -> Any:
+        return rows if len(rows) < 2 else None
+
+    async with client(style(filter=filter)) as somebody:
+        await stock(somebody, "Rex")
+        async with listening(somebody, "/dogs/subscribe") as stream:
+            await stock(somebody, "Ida")
+            kind, data = await next_of(stream)
+            assert (kind, data["problem"]["status"]) == ("problem", 500)
+            with pytest.raises(EOFError):
+                await stream.next()
+        assert f"WheelhouseOptions.filter of Dog returned None, {A_LIST}" in caplog.text
 
 
 async def test_a_default_interface_beside_it_speaks_its_own_words() -> None:

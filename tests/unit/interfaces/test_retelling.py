@@ -104,7 +104,7 @@ async def test_comments_and_when_to_come_back_go_through_as_they_are() -> None:
 
 
 async def test_more_records_than_functions_are_given_end_it() -> None:
-    stream = retelling(WheelhouseOptions(permissions=["read"]), most=1)
+    stream = retelling(WheelhouseOptions(permissions=lambda request: ["read"]), most=1)
     await told(stream, added(1, "Rex"), READY)
 
     with pytest.raises(TooLarge):

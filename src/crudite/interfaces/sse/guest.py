@@ -1,12 +1,15 @@
 """How an event stream ends: it cannot show other credentials, so it tells why and its client comes back."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Sequence
 
 from crudite.auth import Stay
-from crudite.errors import Problem
+from crudite.errors import Problem, Unexpected
 from crudite.interfaces.events import encode
 from crudite.interfaces.sse.retelling import Retelling
+
+_log = logging.getLogger("crudite")
 
 _LAST_TRY = 1.0  # seconds for the last words of a stream that has had its time
 
@@ -29,6 +32,10 @@ class StreamGuest:
                 told = parts if retelling is None else (await retelling.retell(parts),)
             except Problem as problem:
                 self._problem = problem
+                return
+            except Exception as error:  # of what the application does with what is shown
+                _log.exception("what a stream shows cannot be worked out", exc_info=error)
+                self._problem = Unexpected("Something went wrong here; the server's log has the details.")
                 return
             if any(told):
                 yield told

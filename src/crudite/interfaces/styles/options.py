@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from typing import Any, Literal, TypeAlias, cast
 
 from crudite.errors import Forbidden
+from crudite.interfaces.styles.returned import allowed_of, words_of
 from crudite.resources.hooks import call
 from crudite.resources.request import AnyAction, Request
 
@@ -31,7 +32,7 @@ _OF_ACTION: dict[AnyAction, Word] = {
 class WheelhousePermissions:
     """What may be done, decided by functions of the application, async or not. What has none is denied.
 
-    `read(request, records)` returns those of a resource's records that may be read, or True for all of them.
+    `read(request, records)` returns those of a resource's records that may be read, or True for all of them, or False.
     `create(request, records, body)`, `update(request, record, body)` and `delete(request, record, body)` return whether
     that may be. Records are plain data, as the asker may see them.
     """
@@ -85,21 +86,25 @@ class WheelhouseOptions:
     async def given_to(self, request: Request, collection: Callable[[], Any]) -> "Permissions":
         """What the asker of a request may do. `collection` gives all records that he may read."""
         given: Any = self.permissions
+        name = request.definition.name if request.definition is not None else request.name
         if given is None:
-            return Permissions(frozenset(_WORDS))
+            return Permissions(frozenset(_WORDS), name)
         if callable(given):
             given = await call(given, request, *([await collection()] if _takes_rows(given) else []))
         if isinstance(given, WheelhousePermissions):
-            return Permissions(given)
-        words = (given,) if isinstance(given, str) else given or ()
-        return Permissions(frozenset(_word(word) for word in words))
+            return Permissions(given, name)
+        words = frozenset(map(_word, words_of(given, name)))
+        for word in sorted(words.difference(_WORDS)):
+            raise ValueError(f"WheelhouseOptions.permissions of {name} returned {word!r}{_nearest(word)}")
+        return Permissions(words, name)
 
 
 class Permissions:
     """What somebody may do: words, or functions that decide."""
 
-    def __init__(self, given: frozenset[str] | WheelhousePermissions) -> None:
+    def __init__(self, given: frozenset[str] | WheelhousePermissions, name: str) -> None:
         self._given = given
+        self._name = name
 
     def function(self, action: AnyAction) -> Callable[..., Any] | None:
         """What decides about an action; None where it is allowed whatever the records are. Raises Forbidden where it
@@ -119,10 +124,10 @@ class Permissions:
         function = self.function("read")
         if function is None:
             return rows
-        allowed = await call(function, request, [dict(row) for row in rows])
+        allowed = allowed_of(await call(function, request, [dict(row) for row in rows]), self._name)
         if allowed is True:
             return rows
-        if not isinstance(allowed, list | tuple):
+        if allowed is False:
             raise Forbidden("Permission denied.")
         kept = {row[key] for row in allowed if key in row}
         return [row for row in rows if row[key] in kept]

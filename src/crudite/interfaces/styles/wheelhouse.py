@@ -23,6 +23,7 @@ from crudite.errors import (
 from crudite.interfaces.base import Told
 from crudite.interfaces.styles.models import model_in, without_unknown
 from crudite.interfaces.styles.options import Permissions, Row, Rows, WheelhouseOptions
+from crudite.interfaces.styles.returned import row_of, rows_of
 from crudite.interfaces.styles.shaping import Shape
 from crudite.interfaces.styles.style import JSON_TYPE, Asked, Body, Shown, StreamWords, Style, unknown_resources
 from crudite.interfaces.styles.telling_apart import Keyed, Whose, told_apart
@@ -229,13 +230,14 @@ class _Around:
     async def _shaped(self, request: Request, rows: Rows) -> Keyed:
         keyed: Keyed = [(row[self._key], row) for row in rows]
         if self._options.filter is not None:
-            keyed = told_apart(await call(self._options.filter, request, rows), keyed, self._key)
+            filtered = rows_of(await call(self._options.filter, request, rows), "filter", self._definition.name)
+            keyed = told_apart(filtered, keyed, self._key)
         keyed = [(key, shown) for key, row in keyed if self._shape.looks_for(shown := self._shape.one(row))]
         return told_apart(await self._hooked(request, [row for _, row in keyed]), keyed, self._key)
 
     async def _shown(self, request: Request, row: dict[str, Any]) -> Any:
         if self._options.pick is not None:
-            row = await call(self._options.pick, request, row)
+            row = row_of(await call(self._options.pick, request, row), "pick", self._definition.name)
         rows = await self._hooked(request, [self._shape.one(row)])
         if not rows:
             raise NotFound("There is nothing to show of this record.")
@@ -243,7 +245,7 @@ class _Around:
 
     async def _hooked(self, request: Request, rows: Rows) -> Rows:
         shown = await call(self._options.read, request, rows) if self._options.read is not None else None
-        return rows if shown is None else shown
+        return rows if shown is None else rows_of(shown, "read", self._definition.name)
 
     async def _collection(self, request: Request, perform: Perform) -> Rows:
         """All records that the asker may read, as plain data."""
