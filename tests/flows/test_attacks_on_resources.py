@@ -1,11 +1,26 @@
 """Attacks on what resources say of themselves: on validators, relations and fields, in combination."""
 
+import json
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import pytest
 
-from crudite import App, DeclarationError, Field, Many, Parent, Record, Ref, allow, before, me, validators
+from crudite import (
+    App,
+    DeclarationError,
+    Field,
+    Many,
+    Mirrored,
+    Parent,
+    Password,
+    Record,
+    Ref,
+    allow,
+    before,
+    me,
+    validators,
+)  # fmt: skip
 from crudite.testing import Client
 from tests.flows.worlds import by_name, client_for, faults
 
@@ -187,3 +202,45 @@ def test_a_link_takes_no_rule_that_would_not_hold() -> None:
         "Team.people: `visible` and `write` would do nothing for a link; say it of the field that points here, or in "
         "rules there."
     )
+
+
+class Vault(Record[str], rules=allow.everyone):
+    name: str = ""
+    code: str | None = Field(default=None, visible="secret", unique=True)
+    pin: Password | None = None
+
+
+class Babbler:
+    """A database that fails, and tells in its errors what it was given, as databases do."""
+
+    async def get(self, table: str, key: Any) -> Any:
+        return {"id": "old", "code": "mel'on"} if key == "old" else None
+
+    async def find(self, table: str, search: dict[str, Any]) -> Any:
+        return []
+
+    async def create(self, table: str, record: dict[str, Any]) -> Any:
+        raise RuntimeError(f"duplicate key: {record!r}, {json.dumps(record)}, {record['code']}")
+
+    async def update(self, table: str, key: Any, record: dict[str, Any]) -> Any:
+        return await self.create(table, record)
+
+    async def patch(self, table: str, key: Any, values: dict[str, Any]) -> Any:
+        raise TimeoutError(f"too slow: {values!r}")
+
+    async def destroy(self, table: str, key: Any) -> Any:
+        return None
+
+
+@pytest.mark.only_on("sqlite", reason="the database is six functions")
+async def test_what_a_database_says_when_it_fails_tells_the_log_no_secret(caplog: pytest.LogCaptureFixture) -> None:
+    async with Client(App(Vault, store=Mirrored(Babbler()))) as client:
+        created = await client.post("/vaults", {"id": "1", "name": "attic", "code": 'melon "1"', "pin": "watermelon"})
+        changed = await client.patch("/vaults/old", {"code": "melon 2", "name": "cellar"})
+        assert (created.status, changed.status) == (503, 503)
+    assert "duplicate key" in caplog.text
+    assert "attic" in caplog.text
+    assert "cellar" in caplog.text
+    assert "melon" not in caplog.text
+    assert "mel'on" not in caplog.text
+    assert "argon2" not in caplog.text

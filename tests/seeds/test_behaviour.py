@@ -274,6 +274,8 @@ async def test_a_password_is_tried_without_anybody_seeing_what_is_kept_of_it() -
         assert await verify(Person, 1, password="correct horse", pin="1234") is True
         with pytest.raises(TypeError, match="Person has no Password called name"):
             await verify(Person, 1, name="Ann")
+        with pytest.raises(TypeError, match="verify needs a password: password or pin of Person"):
+            await verify(Person, 1)  # else nothing at all would be the right password of everybody
         bob = {"authorization": "Bearer bob"}  # may not read that record, so nothing is right
         assert (await client.post("/try", {"key": 1, "password": "correct horse"}, headers=bob)).json is False
         assert (await client.post("/try", {"key": 1, "password": "correct horse"})).json is False

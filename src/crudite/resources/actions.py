@@ -145,6 +145,8 @@ class RequestPerformer:
         definition = self._actions.definitions[resource]
         if strange := [name for name in passwords if name not in definition.passwords]:
             raise TypeError(f"{definition.name} has no Password called {' or '.join(strange)}")
+        if not passwords:
+            raise TypeError(f"verify needs a password: {' or '.join(definition.passwords)} of {definition.name}")
         stored = await self._hashes(definition, resource, key, tuple(passwords))
         hashing = hashing_of(definition)
         return all([await hashing.verify(stored.get(name), plain) for name, plain in passwords.items()])

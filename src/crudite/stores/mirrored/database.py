@@ -6,6 +6,8 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol, runtime_checkable
 
+import msgspec
+
 from crudite.errors import Problem, StoreError
 from crudite.schema import ResourceSchema
 from crudite.stores.mirrored.fitting import Unfit, fitting_key
@@ -56,7 +58,8 @@ class Database(Protocol):
 class Calls:
     """Calls the functions of a database. Each answers within `timeout` seconds, `find` with at most `most` records.
 
-    What a function raises becomes a StoreError, its cause; only a Problem is left as it is.
+    What a function raises becomes a StoreError, its cause; only a Problem is left as it is. Databases tell in their
+    errors what they were given, and errors are logged: the values of secret fields are taken out of their text.
     """
 
     def __init__(self, database: Database, most: int, timeout: float) -> None:
@@ -93,7 +96,7 @@ class Calls:
         for one in found:
             if len(records) == self._most:
                 detail = f"more than {self._most:,} records are found by {dict(search)!r}"
-                raise self._wrong("find", schema, detail)
+                raise self._wrong("find", schema, without_secrets(detail, schema, [search]))
             records.append(self._record(one, "find", schema))
         return records
 
@@ -134,9 +137,10 @@ class Calls:
             raise
         except TimeoutError as error:
             detail = str(error) or f"no answer within {self._timeout:g} seconds"
-            raise self._wrong(name, schema, detail) from error
+            raise self._wrong(name, schema, without_secrets(detail, schema, arguments)) from error
         except Exception as error:
-            raise self._wrong(name, schema, f"{type(error).__name__}: {error}") from error
+            detail = without_secrets(f"{type(error).__name__}: {error}", schema, arguments)
+            raise self._wrong(name, schema, detail) from error
 
     async def _in_thread(self, function: Callable[..., Any], *arguments: Any) -> Any:
         if self._thread is None:
@@ -151,6 +155,20 @@ class Calls:
 
     def _wrong(self, name: str, schema: ResourceSchema, detail: str) -> StoreError:
         return StoreError(f"{self.name}.{name}({schema.table!r}): {detail}")
+
+
+def without_secrets(text: str, schema: ResourceSchema, given: Iterable[Any]) -> str:
+    """A text that a database has made of what it was given, with dots in place of the values of secret fields, as they
+    are, as Python spells them and as JSON does."""
+    records = [one for one in given if isinstance(one, Mapping)]
+    values = [one.get(field.name) for one in records for field in schema.fields.values() if field.secret]
+    spelled = {
+        spelling for value in values if value not in (None, "") and not isinstance(value, bool)
+        for spelling in (str(value), repr(value).strip("'\""), msgspec.json.encode(value).decode().strip('"'))
+    }  # fmt: skip
+    for one in sorted(spelled, key=len, reverse=True):
+        text = text.replace(one, "…")
+    return text
 
 
 def _whole(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
