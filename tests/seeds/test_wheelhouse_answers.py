@@ -29,7 +29,7 @@ from crudite import (
     before,
     me,
 )
-from crudite.testing import Client, Stream
+from crudite.testing import Client, Refusal, Stream
 from tests.flows.worlds import by_name, client_for
 
 JSON = "application/json"
@@ -953,6 +953,14 @@ async def test_a_stream_that_asks_no_function_holds_as_many_records_as_there_are
             assert await next_of(stream) == ("add", {"name": "Bo"})
             await somebody.put("/dogs/1", {"name": "Rex"})
             assert await next_of(stream) == ("remove", {"id": 1})
+
+
+async def test_a_stream_that_is_refused_tells_its_client_why() -> None:
+    async with client(style([])) as somebody:
+        with pytest.raises(Refusal) as refused:
+            async with somebody.stream("/dogs/subscribe"):
+                pass
+        assert (str(refused.value), refused.value.status) == ("403: Permission denied.", 403)
 
 
 async def test_a_stream_whose_function_fails_says_so_and_ends_and_the_log_says_which(

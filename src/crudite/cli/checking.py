@@ -8,7 +8,7 @@ what cannot be seen from here. The exit code is 1 where there is a danger, or wi
 import json
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Literal, NamedTuple, TypeAlias
 from urllib.parse import urlsplit
@@ -17,7 +17,7 @@ import typer
 
 from crudite.app import App
 from crudite.auth import ApiKeys, Sessions
-from crudite.cli.routes import lacks_rules
+from crudite.cli.routes import is_narrowed, lacks_rules
 from crudite.cli.target import Target, find, load
 from crudite.interfaces.base import Limits
 from crudite.interfaces.openapi import OpenApi
@@ -103,13 +103,15 @@ def _open_to_everyone(case: Case) -> Iterator[Finding]:
     for definition in definitions:
         open_writes = [action for action in _WRITES if _is_open(definitions, definition, action)]
         if open_writes:
+            by = ", narrowed by a style alone" if _is_narrowed(case.app, definition, open_writes) else ""
             yield Finding(
-                "danger", "open_writes", f"Everyone may {_listed(open_writes)} every {definition.name}.",
+                "danger", "open_writes", f"Everyone may {_listed(open_writes)} every {definition.name}{by}.",
                 'Give it a rule: rules={"read": allow.everyone, "write": allow.where(owner=me.id)}.',
             )  # fmt: skip
         if _is_open(definitions, definition, "create") and definition.cls is not account:
+            by = ", narrowed by a style alone" if _is_narrowed(case.app, definition, ["create"]) else ""
             yield Finding(
-                "warning", "open_creates", f"Everyone may create a {definition.name}, as many as he likes.",
+                "warning", "open_creates", f"Everyone may create a {definition.name}, as many as he likes{by}.",
                 'Say "create": allow.signed_in; or, if it is meant, bound it: '
                 f'App(rates=[Rate("10/minute", on="{definition.path}", by="address")]).',
             )  # fmt: skip
@@ -304,6 +306,11 @@ def _is_open(definitions: Definitions, definition: Definition, action: ActionNam
     """Whether nobody in particular may do something with any record, at one of the places of its resource."""
     rules = [place.definition.rules[action] for place in definitions.places[definition] if action in place.actions]
     return any(is_all_there(fold(rule, ANONYMOUS, lambda _: NOTHING), definition.schema) for rule in rules)
+
+
+def _is_narrowed(app: App, definition: Definition, actions: Sequence[ActionName]) -> bool:
+    """Whether some interface's style has options beside the rules of actions; others know of rules only."""
+    return any(is_narrowed(interface, definition, action) for interface in app.interfaces for action in actions)
 
 
 def _speaks_of_asker(rule: Filter) -> bool:

@@ -10,8 +10,8 @@ from rich.table import Table
 
 from crudite.app import App
 from crudite.cli.words import in_words
-from crudite.interfaces.base import Router
-from crudite.interfaces.styles import style_of
+from crudite.interfaces.base import Interface, Router
+from crudite.interfaces.styles import DEFAULT, Style, style_of
 from crudite.messages import ActionName
 from crudite.query.tree import NOTHING
 from crudite.resources.definition import Definition
@@ -23,7 +23,8 @@ _ITEM: dict[str, ActionName] = {"GET": "read", "PUT": "replace", "PATCH": "updat
 
 class Route(NamedTuple):
     """One method of one path. `owner` is a resource's or handler's name, or says what is there; `rule` is in
-    words, empty where rules do not decide; `interface` is the name of the one that serves it."""
+    words, empty where rules do not decide, and says where options of a style stand beside it; `interface` is the name
+    of the one that serves it."""
 
     method: str
     path: str
@@ -41,7 +42,13 @@ def routes_of(app: App) -> Iterator[Route]:
         for pattern, methods, owner in router.routes:
             for method in methods:
                 if method != "STREAM":  # the same path again, for a client that accepts an event stream
-                    yield _route(app, method, pattern or "/", owner, interface.name)
+                    yield _route(app, method, pattern or "/", owner, interface)
+
+
+def is_narrowed(interface: Interface, definition: Definition, action: ActionName) -> bool:
+    """Whether options of an interface's style stand beside the rule of an action."""
+    style = getattr(interface, "style", DEFAULT)
+    return isinstance(style, Style) and style.narrows(definition, action)
 
 
 def lacks_rules(definition: Definition) -> bool:
@@ -69,22 +76,24 @@ def print_routes(app: App, *, as_json: bool = False) -> None:
         own = [route for route in routes if route.owner == owner]
         for route in own:
             table.add_row(*(escape(part) for part in route))
-        table.add_row()
+        if own:
+            table.add_row()
     console.print(table)
 
 
-def _route(app: App, method: str, pattern: str, owner: str, interface: str) -> Route:
+def _route(app: App, method: str, pattern: str, owner: str, interface: Interface) -> Route:
     shown = {"WEBSOCKET": "WS"}.get(method, method)
     name, _, style = owner.removesuffix(")").partition(" (")
     definition = app.definitions.by_name.get(name)
     if definition is None:
         handler = app.handlers.get(name)
         live = "subscribe" if handler is not None and pattern.endswith("/subscribe") else ""
-        return Route(shown, pattern, owner, live or ("call" if handler is not None else ""), "", interface)
+        return Route(shown, pattern, owner, live or ("call" if handler is not None else ""), "", interface.name)
     action, rule_of = _action(method, pattern, definition)
     if style and action == "replace":  # which it may not be in an older style
         action = rule_of = cast(ActionName, style_of(style).actions[method])
-    return Route(shown, pattern, owner, action, in_words(definition.rules[rule_of]), interface)
+    narrowed = "; narrowed by the style" if is_narrowed(interface, definition, rule_of) else ""
+    return Route(shown, pattern, owner, action, in_words(definition.rules[rule_of]) + narrowed, interface.name)
 
 
 def _action(method: str, pattern: str, definition: Definition) -> tuple[str, ActionName]:

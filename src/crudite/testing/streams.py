@@ -39,7 +39,7 @@ class Stream:
             raise ConnectionResetError("the application finished without an answer")
         if start["status"] != 200:
             body = b"".join([part async for part in parts_of(exchange)])
-            raise Refusal(msgspec.json.decode(body))
+            raise Refusal.of(start["status"], body)
         return cls(exchange, received_headers(start), patience)
 
     async def next(self) -> Event:

@@ -7,15 +7,31 @@ from decimal import Decimal
 from functools import cmp_to_key
 from typing import Any, TypeAlias
 
+import msgspec
+
 Row: TypeAlias = dict[str, Any]
 
 
 class Refusal(Exception):
-    """The server answered with a problem: its JSON object (RFC 9457) is `problem`."""
+    """The server answered with a problem: its JSON object (RFC 9457) is `problem`. Of an answer that is none, as in an
+    older style, it has the `status`, and its message or whole text as `detail`."""
 
     def __init__(self, problem: Mapping[str, Any]) -> None:
         self.problem = dict(problem)
-        super().__init__(f"{problem.get('status')} {problem.get('code')}: {problem.get('detail', '')}")
+        named = " ".join(str(problem[name]) for name in ("status", "code") if name in problem)
+        super().__init__(f"{named}: {problem.get('detail', '')}")
+
+    @classmethod
+    def of(cls, status: int, body: bytes) -> "Refusal":
+        """The refusal that an answer over HTTP is."""
+        try:
+            told = msgspec.json.decode(body)
+        except msgspec.DecodeError:
+            told = body.decode(errors="replace")
+        if isinstance(told, dict) and "status" in told:
+            return cls(told)
+        message = told.get("message") if isinstance(told, dict) else None
+        return cls({"status": status, "detail": message or body.decode(errors="replace")})
 
     @property
     def status(self) -> int:

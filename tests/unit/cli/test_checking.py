@@ -156,6 +156,20 @@ def test_it_is_told_in_lines_that_say_what_to_do(check: Check, tmp_path: Path) -
     assert result.stdout.splitlines()[-1].endswith("market.py: 1 danger, 2 notes.")
 
 
+def test_what_options_of_a_style_narrow_is_still_open_to_all_others_and_says_so(check: Check, tmp_path: Path) -> None:
+    more = (
+        "\nfrom crudite import Record, Rest, Wheelhouse, WheelhouseOptions, allow\n"
+        "class Dog(Record[int], rules=allow.everyone):\n    name: str\n"
+        "old = Rest(style=Wheelhouse(resources={Dog: WheelhouseOptions(permissions=['read'])}))\n"
+        "app = App(Dog, interfaces=[old])\n"
+    )
+    code, found = check(further=more)
+    assert (code, found["open_writes"], found["open_creates"]) == (1, "danger", "warning")
+    told = CliRunner().invoke(cli, ["check", str(tmp_path / "code" / "market.py")]).stdout
+    assert "Everyone may update, replace and delete every Dog, narrowed by a style alone. [open_writes]" in told
+    assert "Everyone may create a Dog, as many as he likes, narrowed by a style alone. [open_creates]" in told
+
+
 def test_a_resource_that_nobody_may_use_is_told_unless_that_is_said(check: Check) -> None:
     more = "\nclass Draft(Resource{}):\n    title: str\n\napp = App(Draft)\n"
     assert check(further=more.format(""))[1]["closed"] == "note"

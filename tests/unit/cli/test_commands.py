@@ -122,6 +122,37 @@ def test_routes_show_paths_actions_and_rules(crudite: Crudite) -> None:
     assert "/todos/{key}/subscribe" in crudite("routes", "todo.py").stdout
 
 
+def test_routes_say_where_options_of_a_style_stand_beside_the_rules(crudite: Crudite) -> None:
+    write(
+        "kennel.py",
+        "from crudite import App, Record, Rest, Sse, Wheelhouse, WheelhouseOptions, allow\n"
+        "class Dog(Record[int], rules=allow.everyone):\n    name: str\n"
+        "class Toy(Record[int], rules=allow.everyone):\n    name: str\n"
+        "old = Wheelhouse(resources={Dog: WheelhouseOptions(permissions=['read']),\n"
+        "                            Toy: WheelhouseOptions(filter=lambda request, records: records)})\n"
+        "app = App(Dog, Toy, store='sqlite:///:memory:', interfaces=[Rest('/new'), Rest(style=old), Sse(style=old)])\n",
+    )
+    routes = json.loads(crudite("routes", "kennel.py", "--json").stdout)
+    rules = {(route["method"], route["path"]): route["rule"] for route in routes}
+    narrowed = "everyone; narrowed by the style"
+    assert rules["PUT", "/dogs/{key}"] == rules["GET", "/dogs/subscribe"] == rules["GET", "/toys"] == narrowed
+    assert rules["PUT", "/toys/{key}"] == rules["PUT", "/new/dogs/{key}"] == "everyone"
+    head, first, *_ = crudite("routes", "kennel.py").stdout.splitlines()
+    assert head.startswith("Method")
+    assert first.startswith("GET")
+
+
+def test_routes_of_an_older_style_alone_begin_right_below_their_head(crudite: Crudite) -> None:
+    write(
+        "kennel.py",
+        "from crudite import App, Record, Rest, allow\n"
+        "class Dog(Record[int], rules=allow.everyone):\n    name: str\n"
+        "app = App(Dog, store='sqlite:///:memory:', interfaces=[Rest(style='wheelhouse')])\n",
+    )
+    lines = crudite("routes", "kennel.py").stdout.splitlines()
+    assert [line.split()[0] for line in lines[:3]] == ["Method", "GET", "POST"]
+
+
 def test_routes_show_what_stands_at_the_root(crudite: Crudite) -> None:
     write(
         "pages.py",

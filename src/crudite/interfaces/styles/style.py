@@ -8,7 +8,7 @@ from typing import Any, ClassVar, NamedTuple
 from crudite.errors import Fault, Malformed, Problem
 from crudite.interfaces.base import Told
 from crudite.interfaces.http import told_as_problem
-from crudite.messages import Found, Listed, Written
+from crudite.messages import ActionName, Found, Listed, Written
 from crudite.query.parse import EMPTY, WrittenQuery, parse_url
 from crudite.resources.collect import SYSTEM_FIELDS
 from crudite.resources.definition import Definition, Definitions
@@ -97,6 +97,10 @@ class Style:
     def faults(self, definitions: Definitions) -> list[str]:
         """What is wrong with the options of the style, one sentence each."""
         return []
+
+    def narrows(self, definition: Definition, action: ActionName) -> bool:
+        """Whether the options of the style stand beside the rule of an action, for those who come by it."""
+        return False
 
     def listing(self, asked: Asked) -> WrittenQuery:
         """Which records a list shows, and what of them. Raises the problem of parameters that cannot be."""

@@ -27,7 +27,7 @@ from crudite.interfaces.styles.returned import row_of, rows_of
 from crudite.interfaces.styles.shaping import Shape
 from crudite.interfaces.styles.style import JSON_TYPE, Asked, Body, Shown, StreamWords, Style, unknown_resources
 from crudite.interfaces.styles.telling_apart import Keyed, Whose, told_apart
-from crudite.messages import Found, Listed, Response, Written
+from crudite.messages import ActionName, Found, Listed, Response, Written
 from crudite.query.parse import WrittenQuery
 from crudite.resources.collect import SYSTEM_FIELDS
 from crudite.resources.definition import Definition, Definitions
@@ -76,6 +76,11 @@ class Wheelhouse(Style):
             else:
                 faults.append(f"The wheelhouse style's options for {name} are WheelhouseOptions(…), and nothing else.")
         return faults
+
+    def narrows(self, definition: Definition, action: ActionName) -> bool:
+        options = self._options(definition)
+        is_shaped = action in ("list", "read") and bool(options.filter or options.pick or options.read)
+        return options.permissions is not None or is_shaped
 
     def listing(self, asked: Asked) -> WrittenQuery:
         return _SHOWN
