@@ -91,6 +91,21 @@ async def test_the_style_of_booster_shows_what_a_hook_shows_in_place_of_what_was
         assert (await somebody.get("/doctored")).json == [{"id": 1, "name": "four", "title": ""}]
 
 
+@pytest.mark.promises("B54")
+async def test_a_property_that_is_no_field_is_a_handler_below_the_record() -> None:
+    somebody = client()
+
+    @somebody.app.read("doctored/{doctored}/roles")
+    async def roles(request: Request, doctored: int) -> list[str]:
+        return ["admin", (await request.records.read(Doctored, doctored)).name]
+
+    async with somebody:
+        await somebody.post("/doctored", {"name": "one"})
+        assert told(await somebody.get("/doctored/1/roles")) == (200, JSON, ["admin", "one"])
+        assert told(await somebody.get("/doctored/2/roles")) == (404, None, None)
+        assert told(await somebody.get("/doctored/1/name")) == (200, TEXT, "one")
+
+
 @pytest.mark.promises("B54", "B66")
 async def test_the_style_of_booster_tells_of_a_field_what_the_hook_around_it_does() -> None:
     async with client() as somebody:
