@@ -221,6 +221,18 @@ async def test_a_function_is_asked_about_one_record_and_never_about_several_or_a
         assert len(await somebody.app.records.list(Dog)) == 1
 
 
+async def test_a_body_that_is_nested_deeply_is_refused_like_any_other() -> None:
+    decides = WheelhousePermissions(create=lambda request, rows, body: True)
+    for permissions in (decides, None):
+        async with client(style(permissions)) as somebody:
+            for depth in (300, 700, 5_000):
+                deep = b'{"name": ' + b"[" * depth + b"]" * depth + b"}"
+                answer = await somebody.request("POST", "/dogs", content=deep)
+                assert answer.status in (400, 422)
+                beside = deep.replace(b"name", b"cid").replace(b"{", b'{"name": "Rex", ')
+                assert (await somebody.request("POST", "/dogs", content=beside)).status in (206, 400)
+
+
 async def test_where_no_function_decides_several_records_may_be_created_at_once() -> None:
     async with client(style(["create"])) as somebody:
         answer = await somebody.post("/dogs", [{"name": "Rex", "cid": "c1"}, {"name": "Ida"}])

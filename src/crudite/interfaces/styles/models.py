@@ -20,10 +20,11 @@ def model_in(data: Any, definitions: Definitions) -> Row:
     Malformed for what is no JSON, Invalid for what is no object."""
     if isinstance(data, RAW):
         try:
-            data = msgspec.json.decode(bytes(data)) if bytes(data) else None
+            model = msgspec.json.decode(bytes(data)) if bytes(data) else {}
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise Malformed(f"The body is not JSON: {error}.") from error
-    model = {} if data is None else plainly(data, definitions)
+    else:
+        model = {} if data is None else plainly(data, definitions)
     if not isinstance(model, dict):  # several at once as well: a function is asked about one
         raise Invalid(faults=[Fault("not_an_object", "A record is a JSON object.", pointer="")])
     return model
