@@ -16,6 +16,7 @@ from crudite import (
     Password,
     Record,
     Ref,
+    Request,
     allow,
     before,
     me,
@@ -24,6 +25,7 @@ from crudite import (
 from crudite.testing import Client
 from tests.flows.worlds import by_name, client_for, faults
 
+PUBLIC = {"status": "public"}
 meanwhile: list[Callable[[], Awaitable[Any]]] = []
 """What somebody else does while a write is being decided on, once."""
 
@@ -56,6 +58,41 @@ async def test_a_validator_tells_nothing_of_a_record_that_its_asker_may_not_poin
                 body = {"category": category, **given} | ({"id": "2"} if path == "/articles" else {})
                 refused = await write(path, body)
                 assert (refused.status, faults(refused)) == (422, [("/category", "no_such_record")])
+
+
+class Shelf(Record[str], rules=allow.everyone, path="shelves"):
+    status: str = "draft"
+    items: Many["Item"] = Field(settable=True)
+
+
+class Item(Record[str], rules=allow.everyone):
+    shelf: Parent[Shelf]
+    status: str = Field(default="draft", validate=validators.MatchesParent("shelf", check={"published": "public"}))
+    title: str = ""
+
+    @before("update")
+    def is_drafted(self, request: Request, old: "Item") -> None:
+        if self.title == "anew":
+            self.status = "draft"
+
+
+async def test_a_record_gets_below_no_parent_that_it_could_not_have_been_written_below() -> None:
+    async with client_for(Shelf, Item) as client:
+        await client.post("/shelves", [{"id": "open", "status": "public"}, {"id": "closed"}, {"id": "new", **PUBLIC}])
+        await client.post("/items", {"id": "1", "shelf": "open", "status": "published"})
+        moved = await client.patch("/items/1", {"shelf": "closed"})
+        assert (moved.status, faults(moved)) == (422, [("/status", "invalid_parent")])
+        assert (await client.put("/items/1/shelf", "closed")).status == 422
+        assert faults(await client.patch("/shelves/closed", {"items": ["1"]})) == [("/items/0", "invalid_parent")]
+        assert faults(await client.put("/shelves/closed/items", ["1"])) == [("/0", "invalid_parent")]
+        assert (await client.get("/items/1")).json["shelf"] == "open"
+
+        await client.patch("/shelves/open", {"status": "draft"})  # asks nobody again, and who stays is not asked
+        assert (await client.patch("/items/1", {"shelf": "open", "title": "stays"})).status == 200
+        assert (await client.patch("/items/1", {"shelf": "new"})).status == 200
+        assert (await client.patch("/items/1", {"shelf": "closed"})).status == 422
+        assert (await client.patch("/items/1", {"shelf": "closed", "title": "anew"})).status == 200
+        assert (await client.get("/items/1")).json["status"] == "draft"
 
 
 class Card(Record[str], rules=allow.everyone):

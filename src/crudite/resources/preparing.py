@@ -146,10 +146,10 @@ class Preparing:
         named = frozenset(values)
         if request.action == "replace":
             values = completed(request, definition, rules, values, self._rulebook.clock())
+        hooks = definition.hooks.get(("before", cast(Any, request.action)), ())
         validation = self._validation(request, definition, old)
         if validation is not None:
-            values = await validation.of(values, named)
-        hooks = definition.hooks.get(("before", cast(Any, request.action)), ())
+            values = await validation.of(values, named, is_draft=bool(hooks))
         if hooks and old is not None:
             draft, stored = definition.from_plain({**old, **values}), definition.from_plain(old)
             provided = self._rulebook.definitions.provided

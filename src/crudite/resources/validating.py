@@ -6,7 +6,7 @@ that is given: before the `before` hooks, and again for what those have changed.
 records is checked once more inside the transaction.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 
@@ -113,12 +113,13 @@ class Validation:
         """The records that must be as they were read."""
         return tuple(self._reading.needs)
 
-    async def of(self, values: PlainRecord, names: Collection[str]) -> PlainRecord:
+    async def of(self, values: PlainRecord, names: Collection[str], *, is_draft: bool = False) -> PlainRecord:
         """The plain values of a write, those of the named fields as their validators return them. Raises Invalid with
-        every fault."""
+        every fault. Of a draft, which hooks are about to see, what stays is not asked yet."""
         definition = self._definition
         asked = [name for name in definition.validators if name in names and name in values]
-        if not asked:
+        moved = [] if is_draft else list(self._moved(values))
+        if not asked and not moved:
             return values
         whole = {**(self._old or {}), **values}
         record = definition.from_plain(whole)
@@ -130,9 +131,22 @@ class Validation:
             context = FieldContext(name, self._request.action, record, old, self._request, self._reading)
             changed[name], found = await self._asked(context, codecs[name], values, whole)
             faults += found
+        for name, validator in moved:
+            faults += await self._beside_parent(validator, name, whole[name], whole, is_given=True)
         if faults:
             raise Invalid(faults=list(dict.fromkeys(faults)))
         return {**values, **changed}
+
+    def _moved(self, values: PlainRecord) -> Iterator[tuple[str, MatchesParent]]:
+        """The stored values that stay, with a validator whose reference is about to point at another record."""
+        old = self._old
+        if old is None:
+            return
+        for name, validators in self._definition.validators.items():
+            given = [one for one in validators if isinstance(one, MatchesParent) and one.reference in values]
+            for one in given if name not in values else ():
+                if values[one.reference] != old.get(one.reference):
+                    yield name, one
 
     async def _asked(
         self, context: FieldContext, codec: Codec, values: PlainRecord, whole: PlainRecord
@@ -215,11 +229,11 @@ def _equals(spec: FieldSpec, value: Plain) -> Test:
 def looks_at_record(definition: Definition, values: Mapping[str, Plain]) -> bool:
     """Whether validators of these values want to know the rest of the record."""
     return any(
-        isinstance(one, MatchesParent) or one.takes_context
+        name in values or one.reference in values if isinstance(one, MatchesParent)
+        else name in values and one.takes_context
         for name, validators in definition.validators.items()
-        if name in values
         for one in validators
-    )
+    )  # fmt: skip
 
 
 def differing(values: Mapping[str, Plain], before: Mapping[str, Plain]) -> list[str]:
