@@ -261,6 +261,10 @@ async def test_arguments_in_braces_are_read_from_the_path() -> None:
     async def give(request: Request, person: int, role: str, until: date | None = None) -> str:
         return f"{person} {role} {until}"
 
+    @app.create("tasks/{task}")
+    async def poke(request: Request, task: int) -> int:
+        return task
+
     @app.read("people/{person}/notes")
     async def notes(request: Request, person: str) -> Query[Task]:
         return Task.where(title=person)
@@ -272,6 +276,7 @@ async def test_arguments_in_braces_are_read_from_the_path() -> None:
             await client.post("/people/7/roles/the%20boss", {"until": "2030-01-02"})
         ).json == "7 the boss 2030-01-02"
         assert await socket.call("people/{person}/roles", {"person": 7}) == {"data": [7, "any"]}
+        assert (await client.post("/tasks/7", {})).json == 7
         unfit = await client.get("/people/ann/roles")
         assert (unfit.status, faults(unfit)) == (400, [("person", "int_parsing")])
         for twice in (
@@ -289,9 +294,11 @@ async def test_arguments_in_braces_are_read_from_the_path() -> None:
             await client.post("/tasks", {"title": "ann", "status": "done"})
             assert titles(await view.until(lambda rows: len(rows) == 2)) == ["ann", "ann"]
             assert (await stream.next()).data["status"] == "done"
-        paths = OpenApi().document(app)["paths"]
-        read, made = paths["/people/{person}/roles"]["get"], paths["/people/{person}/roles/{role}"]["post"]
         places = lambda operation: {one["name"]: one["in"] for one in operation["parameters"]}  # noqa: E731
+        paths = OpenApi().document(app)["paths"]
+        assert places(paths["/tasks/{key}"]["post"]) == {"key": "path"}  # and no second template of the same shape
+        assert "/tasks/{task}" not in paths
+        read, made = paths["/people/{person}/roles"]["get"], paths["/people/{person}/roles/{role}"]["post"]
         assert places(read) == {"person": "path", "kind": "query"}
         assert places(made) == {"person": "path", "role": "path"}
         assert list(made["requestBody"]["content"]["application/json"]["schema"]["properties"]) == ["until"]

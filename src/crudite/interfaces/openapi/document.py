@@ -1,5 +1,7 @@
 """The description of a whole application, as an OpenAPI 3.1.1 document."""
 
+import re
+from collections.abc import Iterable
 from itertools import chain, count
 from typing import Any
 
@@ -24,6 +26,7 @@ _ABOUT = (
     "with every change; it is the entity tag, so `If-Match` makes a write conditional. Every failure is a "
     "problem (RFC 9457) that names all faults at once. Every list is live at its `/subscribe`."
 )
+_NAME = re.compile(r"\{([^}]*)\}")
 _BEARER = {
     "type": "http",
     "scheme": "bearer",
@@ -46,7 +49,8 @@ def make_document(host: Host, *, version: str, root_path: str = "") -> dict[str,
             continue
         method, operation, components = handler_operation(found, host.definitions, has_auth=host.is_private)
         if method.upper() in found.methods:
-            _add(paths, found.path, found.prefix, {method: operation}, taken)
+            path = _as_written(paths, found.path, operation)
+            _add(paths, path, found.prefix, {method: operation}, taken)
             extra |= components
     for channel in channel_places(host):
         operations = channel_operations(channel, host.limits.channels, has_auth=host.is_private)
@@ -88,6 +92,18 @@ def _add(
             name = operation["operationId"] = next(one for one in names if one not in taken)
         taken.add(name)
         paths.setdefault(path, {})[method] = operation
+
+
+def _as_written(paths: Iterable[str], path: str, operation: Operation) -> str:
+    """A path as it is written already, if it is, with other names in braces: these are then those of the operation,
+    too. For templates that differ in names alone are one and the same (OpenAPI 3.1, Paths Object)."""
+    shape = _NAME.sub("{}", path)
+    known = next((one for one in paths if _NAME.sub("{}", one) == shape), path)
+    names = dict(zip(_NAME.findall(path), _NAME.findall(known), strict=True))
+    for parameter in operation.get("parameters", ()):
+        if parameter.get("in") == "path":
+            parameter["name"] = names[parameter["name"]]
+    return known
 
 
 def _several(has_auth: bool) -> Operation:
