@@ -29,7 +29,8 @@ class Doctored(Record[int], path="doctored", rules=allow.everyone):
             case "changed":
                 response: Response = await next()
                 sent = {"activation": "sent"}
-                return response.with_data([sent for _ in response.data] if isinstance(response.data, list) else sent)
+                shown: Any = [sent for _ in response.data] if isinstance(response.data, list) else sent
+                return response.with_data(shown)
             case _:
                 return await next()
 
