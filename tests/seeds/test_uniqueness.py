@@ -65,6 +65,24 @@ async def test_fields_that_are_unique_together_are_so_also_when_one_of_them_is_c
         assert (await client.patch("/persons/3", {"first": "Ann", "last": "Kay"})).status == 200
 
 
+@pytest.mark.promises("B101")
+async def test_all_that_is_taken_is_told_at_once_in_the_order_of_the_declaration() -> None:
+    async with client_for(Person) as client:
+        first = {"email": "a", "phone": "1", "first": "Ann", "last": "Lee", "room": "r"}
+        assert (await client.post("/persons", first)).status == 201
+        taken = await client.post("/persons", {**first, "room": "s"})
+        told = [(fault["pointer"], fault.get("rule")) for fault in taken.json["errors"]]
+        assert (taken.status, told) == (
+            409, [("/email", None), ("/phone", None), ("/first", "first:last"), ("/last", "first:last")],
+        )  # fmt: skip
+        second = await client.post("/persons", {"email": "b", "phone": "2", "first": "Bob", "last": "Lee", "room": "s"})
+        at = second.headers["location"]
+        taken = await client.patch(at, {"phone": "1", "first": "Ann"})
+        assert [fault["pointer"] for fault in taken.json["errors"]] == ["/phone", "/first", "/last"]
+        taken = await client.put(at, {**first, "email": "b", "phone": "2", "last": "Kay", "room": "s"})
+        assert taken.status == 200
+
+
 @pytest.mark.promises("B102")
 async def test_null_is_no_value_unless_nulls_are_alike() -> None:
     async with client_for(Person) as client:

@@ -191,6 +191,10 @@ class _Compiler:
         return join((rule, *beside), either=False) if beside else rule
 
     def _limits(self, found: Gathered) -> tuple[int, int]:
+        given = [found.options[name] for name in ("limit", "max_limit") if name in found.options]
+        if not all(isinstance(one, int) for one in given):
+            found.faults.append(f"{found.name}: limit and max_limit are numbers of records, such as limit=50.")
+            return DEFAULT_LIMIT, DEFAULT_MAX_LIMIT
         max_limit = found.options.get("max_limit", max(DEFAULT_MAX_LIMIT, found.options.get("limit", 0)))
         limit = found.options.get("limit", min(DEFAULT_LIMIT, max_limit))
         if not 1 <= limit <= max_limit:

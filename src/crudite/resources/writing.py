@@ -29,6 +29,7 @@ from crudite.resources.refusals import explain
 from crudite.resources.relations import Relating, placed
 from crudite.resources.request import Request
 from crudite.resources.setting import Setting
+from crudite.resources.taken import not_unique
 from crudite.stores.base import Store
 from crudite.stores.sieve import read_page
 from crudite.types import Key
@@ -185,6 +186,8 @@ class Writing:
             problem: Problem = not_found(missed.request)
         elif refused.kind == "referenced":
             problem = await self._deleting.what_refuses(missed.request, missed.definition)
+        elif refused.kind == "unique":
+            problem = await not_unique(refused, missed, self._store)
         else:
             problem = explain(refused, missed.definition, missed.request)
         return problem if missed.place is None else placed(problem, missed.place)

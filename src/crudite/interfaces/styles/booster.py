@@ -158,7 +158,7 @@ class Booster(Style):
         if isinstance(problem, _NotEmbedded):
             return _told(403, {"embed": "invalid"})
         if isinstance(problem, NotUnique):
-            return _told(409, {_combination(problem.faults): "notunique"})
+            return _told(409, dict.fromkeys(map(_combination, problem.faults), "notunique"))
         if isinstance(problem, Conflict) and any(fault.code == "referenced" for fault in problem.faults):
             return _told(409, {"delete": "children"})
         status = 400 if isinstance(problem, Invalid) else problem.status
@@ -301,9 +301,9 @@ def _add(messages: _Messages, name: str, message: str) -> None:
         messages[name] = [*(given if isinstance(given, list) else [given]), message]
 
 
-def _combination(faults: Iterable[Fault]) -> str:
-    """The fields whose values another record has, as one name."""
-    return ":".join(fault.rule or (fault.pointer or "").rpartition("/")[2] for fault in faults)
+def _combination(fault: Fault) -> str:
+    """The field whose value another record has, or the fields whose values together."""
+    return fault.rule or (fault.pointer or "").rpartition("/")[2]
 
 
 def _sent(response: Found | Written) -> Body:
