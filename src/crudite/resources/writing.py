@@ -106,9 +106,13 @@ class Writing:
         return await self._store.lookup(still, cast(Key, missed.request.key)) is None
 
     async def _is_back(self, missed: Prepared) -> bool:
-        """Whether a record that was not there when it was to be changed may have been restored since."""
-        is_soft = missed.definition.schema.is_soft and missed.request.action != "restore"
-        return is_soft and await self._preparing.may_read(missed.request)
+        """Whether a record that was not there when it was to be changed has been restored since, so that what was
+        demanded of it holds."""
+        schema, where = missed.definition.schema, missed.write.where
+        if not schema.is_soft or missed.request.action == "restore" or where is None:
+            return False
+        demanded = Selection(schema, where, Mask((schema.key,)))
+        return await self._store.lookup(demanded, cast(Key, missed.request.key)) is not None
 
     async def _further(self, requests: Sequence[Request], prepared: Sequence[list[Prepared]]) -> list[Prepared]:
         """The writes that `before` hooks have put into the batch, and those that follow from changed fields; both may
@@ -184,6 +188,8 @@ class Writing:
         """The problem for a refusal. A record that the actor may not even read is not there for him."""
         if refused.kind in ("where", "version", "guard") and not await self._preparing.may_read(missed.request):
             problem: Problem = not_found(missed.request)
+        elif refused.kind == "where" and await self._is_back(missed):
+            problem = Conflict("The record keeps changing; try again.")
         elif refused.kind == "referenced":
             problem = await self._deleting.what_refuses(missed.request, missed.definition)
         elif refused.kind == "unique":
