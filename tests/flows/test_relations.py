@@ -10,6 +10,7 @@ from crudite import (
     Field,
     Forbidden,
     Many,
+    Next,
     One,
     OpenApi,
     Parent,
@@ -17,6 +18,7 @@ from crudite import (
     Ref,
     Request,
     allow,
+    around,
     before,
     me,
 )
@@ -422,6 +424,26 @@ async def test_what_belongs_to_its_parent_is_deleted_when_it_is_taken_out() -> N
 
 
 @pytest.mark.only_on("sqlite", reason="a declaration asks no store")
+def test_a_link_whose_setting_would_pass_a_hook_by_is_refused() -> None:
+    class Club(Record[str], rules=OPEN):
+        members: Many["Member"] = Field(settable=True)
+
+    class Member(Record[str], rules=OPEN):
+        club: Ref[Club | None] = Field(default=None)
+
+        @around("delete", "list")
+        @classmethod
+        async def ask(cls, request: Request, next: Next) -> Any:
+            return await next()
+
+    with pytest.raises(DeclarationError) as refused:
+        App(Club, Member)
+    assert refused.value.faults == [
+        "Club.members: setting it would pass by what goes around Member (delete): use @before and @after there, or "
+        "leave settable away."
+    ]
+
+
 def test_links_that_cannot_be_are_refused_all_at_once() -> None:
     class Car(Record[str], rules=OPEN):
         colour: str = Field(default="", include=False)

@@ -14,6 +14,7 @@ from crudite.resources.gather import Gathered, nearest
 from crudite.resources.shapes import Shape
 from crudite.schema import Link, ResourceSchema
 
+_WRITES = ("create", "replace", "update", "delete")
 MOST_SET = 1000
 """The most keys that a link is set to at once."""
 
@@ -66,6 +67,7 @@ def settable_links(
                 if link.is_one:
                     _check_unique(link, other)
                 if found.fields[link.name].settable and "id" in shapes[other.cls]:
+                    _check_passed_by(other)
                     settable[cls][link.name] = _settable(link, other, schemas[other.cls], shapes)
             except ValueError as error:
                 found.fault(link.name, str(error))
@@ -130,6 +132,17 @@ def _check_unique(link: Link, other: Gathered) -> None:
     if not other.fields[link.field].unique and (link.field,) not in [tuple(group) for group in groups]:
         way = f"{other.name}.{link.field}"
         raise ValueError(f"several {other.name} could point here: {way} says Field(unique=True), or write Many")
+
+
+def _check_passed_by(other: Gathered) -> None:
+    """Raises ValueError where code goes around what setting a link writes: it would be passed by."""
+    around = [action for kind, action in other.hooks if kind == "around" and action in _WRITES]
+    if around:
+        named = ", ".join(around)
+        raise ValueError(
+            f"setting it would pass by what goes around {other.name} ({named}): use @before and @after there, or leave "
+            "settable away"
+        )
 
 
 def _settable(link: Link, other: Gathered, schema: ResourceSchema, shapes: Shapes) -> Settable:
