@@ -51,6 +51,7 @@ class Actor:
 
 
 ANONYMOUS = Actor()
+_STATUSES = {"create": 201, "delete": 204}
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,6 +120,11 @@ class Listed:
         return f"[{','.join(self.records)}]"
 
     @property
+    def status(self) -> int:
+        """The status by which REST tells it in today's style."""
+        return 200
+
+    @property
     def data(self) -> list[Any]:
         """The records, as data that JSON can hold: a copy."""
         return cast(list[Any], msgspec.json.decode(self.json))
@@ -136,6 +142,11 @@ class Found:
     version: int
     shared: bool = True
     """Whether every actor who may read the record sees exactly this."""
+
+    @property
+    def status(self) -> int:
+        """The status by which REST tells it in today's style."""
+        return 200
 
     @property
     def data(self) -> Any:
@@ -170,6 +181,11 @@ class Written:
         if not self.many:
             return self.records[0]
         return f"[{','.join(r for r in self.records if r is not None)}]"
+
+    @property
+    def status(self) -> int:
+        """The status by which REST tells it in today's style."""
+        return _STATUSES.get(self.action, 200)
 
     @property
     def data(self) -> Any:
@@ -214,6 +230,11 @@ class Answered:
         return _text(self.value)
 
     @property
+    def status(self) -> int:
+        """The status by which REST tells it in today's style."""
+        return 200 if self.location is None else 303
+
+    @property
     def data(self) -> Any:
         """The answer itself."""
         return self.value
@@ -228,6 +249,11 @@ class Live:
     """The answer to a subscription: the query to keep live."""
 
     query: LiveQuery
+
+    @property
+    def status(self) -> int:
+        """The status by which REST tells it in today's style."""
+        return 200
 
     @property
     def data(self) -> None:

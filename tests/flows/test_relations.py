@@ -438,10 +438,10 @@ def test_a_link_whose_setting_would_pass_a_hook_by_is_refused() -> None:
 
     with pytest.raises(DeclarationError) as refused:
         App(Club, Member)
-    assert refused.value.faults == [
+    assert refused.value.faults == (
         "Club.members: setting it would pass by what goes around Member (delete): use @before and @after there, or "
-        "leave settable away."
-    ]
+        "leave settable away.",
+    )
 
 
 def test_links_that_cannot_be_are_refused_all_at_once() -> None:

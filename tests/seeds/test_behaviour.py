@@ -122,7 +122,7 @@ async def test_a_filter_goes_on_fails_answers_itself_or_narrows_what_is_asked() 
 
 @pytest.mark.promises("B65", "B66", "B67", "B107")
 async def test_a_post_processor_sees_the_answer_or_the_problem_and_may_replace_either() -> None:
-    seen: list[tuple[str, Any]] = []
+    seen: list[tuple[Any, ...]] = []
 
     class Post(Record[int], rules=allow.everyone):
         title: str
@@ -137,7 +137,7 @@ async def test_a_post_processor_sees_the_answer_or_the_problem_and_may_replace_e
                 if request.headers.get("x-kind"):
                     raise Conflict("Something else.") from problem
                 raise
-            seen.append((request.action, response.data and response.data["title"]))
+            seen.append((request.action, response.status, response.data and response.data["title"]))
             if request.headers.get("x-late"):
                 raise Conflict("Too late to say no, but it is said.")
             return response.with_data({"shown": response.data["title"]}) if request.action == "read" else response
@@ -149,7 +149,10 @@ async def test_a_post_processor_sees_the_answer_or_the_problem_and_may_replace_e
         assert (await client.get("/posts/2", headers={"x-kind": "1"})).status == 409
         assert (await client.get("/posts/1", headers={"x-late": "1"})).status == 409
         assert (await client.delete("/posts/1")).status == 204
-    assert seen == [("create", "a"), ("read", "a"), ("read", 404), ("read", 404), ("read", "a"), ("delete", None)]
+    assert seen == [
+        ("create", 201, "a"), ("read", 200, "a"), ("read", 404), ("read", 404), ("read", 200, "a"),
+        ("delete", 204, None),
+    ]  # fmt: skip
 
 
 class Mailer(list[str]):

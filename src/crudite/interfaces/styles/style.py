@@ -13,6 +13,7 @@ from crudite.query.parse import EMPTY, WrittenQuery, parse_url
 from crudite.resources.collect import SYSTEM_FIELDS
 from crudite.resources.definition import Definition, Definitions
 from crudite.resources.request import AnyAction, Around, Request
+from crudite.schema import DELETED_AT
 from crudite.types import Key
 
 JSON_TYPE = b"application/json"
@@ -165,7 +166,7 @@ DEFAULT = Style()
 def declared(definition: Definition) -> tuple[str, ...]:
     """The fields that a class declares, and its key. A client of an older system sends back what it was given, and the
     fields that are the store's own cannot be sent."""
-    return tuple(name for name in definition.schema.fields if name not in SYSTEM_FIELDS)
+    return tuple(name for name in definition.schema.fields if name not in (*SYSTEM_FIELDS, DELETED_AT))
 
 
 def unknown_resources(given: Iterable[Any], definitions: Definitions, style: str) -> list[str]:
