@@ -23,7 +23,7 @@ sys.dont_write_bytecode = False
 
 # A shared machine makes time limits per example lie; the number of examples is the budget.
 settings.register_profile("default", max_examples=60, deadline=None)
-settings.register_profile("ci", max_examples=200, deadline=None, derandomize=True, print_blob=True)
+settings.register_profile("ci", max_examples=100, deadline=None, derandomize=True, print_blob=True)
 settings.register_profile("thorough", max_examples=5_000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 

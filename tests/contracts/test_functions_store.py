@@ -34,7 +34,7 @@ class TestMirrored(StoreContract):
 
     def make_store(self, place: Path) -> Store:
         """A store over JSON files, with its mirror in a file."""
-        return Mirrored(JsonFiles(place / "records"), f"sqlite:///{place}/mirror.db?synchronous=NORMAL")
+        return Mirrored(JsonFiles(place / "records"), f"sqlite:///{place}/mirror.db?synchronous=NORMAL", timeout=60)
 
 
 def test_what_is_skipped_are_promises_of_the_contract() -> None:

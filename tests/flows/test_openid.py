@@ -314,7 +314,7 @@ async def test_the_guide_does_what_it_says(tmp_path: Path, monkeypatch: pytest.M
     async with providing(int(clock().timestamp())) as provider:
         monkeypatch.setenv("OPENID_ISSUER", provider.url)
         monkeypatch.setenv("OPENID_SECRET", "secret of notes")
-        guide = module_of("sign-in-with-openid", tmp_path)
+        guide = module_of("howto/sign-in-with-openid", tmp_path)
         async with guide.app as app:
             here, ann = World(provider, app, clock), Browser(app)
             assert (await here.signs_in(ann, "/log-in/openid?next=/notes")).headers["location"] == "/notes"

@@ -68,12 +68,12 @@ async def walk(
                 await write(client, others, *one)
             cursor = following(answer.headers, rel)
             url = None if cursor is None else f"/entries?sort={sort}&limit={limit}&cursor={cursor}"
-        stayed = [one for one in seen if one in staying]
-        assert sorted(stayed) == sorted(staying)
-        order = {
-            row["id"]: place for place, row in enumerate((await client.get("/entries?limit=200&sort=" + sort)).json)
-        }
-        assert stayed == sorted(stayed, key=lambda one: order[one])
+        place = {row["id"]: n for n, row in enumerate((await client.get(f"/entries?limit=200&sort={sort}")).json)}
+        met, whole = [one for one in seen if one in staying], sorted(staying, key=lambda one: place[one])
+        if rel == "next":
+            assert met == whole
+        else:  # what has been moved behind the page on which the way back begins is not on it
+            assert met == whole[: len(met)]
 
 
 async def test_what_is_there_all_the_time_comes_exactly_once_whatever_others_write() -> None:
