@@ -4,7 +4,7 @@ import asyncio
 import logging
 import os
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from datetime import datetime
 from time import monotonic
@@ -15,6 +15,7 @@ from crudite.app.declarations import Declarations
 from crudite.app.defaults import about_actors, default_interfaces, opened_bus, opened_store, several, shared_with
 from crudite.app.entrance import find_endpoint, refuse, serve_lifespan
 from crudite.app.siblings import Siblings
+from crudite.app.upkeep import beside, upkeep
 from crudite.auth import Authenticate, Authenticator, Identification, Narrowing
 from crudite.buses.base import Bus
 from crudite.channels import Channel, Channels, Hub
@@ -25,12 +26,11 @@ from crudite.interfaces.base import Admission, Interface, Limits, Receive, Route
 from crudite.interfaces.cors import Cors
 from crudite.interfaces.forgery import OldBrowsers
 from crudite.interfaces.hosts import Hosts
-from crudite.interfaces.insight.workers import keep_posted
 from crudite.interfaces.rest import Rest
 from crudite.interfaces.rest.quick import QuickAnswers, QuickResource
 from crudite.interfaces.tickets import take_ticket
 from crudite.limiting import Counts, Limiter, Rate, Rates, counted_in, network, open_counts
-from crudite.live import Engine, Retention, keep_trimmed
+from crudite.live import Engine, Retention
 from crudite.messages import ANONYMOUS, Response
 from crudite.pipeline import Pipeline
 from crudite.query.simplify import join
@@ -39,7 +39,6 @@ from crudite.resources.actions import Actions
 from crudite.resources.compile import compile_resources
 from crudite.resources.declare import Record
 from crudite.resources.definition import Definitions
-from crudite.resources.expiring import keep_expired_away
 from crudite.resources.handlers import perform_handler
 from crudite.resources.hooks import call
 from crudite.resources.records import Records
@@ -271,7 +270,7 @@ class App(Declarations):
         await self._living.enter_async_context(self.bus)
         await self._living.enter_async_context(self.limiter.counting(self._counts()))
         siblings = self._siblings = Siblings(self.store, self.bus, self.identify.living, limits.tick)
-        await self._living.enter_async_context(_running(siblings.run()))
+        await self._living.enter_async_context(beside(siblings.run()))
         foresee = siblings.foresee if self.is_private else None
         engine = Engine(
             self.store, catalog, secret=secret, limits=limits, clock=self.clock, hear=siblings.hear, foresee=foresee
@@ -280,12 +279,9 @@ class App(Declarations):
         reading = self._actions.reading
         self.hub = Hub(self.channels, self.bus, self.limits.channels, limits.outbox // 4, reading)
         if self.channels:
-            await self._living.enter_async_context(_running(self.hub.run()))
-        await self._living.enter_async_context(_running(keep_trimmed(self.store, self.retention)))
-        expiring = keep_expired_away(self.store, self.definitions, self.clock, self.retention.every)
-        await self._living.enter_async_context(_running(expiring))
-        if self.worker is not None:
-            await self._living.enter_async_context(_running(keep_posted(self, self.worker)))
+            await self._living.enter_async_context(beside(self.hub.run()))
+        for work in upkeep(self, self.store, self.retention):
+            await self._living.enter_async_context(beside(work))
         for kind, make in self._provide.items():
             self.definitions.provided[kind] = await call(make)
         if self._user_lifespan is not None:
@@ -389,17 +385,6 @@ class App(Declarations):
         return Request(
             "list", "", actor=ANONYMOUS, is_system=True, id=new_request_id(), performers=self._actions.performer
         )
-
-
-@asynccontextmanager
-async def _running(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Runs some work beside the block, and ends it with the block."""
-    task = asyncio.create_task(work)
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.wait([task])
 
 
 __all__ = ["App", "default_interfaces"]
