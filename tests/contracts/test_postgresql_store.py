@@ -304,6 +304,18 @@ async def test_a_unit_that_lost_a_deadlock_is_run_again(postgresql_database: str
         assert [(r["title"], r["year"]) for r in records] == [("c", 1), ("d", 1)]
 
 
+async def test_a_read_that_lost_a_deadlock_to_who_empties_tables_is_run_again(postgresql_database: str) -> None:
+    async with opened(postgresql_database) as store, stranger(postgresql_database) as other:
+        await store.write(unit(create(BOOK, title="a")))
+        await other.execute(f"SET deadlock_timeout = '1h'; BEGIN; TRUNCATE {SAMPLE.table}")
+        reading = asyncio.ensure_future(store.read((listing(BOOK), listing(SAMPLE))))
+        async with stranger(postgresql_database) as watching:
+            await until_waiting(watching)
+        await other.execute("TRUNCATE books CASCADE; COMMIT")
+        _, pages = await reading
+        assert [list(page.records) for page in pages] == [[], []]
+
+
 async def test_a_lock_that_somebody_holds_too_long_is_an_error_of_ours(postgresql_database: str) -> None:
     async with (
         opened(postgresql_database + "?lock_timeout=50") as store,

@@ -63,7 +63,9 @@ def tell_stories(setting: Setting, steps: int, length: int, seed: int, seconds: 
 
 def report(setting: Setting, seed: int, steps: Sequence[Step], violation: Violation, seconds: float) -> None:
     """Prints what was broken, and the shortest story that breaks it too."""
-    print(f"seed {seed} breaks a promise:\n{violation}\nmaking the story shorter for up to {seconds:.0f} s", flush=True)
+    notes = "\n".join(getattr(violation, "__notes__", ()))
+    print(f"seed {seed} breaks a promise:\n{violation}\n{notes}", flush=True)
+    print(f"making the story shorter for up to {seconds:.0f} s", flush=True)
     kept, found = shrink(steps, lambda some: void(asyncio.run(tell(some, seed, setting))), seconds)
     print(f"{len(kept)} of {len(steps)} steps are left:")
     for step in kept:

@@ -4,7 +4,7 @@ import asyncio
 import csv
 import io
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing, suppress
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
@@ -62,6 +62,10 @@ class Place(Protocol):
         """Waits until nothing is under way any more that one of ours has taken, whoever has stopped waiting for it."""
         ...
 
+    async def waiting(self) -> str:
+        """What the database says of who waits for whom, for a report."""
+        ...
+
 
 class SqlitePlace:
     """A file. Other programs keep no foreign keys."""
@@ -113,6 +117,10 @@ class SqlitePlace:
         """One comes after the other."""
         await store.write(Unit(writes=()))
 
+    async def waiting(self) -> str:
+        """It says nothing."""
+        return ""
+
 
 def _execute(db: apsw.Connection, one: Made, *, replaces: bool) -> None:
     if one.action == "delete":
@@ -150,10 +158,13 @@ class PostgresqlPlace:
         await self._plain.execute("ROLLBACK" if how == "rollback" else "COMMIT")
 
     async def empty(self, resource: str) -> None:
-        """Truncates the table, and those that point to it."""
+        """Truncates the table, and those that point to it; again, when that lost a deadlock to one who reads them."""
         if self._plain is None:
             self._plain = await self._connect()
-        await self._plain.execute(f'TRUNCATE "{resource}" CASCADE')
+        while True:
+            with suppress(asyncpg.DeadlockDetectedError):
+                await self._plain.execute(f'TRUNCATE "{resource}" CASCADE')
+                break
 
     async def begin(self, slot: int, made: Sequence[Made], *, is_prepared: bool) -> None:
         """A transaction on a connection of its own, or prepared, on none."""
@@ -184,6 +195,17 @@ class PostgresqlPlace:
         while quiet < 20:  # between its turn and its connection a write is nowhere to be seen
             await asyncio.sleep(0)
             quiet = 0 if store.load.used or store.load.waiting else quiet + 1
+
+    async def waiting(self) -> str:
+        """The sessions of this database that do something, and by which they are blocked."""
+        db = await self._connect()
+        rows = await db.fetch(
+            "SELECT pid, pg_blocking_pids(pid) AS behind, state, wait_event_type, wait_event, "
+            "now() - state_change AS since, query FROM pg_stat_activity "
+            "WHERE datname = current_database() AND state <> 'idle' AND pid <> pg_backend_pid()"
+        )
+        await db.close()
+        return "\n".join(" ".join(str(value) for value in row.values()) for row in rows)
 
     async def close(self) -> None:
         """Nothing of it is left."""

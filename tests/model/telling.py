@@ -1,7 +1,8 @@
 """Telling a story: the world it takes place in, on a database of its own and by so many processes."""
 
+import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,12 +40,28 @@ async def tell(steps: Sequence[Step], seed: int, setting: Setting = Setting(), p
         try:
             for step in steps:
                 await story.take(step)
-        except Violation:
+        except Violation as violation:
+            violation.add_note(f"seed {seed}\n{_under_way()}\n{await place.waiting()}")
             with suppress(Violation):
                 await story.close()
             raise
         await story.close()
         return story.counts
+
+
+def _under_way() -> str:
+    """Where every task stands, from what it was begun with to what it waits for: whatever does not come in time is
+    waited for somewhere."""
+    return "\n".join(" > ".join(_standing(task.get_coro())) for task in asyncio.all_tasks())
+
+
+def _standing(waiting: Any) -> Iterator[str]:
+    while waiting is not None:
+        for kind in ("cr", "ag", "gi"):
+            if (frame := getattr(waiting, f"{kind}_frame", None)) is not None:
+                yield f"{frame.f_code.co_qualname}:{frame.f_lineno}"
+                break
+        waiting = getattr(waiting, "cr_await", None) or getattr(waiting, "ag_await", None)
 
 
 @asynccontextmanager

@@ -32,7 +32,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 from crudite.errors import StoreError, StoreLocked
 from crudite.stores.base import Load
 from crudite.stores.postgresql.connections import Address, Connection, connect
-from crudite.stores.postgresql.errors import DRIVER, STALE, Unbegun, is_lost, store_error
+from crudite.stores.postgresql.errors import DRIVER, PASSING, STALE, Unbegun, is_lost, store_error
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -98,15 +98,16 @@ class Pool:
     async def read(
         self, work: Callable[Concatenate[Connection, P], Awaitable[T]], *args: P.args, **options: P.kwargs
     ) -> T:
-        """Does work that only reads on a connection, and again on another one when the first was lost meanwhile or
-        what was prepared on it is out of date. Raises StoreError."""
+        """Does work that only reads on a connection, and again on another one when the first was lost meanwhile, or
+        somebody who changes tables stood in the way: a deadlock, or what was prepared is out of date. Raises
+        StoreError."""
         for left in reversed(range(_MOST_TRIES)):
             try:
                 async with self.use() as connection:
                     return await work(connection, *args, **options)
             except StoreError as error:
                 cause = error.__cause__
-                if not left or not (isinstance(cause, STALE) or is_lost(cause)):
+                if not left or not (isinstance(cause, (*STALE, *PASSING)) or is_lost(cause)):
                     raise
                 if isinstance(cause, STALE):
                     self.expire()
