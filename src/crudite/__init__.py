@@ -34,13 +34,13 @@ from crudite.limiting import Rate
 from crudite.live import LiveLimits, Retention
 from crudite.messages import Actor, Credentials, Redirect, Response
 from crudite.pipeline import Next
-from crudite.resources.declare import Record, Resource, after, around, before
-from crudite.resources.fields import BigInt, Cascade, Email, Field, Many, One, Parent, Password, Ref, Unique
-from crudite.resources.passwords import Hashing, verify_password
-from crudite.resources.places import Place
+from crudite.resources.declaring.declare import Record, Resource, after, around, before
+from crudite.resources.declaring.fields import BigInt, Cascade, Email, Field, Many, One, Parent, Password, Ref, Unique
+from crudite.resources.declaring.places import Place
 from crudite.resources.query import Count, Groups, Query, Value
 from crudite.resources.request import Request
-from crudite.resources.validating import FieldContext
+from crudite.resources.writing.passwords import Hashing, verify_password
+from crudite.resources.writing.validating import FieldContext
 from crudite.rules import allow, me, now, today
 from crudite.stores.mirrored import Database, Mirrored
 

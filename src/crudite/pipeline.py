@@ -17,7 +17,7 @@ from crudite.errors import Problem, StoreError, Unauthorized, Unavailable, Unexp
 from crudite.limiting import AUTH, Rate, Rates
 from crudite.messages import Credentials, Response
 from crudite.resources.answering import response_of
-from crudite.resources.definition import Definitions
+from crudite.resources.declaring.definition import Definitions
 from crudite.resources.hooks import call
 from crudite.resources.request import Request
 

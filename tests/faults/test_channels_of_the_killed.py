@@ -17,7 +17,7 @@ from tests.services.workers import PATIENCE, Parent, started
 
 PROGRAM = """
 from crudite import App, Channel, ChannelLimits, Email, Field, Limits, Password, Resource, Sessions, allow, me
-from crudite.resources.passwords import Hashing
+from crudite.resources.writing.passwords import Hashing
 
 class Account(Resource, rules={{"read": allow.where(id=me.id), "create": allow.everyone}}):
     email: Email = Field(unique=True)

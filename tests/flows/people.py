@@ -6,7 +6,7 @@ from typing import Any
 
 from crudite import App, Email, Field, Password, Resource, allow, me
 from crudite.auth.sessions import Mail, Sessions
-from crudite.resources.passwords import Hashing
+from crudite.resources.writing.passwords import Hashing
 from crudite.testing import Client, Clock, Response
 from tests.services.stores import fresh_store
 

@@ -7,7 +7,7 @@ import pytest
 
 from crudite import App, Email, Field, Mail, Password, Request, Resource, Sessions, allow, me
 from crudite.limiting import Rate
-from crudite.resources.passwords import Hashing
+from crudite.resources.writing.passwords import Hashing
 from crudite.testing import Client, Clock
 from tests.flows.people import (
     ANN,

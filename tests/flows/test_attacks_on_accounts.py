@@ -9,7 +9,7 @@ import pytest
 from crudite import ApiKeys, App, Email, Field, Mail, Password, Resource, Sessions, allow, me
 from crudite.auth.sessions import links
 from crudite.limiting import Rate
-from crudite.resources.passwords import Hashing
+from crudite.resources.writing.passwords import Hashing
 from crudite.testing import Client, Clock, Refusal
 from tests.flows.people import ANN, PASSWORD, QUICK, Account, Browser, Letters, Note, ann_in, app_for, sessions_of
 from tests.services.stores import foreign, fresh_store, kept_store

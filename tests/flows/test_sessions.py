@@ -22,7 +22,7 @@ from crudite import (
     me,
 )
 from crudite.auth.api_keys import ApiKeys
-from crudite.resources.passwords import Hashing
+from crudite.resources.writing.passwords import Hashing
 from crudite.testing import Client, Clock, Refusal
 from tests.flows.people import ANN, DAY, HOUR, PASSWORD, QUICK, Account, Browser, Note, ann_in, app_for, sessions_of
 from tests.flows.worlds import titles

@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 
 from crudite import App, DeclarationError, Request, Sessions
-from crudite.resources.passwords import Hashing
+from crudite.resources.writing.passwords import Hashing
 from crudite.testing import Client, Clock, Refusal
 from tests.flows.people import (
     ANN,

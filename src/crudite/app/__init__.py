@@ -36,9 +36,9 @@ from crudite.pipeline import Pipeline
 from crudite.query.simplify import join
 from crudite.query.tree import Filter
 from crudite.resources.actions import Actions
-from crudite.resources.compile import compile_resources
-from crudite.resources.declare import Record
-from crudite.resources.definition import Definitions
+from crudite.resources.declaring.compile import compile_resources
+from crudite.resources.declaring.declare import Record
+from crudite.resources.declaring.definition import Definitions
 from crudite.resources.handlers import perform_handler
 from crudite.resources.hooks import call
 from crudite.resources.records import Records

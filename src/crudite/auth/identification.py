@@ -9,8 +9,8 @@ from crudite.errors import Unauthorized
 from crudite.limiting import Limiter
 from crudite.messages import ANONYMOUS, ActionName, Actor, Credentials
 from crudite.query.tree import Filter
-from crudite.resources.declare import Record
-from crudite.resources.definition import Definitions
+from crudite.resources.declaring.declare import Record
+from crudite.resources.declaring.definition import Definitions
 from crudite.resources.hooks import call
 from crudite.resources.records import Records
 from crudite.stores.base import Store

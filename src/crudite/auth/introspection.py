@@ -18,7 +18,7 @@ from crudite.auth.identification import Home
 from crudite.clock import Clock
 from crudite.errors import Unavailable
 from crudite.messages import Actor, Credentials
-from crudite.resources.declare import Record
+from crudite.resources.declaring.declare import Record
 
 LONGEST_TOKEN = 16_384
 """The most characters of a token that is asked about."""

@@ -8,7 +8,7 @@ from crudite.auth.claims import ClaimPath, Expected, MakeActor, Reading, names, 
 from crudite.auth.identification import Home
 from crudite.clock import Clock
 from crudite.messages import Actor, Credentials
-from crudite.resources.declare import Record
+from crudite.resources.declaring.declare import Record
 
 
 class Jwt:

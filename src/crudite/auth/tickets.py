@@ -24,8 +24,8 @@ from crudite.errors import NotFound, Unauthorized
 from crudite.messages import Actor, Credentials
 from crudite.query.plan import Mask, Selection
 from crudite.query.tree import EVERYTHING
-from crudite.resources.declare import Record, Resource
-from crudite.resources.fields import Field
+from crudite.resources.declaring.declare import Record, Resource
+from crudite.resources.declaring.fields import Field
 from crudite.resources.request import Request
 from crudite.rules import allow
 from crudite.tokens import Sealer

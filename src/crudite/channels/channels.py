@@ -11,7 +11,7 @@ from crudite.query.resolve import Resolver
 from crudite.query.simplify import join
 from crudite.query.tree import EVERYTHING, NOTHING, Check, Filter, Given, leaves
 from crudite.resources.access import FoldedRule
-from crudite.resources.definition import Definition, Definitions
+from crudite.resources.declaring.definition import Definition, Definitions
 from crudite.resources.keys import no_record
 from crudite.resources.live_queries import LiveQueries
 from crudite.resources.request import Request

@@ -24,7 +24,7 @@ from crudite.live.parcels import Parcel
 from crudite.messages import Actor
 from crudite.query.plan import Selection
 from crudite.resources.answering import plainly
-from crudite.resources.declare import Record
+from crudite.resources.declaring.declare import Record
 from crudite.resources.keys import plain_key
 from crudite.resources.reading import Reading
 from crudite.types import Key

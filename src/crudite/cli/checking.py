@@ -26,7 +26,7 @@ from crudite.live import LiveLimits
 from crudite.messages import ANONYMOUS, ActionName
 from crudite.query.presence import is_all_there
 from crudite.query.tree import EVERYTHING, NOTHING, Filter
-from crudite.resources.definition import Definition, Definitions
+from crudite.resources.declaring.definition import Definition, Definitions
 from crudite.rules import fold
 
 Level: TypeAlias = Literal["danger", "warning", "note"]

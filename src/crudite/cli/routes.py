@@ -14,7 +14,7 @@ from crudite.interfaces.base import Interface, Router
 from crudite.interfaces.styles import DEFAULT, Style, style_of
 from crudite.messages import ActionName
 from crudite.query.tree import NOTHING
-from crudite.resources.definition import Definition
+from crudite.resources.declaring.definition import Definition
 
 _WIDTH_OF_FILES = 200
 _COLLECTION: dict[str, ActionName] = {"GET": "list", "QUERY": "list", "POST": "create"}

@@ -7,7 +7,7 @@ from urllib.parse import unquote
 
 from crudite.errors import Malformed, NotFound
 from crudite.interfaces.base import Host, Scope
-from crudite.resources.definition import Definition, Placement
+from crudite.resources.declaring.definition import Definition, Placement
 from crudite.resources.keys import no_record
 from crudite.resources.reading import MAX_KEYS
 from crudite.resources.request import Nesting

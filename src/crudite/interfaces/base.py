@@ -21,7 +21,7 @@ from crudite.live import Engine, LiveLimits
 from crudite.live.bounds import SECONDS, SOME, Bound, check
 from crudite.pipeline import Pipeline
 from crudite.query.tree import Filter
-from crudite.resources.definition import Definitions
+from crudite.resources.declaring.definition import Definitions
 from crudite.resources.handlers import Handler
 from crudite.resources.request import Request
 from crudite.stores.base import Store

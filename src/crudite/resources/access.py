@@ -11,7 +11,7 @@ from crudite.query.plan import Mask, Selection
 from crudite.query.presence import absent, present
 from crudite.query.resolve import Resolver
 from crudite.query.tree import EVERYTHING, NOTHING, Check, Filter, Given, Symbol, Test, leaves
-from crudite.resources.definition import Definition, Definitions
+from crudite.resources.declaring.definition import Definition, Definitions
 from crudite.resources.judging import Tally, judging
 from crudite.rules import bind_clock, clocks_in, fold, values_used
 from crudite.schema import DELETED_AT, ResourceSchema

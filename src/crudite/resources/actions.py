@@ -13,17 +13,17 @@ from crudite.query.plan import Mask, Selection
 from crudite.query.tree import EVERYTHING
 from crudite.resources.access import Rulebook
 from crudite.resources.around import hooks_around, perform_around, write_around
-from crudite.resources.creating import PlainCreate, plain_create
-from crudite.resources.definition import Definition, Definitions
+from crudite.resources.declaring.definition import Definition, Definitions
 from crudite.resources.field_values import perform_field
 from crudite.resources.histories import Histories
 from crudite.resources.keys import plain_key
 from crudite.resources.live_queries import LiveQueries
-from crudite.resources.passwords import hashing_of
 from crudite.resources.reading import Reading
 from crudite.resources.records import Intent
 from crudite.resources.request import Request
 from crudite.resources.writing import Writing
+from crudite.resources.writing.creating import PlainCreate, plain_create
+from crudite.resources.writing.passwords import hashing_of
 from crudite.stores.base import Store
 from crudite.tokens import Sealer
 from crudite.types import Key

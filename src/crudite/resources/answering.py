@@ -8,8 +8,8 @@ from pydantic_core import to_jsonable_python
 
 from crudite.changes import NO_VERSION
 from crudite.messages import Answered, Found, Listed, Live, Response, Written
-from crudite.resources.declare import Record
-from crudite.resources.definition import Definitions
+from crudite.resources.declaring.declare import Record
+from crudite.resources.declaring.definition import Definitions
 from crudite.resources.request import Request
 
 

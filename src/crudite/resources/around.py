@@ -5,7 +5,7 @@ from typing import Any, cast
 
 from crudite.messages import Response, Written
 from crudite.resources.answering import response_of
-from crudite.resources.definition import Definitions
+from crudite.resources.declaring.definition import Definitions
 from crudite.resources.hooks import Hook, call
 from crudite.resources.request import Request
 

@@ -12,8 +12,8 @@ from crudite.query.plan import Mask, Selection, SortKey
 from crudite.query.resolve import Resolver, join
 from crudite.query.tree import EVERYTHING, NOTHING, Filter, is_judged
 from crudite.resources.access import ActorAccess, Rulebook, Rules
-from crudite.resources.default_filters import with_defaults
-from crudite.resources.definition import Definition
+from crudite.resources.declaring.default_filters import with_defaults
+from crudite.resources.declaring.definition import Definition
 from crudite.resources.request import Above, Request
 from crudite.schema import DELETED_AT
 

@@ -12,7 +12,7 @@ from crudite.clock import Clock
 from crudite.errors import StoreError
 from crudite.query.plan import Mask, Plan, Selection, SortKey
 from crudite.query.tree import Path, Test
-from crudite.resources.definition import Definitions
+from crudite.resources.declaring.definition import Definitions
 from crudite.schema import DELETED_AT, ResourceSchema, format_datetime
 from crudite.stores.base import Store
 

@@ -9,7 +9,7 @@ import msgspec
 from crudite.errors import NotFound
 from crudite.messages import Found, Response, Written
 from crudite.resources.around import perform_around
-from crudite.resources.definition import Definition, Definitions
+from crudite.resources.declaring.definition import Definition, Definitions
 from crudite.resources.request import Request
 
 _decode = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode

@@ -14,7 +14,7 @@ from crudite.messages import Answered, Listed, Live, Redirect, Response
 from crudite.resources.actions import Actions
 from crudite.resources.answering import plainly
 from crudite.resources.asking import Asks
-from crudite.resources.definition import Definition
+from crudite.resources.declaring.definition import Definition
 from crudite.resources.hooks import call
 from crudite.resources.query import Count, Groups, Query, Value
 from crudite.resources.request import Request

@@ -15,8 +15,8 @@ from crudite.query.resolve import join
 from crudite.query.tree import EVERYTHING, NOTHING
 from crudite.resources.access import Rulebook
 from crudite.resources.asking import definition_of, refusal, rules_of
-from crudite.resources.collect import SYSTEM_FIELDS
-from crudite.resources.definition import Definition
+from crudite.resources.declaring.collect import SYSTEM_FIELDS
+from crudite.resources.declaring.definition import Definition
 from crudite.resources.keys import no_record
 from crudite.resources.request import Request
 from crudite.schema import DELETED_AT

@@ -3,7 +3,7 @@
 from typing import Any
 
 from crudite.errors import NotFound
-from crudite.resources.definition import Definition
+from crudite.resources.declaring.definition import Definition
 from crudite.types import Key
 
 

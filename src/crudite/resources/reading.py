@@ -28,7 +28,7 @@ from crudite.resources.asking import (
     rules_of,
 )
 from crudite.resources.cursors import PageCursors
-from crudite.resources.definition import Definition
+from crudite.resources.declaring.definition import Definition
 from crudite.resources.keys import no_record
 from crudite.resources.request import Nesting, Request
 from crudite.stores.base import Page, Store

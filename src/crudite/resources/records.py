@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar, overload
 
 from crudite.query.parse import EMPTY, WrittenQuery
-from crudite.resources.declare import Record
+from crudite.resources.declaring.declare import Record
 from crudite.resources.query import Count, Query
 
 R = TypeVar("R", bound="Record[Any]")

@@ -10,7 +10,7 @@ from crudite.errors import (
     PreconditionFailed,
     Problem,
 )
-from crudite.resources.definition import Definition
+from crudite.resources.declaring.definition import Definition
 from crudite.resources.keys import no_record
 from crudite.resources.request import Request
 

@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 from crudite.messages import ANONYMOUS, Actor, Credentials, Response, SignIn
 from crudite.query.parse import EMPTY, WrittenQuery
 from crudite.query.tree import EVERYTHING, And, Condition, Filter
-from crudite.resources.definition import Definition, Placement
+from crudite.resources.declaring.definition import Definition, Placement
 from crudite.resources.records import Batch, Intent, Performer, Records
 from crudite.types import Key, PlainRecord
 

@@ -12,8 +12,8 @@ from crudite import BigInt, Field, Record, Resource, allow
 from crudite.cli.data.columns import Columns
 from crudite.cli.data.source import Row
 from crudite.cli.failures import Failure
-from crudite.resources.compile import compile_resources
-from crudite.resources.definition import Definition
+from crudite.resources.declaring.compile import compile_resources
+from crudite.resources.declaring.definition import Definition
 
 
 class Size(IntEnum):

@@ -12,7 +12,7 @@ from crudite.cli.data.columns import Columns
 from crudite.cli.data.inference import Inferred, infer
 from crudite.cli.data.source import Source
 from crudite.cli.failures import Failure
-from crudite.resources.compile import compile_resources
+from crudite.resources.declaring.compile import compile_resources
 
 
 def inferred(folder: Path, content: str, name: str = "a.csv", key: str | None = None) -> Inferred:

@@ -6,7 +6,7 @@ import pytest
 
 from crudite import Many, Parent, Resource, allow, me
 from crudite.cli.words import in_words
-from crudite.resources.compile import compile_resources
+from crudite.resources.declaring.compile import compile_resources
 
 
 class Owner(Resource):

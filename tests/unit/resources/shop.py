@@ -11,8 +11,8 @@ from uuid import UUID
 from pydantic import BaseModel
 from typing_extensions import TypedDict
 
-from crudite.resources.declare import Record, Resource, before
-from crudite.resources.fields import BigInt, Email, Field, Many, Parent, Password, Ref
+from crudite.resources.declaring.declare import Record, Resource, before
+from crudite.resources.declaring.fields import BigInt, Email, Field, Many, Parent, Password, Ref
 from crudite.rules import allow, me
 
 

@@ -10,10 +10,10 @@ import msgspec
 import pytest
 
 from crudite.errors import Invalid, Malformed
-from crudite.resources.body import Body, merge_patch
-from crudite.resources.compile import compile_resources
-from crudite.resources.declare import Record, Resource
-from crudite.resources.fields import BigInt, Field, Password, Ref
+from crudite.resources.declaring.body import Body, merge_patch
+from crudite.resources.declaring.compile import compile_resources
+from crudite.resources.declaring.declare import Record, Resource
+from crudite.resources.declaring.fields import BigInt, Field, Password, Ref
 from tests.unit.resources.shop import Account, Address, Colour, Country, Everything, Membership, Project, Task
 
 APP = compile_resources([Account, Project, Membership, Task, Country, Everything], open=False)

@@ -11,9 +11,9 @@ from pydantic import BaseModel
 from crudite.errors import DeclarationError
 from crudite.messages import ACTIONS
 from crudite.query.tree import EVERYTHING, NOTHING
-from crudite.resources.compile import compile_resources
-from crudite.resources.declare import Record, Resource, after, around, before
-from crudite.resources.fields import BigInt, Field, Many, Parent, Password, Ref
+from crudite.resources.declaring.compile import compile_resources
+from crudite.resources.declaring.declare import Record, Resource, after, around, before
+from crudite.resources.declaring.fields import BigInt, Field, Many, Parent, Password, Ref
 from crudite.rules import allow, me, now, today
 from crudite.schema import NO_DEFAULT, FieldType, Link, Reference
 from tests.unit.resources.shop import Account, Country, Everything, Membership, Project, Task

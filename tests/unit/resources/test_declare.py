@@ -7,8 +7,8 @@ from uuid import UUID
 
 import pytest
 
-from crudite.resources.declare import Record, Resource
-from crudite.resources.fields import Field, Password, Ref
+from crudite.resources.declaring.declare import Record, Resource
+from crudite.resources.declaring.fields import Field, Password, Ref
 from crudite.rules import me
 from tests.unit.resources.shop import Account, Country, Everything, Project, Task
 

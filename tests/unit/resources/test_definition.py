@@ -13,9 +13,9 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from crudite.errors import Invalid, Malformed
 from crudite.messages import ANONYMOUS, Actor
-from crudite.resources.compile import compile_resources
-from crudite.resources.declare import Resource
-from crudite.resources.fields import Field, Ref
+from crudite.resources.declaring.compile import compile_resources
+from crudite.resources.declaring.declare import Resource
+from crudite.resources.declaring.fields import Field, Ref
 from crudite.rules import me, now, today
 from crudite.schema import INT64, SAFE_INTEGER
 from tests.unit.resources.shop import (

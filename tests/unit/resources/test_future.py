@@ -6,9 +6,9 @@ from datetime import date
 from enum import StrEnum
 from typing import ClassVar
 
-from crudite.resources.compile import compile_resources
-from crudite.resources.declare import Record, Resource
-from crudite.resources.fields import Email, Field, Many, Parent, Password, Ref
+from crudite.resources.declaring.compile import compile_resources
+from crudite.resources.declaring.declare import Record, Resource
+from crudite.resources.declaring.fields import Email, Field, Many, Parent, Password, Ref
 from crudite.schema import Link, Reference
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from crudite.resources.names import path_of, table_of
+from crudite.resources.declaring.names import path_of, table_of
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 from argon2 import PasswordHasher
 
 from crudite import Unavailable
-from crudite.resources.passwords import Hashing, stamp_of
+from crudite.resources.writing.passwords import Hashing, stamp_of
 
 QUICK = {"passes": 1, "memory": 8, "lanes": 1}
 
@@ -59,7 +59,7 @@ async def test_a_password_that_is_set_again_has_another_stamp() -> None:
 async def test_only_so_many_wait_and_nothing_else_is_held_up(monkeypatch: pytest.MonkeyPatch) -> None:
     hashing = Hashing(**QUICK, side_by_side=1, waiting=2)
     gate = threading.Event()
-    monkeypatch.setattr("crudite.resources.passwords.normalized", lambda plain: gate.wait(10) and plain)
+    monkeypatch.setattr("crudite.resources.writing.passwords.normalized", lambda plain: gate.wait(10) and plain)
     made = asyncio.create_task(hashing.hash("password 1"))
     await asyncio.sleep(0)
     with pytest.raises(Unavailable) as refused:

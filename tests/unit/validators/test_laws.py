@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crudite import Field, Invalid, Resource, validators
-from crudite.resources.compile import compile_resources
+from crudite.resources.declaring.compile import compile_resources
 
 RULES = (
     "alphanumeric", "array", "boolean", "double", "email", "float", "integer", "integerArray", "list:red,green,a b",

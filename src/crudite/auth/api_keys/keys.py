@@ -23,9 +23,9 @@ from crudite.errors import Conflict, Fault, Forbidden, Invalid, Malformed, NotFo
 from crudite.messages import ActionName, Actor, Credentials, Response, Written
 from crudite.query.plan import Mask, Selection
 from crudite.query.tree import EVERYTHING, And, Filter
-from crudite.resources.declare import Record, Resource, around, before
-from crudite.resources.definition import Definitions
-from crudite.resources.fields import Field, Ref
+from crudite.resources.declaring.declare import Record, Resource, around, before
+from crudite.resources.declaring.definition import Definitions
+from crudite.resources.declaring.fields import Field, Ref
 from crudite.resources.handlers import Handler
 from crudite.resources.request import Request
 from crudite.rules import allow, me

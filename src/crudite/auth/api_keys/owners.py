@@ -14,9 +14,9 @@ from crudite.query.resolve import Resolver
 from crudite.query.simplify import join
 from crudite.query.tree import Filter, Test, leaves
 from crudite.resources.access import at
-from crudite.resources.declare import Record
-from crudite.resources.definition import Definitions
-from crudite.resources.gather import nearest
+from crudite.resources.declaring.declare import Record
+from crudite.resources.declaring.definition import Definitions
+from crudite.resources.declaring.gather import nearest
 from crudite.schema import DELETED_AT
 from crudite.stores.base import Store
 from crudite.types import Key, PlainRecord

@@ -27,7 +27,7 @@ from crudite.auth.sessions.home import SessionHome
 from crudite.errors import DeclarationError, Forbidden, Malformed, NotFound, Problem, Unauthorized, Unavailable
 from crudite.limiting import Rate, network
 from crudite.messages import Actor, Credentials, Redirect, SignIn
-from crudite.resources.declare import Record
+from crudite.resources.declaring.declare import Record
 from crudite.resources.hooks import call
 from crudite.resources.records import Records
 from crudite.resources.request import Request

@@ -18,12 +18,12 @@ from crudite.query.resolve import Resolver
 from crudite.query.simplify import join
 from crudite.query.tree import EVERYTHING, NOTHING, Filter, Test, leaves
 from crudite.resources.access import at
-from crudite.resources.annotations import peel
-from crudite.resources.declare import Record
-from crudite.resources.definition import Definition
-from crudite.resources.fields import Special
-from crudite.resources.gather import gather, nearest
-from crudite.resources.passwords import stamp_of
+from crudite.resources.declaring.annotations import peel
+from crudite.resources.declaring.declare import Record
+from crudite.resources.declaring.definition import Definition
+from crudite.resources.declaring.fields import Special
+from crudite.resources.declaring.gather import gather, nearest
+from crudite.resources.writing.passwords import stamp_of
 from crudite.rules import fold
 from crudite.schema import DELETED_AT
 from crudite.stores.base import Page

@@ -16,9 +16,9 @@ from crudite.auth.sessions.tokens import Shown, Token, new_token, read_token
 from crudite.auth.sessions.visits import Visits
 from crudite.errors import Conflict, Forbidden, Malformed, NotFound, PreconditionFailed, StoreError, Unauthorized
 from crudite.messages import Actor, Credentials, SignIn
-from crudite.resources.passwords import Hashing
 from crudite.resources.records import Batch
 from crudite.resources.request import Request
+from crudite.resources.writing.passwords import Hashing
 from crudite.schema import format_datetime
 from crudite.types import Key, PlainRecord
 

@@ -10,7 +10,7 @@ import msgspec
 
 from crudite.auth.sessions.settings import Settings
 from crudite.errors import StoreError, TooLarge
-from crudite.resources.declare import Record
+from crudite.resources.declaring.declare import Record
 from crudite.resources.records import Batch
 from crudite.types import Key, Plain
 

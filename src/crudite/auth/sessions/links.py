@@ -24,8 +24,8 @@ from crudite.auth.sessions.tokens import new_token, read_token
 from crudite.errors import Fault, Forbidden, Invalid, NotFound, NotUnique, Unavailable
 from crudite.query.plan import Mask, Selection
 from crudite.query.tree import EVERYTHING
-from crudite.resources.declare import Record, Resource
-from crudite.resources.fields import Field, Ref
+from crudite.resources.declaring.declare import Record, Resource
+from crudite.resources.declaring.fields import Field, Ref
 from crudite.resources.request import Request
 from crudite.rules import allow
 from crudite.types import Key, PlainRecord

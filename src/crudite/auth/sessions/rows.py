@@ -17,8 +17,8 @@ from crudite.errors import Conflict, NotFound
 from crudite.query.plan import Mask, Plan, Selection
 from crudite.query.resolve import Resolver
 from crudite.query.tree import EVERYTHING
-from crudite.resources.declare import Record, Resource
-from crudite.resources.fields import Field, Ref
+from crudite.resources.declaring.declare import Record, Resource
+from crudite.resources.declaring.fields import Field, Ref
 from crudite.resources.keys import plain_key
 from crudite.resources.records import Batch
 from crudite.rules import allow, me

@@ -28,9 +28,9 @@ from crudite.errors import DeclarationError, Problem, StoreError
 from crudite.limiting import Rate
 from crudite.messages import Actor, Credentials, Response
 from crudite.query.tree import Filter
-from crudite.resources.declare import Record
-from crudite.resources.passwords import Hashing
+from crudite.resources.declaring.declare import Record
 from crudite.resources.request import Request
+from crudite.resources.writing.passwords import Hashing
 
 _DAY = timedelta(days=1)
 _log = logging.getLogger("crudite")

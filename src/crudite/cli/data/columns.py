@@ -11,7 +11,7 @@ import msgspec
 from crudite.cli.data.source import Row, snake_case
 from crudite.cli.failures import Failure
 from crudite.errors import Fault
-from crudite.resources.definition import Definition
+from crudite.resources.declaring.definition import Definition
 from crudite.schema import NO_DEFAULT, FieldSpec, FieldType
 
 SET_BY_US = ("version", "created_at", "updated_at")

@@ -18,7 +18,7 @@ from crudite.cli.data.columns import Columns, Converted
 from crudite.cli.data.source import Row, Source
 from crudite.cli.failures import Failure
 from crudite.errors import Fault, Invalid, NotUnique, Problem, StoreError
-from crudite.resources.definition import Definition
+from crudite.resources.declaring.definition import Definition
 
 OnConflict = Literal["fail", "skip", "replace"]
 

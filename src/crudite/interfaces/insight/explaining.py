@@ -7,7 +7,7 @@ from crudite.interfaces.base import Host, Scope
 from crudite.interfaces.http import credentials_of, parameters_of, read_headers, url_arguments
 from crudite.messages import Live
 from crudite.query.parse import parse_url
-from crudite.resources.definition import Definition
+from crudite.resources.declaring.definition import Definition
 from crudite.resources.handlers import Handler
 from crudite.resources.request import AnyAction, Request
 

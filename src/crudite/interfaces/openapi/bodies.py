@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from crudite.interfaces.base import Host
 from crudite.interfaces.openapi.relations import describe_link
 from crudite.interfaces.openapi.values import TIME_PATTERN, Schema, decimal_pattern, reference
-from crudite.resources.definition import BodyName, Definition, Placement
+from crudite.resources.declaring.definition import BodyName, Definition, Placement
 from crudite.schema import FieldSpec
 
 _SYSTEM = {

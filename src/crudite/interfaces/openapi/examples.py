@@ -3,7 +3,7 @@
 from typing import Any
 
 from crudite.interfaces.openapi.values import example_of, shown_fields
-from crudite.resources.definition import Definition
+from crudite.resources.declaring.definition import Definition
 
 
 def example_body(definition: Definition, action: str) -> dict[str, Any]:

@@ -16,8 +16,8 @@ from crudite.interfaces.openapi.schemas import tidied
 from crudite.interfaces.openapi.values import Schema, reference
 from crudite.messages import Redirect
 from crudite.query.plan import MOST_GROUPS
-from crudite.resources.declare import Record
-from crudite.resources.definition import REF, Definitions
+from crudite.resources.declaring.declare import Record
+from crudite.resources.declaring.definition import REF, Definitions
 from crudite.resources.handlers import Handler
 from crudite.resources.query import Count, Groups, Query, Value
 

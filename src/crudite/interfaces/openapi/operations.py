@@ -23,8 +23,8 @@ from crudite.interfaces.openapi.values import Schema, reference, value_schema
 from crudite.messages import ActionName
 from crudite.query.presence import absent, is_all_there
 from crudite.query.tree import NOTHING
-from crudite.resources.definition import Definition
-from crudite.resources.incoming import MAX_MANY
+from crudite.resources.declaring.definition import Definition
+from crudite.resources.writing.incoming import MAX_MANY
 
 Operation: TypeAlias = dict[str, Any]
 

@@ -9,8 +9,8 @@ from crudite.interfaces.openapi.values import Schema, operators_of, reference, s
 from crudite.query.parse import DELETED, RESERVED
 from crudite.query.resolve import MAX_INCLUDES
 from crudite.query.words import MOST_ASKED
-from crudite.resources.default_filters import DefaultFilter
-from crudite.resources.definition import Definition
+from crudite.resources.declaring.default_filters import DefaultFilter
+from crudite.resources.declaring.definition import Definition
 from crudite.resources.reading import MAX_OFFSET
 from crudite.schema import FieldSpec
 

@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias
 
 from crudite.channels import Channel
 from crudite.interfaces.base import EVENT_STREAM, Host, Router
-from crudite.resources.definition import Definition, Placement
+from crudite.resources.declaring.definition import Definition, Placement
 from crudite.resources.handlers import Handler
 
 Role: TypeAlias = Literal["collection", "query", "item", "stream", "item stream", "history", "restore", "field"]

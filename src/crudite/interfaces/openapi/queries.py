@@ -12,7 +12,7 @@ from crudite.interfaces.openapi.values import (
     value_schema,
 )
 from crudite.query.words import MOST_ASKED
-from crudite.resources.definition import Definition
+from crudite.resources.declaring.definition import Definition
 from crudite.resources.reading import MAX_OFFSET
 from crudite.schema import FieldSpec
 

@@ -3,7 +3,7 @@
 from crudite.interfaces.openapi.values import Schema, shown_fields
 from crudite.query.plan import MOST_INCLUDED
 from crudite.query.resolve import MAX_INCLUDES
-from crudite.resources.definition import REF, Definition
+from crudite.resources.declaring.definition import REF, Definition
 from crudite.schema import Link
 
 

@@ -18,7 +18,7 @@ from crudite.interfaces.openapi.values import (
     value_schema,
 )
 from crudite.query.plan import INCLUDED
-from crudite.resources.definition import REF, Definition
+from crudite.resources.declaring.definition import REF, Definition
 
 PROBLEM: Schema = {
     "type": "object",

@@ -4,7 +4,7 @@ from typing import Any, TypeAlias
 
 from crudite.query.comparisons import COMPARABLE_INSIDE, MAX_LIST
 from crudite.query.tree import NOTHING
-from crudite.resources.definition import REF, Definition
+from crudite.resources.declaring.definition import REF, Definition
 from crudite.schema import SAFE_INTEGER, FieldSpec, FieldType, Kind
 
 Schema: TypeAlias = dict[str, Any]

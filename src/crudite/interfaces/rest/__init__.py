@@ -13,7 +13,7 @@ from crudite.interfaces.styles import DEFAULT, Style, style_of
 from crudite.messages import ActionName
 from crudite.query.tree import Check, leaves
 from crudite.resources.actions import Actions
-from crudite.resources.definition import Definition, Placement
+from crudite.resources.declaring.definition import Definition, Placement
 from crudite.stores.base import Store, SupportsAsk, SupportsGlance, SupportsSubmit
 
 _READING: tuple[ActionName, ...] = ("read", "list")

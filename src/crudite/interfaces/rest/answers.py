@@ -27,7 +27,7 @@ from crudite.interfaces.styles import DEFAULT, JSON_TYPE, Asked, Style
 from crudite.interfaces.tickets import refuse_ticket
 from crudite.limiting import rate_fields
 from crudite.messages import Credentials, Listed, Response, Written
-from crudite.resources.definition import Definition
+from crudite.resources.declaring.definition import Definition
 from crudite.resources.request import Request
 
 RawHeaders: TypeAlias = list[tuple[bytes, bytes]]

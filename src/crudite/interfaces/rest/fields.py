@@ -11,7 +11,7 @@ from crudite.interfaces.rest.resources import ResourceEndpoints
 from crudite.interfaces.styles import Asked, Body, Style
 from crudite.messages import Found, Written
 from crudite.query.tree import NOTHING
-from crudite.resources.definition import Placement
+from crudite.resources.declaring.definition import Placement
 
 
 class FieldEndpoints(ResourceEndpoints):

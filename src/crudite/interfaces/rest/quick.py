@@ -31,11 +31,11 @@ from crudite.pipeline import Pipeline, unavailable
 from crudite.query.parse import parse_url
 from crudite.query.plan import Selection
 from crudite.resources.access import clocks_of
-from crudite.resources.creating import PlainCreate
-from crudite.resources.definition import Definition
+from crudite.resources.declaring.definition import Definition
 from crudite.resources.reading import Asked as AskedList
 from crudite.resources.reading import Reading
 from crudite.resources.request import Request
+from crudite.resources.writing.creating import PlainCreate
 from crudite.server.quick import Answer, Asked, Asker
 from crudite.stores.base import Glance, Page, Row, Store, SupportsAsk, SupportsGlance, SupportsSubmit
 from crudite.types import Key

@@ -23,9 +23,9 @@ from crudite.interfaces.rest.removals import removal_in
 from crudite.interfaces.styles import DEFAULT, Asked, Body, Style
 from crudite.messages import Found, Listed, Written
 from crudite.query.parse import EMPTY, WrittenQuery, parse_json, parse_url
-from crudite.resources.definition import Definition, Placement
+from crudite.resources.declaring.definition import Definition, Placement
 from crudite.resources.request import AnyAction, Nesting, Request
-from crudite.resources.setting import settable_at
+from crudite.resources.writing.setting import settable_at
 from crudite.types import Key
 
 

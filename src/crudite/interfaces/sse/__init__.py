@@ -39,7 +39,7 @@ from crudite.interfaces.tickets import redeem_ticket
 from crudite.limiting import Verdict, rate_fields
 from crudite.live import Connection, Holds
 from crudite.messages import Actor, Credentials, Live, LiveQuery
-from crudite.resources.definition import Placement
+from crudite.resources.declaring.definition import Placement
 from crudite.resources.handlers import Handler
 from crudite.resources.request import Request
 from crudite.server.extension import Sink, sink_of

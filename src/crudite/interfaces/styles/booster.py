@@ -31,8 +31,8 @@ from crudite.interfaces.styles.style import (
 )
 from crudite.messages import Found, Listed, Written
 from crudite.query.parse import MAX_NUMBER, RESERVED, WrittenQuery, parse_url
-from crudite.resources.collect import SYSTEM_FIELDS
-from crudite.resources.definition import Definition, Definitions
+from crudite.resources.declaring.collect import SYSTEM_FIELDS
+from crudite.resources.declaring.definition import Definition, Definitions
 
 _MESSAGES = {
     "missing": "required",

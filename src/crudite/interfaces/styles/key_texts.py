@@ -5,8 +5,8 @@ from typing import Any
 
 import msgspec
 
-from crudite.resources.definition import Definition, Definitions
-from crudite.resources.incoming import is_many
+from crudite.resources.declaring.definition import Definition, Definitions
+from crudite.resources.writing.incoming import is_many
 from crudite.schema import FieldType
 
 

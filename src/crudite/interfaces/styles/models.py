@@ -9,10 +9,10 @@ from crudite.errors import Fault, Invalid, Malformed
 from crudite.interfaces.styles.options import Row
 from crudite.interfaces.styles.style import declared
 from crudite.resources.answering import plainly
-from crudite.resources.below import RAW
-from crudite.resources.definition import Definition, Definitions
-from crudite.resources.incoming import is_many
+from crudite.resources.declaring.definition import Definition, Definitions
 from crudite.resources.request import AnyAction
+from crudite.resources.writing.below import RAW
+from crudite.resources.writing.incoming import is_many
 
 
 def model_in(data: Any, definitions: Definitions) -> Row:

@@ -10,8 +10,8 @@ from crudite.interfaces.base import Told
 from crudite.interfaces.http import told_as_problem
 from crudite.messages import ActionName, Found, Listed, Written
 from crudite.query.parse import EMPTY, WrittenQuery, parse_url
-from crudite.resources.collect import SYSTEM_FIELDS
-from crudite.resources.definition import Definition, Definitions
+from crudite.resources.declaring.collect import SYSTEM_FIELDS
+from crudite.resources.declaring.definition import Definition, Definitions
 from crudite.resources.request import AnyAction, Around, Request
 from crudite.schema import DELETED_AT
 from crudite.types import Key

@@ -29,8 +29,8 @@ from crudite.interfaces.styles.style import JSON_TYPE, Asked, Body, Shown, Strea
 from crudite.interfaces.styles.telling_apart import Keyed, Whose, told_apart
 from crudite.messages import ActionName, Found, Listed, Response, Written
 from crudite.query.parse import WrittenQuery
-from crudite.resources.collect import SYSTEM_FIELDS
-from crudite.resources.definition import Definition, Definitions
+from crudite.resources.declaring.collect import SYSTEM_FIELDS
+from crudite.resources.declaring.definition import Definition, Definitions
 from crudite.resources.hooks import call
 from crudite.resources.request import AnyAction, Around, Perform, Request
 from crudite.types import Key

@@ -11,10 +11,10 @@ from crudite.interfaces.addresses import find_resource, is_done
 from crudite.interfaces.base import Host
 from crudite.interfaces.websocket.calls import Call, UnknownMethod, check_params, plain, truth_of, version_of
 from crudite.query.parse import parse_json
-from crudite.resources.definition import Definition
+from crudite.resources.declaring.definition import Definition
 from crudite.resources.keys import plain_key
 from crudite.resources.request import Nesting, Request
-from crudite.resources.setting import settable_at
+from crudite.resources.writing.setting import settable_at
 
 WRITES = ("create", "replace", "update", "delete", "restore", "set")
 

@@ -1,0 +1,213 @@
+"""How the writing actions are performed: create, replace, update, delete, restore, alone or in one transaction.
+
+Each request is prepared (`resources.preparing`), all of them go to the store as one unit, and then the `after`
+hooks run. A write that was decided on a version that has moved meanwhile is decided again, at most three times.
+"""
+
+import logging
+from collections.abc import Sequence
+from typing import Any, cast
+
+import msgspec
+
+from crudite.changes import Commit, Refused, Stored, Unit
+from crudite.errors import Conflict, Problem
+from crudite.messages import Written
+from crudite.query.plan import Mask, Plan, Selection
+from crudite.query.tree import NOTHING
+from crudite.resources.access import Rulebook
+from crudite.resources.asking import rules_of
+from crudite.resources.hooks import run_hook
+from crudite.resources.keys import plain_key
+from crudite.resources.records import Intent
+from crudite.resources.refusals import explain
+from crudite.resources.request import Request
+from crudite.resources.writing.cascading import Cascading
+from crudite.resources.writing.deleting import Deleting
+from crudite.resources.writing.incoming import MAX_MANY, is_many
+from crudite.resources.writing.prepared import Prepared
+from crudite.resources.writing.preparing import Preparing, not_found
+from crudite.resources.writing.relations import Relating, placed
+from crudite.resources.writing.setting import Setting
+from crudite.resources.writing.taken import not_unique
+from crudite.stores.base import Store
+from crudite.stores.sieve import read_page
+from crudite.types import Key
+
+_TRIES = 3
+_MOVED = ("missing", "unique")
+"""Why a write that sets a link is refused when somebody else has written what it was decided on."""
+_log = logging.getLogger("crudite")
+
+
+class Writing:
+    """Performs the writing actions."""
+
+    def __init__(self, rulebook: Rulebook, store: Store) -> None:
+        self._rulebook = rulebook
+        self._store = store
+        self._deleting = Deleting(rulebook, store)
+        self._preparing = Preparing(rulebook, store, self._deleting)
+        self._relating = Relating(rulebook, store, self._preparing)
+        self._setting = Setting(rulebook, store, self._relating)
+
+    async def write_all(self, requests: Sequence[Request]) -> list[Written]:
+        """Performs several requests in one transaction: all of them, or none. Raises the problem of the first that
+        cannot be performed; then nothing has changed."""
+        given = [list(request.batched) for request in requests]
+        for attempt in range(1, _TRIES + 1):
+            for request, intents in zip(requests, given, strict=True):
+                request.batched[:] = intents  # what hooks have put in at an earlier attempt is void
+            prepared = [await self._prepare(request) for request in requests]
+            linked: list[Prepared] = []
+            for group in prepared:
+                if any(one.links for one in group):
+                    linked += await self._relating.settle(group)
+            further = await self._further(
+                [*requests, *(one.request for one in linked)], [*prepared, *([one] for one in linked)]
+            )
+            every = [write for group in prepared for write in group] + linked + further
+            try:
+                commit = await self._store.write(_unit(requests[0], every))
+                break
+            except Refused as refused:
+                missed = every[refused.index]
+                may_try = attempt < _TRIES
+                is_carried = missed.is_carried and refused.kind in ("missing", "where")
+                if (refused.kind == "version" and missed.optimistic) or is_carried:
+                    if may_try:
+                        continue
+                    raise Conflict("The record keeps changing; try again.") from refused
+                if refused.kind == "need" and missed.has_pins and may_try:
+                    continue
+                if missed.place is not None and refused.kind in _MOVED and may_try:
+                    continue
+                if refused.kind == "where" and await self._has_moved(missed):
+                    if may_try:
+                        continue
+                    raise Conflict("The records of a link keep changing; try again.") from refused
+                if refused.kind == "where" and may_try and await self._is_back(missed):
+                    continue
+                raise await self._problem(refused, missed) from refused
+        if any(one.after for one in every):
+            await self._run_after(every, commit)
+        return await self._results(requests, prepared, commit)
+
+    async def _prepare(self, request: Request) -> list[Prepared]:
+        return await (self._setting if request.action == "set" else self._preparing).prepare(request)
+
+    async def _has_moved(self, missed: Prepared) -> bool:
+        """Whether a record that was to be taken out of a link, or whose link was to be set at its path, has been moved
+        elsewhere meanwhile."""
+        if missed.taken_from is None:
+            return missed.request.action == "set"
+        schema = missed.definition.schema
+        still = Selection(schema, missed.taken_from, Mask((schema.key,)))
+        return await self._store.lookup(still, cast(Key, missed.request.key)) is None
+
+    async def _is_back(self, missed: Prepared) -> bool:
+        """Whether a record that was not there when it was to be changed has been restored since, so that what was
+        demanded of it holds."""
+        schema, where = missed.definition.schema, missed.write.where
+        if not schema.is_soft or missed.request.action == "restore" or where is None:
+            return False
+        demanded = Selection(schema, where, Mask((schema.key,)))
+        return await self._store.lookup(demanded, cast(Key, missed.request.key)) is not None
+
+    async def _further(self, requests: Sequence[Request], prepared: Sequence[list[Prepared]]) -> list[Prepared]:
+        """The writes that `before` hooks have put into the batch, and those that follow from changed fields; both may
+        bring more."""
+        further: list[Prepared] = []
+        cascading = Cascading(self._rulebook, self._store, self._preparing)
+        waiting = list(zip(requests, prepared, strict=True))
+        for request, group in waiting:
+            for intent in request.batched:
+                if len(further) >= MAX_MANY:
+                    raise RuntimeError(f"hooks have put more than {MAX_MANY} writes into one batch")
+                follow_up = self._follow_up(request, intent)
+                waiting.append((follow_up, await self._preparing.prepare(follow_up)))
+                further += waiting[-1][1]
+            request.batched.clear()
+            carried = await cascading.of(group)
+            waiting += [(one.request, [one]) for one in carried]
+            further += carried
+        return further
+
+    def _follow_up(self, request: Request, intent: Intent) -> Request:
+        definition = self._rulebook.definitions[intent.resource]
+        key = None if intent.key is None else plain_key(definition, intent.key)
+        return Request(
+            intent.action, definition.path, definition=definition, key=key, data=intent.data, expect=intent.expect,
+            is_forced=intent.is_forced, is_purging=intent.is_purging, actor=request.actor,
+            interface=request.interface, id=request.id,
+            is_minimal=True, is_system=True, performers=request.performers,
+        )  # fmt: skip
+
+    async def _run_after(self, prepared: Sequence[Prepared], commit: Commit) -> None:
+        """Runs the `after` hooks. The commit stands, whatever they do."""
+        for one, stored in zip(prepared, commit.stored, strict=True):
+            for hook in one.after:
+                plain = one.old if stored.json is None else msgspec.json.decode(stored.json)
+                record = one.definition.from_plain(plain or {})
+                old = one.definition.from_plain(one.old) if one.old is not None else None
+                try:
+                    await run_hook(hook, record, one.request, old, self._rulebook.definitions.provided)
+                except Exception:
+                    _log.exception("a hook after %r failed; what was written stays", one.request)
+
+    async def _results(
+        self, requests: Sequence[Request], prepared: Sequence[Sequence[Prepared]], commit: Commit
+    ) -> list[Written]:
+        results, start = [], 0
+        for request, group in zip(requests, prepared, strict=True):
+            stored = commit.stored[start : start + len(group)]
+            start += len(group)
+            keys, versions = [one.key for one in stored], [one.version for one in stored]
+            texts: list[str | None] = [one.json for one in stored]
+            if request.action == "set":
+                keys, versions = _answers(group[0], stored)
+            if group and request.action != "delete" and (group[0].after or group[0].write.returning is None):
+                texts = await self._shown(request, keys)
+            many = request.action == "set" or (request.action == "create" and is_many(request.data))
+            results.append(Written(cast(Any, request.action), keys, versions, texts, many, commit.mark))
+        return results
+
+    async def _shown(self, request: Request, keys: Sequence[Key]) -> list[str | None]:
+        """What the asker may see of the written records, read after the commit."""
+        if request.is_minimal:
+            return [None] * len(keys)
+        rules = rules_of(request, self._rulebook)
+        readable = self._rulebook.now(rules.selection(request.actor, "read"))
+        if readable.filter == NOTHING:
+            return [None] * len(keys)
+        page = await read_page(self._store, Plan(selection=readable, keys=tuple(keys)))
+        found = dict(zip(page.keys, page.records, strict=True))
+        return [found.get(key) for key in keys]
+
+    async def _problem(self, refused: Refused, missed: Prepared) -> Problem:
+        """The problem for a refusal. A record that the actor may not even read is not there for him."""
+        if refused.kind in ("where", "version", "guard") and not await self._preparing.may_read(missed.request):
+            problem: Problem = not_found(missed.request)
+        elif refused.kind == "where" and await self._is_back(missed):
+            problem = Conflict("The record keeps changing; try again.")
+        elif refused.kind == "referenced":
+            problem = await self._deleting.what_refuses(missed.request, missed.definition)
+        elif refused.kind == "unique":
+            problem = await not_unique(refused, missed, self._store)
+        else:
+            problem = explain(refused, missed.definition, missed.request)
+        return problem if missed.place is None else placed(problem, missed.place)
+
+
+def _answers(first: Prepared, stored: Sequence[Stored]) -> tuple[list[Key], list[int]]:
+    """The keys and versions of the records of a whole that was set."""
+    found = [(stored[one].key, stored[one].version) if isinstance(one, int) else one for one in first.answers]
+    return [key for key, _ in found], [version for _, version in found]
+
+
+def _unit(request: Request, prepared: Sequence[Prepared]) -> Unit:
+    actor = None if request.actor.id is None else str(request.actor.id)
+    return Unit(
+        writes=tuple([one.write for one in prepared]), actor=actor, request=request.id or None,
+        interface=request.interface,
+    )  # fmt: skip
