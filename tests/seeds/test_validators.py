@@ -33,7 +33,7 @@ LONG = "abcdefgh"
         ("notpadded", ["a", "a b", "", "a\nb"], [" a", "a ", "\ta", "a\n", None]),
         ("email", ["a@b.org", "a.b+c@sub.example.museum"], ["a", "a@b", "@b.org", "a b@c.org", " a@b.org", None]),
         ("integer", [0, -3, 2.0, 10**15], [2.5, "2", True, None, float("nan")]),
-        ("number", [0, 2.5, -1e9], ["2", True, None, float("inf")]),
+        ("number", [0, 2.5, -1e9, 10**400], ["2", True, None, float("inf")]),
         ("float", [2.5, 2], ["2.5", False]),
         ("double", [2.5, 2], ["2.5", False]),
         ("alphanumeric", ["", "aZ09"], ["a b", "ä", "a_", "a\n", 5, None]),

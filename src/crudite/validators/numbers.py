@@ -42,7 +42,9 @@ class Number(Validator):
 
     def accepts(self, value: Any) -> bool:
         """Whether it is one, and finite."""
-        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        if isinstance(value, float):
+            return math.isfinite(value)
+        return isinstance(value, int) and not isinstance(value, bool)  # of any size: what can be kept is the field's
 
     def json_schema(self) -> dict[str, Plain]:
         """The type."""
