@@ -247,6 +247,25 @@ async def test_who_may_change_the_first_record_needs_no_right_to_the_others() ->
 
 
 @pytest.mark.promises("B119")
+async def test_that_there_is_no_value_any_more_is_carried_on_to_a_field_of_few_values() -> None:
+    class Owner(Record[str], rules=allow.everyone):
+        mood: Literal["good", "bad"] | None = Field(default="good", cascade=Cascade("things", when=None))
+        things: Many["Thing"]
+
+    class Thing(Record[str], rules=allow.everyone):
+        owner: Ref[Owner]
+        mood: Literal["good"] | None = "good"
+
+    async with client_for(Owner, Thing) as client:
+        await client.post("/owners", {"id": "o"})
+        await client.post("/things", {"id": "t", "owner": "o"})
+        await client.patch("/owners/o", {"mood": "bad"})
+        assert (await client.get("/things/t")).json["mood"] == "good"
+        await client.patch("/owners/o", {"mood": None})
+        assert (await client.get("/things/t")).json["mood"] is None
+
+
+@pytest.mark.promises("B119")
 @pytest.mark.only_on("sqlite", reason="a declaration asks no store")
 def test_a_cascade_that_leads_nowhere_is_refused() -> None:
     class Parent(Resource):

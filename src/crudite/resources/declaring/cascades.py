@@ -82,7 +82,7 @@ def _carried(
     if may_be_null and not there.nullable:
         raise ValueError(f"{other.name}.{name} is never null")
     choices = here.type.choices if values is None else tuple(one for one in values if one is not None)
-    if there.type.choices is not None and not set(choices or (ABSENT,)) <= set(there.type.choices):
+    if there.type.choices is not None and (choices is None or not set(choices) <= set(there.type.choices)):
         raise ValueError(f"{other.name}.{name} does not take all of its values")
     return CarriedField(way.target, way.field, values)
 
