@@ -1,6 +1,9 @@
 """What booster said of a field and the record that a reference points at: validation against a parent."""
 
-from typing import Any
+from datetime import date
+from decimal import Decimal
+from enum import Enum
+from typing import Any, Literal
 
 import pytest
 
@@ -79,6 +82,42 @@ async def test_a_record_is_held_against_the_one_that_it_points_at() -> None:
         assert (await client.post("/posts", {"category": "zzz", "status": "published"})).status == 422
 
 
+class Mood(Enum):
+    GOOD = "good"
+    BAD = "bad"
+
+
+class Magazine(Record[int], rules=allow.everyone):
+    mood: Mood = Mood.GOOD
+    pages: int = 1
+    day: date = date(2026, 1, 1)
+    price: Decimal = Field(default=Decimal(0), decimal_places=2)
+
+
+class Article(Record[int], rules=allow.everyone):
+    magazine: Ref[Magazine]
+    mood: Mood = Field(default=Mood.GOOD, validate=validators.MatchesParent("magazine", {Mood.BAD: [Mood.BAD]}))
+    pages: int = Field(default=1, validate=validators.MatchesParent("magazine", "2, 3"))
+    day: date = Field(default=date(2026, 1, 1), validate=validators.MatchesParent("magazine", [date(2026, 1, 2)]))
+    price: Decimal = Field(
+        default=Decimal(0), decimal_places=2, validate=validators.MatchesParent("magazine", {Decimal(1): "2"})
+    )
+
+
+@pytest.mark.promises("B93", "B94", "B95")
+@pytest.mark.parametrize(
+    ("name", "value", "of_parent"),
+    [("mood", "bad", "bad"), ("pages", 3, 3), ("day", "2026-01-02", "2026-01-02"), ("price", "1", "2.00")],
+)
+async def test_what_is_checked_is_named_as_python_holds_it_or_as_a_text(name: str, value: Any, of_parent: Any) -> None:
+    async with client_for(Magazine, Article) as client:
+        await client.post("/magazines", [{"id": 1}, {"id": 2, name: of_parent}])
+        refused = await client.post("/articles", {"magazine": 1, name: value})
+        assert (refused.status, faults(refused)) == (422, [(f"/{name}", "invalid_parent")])
+        assert (await client.post("/articles", {"magazine": 2, name: value})).status == 201
+        assert (await client.post("/articles", {"magazine": 2})).status == 201  # with what is not named, any goes
+
+
 @pytest.mark.promises("B92", "B96")
 async def test_a_parent_that_changes_while_a_record_is_written_decides_about_it() -> None:
     turns: list[str] = []
@@ -135,12 +174,19 @@ def test_a_parent_that_cannot_be_compared_is_refused() -> None:
         status: str = Field(default="", validate=validators.MatchesParent("categry"))
         title: str = Field(default="", validate=validators.MatchesParent("category"))
         notes: int = Field(default=0, validate=validators.MatchesParent("category"))
+        version_of: Ref[Magazine]
+        mood: Literal["good", "bad"] = Field(default="good", validate=validators.MatchesParent("version_of", "god"))
+        pages: int = Field(default=0, validate=validators.MatchesParent("version_of", {1: "many"}))
+        price: Decimal = Field(default=Decimal(0), decimal_places=1, validate=validators.MatchesParent("version_of"))
 
     with pytest.raises(DeclarationError) as caught:
-        App(Category, Wrong)
+        App(Category, Magazine, Wrong)
 
     assert caught.value.faults == (
         "Wrong.status: MatchesParent names 'categry', which is no reference; did you mean 'category'?",
         "Wrong.title: MatchesParent compares it with Category.title, which there is not.",
         "Wrong.notes: MatchesParent cannot compare it with Category.notes: both are plain values of one type.",
+        "Wrong.mood: the check of MatchesParent is not valid: expected one of 'good', 'bad'.",
+        "Wrong.pages: the check of MatchesParent is not valid: expected an integer.",
+        "Wrong.price: MatchesParent cannot compare it with Magazine.price: both are plain values of one type.",
     )

@@ -1,8 +1,10 @@
 """What a value must be beside that of another record: the one that a reference points at."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
+
+from crudite.types import Plain
 
 Allowed: TypeAlias = str | Sequence[Any] | Mapping[Any, Any] | None
 
@@ -20,6 +22,7 @@ class MatchesParent:
     - a text (several with commas between) or a list: these must be equal to it;
     - a dictionary: each of its values is what the other record must have, one or a list; `"*"` allows any.
 
+    Values are as Python holds them, or texts; one that the field cannot have is refused when the application is made.
     It is asked when the field is given, inside the transaction of the write; where the reference is null it is not
     asked. A change of the other record does not ask it again.
     """
@@ -32,13 +35,26 @@ class MatchesParent:
         """How a fault names it."""
         return f"parent:{self.reference}"
 
+    def with_plain(self, here: Callable[[Any], Plain], there: Callable[[Any], Plain]) -> "MatchesParent":
+        """The same, whose `check` holds plain values, which are what it is asked about: `here` makes one of a value of
+        the field, `there` of the other record's. Raises what these raise."""
+        match self.check:
+            case None:
+                return self
+            case str():
+                return MatchesParent(self.reference, [here(one) for one in _texts(self.check)])
+            case Mapping():
+                plain = {here(value): _allowed(allowed, there) for value, allowed in self.check.items()}
+                return MatchesParent(self.reference, plain)
+        return MatchesParent(self.reference, [here(one) for one in self.check])
+
     def concerns(self, value: Any) -> bool:
         """Whether the other record matters for a plain value."""
         match self.check:
             case None:
                 return True
             case str():
-                return isinstance(value, str) and value in [one.strip() for one in self.check.split(",")]
+                return isinstance(value, str) and value in _texts(self.check)
             case Mapping():
                 return _is_key(value) and value in self.check and self.check[value] != ANY
         return value in self.check
@@ -48,7 +64,21 @@ class MatchesParent:
         if not isinstance(self.check, Mapping):
             return bool(value == other)
         allowed = self.check[value]
-        return bool(other in allowed if isinstance(allowed, list | tuple | set | frozenset) else other == allowed)
+        return bool(other in allowed if _is_several(allowed) else other == allowed)
+
+
+def _texts(check: str) -> list[str]:
+    return [one.strip() for one in check.split(",")]
+
+
+def _allowed(allowed: Any, there: Callable[[Any], Plain]) -> Any:
+    if _is_several(allowed):
+        return [there(one) for one in allowed]
+    return ANY if isinstance(allowed, str) and allowed == ANY else there(allowed)
+
+
+def _is_several(allowed: Any) -> bool:
+    return isinstance(allowed, list | tuple | set | frozenset)
 
 
 def _is_key(value: Any) -> bool:

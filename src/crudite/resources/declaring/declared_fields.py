@@ -1,13 +1,15 @@
 """What fields say of themselves beyond their form, compiled: the validators that are asked before a write."""
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Any
 
 from crudite.resources.declaring.field_validators import Asked, read_validate
 from crudite.resources.declaring.fields import ABSENT
 from crudite.resources.declaring.gather import Gathered, nearest, sentence
 from crudite.resources.declaring.shapes import Shape
-from crudite.schema import ResourceSchema
+from crudite.schema import FieldType, ResourceSchema
+from crudite.types import Plain
 from crudite.validators import MatchesParent
 
 
@@ -17,13 +19,14 @@ def validators_of(
     """The validators of each field that are asked before a write; faults go to what was gathered."""
     validators = {}
     for name in shapes:
-        asked = read_validate(found.fields[name].validate)[1]
+        asked = []
+        for one in read_validate(found.fields[name].validate)[1]:
+            try:
+                asked.append(_beside_parent(one, name, shapes, schemas) if isinstance(one, MatchesParent) else one)
+            except ValueError as error:
+                found.faults.append(sentence(f"{found.name}.{name}: {error}"))
         if asked:
-            validators[name] = asked
-        for one in asked:
-            fault = _parent_fault(one, name, shapes, schemas) if isinstance(one, MatchesParent) else ""
-            if fault:
-                found.faults.append(sentence(f"{found.name}.{name}: {fault}"))
+            validators[name] = tuple(asked)
     return validators
 
 
@@ -39,17 +42,31 @@ def check_required_on(found: Gathered, names: Iterable[str]) -> None:
             found.faults.append(f"{found.name}.{name}: {text}")
 
 
-def _parent_fault(
+def _beside_parent(
     asked: MatchesParent, name: str, shapes: Mapping[str, Shape], schemas: Mapping[type[Any], ResourceSchema]
-) -> str:
-    """Why a field cannot be held against that of a parent; nothing when it can."""
+) -> MatchesParent:
+    """A validator of a field that is held against that of a parent, with plain values. Raises ValueError when it cannot
+    be."""
     references = [n for n, shape in shapes.items() if shape.target is not None]
     if asked.reference not in references:
-        return f"MatchesParent names {asked.reference!r}, which is no reference{nearest(asked.reference, references)}"
+        hint = nearest(asked.reference, references)
+        raise ValueError(f"MatchesParent names {asked.reference!r}, which is no reference{hint}")
     target = schemas[shapes[asked.reference].target]
     if name not in target.fields:
-        return f"MatchesParent compares it with {target.name}.{name}, which there is not"
+        raise ValueError(f"MatchesParent compares it with {target.name}.{name}, which there is not")
     there, here = target.fields[name], shapes[name].type
-    if there.secret or "json" in (there.type.kind, here.kind) or there.type.kind != here.kind:
-        return f"MatchesParent cannot compare it with {target.name}.{name}: both are plain values of one type"
-    return ""
+    is_alike = (there.type.kind, there.type.places) == (here.kind, here.places)
+    if there.secret or "json" in (there.type.kind, here.kind) or not is_alike:
+        raise ValueError(
+            f"MatchesParent cannot compare it with {target.name}.{name}: both are plain values of one type"
+        )
+    try:
+        return asked.with_plain(partial(_plain, type=here), partial(_plain, type=there.type))
+    except ValueError as error:
+        raise ValueError(f"the check of MatchesParent is not valid: {error}") from None
+
+
+def _plain(value: Any, type: FieldType) -> Plain:
+    if value is None:
+        return None
+    return type.parse(value) if isinstance(value, str) else type.check(value)
