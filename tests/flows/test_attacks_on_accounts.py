@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from crudite import ApiKeys, App, Email, Field, Mail, Password, Resource, Sessions, allow, me
+from crudite import ApiKeys, App, Email, Field, Mail, Many, Parent, Password, Resource, Sessions, allow, me
 from crudite.auth.sessions import links
 from crudite.limiting import Rate
 from crudite.resources.writing.passwords import Hashing
@@ -99,6 +99,48 @@ async def test_who_has_stolen_a_session_does_not_get_the_account_by_its_address(
             await browser.request("PATCH", f"/accounts/{account}", {"email": ANN["email"], "nick": "Annie"})
         ).status == 200
         assert (await Browser(app).log_in()).status == 200
+
+
+class Team(Resource, rules=allow.everyone):
+    people: Many["Person"] = Field(settable=True)
+
+
+class Person(
+    Resource, path="people", rules={"read": allow.signed_in, "create": allow.everyone, "write": allow.where(id=me.id)}
+):
+    """Accounts that can be set as a whole, below a team."""
+
+    team: Parent[Team]
+    email: Email = Field(unique=True)
+    password: Password | None = None
+    verified: str | None = Field(default=None, write=allow.nobody)
+
+
+async def test_what_a_thief_may_not_change_he_does_not_change_by_setting_a_whole_either() -> None:
+    rate = Rate("20/5 minutes", name="tries")
+    auth = Sessions(Person, hashing=QUICK, mail=Letters(), address_rate=rate)
+    app = App(Team, Person, store=fresh_store(), auth=auth, clock=Clock())
+    async with app:
+        team = (await app.records.create(Team)).id
+        ann = await app.records.create(Person, team=team, **ANN)
+        browser, url = Browser(app), f"/teams/{team}/people"
+        assert (await browser.log_in()).status == 200
+        for key in (str(ann.id), str(ann.id).upper(), ann.id.hex, ann.id.urn):
+            for field, value in (("email", "thief@example.org"), ("password", "thieving horse")):
+                answer = await browser.request("PUT", url, [{"id": key, "email": ANN["email"], field: value}])
+                assert (answer.status, answer.json["errors"][0]["pointer"]) == (403, f"/0/{field}")
+        async with browser.client.websocket(headers=browser.headers) as socket:
+            call = {"below": {"team": str(team)}, "data": [{"id": str(ann.id), **ANN}]}
+            with pytest.raises(Refusal, match="change-password"):
+                await socket.call("people.set", call)
+        bob = {"email": "bob@example.org", "password": PASSWORD}
+        answer = await browser.request("PUT", url, [{"id": str(ann.id), "email": "Ann@Example.org"}, bob])
+        assert (answer.status, [one["email"] for one in answer.json]) == (200, ["ann@example.org", "bob@example.org"])
+        assert (await Browser(app).log_in()).status == 200
+
+        many = [{"email": f"{n}@example.org"} for n in range(10)]
+        said = [(await browser.request("PUT", url, [str(ann.id), *many])).status for _ in range(2)]
+        assert said[-1] == 429  # whether names are taken is asked no more often than otherwise
 
 
 async def test_the_owner_moves_to_another_address_and_the_old_one_is_told() -> None:

@@ -1,6 +1,6 @@
 """What stands around the ordinary writes of accounts: their names and passwords are not like any other field."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
 import msgspec
@@ -8,7 +8,7 @@ import msgspec
 from crudite.auth.sessions.accounts import Accounts
 from crudite.auth.sessions.home import SessionHome
 from crudite.auth.sessions.throttle import Throttle
-from crudite.errors import Fault, Forbidden
+from crudite.errors import Fault, Forbidden, Invalid, Malformed
 from crudite.resources.hooks import Hook
 from crudite.resources.request import Request
 from crudite.types import Key
@@ -39,11 +39,12 @@ def guard_password(home: SessionHome, accounts: Accounts) -> None:
     if field in accounts.definition.field_write:
         return
 
-    @home.use(name=accounts.definition.path, action=("update", "replace"))
+    @home.use(name=accounts.definition.path, action=("update", "replace", "set"))
     async def refuse_silent_change(request: Request, next: Any) -> Any:
-        if field in _fields(request.data):
-            detail = "A password is changed by `change-password`, which asks for the old one."
-            raise Forbidden(faults=[Fault("not_writable", detail, pointer=f"/{field}")])
+        for _, given, place in _changes(request, accounts):
+            if field in given:
+                detail = "A password is changed by `change-password`, which asks for the old one."
+                raise Forbidden(faults=[Fault("not_writable", detail, pointer=f"{place}/{field}")])
         return await next()
 
 
@@ -54,14 +55,14 @@ def guard_name(home: SessionHome, accounts: Accounts) -> None:
     if field in accounts.definition.field_write:
         return
 
-    @home.use(name=accounts.definition.path, action=("update", "replace"))
+    @home.use(name=accounts.definition.path, action=("update", "replace", "set"))
     async def refuse_silent_move(request: Request, next: Any) -> Any:
-        given = _fields(request.data)
-        if field in given and str(request.key) == str(request.actor.id):
-            account, name = await accounts.read(cast(Key, request.actor.id)), str(given[field])
-            if account is None or account.name not in (accounts.spelled(name), accounts.canonical(name)):
-                detail = f"It is changed by `change-{field.replace('_', '-')}`, which asks for the password."
-                raise Forbidden(faults=[Fault("not_writable", detail, pointer=f"/{field}")])
+        for key, given, place in _changes(request, accounts):
+            if field in given and str(key) == str(request.actor.id):
+                account, name = await accounts.read(cast(Key, request.actor.id)), str(given[field])
+                if account is None or account.name not in (accounts.spelled(name), accounts.canonical(name)):
+                    detail = f"It is changed by `change-{field.replace('_', '-')}`, which asks for the password."
+                    raise Forbidden(faults=[Fault("not_writable", detail, pointer=f"{place}/{field}")])
         return await next()
 
 
@@ -69,18 +70,35 @@ def count_names(home: SessionHome, accounts: Accounts, throttle: Throttle) -> No
     """Counts those who write names, by their address: that one is taken is told (409), and so who has an account."""
     field = accounts.fields.name
 
-    @home.use(name=accounts.definition.path, action=("create", "update", "replace"))
+    @home.use(name=accounts.definition.path, action=("create", "update", "replace", "set"))
     async def count(request: Request, next: Any) -> Any:
         data = _decoded(request.data)
-        if request.action == "create" or field in _fields(data):
-            await throttle.names(request.credentials.address, len(data) if isinstance(data, list) else 1)
+        given = data if isinstance(data, list) else [data]
+        named = sum(isinstance(one, Mapping) and field in one for one in given)
+        if request.action == "create" or named:
+            await throttle.names(request.credentials.address, len(given) if request.action == "create" else named)
         return await next()
 
 
-def _fields(data: Any) -> Mapping[str, Any]:
-    """The fields that a request gives; none for what is no object, which is refused later."""
-    found = _decoded(data)
-    return found if isinstance(found, Mapping) else {}
+def _changes(request: Request, accounts: Accounts) -> Iterator[tuple[Any, Mapping[str, Any], str]]:
+    """The keys of the accounts that a request changes, with the fields that it gives each and where they stand in its
+    body. Of a whole that is set those that it names by their keys: all others are new, or stay as they are."""
+    data = _decoded(request.data)
+    if request.action != "set":
+        yield request.key, data if isinstance(data, Mapping) else {}, ""
+        return
+    for index, given in enumerate(data if isinstance(data, list | tuple) else ()):
+        if isinstance(given, Mapping) and accounts.definition.schema.key in given:
+            yield _key(given, accounts), given, f"/{index}"
+
+
+def _key(entry: Mapping[str, Any], accounts: Accounts) -> Any:
+    """The key of an account, in whatever way it is written; None for what is none, which is refused later."""
+    key = accounts.definition.schema.key
+    try:
+        return accounts.definition.bodies["update"].parse_python({key: entry[key]})[key]
+    except (Invalid, Malformed):
+        return None
 
 
 def _decoded(data: Any) -> Any:
