@@ -765,20 +765,31 @@ async def test_what_comes_behind_an_action_sees_its_answer_and_may_change_it_rep
     @app.use(name="posts")
     async def all_of_them(request: Request, next: Next) -> Response:
         response = await next()
-        seen.append(f"all {request.action}")
+        seen.append(f"all {request.action} {response.status}")
         return response
 
     @app.use(name="posts", action="read")
-    async def reading(request: Request, next: Next) -> Response:
+    async def reading(request: Request, next: Next) -> Any:
         response = await next()
-        seen.append("read")
-        if request.key == 2:
-            raise Conflict("Not that one.")
-        request.key = 1
-        return response if request.key != 3 else await next()
+        seen.append(f"read {response.data['title']}")
+        match request.key:
+            case 1:
+                return response.with_data({**response.data, "words": 7})
+            case 2:
+                return {"instead": "of it"}
+            case 3:
+                raise Conflict("Not that one.")
+        return response
 
     async with somebody:
-        await posts(somebody, "one", "two")
-        assert (await somebody.get("/posts/1")).json == FIRST
-        assert shape(await somebody.get("/posts/2")) == (409, TEXT, "conflict")
-    assert seen == ["all create", "all create", "read", "all read", "read"]
+        await posts(somebody, "one", "two", "three", "four")
+        seen.clear()
+        assert shape(await somebody.get("/posts/1")) == (200, JSON, {**FIRST, "words": 7})
+        assert shape(await somebody.get("/posts/2")) == (200, JSON, {"instead": "of it"})
+        assert shape(await somebody.get("/posts/3")) == (409, TEXT, "conflict")
+        assert shape(await somebody.get("/posts/4")) == (200, JSON, {**FIRST, "id": 4, "title": "four"})
+        assert shape(await somebody.delete("/posts/4")) == (204, None, None)
+    assert seen == [
+        "read one", "all read 200", "read two", "all read 200", "read three", "read four", "all read 200",
+        "all delete 204",
+    ]  # fmt: skip
