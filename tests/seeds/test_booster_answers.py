@@ -771,10 +771,11 @@ async def test_what_comes_behind_an_action_sees_its_answer_and_may_change_it_rep
     @app.use(name="posts", action="read")
     async def reading(request: Request, next: Next) -> Any:
         response = await next()
-        seen.append(f"read {response.data['title']}")
+        shown: Any = response.data
+        seen.append(f"read {shown['title']}")
         match request.key:
             case 1:
-                return response.with_data({**response.data, "words": 7})
+                return response.with_data({**shown, "words": 7})
             case 2:
                 return {"instead": "of it"}
             case 3:
