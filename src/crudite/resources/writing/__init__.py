@@ -59,10 +59,7 @@ class Writing:
             for request, intents in zip(requests, given, strict=True):
                 request.batched[:] = intents  # what hooks have put in at an earlier attempt is void
             prepared = [await self._prepare(request) for request in requests]
-            linked: list[Prepared] = []
-            for group in prepared:
-                if any(one.links for one in group):
-                    linked += await self._relating.settle(group)
+            linked = [one for group in prepared for one in await self._linked(group)]
             further = await self._further(
                 [*requests, *(one.request for one in linked)], [*prepared, *([one] for one in linked)]
             )
@@ -96,6 +93,10 @@ class Writing:
     async def _prepare(self, request: Request) -> list[Prepared]:
         return await (self._setting if request.action == "set" else self._preparing).prepare(request)
 
+    async def _linked(self, group: Sequence[Prepared]) -> list[Prepared]:
+        """The writes that set the links which were given with others."""
+        return await self._relating.settle(group) if any(one.links for one in group) else []
+
     async def _has_moved(self, missed: Prepared) -> bool:
         """Whether a record that was to be taken out of a link, or whose link was to be set at its path, has been moved
         elsewhere meanwhile."""
@@ -115,19 +116,24 @@ class Writing:
         return await self._store.lookup(demanded, cast(Key, missed.request.key)) is not None
 
     async def _further(self, requests: Sequence[Request], prepared: Sequence[list[Prepared]]) -> list[Prepared]:
-        """The writes that `before` hooks have put into the batch, and those that follow from changed fields; both may
-        bring more."""
+        """The writes that `before` hooks have put into the batch, those that set the links of these, and those that
+        follow from changed fields; all may bring more."""
         further: list[Prepared] = []
         cascading = Cascading(self._rulebook, self._store, self._preparing)
         waiting = list(zip(requests, prepared, strict=True))
         for request, group in waiting:
-            for intent in request.batched:
-                if len(further) >= MAX_MANY:
-                    raise RuntimeError(f"hooks have put more than {MAX_MANY} writes into one batch")
-                follow_up = self._follow_up(request, intent)
-                waiting.append((follow_up, await self._preparing.prepare(follow_up)))
-                further += waiting[-1][1]
-            request.batched.clear()
+            for asked in dict.fromkeys(
+                (request, *(one.request for one in group))
+            ):  # those below a parent have their own
+                for intent in asked.batched:
+                    if len(further) >= MAX_MANY:
+                        raise RuntimeError(f"hooks have put more than {MAX_MANY} writes into one batch")
+                    follow_up = self._follow_up(asked, intent)
+                    made = await self._preparing.prepare(follow_up)
+                    linked = await self._linked(made)
+                    waiting += [(follow_up, made), *((one.request, [one]) for one in linked)]
+                    further += made + linked
+                asked.batched.clear()
             carried = await cascading.of(group)
             waiting += [(one.request, [one]) for one in carried]
             further += carried

@@ -239,7 +239,7 @@ def _settings(prepared: Sequence[Prepared]) -> list[_Setting]:
     yet to point at."""
     settings, faults = [], []
     for index, owner in enumerate(prepared):
-        above = f"/{index}" if is_many(owner.request.data) else ""
+        above = owner.place.pointer if owner.place is not None else f"/{index}" if is_many(owner.request.data) else ""
         for name, given in (owner.links or {}).items():
             keys = tuple(given) if isinstance(given, list) else (given,) if given is not None else ()
             if keys and owner.write.key is None:
