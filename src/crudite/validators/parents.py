@@ -1,7 +1,7 @@
 """What a value must be beside that of another record: the one that a reference points at."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 from crudite.types import Plain
@@ -42,11 +42,10 @@ class MatchesParent:
             case None:
                 return self
             case str():
-                return MatchesParent(self.reference, [here(one) for one in _texts(self.check)])
+                return replace(self, check=[here(one) for one in _texts(self.check)])
             case Mapping():
-                plain = {here(value): _allowed(allowed, there) for value, allowed in self.check.items()}
-                return MatchesParent(self.reference, plain)
-        return MatchesParent(self.reference, [here(one) for one in self.check])
+                return replace(self, check={here(one): _allowed(other, there) for one, other in self.check.items()})
+        return replace(self, check=[here(one) for one in self.check])
 
     def concerns(self, value: Any) -> bool:
         """Whether the other record matters for a plain value."""
