@@ -4,7 +4,7 @@ import ast
 import copy
 import inspect
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, TypeAlias, get_args
 
@@ -28,8 +28,8 @@ class HookMark:
 
 @dataclass(slots=True)
 class Declaration:
-    """What one class statement says, unresolved. `names` are the names of its annotations that only its own
-    surroundings know (the local names of a function)."""
+    """What one class statement says, unresolved. `names` are the names of its annotations, and of those of its hooks,
+    that only its own surroundings know (the local names of a function)."""
 
     annotations: dict[str, Any]
     fields: dict[str, FieldOptions]
@@ -70,7 +70,7 @@ def is_secret(annotation: Any, options: FieldOptions) -> bool:
 
 
 def collect(cls: type[Any], options: dict[str, Any]) -> Declaration:
-    annotations = _annotations(cls)
+    annotations = annotations_of(cls)
     fields: dict[str, FieldOptions] = {}
     for name, annotation in annotations.items():
         if is_class_variable(annotation):
@@ -84,7 +84,8 @@ def collect(cls: type[Any], options: dict[str, Any]) -> Declaration:
     members = dict(vars(cls))
     stray = tuple(n for n, v in members.items() if isinstance(v, FieldOptions | ManyOf) and n not in annotations)
     hooks = {name: (unwrapped(value), hook_marks(value)) for name, value in members.items() if hook_marks(value)}
-    return Declaration(annotations, fields, stray, hooks, options, _local_names(cls, annotations))
+    spoken = [one for of in (cls, *(function for function, _ in hooks.values())) for one in annotations_of(of).values()]
+    return Declaration(annotations, fields, stray, hooks, options, _local_names(cls, spoken))
 
 
 def constructor(cls: type[Any]) -> tuple[dict[str, FieldOptions], frozenset[str]]:
@@ -112,15 +113,17 @@ def is_class_variable(annotation: Any) -> bool:
     return text == "ClassVar" or annotation is ClassVar or getattr(annotation, "__origin__", None) is ClassVar
 
 
-def _annotations(cls: type[Any]) -> dict[str, Any]:
+def annotations_of(declared: Any) -> dict[str, Any]:
+    """The unresolved annotations of a class's own fields, or of a function's parameters."""
     if sys.version_info >= (3, 14):
         import annotationlib
 
-        return dict(annotationlib.get_annotations(cls, format=annotationlib.Format.FORWARDREF))
-    return dict(vars(cls).get("__annotations__", {}))
+        return dict(annotationlib.get_annotations(declared, format=annotationlib.Format.FORWARDREF))
+    found = vars(declared).get("__annotations__") if isinstance(declared, type) else declared.__annotations__
+    return dict(found or {})
 
 
-def _local_names(cls: type[Any], annotations: Mapping[str, Any]) -> dict[str, Any]:
+def _local_names(cls: type[Any], annotations: Iterable[Any]) -> dict[str, Any]:
     """The values of those names in the annotations that are local to the function the class is made in.
 
     They are looked up now, since nothing else will know them later; a name that is not there yet must be that
@@ -128,7 +131,7 @@ def _local_names(cls: type[Any], annotations: Mapping[str, Any]) -> dict[str, An
     """
     if "<locals>" not in cls.__qualname__:
         return {}
-    wanted = {name for annotation in annotations.values() for name in _names_in(annotation)}
+    wanted = {name for annotation in annotations for name in _names_in(annotation)}
     frame = sys._getframe(2)  # noqa: SLF001 - the only way to the names around a class statement
     while frame.f_back is not None and frame.f_globals.get("__name__") != cls.__module__:
         frame = frame.f_back

@@ -17,6 +17,7 @@ from crudite.resources.declaring.collect import (
     Declaration,
     HookKind,
     HookMark,
+    annotations_of,
     declared_classes,
     hook_marks,
     is_class_variable,
@@ -203,11 +204,11 @@ def _deleted_at(found: Gathered) -> None:
         found.annotations[DELETED_AT], found.fields[DELETED_AT] = datetime | None, FieldOptions()
 
 
-def _hook(found: Gathered, function: Any, surroundings: Mapping[str, Any], provide: Collection[Any]) -> Hook | None:
+def _hook(found: Gathered, function: Any, surroundings: dict[str, Any], provide: Collection[Any]) -> Hook | None:
     """The hook that a function is; None for one with a parameter that nothing can be given for."""
     kinds = {
-        name: surroundings.get(annotation) if isinstance(annotation, str) else annotation
-        for name, annotation in getattr(function, "__annotations__", {}).items()
+        name: _kind(annotation, surroundings)
+        for name, annotation in annotations_of(function).items()
         if name != "return"
     }
     injected = {name: kind for name, kind in kinds.items() if any(kind is one for one in provide)}
@@ -223,9 +224,17 @@ def _hook(found: Gathered, function: Any, surroundings: Mapping[str, Any], provi
         return None
 
 
+def _kind(annotation: Any, surroundings: dict[str, Any]) -> Any:
+    """What a parameter of a hook wants; None for what only type checkers can tell."""
+    try:
+        return _resolved(annotation, surroundings)
+    except Exception:  # a name that is imported for type checkers alone
+        return None
+
+
 def _is_strange(kind: Any, found: Gathered) -> bool:
     """Whether a parameter wants something that is neither a record of this class nor ours, as the request is."""
-    is_known = not isinstance(kind, type) or kind is Any or kind in found.cls.__mro__
+    is_known = not isinstance(kind, type) or kind in (Any, type(None), *found.cls.__mro__)
     return not is_known and kind.__module__.partition(".")[0] != "crudite"
 
 
