@@ -23,8 +23,8 @@ def quiet() -> Iterator[None]:
     logging.disable(logging.NOTSET)
 
 
-def tell_stories(setting: Setting, scenes: float = 0.04) -> None:
-    """Stories, until one of them breaks a promise."""
-    for seed in range(_STORIES):
+def tell_stories(setting: Setting, scenes: float = 0.04, first: int = 0) -> None:
+    """Stories, from the one with that number on, until one of them breaks a promise."""
+    for seed in range(first, first + _STORIES):
         told = story(Random(seed), _LENGTH, setting.processes, scenes)
         asyncio.run(tell(told, seed, setting, _PATIENCE))

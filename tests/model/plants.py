@@ -183,3 +183,13 @@ PLANTS = (
     what_a_record_of_the_same_resource_decides_is_forgotten,
     it_never_gets_later,
 )
+TOLD_BY = {
+    changes_while_a_snapshot_is_read_are_lost: 16,
+    a_window_is_never_filled_up: 54,
+    a_window_lets_records_in_from_behind_its_bound: 54,
+    a_resume_begins_one_change_too_late: 15,
+    a_snapshot_is_not_brought_forward: 78,
+    a_set_that_is_waited_for_comes_after_a_move_too: 38,
+    what_is_included_is_not_watched: 11,
+}
+"""The number of a story that finds a fault, where the first few do not: it is told first."""

@@ -194,3 +194,13 @@ SEVERAL = (
     a_batch_is_told_backwards,
 )
 """These are found by two processes on PostgreSQL."""
+TOLD_BY = {
+    a_cursor_of_another_process_is_as_of_now: 9,
+    a_position_forgets_what_was_running: 4,
+    a_token_forgets_what_was_running: 85,
+    a_rotation_loses_the_mark_of_the_cut: 27,
+    the_log_leads_on_from_everywhere: 4,
+    a_mark_of_another_process_is_not_waited_for: 8,
+    nobody_looks_unless_he_is_woken: 2,
+}
+"""The number of a story that finds a fault, where the first few do not: it is told first."""

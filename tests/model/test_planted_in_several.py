@@ -8,7 +8,7 @@ from tests.model.held import Violation
 from tests.model.places import on_postgresql
 from tests.model.planting import quiet, tell_stories
 from tests.model.plants import Patch
-from tests.model.plants_of_several import SEVERAL
+from tests.model.plants_of_several import SEVERAL, TOLD_BY
 from tests.model.telling import Setting
 
 __all__ = ["quiet"]
@@ -21,4 +21,4 @@ def test_a_fault_that_two_processes_have_is_found(
     plant(monkeypatch.setattr)
 
     with pytest.raises(Violation, match=r"holds|different states|last state|was revoked|does not end"):
-        tell_stories(Setting(on_postgresql(postgresql), processes=2), scenes=0.3)
+        tell_stories(Setting(on_postgresql(postgresql), processes=2), scenes=0.3, first=TOLD_BY.get(plant, 0))
