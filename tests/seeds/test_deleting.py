@@ -88,6 +88,22 @@ async def test_a_reference_that_restricts_refuses_with_409_and_says_how_many_of_
         assert titles(await client.get("/votes")) == ["v"]
 
 
+async def test_what_is_in_the_way_is_told_once_where_records_point_at_each_other_in_a_circle() -> None:
+    class Node(Record[str], rules=allow.everyone):
+        up: Ref["Node"] | None = Field(default=None, on_delete="cascade")
+
+    class Pin(Record[str], rules=allow.everyone):
+        node: Ref[Node]
+
+    async with client_for(Node, Pin) as client:
+        await client.post("/nodes", {"id": "a"})
+        await client.post("/nodes", {"id": "b", "up": "a"})
+        await client.patch("/nodes/a", {"up": "b"})
+        await client.post("/pins", {"id": "p", "node": "b"})
+        refused = await client.delete("/nodes/a")
+        assert refused.json["errors"] == [{"code": "referenced", "detail": "1 record of Pin points here with node."}]
+
+
 @pytest.mark.promises("B116")
 async def test_references_that_are_cleared_or_unchecked_stand_in_nobodys_way() -> None:
     async with client_for(*ALL) as client:

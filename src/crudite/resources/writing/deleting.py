@@ -67,7 +67,9 @@ class Deleting:
         """The problem for a delete that was refused because other records still point here: how many of which resource,
         as far as a thousand records tell."""
         is_hiding = definition.schema.is_soft and not request.is_purging
-        level: list[tuple[ResourceSchema, tuple[Key, ...]]] = [(definition.schema, (cast(Key, request.key),))]
+        root = cast(Key, request.key)
+        level: list[tuple[ResourceSchema, tuple[Key, ...]]] = [(definition.schema, (root,))]
+        seen = {(definition.name, root)}  # records may point at each other in a circle
         found: list[_InTheWay] = []
         looked_at = 0
         for schema, keys in level:
@@ -79,7 +81,9 @@ class Deleting:
                     if looked_at < _MOST_KEYS:
                         page = await self._store.page(_keys(child, of_those, _MOST_KEYS - looked_at))
                         looked_at += len(page.keys)
-                        level += [(child, tuple(page.keys))] if page.keys else []
+                        further = tuple([key for key in page.keys if (child.name, key) not in seen])
+                        seen.update((child.name, key) for key in further)
+                        level += [(child, further)] if further else []
                 elif policy != "clear":
                     records = await self._count(child, of_those)
                     gone = 0 if is_hiding else await self._count(child, join((pointing, absent(child)), either=False))
