@@ -1004,3 +1004,23 @@ async def test_a_default_interface_beside_it_speaks_its_own_words() -> None:
             await somebody.patch("/dogs/1", {"age": 2})
             assert (await new.next()).kind == "changed"
             assert await next_of(old) == ("change", dog(1, "Rex", age=2))
+
+
+@pytest.mark.parametrize("url", ["/old/dogs", "/old/dogs/1"])
+@pytest.mark.parametrize("spoken", [Wheelhouse(), style(filter=lambda request, rows: rows), style(["read"])])
+@pytest.mark.parametrize("shows", ["header", "parameter"])
+async def test_a_stream_without_ids_is_not_resumed_and_tells_what_comes(
+    url: str, spoken: Wheelhouse, shows: str
+) -> None:
+    interfaces = [Rest(), Sse(), Sse(prefix="/old", style=spoken)]
+    async with client_for(Dog, Toy, interfaces=interfaces) as somebody:
+        await stock(somebody, "Rex")
+        async with somebody.stream(f"{url.removeprefix('/old')}/subscribe?omit=version,created_at,updated_at") as new:
+            of_ours = (await new.until("ready"))[-1].id
+        await somebody.patch("/dogs/1", {"age": 2})  # nobody is told again what he has missed
+
+        given = {"last_event_id": of_ours} if shows == "header" else {"params": {"cursor": of_ours}}
+        async with somebody.stream(f"{url}/subscribe", **given) as stream:
+            await somebody.settled()
+            await somebody.patch("/dogs/1", {"age": 3})
+            assert await next_of(stream) == ("change", dog(1, "Rex", age=3))

@@ -206,7 +206,7 @@ class _Streams:
                 stream.credentials = credentials_of(headers, scope)
                 if names_mark(scope):
                     await pass_mark(self._host, scope)
-                connection = await stream.open(request_id, resume_id(scope, headers))
+                connection = await stream.open(request_id, resume_id(scope, headers) if stream.has_ids else None)
             except Problem as problem:
                 self._host.admission.note(problem)
                 return await send_problem(scope, send, problem, request_id, tell=self._style.problem)

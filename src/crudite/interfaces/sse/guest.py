@@ -41,6 +41,12 @@ class StreamGuest:
                 yield told
 
     @property
+    def has_ids(self) -> bool:
+        """Whether its client is told ids to go on from. What is told in the words of a style is worked out from the
+        whole set, and so begins with one."""
+        return self.retelling is None
+
+    @property
     def last_words(self) -> bytes:
         """Why the stream has ended, if anything but the client has ended it."""
         if self._problem is None:
