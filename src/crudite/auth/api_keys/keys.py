@@ -233,8 +233,8 @@ class ApiKeys:
         """Raises Conflict when the owner of a key that is being made has as many as he may have."""
         if request.is_system:
             return
-        kept = await self._home.records.list(self.record.where(owner=draft.owner).limit(self._most))
-        if len(kept) + len(self._made.get(id(request), ())) >= self._most:
+        kept = await self._home.records.count(self.record.where(owner=draft.owner))
+        if kept + len(self._made.get(id(request), ())) >= self._most:
             raise Conflict(f"An owner has at most {self._most} keys; delete one that is not used any more.")
 
     def check(self, draft: Any, request: Request) -> None:
