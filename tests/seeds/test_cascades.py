@@ -228,6 +228,26 @@ async def test_what_was_deleted_and_is_kept_is_neither_changed_nor_looked_at() -
         assert (await client.post("/lookers", {"id": "2", "item": "2"})).json["item"] == "there"
 
 
+@pytest.mark.promises("B120")
+async def test_a_change_is_carried_on_also_to_those_that_a_list_leaves_out_unless_asked() -> None:
+    class Box(Record[str], rules=allow.everyone, path="boxes"):
+        colour: str = Field(default="red", cascade=Cascade("items"))
+        items: Many["Item"]
+
+    class Item(Record[str], rules=allow.everyone):
+        box: Ref[Box]
+        colour: str = Field(default="red", default_filter="red")
+        state: str = Field(default="new", default_filter="new")
+
+    async with client_for(Box, Item) as client:
+        await client.post("/boxes", {"id": "b"})
+        await client.post("/items", [{"id": "1", "box": "b"}, {"id": "2", "box": "b", "state": "old"}])
+        assert [one["id"] for one in (await client.get("/items")).json] == ["1"]
+        assert (await client.patch("/boxes/b", {"colour": "blue"})).status == 200
+        found = (await client.get("/items?colour=*&state=*")).json
+        assert {one["id"]: one["colour"] for one in found} == {"1": "blue", "2": "blue"}
+
+
 @pytest.mark.promises("B119")
 async def test_who_may_change_the_first_record_needs_no_right_to_the_others() -> None:
     class Owner(Record[str], rules={"read": allow.everyone, "write": allow.signed_in}):

@@ -357,6 +357,8 @@ async def test_filter_pick_the_url_and_the_hook_shape_what_is_shown_in_this_orde
         single = await somebody.get("/dogs/2?omit=name")
         assert single.json == {"id": 2, "seen": "pick", "has": ["id", "seen"], "by": None}
         assert (await somebody.get("/dogs?whereKey=seen&whereValue=pick")).json == []
+        found = await somebody.get("/dogs?pick=seen&whereKey=seen&whereValue=filter")
+        assert [row["has"] for row in found.json] == [["seen"], ["seen"]]
         assert [row.tag for row in await somebody.app.records.list(Query(Dog))] == ["", ""]
 
 
