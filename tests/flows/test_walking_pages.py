@@ -55,6 +55,7 @@ async def walk(
     """Walks to the end, and if `back` from there to the beginning, with writes before each step."""
     turns = iter(meanwhile)
     way = f"/entries?sort={sort}&limit={limit}"
+    earlier: list[int] = []  # what came before the last page
     for rel in ("next", "prev") if back else ("next",):
         seen: list[int] = []
         url: str | None = way
@@ -62,6 +63,7 @@ async def walk(
             answer = await client.get(url)
             assert answer.status == 200
             page = [row["id"] for row in answer.json]
+            earlier = seen if rel == "next" else earlier
             seen = [*seen, *page] if rel == "next" else [*page, *seen]
             way = url
             for one in next(turns, ()):
@@ -74,6 +76,7 @@ async def walk(
             assert met == whole
         else:  # what has been moved behind the page on which the way back begins is not on it
             assert met == whole[: len(met)]
+            assert staying.intersection(earlier) <= set(met)
 
 
 async def test_what_is_there_all_the_time_comes_exactly_once_whatever_others_write() -> None:
