@@ -26,6 +26,7 @@ from crudite import (
     Ref,
     Request,
     Resource,
+    Retention,
     Sessions,
     after,
     allow,
@@ -357,6 +358,37 @@ async def test_what_was_deleted_long_enough_ago_goes_for_good_by_itself_and_what
     ):
         assert titles(await view.until(lambda rows: len(rows) == 2)) == ["held", "new"]
         assert titles(await client.get("/songs?deleted=only")) == ["s"]
+
+
+@pytest.mark.only_on("sqlite", reason="which are looked at next is decided in front of every store")
+async def test_however_many_have_to_stay_those_deleted_after_them_go_in_their_turn() -> None:
+    class Album(Record[str], rules=allow.everyone, soft_delete=True):
+        pass
+
+    class Song(Record[str], rules=allow.everyone, soft_delete=timedelta(days=30)):
+        album: Ref[Album] | None = Field(default=None, on_delete="cascade")
+
+    class Mark(Record[str], rules=allow.everyone, soft_delete=True):
+        song: Ref[Song]
+        album: Ref[Album] = Field(on_delete="cascade")
+
+    store, clock = kept_store(), Clock()
+    async with client_for(Album, Song, Mark, store=store, clock=clock) as client:
+        await client.post("/albums", [{"id": "songs"}, {"id": "marks"}])
+        await client.post("/songs", [{"id": f"s{number}", "album": "songs"} for number in range(1000)])
+        await client.post("/songs", {"id": "last"})
+        marks = [{"id": f"m{number}", "song": f"s{number}", "album": "marks"} for number in range(1000)]
+        assert (await client.post("/marks", marks)).status == 201
+        for path in ("/albums/marks", "/albums/songs", "/songs/last"):
+            assert (await client.delete(path)).status == 204
+    clock.now += timedelta(days=31)
+    often = Retention(every=timedelta(milliseconds=1))
+    async with (
+        client_for(Album, Song, Mark, store=store, clock=clock, retention=often) as client,
+        client.live("songs", deleted="only", where={"id": "last"}) as view,
+    ):
+        await view.until(lambda rows: rows == [])
+        assert (await client.get("/songs?deleted=only&count=exact")).headers["x-total-count"] == "1000"
 
 
 @pytest.mark.only_on("sqlite", reason="a description asks no store")

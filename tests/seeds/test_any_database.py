@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -230,6 +231,27 @@ async def test_what_is_deleted_and_kept_is_a_moment_in_the_database_and_comes_ba
         assert [post["id"] for post in (await client.get("/posts")).json] == [1]
         assert [comment["text"] for comment in (await client.get("/posts/1/comments")).json] == ["c"]
         assert shelf.tables["comments"][1]["deleted_at"] is None
+
+
+class Closed(Shelf):
+    """A database that does not let go of its first record."""
+
+    async def destroy(self, table: str, key: Any) -> Any:
+        if key == 1:
+            raise Conflict("The books are closed.")
+        return await super().destroy(table, key)
+
+
+async def test_a_deleted_record_that_the_database_does_not_let_go_of_holds_up_no_other_one() -> None:
+    class Post(Record[int], rules=allow.everyone, soft_delete=timedelta(days=30)):
+        pass
+
+    shelf = Closed()
+    moments = {1: "2020-01-01T00:00:00.000000Z", 2: "2020-01-02T00:00:00.000000Z"}
+    shelf.tables = {"posts": {key: {"id": key, "deleted_at": moment} for key, moment in moments.items()}}
+    async with client_over(shelf, Post) as client, client.live("posts", deleted="only") as view:
+        await view.until(lambda rows: [row["id"] for row in rows] == [1])
+        assert list(shelf.tables["posts"]) == [1]
 
 
 class Reusing(Shelf):
