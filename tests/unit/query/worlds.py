@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from fractions import Fraction
+from functools import cache, lru_cache
 from typing import Any, ClassVar
 
 import apsw
@@ -163,7 +164,11 @@ foreign_json = st.recursive(
 
 
 def values(type: FieldType) -> st.SearchStrategy[Plain]:
-    """Plain values of a type."""
+    """Plain values of a type. Making a strategy takes far longer than drawing from it, so each is made once."""
+    return _MADE[id(type)] if id(type) in _MADE else _made(type)
+
+
+def _made(type: FieldType) -> st.SearchStrategy[Plain]:
     if type.choices is not None:
         return st.sampled_from(type.choices)
     if type.kind == "decimal":
@@ -171,17 +176,26 @@ def values(type: FieldType) -> st.SearchStrategy[Plain]:
     if type.kind == "json":
         members: dict[str, st.SearchStrategy[Plain]] = {}
         for name, member in (type.members or {}).items():
-            members[name] = values(member) | st.none()
+            members[name] = st.none() | _made(member)
         tidy = st.fixed_dictionaries({}, optional=members) if members else st.nothing()
         if type.item is not None:
-            tidy = st.lists(values(type.item), max_size=3)
+            tidy = st.lists(_made(type.item), max_size=3)
         if type.values is not None:
-            tidy = st.dictionaries(st.sampled_from(NAMES), values(type.values), max_size=3)
+            tidy = st.dictionaries(st.sampled_from(NAMES), _made(type.values), max_size=3)
         return tidy | foreign_json
     return _VALUES[type.kind]
 
 
-@dataclass
+_MADE = {id(type): _made(type) for type in (*TYPES.values(), *(META.members or {}).values())}
+"""The strategies of the types that there are always."""
+
+
+@cache
+def _or_none(strategy: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    return st.none() | strategy
+
+
+@dataclass(eq=False)
 class World:
     """A catalog with its records, as rows and as plain data."""
 
@@ -282,6 +296,7 @@ _KEYS = {
     "bigint": ["0", "5", "10", "-1", str(2**63 - 1)],
     "uuid": UUIDS,
 }
+_KEYS_OF = {kind: st.sampled_from(keys) for kind, keys in _KEYS.items()}
 
 
 @st.composite
@@ -306,9 +321,9 @@ def _record(draw: st.DrawFn, schema: ResourceSchema, key: Key, nullable: bool) -
     record: PlainRecord = {"id": key, "version": 1}
     for spec in schema.fields.values():
         if spec.reference is not None:
-            record[spec.name] = draw(st.none() | st.sampled_from(_KEYS[spec.type.kind]))
+            record[spec.name] = draw(_or_none(_KEYS_OF[spec.type.kind]))
         elif spec.name not in record:
-            record[spec.name] = draw(values(spec.type) | st.none() if nullable else values(spec.type))
+            record[spec.name] = draw(_or_none(values(spec.type)) if nullable else values(spec.type))
     return record
 
 
@@ -351,14 +366,15 @@ def _comparison(draw: st.DrawFn, path: tuple[str, ...], type: FieldType) -> Cond
         case "isnull" | "exists":
             value = st.booleans()
         case "eq" | "ne":
-            value = value | st.none()
+            value = _or_none(value)
         case "in" | "nin":
-            value = st.lists(value | st.none(), max_size=4)
+            value = st.lists(_or_none(value), max_size=4)
         case "between":
             value = st.lists(value, min_size=2, max_size=2)
     return Condition(path, operator, draw(value))  # type: ignore[arg-type]
 
 
+@lru_cache(maxsize=32)  # one example asks for those of its world again and again
 def filters(world: World, name: str, *, most_hops: int = 2) -> st.SearchStrategy[Filter]:
     """Written filters that fit the schema."""
     return st.recursive(
