@@ -1,5 +1,6 @@
 """Hooks: what an application does before, after and around an action, over every interface alike."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from crudite import (
     Field,
     Next,
     NotFound,
+    NotUnique,
     Record,
     Request,
     Resource,
@@ -292,6 +294,95 @@ async def test_around_goes_with_each_write_of_a_batch() -> None:
             batch.delete(Task, one.id)
         assert seen == ["create", "update", "update done", "create done"]
         assert [task and task.title for task in batch.results] == ["b", "c", None]
+
+
+async def test_around_goes_with_each_write_of_a_batch_of_any_length() -> None:
+    class Task(Record[int], rules=allow.everyone):
+        title: str
+
+        @around("create")
+        @classmethod
+        async def tell(cls, request: Request, next: Next) -> Any:
+            if request.data["title"] == "left out":
+                return {"id": 1000, "title": "left out"}
+            return (await next()).with_data({"id": 1000, "title": "told"})
+
+        @around("create")
+        @classmethod
+        async def goes_along(cls, request: Request, next: Next) -> Response:
+            return await next()
+
+    async with client_for(Task) as client:
+        async with client.app.records.batch() as batch:
+            for number in range(1, 401):
+                batch.create(Task, id=number, title=str(number))
+            for _ in range(400):
+                batch.create(Task, title="left out")
+        assert [task.title for task in batch.results] == ["told"] * 400 + ["left out"] * 400
+        assert await client.app.records.count(Task) == 400
+
+
+async def test_a_long_batch_that_is_cancelled_ends_in_all_of_its_hooks_and_writes_nothing() -> None:
+    waiting, ended = asyncio.Event(), list[int]()
+
+    class Task(Record[int], rules=allow.everyone):
+        title: str
+
+        @around("create")
+        @classmethod
+        async def tell(cls, request: Request, next: Next) -> Response:
+            try:
+                if request.data["id"] == 1100:
+                    waiting.set()
+                    await asyncio.Event().wait()
+                return await next()
+            finally:
+                ended.append(request.data["id"])
+
+    async with client_for(Task) as client:
+
+        async def write_all() -> None:
+            async with client.app.records.batch() as batch:
+                for number in range(1, 1101):
+                    batch.create(Task, id=number, title="a")
+
+        writing = asyncio.create_task(write_all())
+        async with asyncio.timeout(30):
+            await waiting.wait()
+            writing.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await writing
+        assert ended == list(range(1100, 0, -1))
+        assert await client.app.records.count(Task) == 0
+
+
+async def test_a_batch_that_fails_raises_its_problem_whatever_a_hook_answers_for_its_own_write() -> None:
+    class Task(Record[int], rules=allow.everyone):
+        title: str = Field(unique=True)
+
+        @around("update")
+        @classmethod
+        async def forgive(cls, request: Request, next: Next) -> Any:
+            try:
+                return await next()
+            except Conflict:
+                return {"id": 1, "title": "forgiven"}
+
+    async with client_for(Task) as client:
+        records = client.app.records
+        await records.create(Task, id=1, title="a")
+        await records.create(Task, id=2, title="b")
+        assert (await records.update(Task, 1, title="b")).title == "forgiven"
+
+        async def write_three() -> None:
+            async with records.batch() as batch:
+                batch.create(Task, id=3, title="c")
+                batch.update(Task, 1, title="d")
+                batch.create(Task, id=4, title="b")
+
+        with pytest.raises(NotUnique):
+            await write_three()
+        assert titles(await client.get("/tasks")) == ["a", "b"]
 
 
 async def test_what_around_asks_for_itself_goes_past_it_and_through_the_hooks_further_in() -> None:

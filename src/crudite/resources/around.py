@@ -1,6 +1,7 @@
 """`around` hooks: an application's own way to perform an action, with the action itself as `next()`."""
 
-from collections.abc import Awaitable, Callable, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, cast
 
 from crudite.messages import Response, Written
@@ -54,31 +55,68 @@ async def perform_around(
 async def write_around(requests: Sequence[Request], write_all: WriteAll, definitions: Definitions) -> list[Written]:
     """Performs writes in one transaction, each within its own hooks: those of the first are the outermost.
 
-    A write whose hook does not call `next()` is left out of the transaction, and its hook's response counts.
+    A write whose hook does not call `next()` is left out of the transaction, and its hook's response counts. When the
+    transaction fails, a hook may answer in its place for its own write, but not for the others: they raise the problem.
     """
     performed: list[Request] = []
     written: dict[int, Written] = {}
+    problems: list[Exception] = []
 
     async def descend(index: int) -> None:
+        while index < len(requests) and not hooks_around(requests[index]):
+            performed.append(requests[index])
+            index += 1
         if index == len(requests):
-            results = await write_all(performed) if performed else []
-            written.update(zip(map(id, performed), results, strict=True))
+            await write()
             return
-        request = requests[index]
+        request, is_reached = requests[index], False
 
         async def perform() -> Response:
+            nonlocal is_reached
+            is_reached = True
             performed.append(request)
-            await descend(index + 1)
-            return written[id(request)]
+            await below(index)
+            return result(request)
 
         response = await perform_around(hooks_around(request), request, perform, definitions)
         assert isinstance(response, Written)
-        if request not in performed:
-            await descend(index + 1)
+        if not is_reached:
+            await below(index)
         written[id(request)] = response
 
+    async def below(index: int) -> None:
+        if index + 1 == len(requests):
+            await write()
+        else:
+            await _off_the_stack(descend(index + 1))
+
+    async def write() -> None:
+        try:
+            results = await write_all(performed) if performed else []
+        except Exception as problem:
+            problems.append(problem)
+            raise
+        written.update(zip(map(id, performed), results, strict=True))
+
+    def result(request: Request) -> Written:
+        if id(request) not in written:
+            raise problems[0]
+        return written[id(request)]
+
     await descend(0)
-    return [written[id(request)] for request in requests]
+    return [result(request) for request in requests]
+
+
+async def _off_the_stack(rest: Coroutine[Any, Any, None]) -> None:
+    """Awaits in a task: the hooks of a long batch stand within each other deeper than one stack can hold. So it is a
+    future that is awaited and not the task, whose `cancel` would call that of the next one."""
+    task = asyncio.create_task(rest)
+    try:
+        await asyncio.wait([task])
+    except asyncio.CancelledError:
+        task.cancel()
+        await asyncio.wait([task])
+    task.result()
 
 
 def _name(hook: Hook) -> str:
