@@ -14,7 +14,7 @@ from crudite.interfaces.base import Interface, Router
 from crudite.interfaces.styles import DEFAULT, Style, style_of
 from crudite.messages import ActionName
 from crudite.query.tree import NOTHING
-from crudite.resources.declaring.definition import Definition
+from crudite.resources.declaring.definition import Definition, Placement
 
 _WIDTH_OF_FILES = 200
 _COLLECTION: dict[str, ActionName] = {"GET": "list", "QUERY": "list", "POST": "create"}
@@ -89,23 +89,39 @@ def _route(app: App, method: str, pattern: str, owner: str, interface: Interface
         handler = app.handlers.get(name)
         live = "subscribe" if handler is not None and pattern.endswith("/subscribe") else ""
         return Route(shown, pattern, owner, live or ("call" if handler is not None else ""), "", interface.name)
-    action, rule_of = _action(method, pattern, definition)
+    definition, rest = _placed(app, pattern, definition, interface)
+    action, rule_of = _action(method, rest, definition)
     if style and action == "replace":  # which it may not be in an older style
         action = rule_of = cast(ActionName, style_of(style).actions[method])
     narrowed = "; narrowed by the style" if is_narrowed(interface, definition, rule_of) else ""
     return Route(shown, pattern, owner, action, in_words(definition.rules[rule_of]) + narrowed, interface.name)
 
 
-def _action(method: str, pattern: str, definition: Definition) -> tuple[str, ActionName]:
-    last = pattern.rstrip("/").rpartition("/")[2]
+def _placed(app: App, pattern: str, definition: Definition, interface: Interface) -> tuple[Definition, str]:
+    """A resource with the rules that hold where a path is, and what the path has behind that of the resource."""
+    below = pattern.removeprefix(getattr(interface, "prefix", ""))
+    places = [one for one in app.definitions.places[definition] if f"{below}/".startswith(f"{_base(one)}/")]
+    if not places:  # of an interface that has paths of its own
+        return definition, pattern[pattern.rfind("/{" if pattern.endswith(("}", "}/subscribe")) else "/") :]
+    place = max(places, key=lambda one: len(_base(one)))
+    return place.definition, below[len(_base(place)) :]
+
+
+def _base(place: Placement) -> str:
+    return place.pattern.rstrip("/")
+
+
+def _action(method: str, rest: str, definition: Definition) -> tuple[str, ActionName]:
+    """What a method does, and the action whose rule decides."""
+    last = rest.rpartition("/")[2]
+    of_one = rest.startswith("/{")
     if last == "subscribe":
-        single = pattern.endswith("}/subscribe")
-        return "subscribe", "read" if single else "list"
-    if pattern.endswith("}/history") and "history" in definition.rules:
-        return "history", "history"
-    if last == "query" and last != definition.path:
+        return "subscribe", "read" if of_one else "list"
+    if last in ("history", "restore") and last in definition.rules:
+        return last, cast(ActionName, last)
+    if last == "query":
         return "list", "list"
-    if method == "PUT" and not last.startswith("{"):
+    if method == "PUT" and not of_one:
         return "set", "create"
-    action = (_ITEM if last.startswith("{") else _COLLECTION).get(method, "read")
+    action = (_ITEM if of_one else _COLLECTION).get(method, "read")
     return action, action

@@ -165,6 +165,27 @@ def test_routes_show_what_stands_at_the_root(crudite: Crudite) -> None:
     assert {("GET", "/", "list"), ("POST", "/", "create"), ("GET", "/{key}", "read")} <= shown
 
 
+def test_routes_show_the_rule_that_holds_at_each_place(crudite: Crudite) -> None:
+    write(
+        "notes.py",
+        "from crudite import App, Parent, Place, Record, Rest, Sse, allow\n"
+        "class Person(Record[int], rules=allow.everyone):\n    name: str\n"
+        "class Note(Record[int], soft_delete=True,\n"
+        "           rules={'read': allow.everyone, 'create': allow.role('maker'), 'write': allow.role('chief')},\n"
+        "           places=['/note', Place('/of/{person}', rules=allow.signed_in)]):\n"
+        "    person: Parent[Person]\n"
+        "app = App(Person, Note, store='sqlite:///:memory:', interfaces=[Rest('/v1'), Sse('/v1')])\n",
+    )
+    routes = json.loads(crudite("routes", "notes.py", "--json").stdout)
+    told = {(one["method"], one["path"]): (one["action"], one["rule"]) for one in routes}
+    assert told["POST", "/v1/note"] == ("create", "has the role maker")
+    assert told["POST", "/v1/note/{key}/restore"] == ("restore", "has the role chief and deleted_at is there")
+    assert told["GET", "/v1/of/{key}"] == ("list", "signed in and deleted_at is empty")
+    assert told["GET", "/v1/of/{key}/subscribe"] == ("subscribe", "signed in and deleted_at is empty")
+    assert told["GET", "/v1/of/{key}/{key}"] == ("read", "signed in and deleted_at is empty")
+    assert told["GET", "/v1/note/{key}"] == ("read", "deleted_at is empty")
+
+
 def test_openapi_is_printed_or_saved(crudite: Crudite) -> None:
     write("todo.py", TODO)
     printed = json.loads(crudite("openapi", "todo.py").stdout)
