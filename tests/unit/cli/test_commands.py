@@ -180,9 +180,9 @@ def test_routes_show_the_rule_that_holds_at_each_place(crudite: Crudite) -> None
     told = {(one["method"], one["path"]): (one["action"], one["rule"]) for one in routes}
     assert told["POST", "/v1/note"] == ("create", "has the role maker")
     assert told["POST", "/v1/note/{key}/restore"] == ("restore", "has the role chief and deleted_at is there")
-    assert told["GET", "/v1/of/{key}"] == ("list", "signed in and deleted_at is empty")
-    assert told["GET", "/v1/of/{key}/subscribe"] == ("subscribe", "signed in and deleted_at is empty")
-    assert told["GET", "/v1/of/{key}/{key}"] == ("read", "signed in and deleted_at is empty")
+    assert told["GET", "/v1/of/{key}"] == ("list", "deleted_at is empty and signed in")
+    assert told["GET", "/v1/of/{key}/subscribe"] == ("subscribe", "deleted_at is empty and signed in")
+    assert told["GET", "/v1/of/{key}/{key}"] == ("read", "deleted_at is empty and signed in")
     assert told["GET", "/v1/note/{key}"] == ("read", "deleted_at is empty")
 
 
