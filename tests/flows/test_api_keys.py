@@ -493,3 +493,18 @@ async def test_an_owner_has_so_many_keys_and_the_server_makes_more() -> None:
         assert (await world.client.acting("ann").post("/api-keys", {"name": "hers"})).status == 201
         await world.keys.issue(BOB, "nightly report")
         assert len((await bob.get("/api-keys")).json) == 4
+
+
+async def test_an_owner_who_makes_many_keys_at_once_has_no_more_of_them() -> None:
+    async with World(most=3) as world:
+        bob = world.client.acting("bob")
+        for _ in range(3):
+            answers = await asyncio.gather(*(bob.post("/api-keys", {"name": f"key {n}"}) for n in range(9)))
+            assert {answer.status for answer in answers} <= {201, 409}
+        for name in ("second", "third", "fourth"):
+            last = await bob.post("/api-keys", {"name": name})
+        assert (last.status, len((await bob.get("/api-keys")).json)) == (409, 3)
+        for status in (201, 201, 201, 409):
+            foreign = await bob.post("/api-keys", {"name": "hers", "owner": str(ANN)})
+            assert foreign.status == 422  # which tells nothing of how many she has
+            assert (await world.client.acting("ann").post("/api-keys", {"name": "hers"})).status == status

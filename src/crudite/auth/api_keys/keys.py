@@ -80,7 +80,8 @@ class ApiKeys:
       keys as well, as does its `must_verify`.
     - `path`: where the keys are; `prefix`: with what their texts begin.
     - `lasts`: how long a key lasts at most, and unless it says less; None is for ever.
-    - `most`: how many keys an owner has at most that he makes himself; the server may make more.
+    - `most`: how many keys an owner has at most that he makes himself; the server may make more. Of those who make keys
+      at the same moment no process sees those of another one.
     - `seen_every`: how often at most `used_at` is written down.
     """
 
@@ -111,6 +112,7 @@ class ApiKeys:
         self._owners: Owners | None = None
         self._noting: set[UUID] = set()
         self._made: dict[int, dict[str, str]] = {}  # by request: what its answer is to tell
+        self._making: dict[int, list[str]] = {}  # by request: for whom it makes one, each time
         self.record = _resource(self, account, path)
 
     # what an application asks of it (auth.Authenticator)
@@ -230,11 +232,15 @@ class ApiKeys:
         return await next()
 
     async def check_room(self, draft: Any, request: Request) -> None:
-        """Raises Conflict when the owner of a key that is being made has as many as he may have."""
-        if request.is_system:
+        """Raises Conflict when the owner of a key that is being made has as many as he may have, those that are being
+        made at this moment among them. A key for somebody else is for the rules to refuse."""
+        owner = str(draft.owner)
+        if request.is_system or owner != str(request.actor.id):
             return
+        ahead = sum(owners.count(owner) for owners in self._making.values())  # before it is asked who is there
+        self._making.get(id(request), []).append(owner)
         kept = await self._home.records.count(self.record.where(owner=draft.owner))
-        if kept + len(self._made.get(id(request), ())) >= self._most:
+        if kept + ahead >= self._most:
             raise Conflict(f"An owner has at most {self._most} keys; delete one that is not used any more.")
 
     def check(self, draft: Any, request: Request) -> None:
@@ -265,10 +271,11 @@ class ApiKeys:
     @contextmanager
     def telling(self, request: Request) -> Iterator[dict[str, str]]:
         """The texts of the keys that a request makes, by their numbers."""
+        self._making[id(request)] = []
         try:
             yield self._made.setdefault(id(request), {})
         finally:
-            del self._made[id(request)]
+            del self._made[id(request)], self._making[id(request)]
 
 
 def _resource(keys: ApiKeys, account: type[Record[Any]] | None, path: str) -> type[ApiKeyRow]:
