@@ -79,6 +79,9 @@ def test_a_name_that_no_validator_has_is_refused_with_the_nearest(rule: str, tol
 @pytest.mark.only_on("sqlite", reason="a declaration asks no store")
 @pytest.mark.promises("B84", "B85")
 def test_validators_that_can_never_be_asked_are_refused_all_at_once() -> None:
+    def named_only(value: str, *, context: Any) -> str:
+        return value
+
     class Wrong(Resource):
         a: str = Field(validate="notblnk")
         b: str = Field(validate="integer")
@@ -89,6 +92,7 @@ def test_validators_that_can_never_be_asked_are_refused_all_at_once() -> None:
         g: str = Field(default=" ", validate="notpadded")
         h: str = Field(validate=validators.NotBlank)
         i: Annotated[int, validators.Minimum(3)]
+        j: str = Field(validate=named_only)
 
     with pytest.raises(DeclarationError) as caught:
         App(Wrong)
@@ -103,6 +107,7 @@ def test_validators_that_can_never_be_asked_are_refused_all_at_once() -> None:
         "Wrong.g: the default is not valid: Expected a text without whitespace at its start and end.",
         "Wrong.h: validate takes a validator, such as NotBlank(…), not its class.",
         "Wrong.i: the validator minimum:3 does not go with integer.",
+        "Wrong.j: the validator named_only takes the value, or the value and its context.",
     ]
 
 

@@ -68,11 +68,15 @@ def _each(given: Any) -> Sequence[Any]:
     return tuple(given) if isinstance(given, list | tuple) else (given,)
 
 
-def _taken(function: OwnFunction) -> int:
-    """How many arguments a function takes by position; those with a default do not count."""
+def _taken(function: OwnFunction) -> int | None:
+    """How many arguments a function takes by position; those with a default do not count. None when it wants more by
+    name."""
     try:
         parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):  # a builtin without a signature, such as `str.strip`
         return 1
     positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    return sum(one.kind in positional and one.default is inspect.Parameter.empty for one in parameters)
+    needed = [one for one in parameters if one.default is inspect.Parameter.empty]
+    if any(one.kind is inspect.Parameter.KEYWORD_ONLY for one in needed):
+        return None
+    return sum(one.kind in positional for one in needed)
