@@ -615,6 +615,36 @@ def test_options_that_cannot_be_are_refused_all_at_once() -> None:
         Sse(style="booster")
 
 
+@pytest.mark.only_on("sqlite", reason="a declaration asks no store")
+@pytest.mark.parametrize("beside", [Sse(style="wheelhouse"), Sse(), Sse(style=style(["read"]))])
+def test_a_stream_beside_a_list_that_shows_what_that_refuses_is_refused_with_all_other_faults(beside: Sse) -> None:
+    def faults(*interfaces: Any) -> tuple[str, ...]:
+        with pytest.raises(DeclarationError) as refused:
+            client_for(Dog, Toy, interfaces=interfaces)
+        return refused.value.faults
+
+    different = (
+        "The interfaces at '/' narrow rules by different options, so that one shows what another refuses; give them "
+        "one style, such as old = Wheelhouse(…), or other prefixes."
+    )
+    misspelt = "The wheelhouse style's permissions for Dog have 'raed'; did you mean 'read'?"
+    assert faults(Rest(style=style(["create"])), beside) == (different,)
+    assert faults(beside, Rest(style=style(["create"]))) == (different,)
+    assert faults(Rest(style=style(["raed"])), beside) == (misspelt, different)
+
+
+@pytest.mark.only_on("sqlite", reason="a declaration asks no store")
+def test_interfaces_that_narrow_alike_or_not_at_all_or_stand_elsewhere_go_together() -> None:
+    spoken = style(["create"])
+    for interfaces in (
+        [Rest(style=spoken), Sse(style=spoken)],
+        [Rest(style=spoken), Sse(style=style(["create"])), Rest("/v2"), Sse("/v2")],
+        [Rest(style=Wheelhouse(resources={Dog: WheelhouseOptions()})), Sse(style="wheelhouse")],
+        [Rest(style="booster"), Sse()],
+    ):
+        client_for(Dog, Toy, interfaces=interfaces)
+
+
 def of(option: str, takes: str) -> str:
     """The sentence for an option of dogs that cannot be called as it will be."""
     return f"The wheelhouse style's {option} for Dog is to be a function of ({takes})."

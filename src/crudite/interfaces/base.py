@@ -72,8 +72,9 @@ class Router:
         self._root = _Node()
         self.routes: list[tuple[str, tuple[str, ...], str]] = []
         """Every pattern that was added, its methods and its owner, in order; without what yields."""
-        self.prefixes: dict[str, None] = {}
-        """Below which prefixes interfaces have put resources and handlers, in order."""
+        self.prefixes: dict[str, object] = {}
+        """Below which prefixes interfaces have put resources and handlers, in order, each with what narrows the rules
+        there."""
         self._tells: dict[tuple[str, ...], Tell] = {}
 
     def add(
@@ -101,6 +102,15 @@ class Router:
                 node.endpoints[method] = endpoint
                 node.owners[method] = owner
         return taken[0] if taken else None
+
+    def speak_below(self, prefix: str, narrowing: object) -> list[str]:
+        """An interface has resources and handlers below a prefix, which are narrowed by the options of its style.
+        Returns the fault of one that narrows otherwise what another interface shows there: what a list of the one
+        refuses would be in a stream of the other."""
+        if self.prefixes.setdefault(prefix, narrowing) == narrowing:
+            return []
+        text = "The interfaces at {!r} narrow rules by different options, so that one shows what another refuses"
+        return [f"{text.format(prefix or '/')}; give them one style, such as old = Wheelhouse(…), or other prefixes."]
 
     def tell_below(self, prefix: str, tell: Tell) -> None:
         """Problems of requests below a path that have no endpoint are told in this way."""

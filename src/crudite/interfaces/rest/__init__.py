@@ -35,10 +35,9 @@ class Rest:
 
     def mount(self, host: Host, router: Router) -> list[str]:
         """Adds the routes of every resource, handler and channel."""
-        faults = self.style.faults(host.definitions)
+        faults = self.style.faults(host.definitions) + router.speak_below(self.prefix, self.style.narrowing)
         if self.style is not DEFAULT:
             router.tell_below(self.prefix, self.style.problem)
-        router.prefixes[self.prefix] = None
         for definition in host.definitions:
             for place in host.definitions.places[definition]:
                 faults += self._mount_resource(host, router, place)

@@ -70,7 +70,6 @@ class Sse:
     def mount(self, host: Host, router: Router) -> list[str]:
         """Adds a stream beside every list, record, reading handler and channel, and one for several queries."""
         streams = _Streams(host, self.style)
-        router.prefixes[self.prefix] = None
         taken: list[str | None] = []
         if self.style is DEFAULT:
             taken.append(router.add(f"{self.prefix}/subscribe", ["GET"], streams.several, EVENT_STREAM))
@@ -86,7 +85,7 @@ class Sse:
         for channel in host.channels:
             path = f"{self.prefix}/channels/{channel.pattern}"
             taken += [router.add(one, ["GET"], streams.channel(channel), path) for one in (path, f"{path}/subscribe")]
-        faults = self.style.faults(host.definitions)
+        faults = self.style.faults(host.definitions) + router.speak_below(self.prefix, self.style.narrowing)
         return faults + [f"{owner} has the path of an event stream already." for owner in taken if owner]
 
     def _mount_resource(self, streams: "_Streams", router: Router, place: Placement) -> list[str | None]:

@@ -99,6 +99,11 @@ class Style:
         """What is wrong with the options of the style, one sentence each."""
         return []
 
+    @property
+    def narrowing(self) -> object:
+        """The options that stand beside rules, equal where two styles narrow alike; None for none."""
+        return None
+
     def narrows(self, definition: Definition, action: ActionName) -> bool:
         """Whether the options of the style stand beside the rule of an action, for those who come by it."""
         return False

@@ -77,6 +77,11 @@ class Wheelhouse(Style):
                 faults.append(f"The wheelhouse style's options for {name} are WheelhouseOptions(…), and nothing else.")
         return faults
 
+    @property
+    def narrowing(self) -> object:
+        given = self.resources.items() if isinstance(self.resources, Mapping) else ()
+        return {cls: options for cls, options in given if options != _NO_OPTIONS} or None
+
     def narrows(self, definition: Definition, action: ActionName) -> bool:
         options = self._options(definition)
         is_shaped = action in ("list", "read") and bool(options.filter or options.pick or options.read)
