@@ -300,7 +300,8 @@ def test_a_cascade_that_leads_nowhere_is_refused() -> None:
         i: str = Field(default="", read=allow.role("staff"), cascade=Cascade("children"))
         j: str = Field(default="", visible="private", cascade=Cascade("children"))
         k: str = Field(default="", cascade="children")  # type: ignore[arg-type]
-        children: Many["Child"]
+        m: Ref["Parent"] | None = Field(default=None, cascade=Cascade("children"))
+        children: Many["Child"] = Field(by="parent")
 
     class Child(Resource):
         parent: Ref[Parent]
@@ -313,6 +314,7 @@ def test_a_cascade_that_leads_nowhere_is_refused() -> None:
         h: str = Field(default="", visible="private")
         i: str = ""
         j: str = Field(default="", read=allow.role("boss"))
+        m: Ref["Child"] | None = None
 
     with pytest.raises(DeclarationError) as caught:
         App(Parent, Child)
@@ -328,4 +330,5 @@ def test_a_cascade_that_leads_nowhere_is_refused() -> None:
         "Parent.h: the cascade is not valid: Child.h is not secret, and would tell it.",
         "Parent.i: the cascade is not valid: Child.i is not private, and would tell it.",
         """Parent.k: the cascade is not valid: it names links, such as Cascade("comments"), got 'children'.""",
+        "Parent.m: the cascade is not valid: Child.m points at Child, not at Parent.",
     )

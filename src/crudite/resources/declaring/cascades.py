@@ -73,6 +73,8 @@ def _carried(
         raise ValueError(f"{other.name} has no field {name}")
     if there.type.kind != here.type.kind or here.type.kind == "json" or here.is_password:
         raise ValueError(f"{other.name}.{name} is no plain value of the same type")
+    if here.target is not there.target and None not in (here.target, there.target):
+        raise ValueError(f"{other.name}.{name} points at {there.target.__name__}, not at {here.target.__name__}")
     hidden = _hidden(found.fields[name])
     if _HIDDEN.get(_hidden(other.fields[name]), 0) < _HIDDEN.get(hidden, 0):
         raise ValueError(f"{other.name}.{name} is not {hidden}, and would tell it")
