@@ -1,5 +1,7 @@
 """Relations: has one, many to many through another resource, and setting what links lead to."""
 
+import asyncio
+from random import Random
 from typing import Any
 
 import pytest
@@ -246,6 +248,28 @@ async def test_all_of_it_is_one_transaction_which_live_queries_see_as_one_step()
             assert [tags(row) for row in view.records] == [["low"]]
         refused = await client.patch("/posts/one", {"title": "x", "tags": ["low", "nope"]})
         assert (refused.status, (await client.get("/posts/one")).json["title"]) == (422, "1")
+
+
+async def test_many_who_set_links_to_the_same_records_at_the_same_time_do_not_stop_each_other() -> None:
+    class Team(Record[str], rules=OPEN):
+        players: Many["Player"] = Field(settable=True)
+
+    class Player(Record[str], rules=OPEN):
+        team: Ref[Team] | None = None
+
+    async with client_for(Team, Player) as client:
+        teams, players = [f"t{number}" for number in range(8)], [f"p{number}" for number in range(20)]
+        await client.post("/teams", [{"id": team} for team in teams])
+        await client.post("/players", [{"id": player} for player in players])
+        orders = Random(1)
+        wanted = {team: orders.sample(players, 10) for team in teams}
+
+        answers = await asyncio.gather(*(client.patch(f"/teams/{team}", {"players": wanted[team]}) for team in teams))
+
+        assert [answer.status for answer in answers] == [200] * 8
+        found = (await client.get("/players?team[exists]=true")).json
+        assert {player["id"] for player in found} == {player for chosen in wanted.values() for player in chosen}
+        assert all(player["id"] in wanted[player["team"]] for player in found)
 
 
 async def test_a_link_to_one_is_set_moved_and_cleared() -> None:

@@ -26,7 +26,7 @@ from crudite.resources.request import Request
 from crudite.resources.writing.incoming import is_many
 from crudite.resources.writing.prepared import InBody, Prepared
 from crudite.resources.writing.preparing import Preparing
-from crudite.schema import FieldSpec
+from crudite.schema import FieldSpec, ResourceSchema
 from crudite.stores.base import Store
 from crudite.stores.sieve import read_page
 from crudite.types import Key, PlainRecord
@@ -124,9 +124,11 @@ class Relating:
             gone = [key for key, to in rows.items() if to in seen and to not in kept]
         own, place = cast(Key, setting.owner.write.key), InBody(setting.place)
         steps = [self.taken_out(request, setting.settable, key, own, rows[key], place) for key in gone]
-        return steps + [
-            Step(self._put_in(setting, pointing, key), InBody(setting.at(key)), link.field) for key in wanted
-        ]
+        steps += [Step(self._put_in(setting, pointing, key), InBody(setting.at(key)), link.field) for key in wanted]
+        if link.to is None and not _makes_room(pointing.schema, link.field):
+            # all who write some of the same records do so in one order, so that none waits for one that waits for him
+            steps.sort(key=lambda step: cast(Any, step.request.key))
+        return steps
 
     def taken_out(self, request: Request, settable: Settable, key: Key, own: Key, to: Key, place: InBody) -> Step:
         """The step that takes the record with a key, which points at this one and, where the link goes on, on at `to`,
@@ -251,6 +253,11 @@ def _settings(prepared: Sequence[Prepared]) -> list[_Setting]:
     if faults:
         raise Invalid(faults=faults)
     return settings
+
+
+def _makes_room(schema: ResourceSchema, field: str) -> bool:
+    """Whether a record that stops pointing with a field may make room for another one that begins to."""
+    return schema.fields[field].unique or any(field in group for group in schema.unique)
 
 
 def _equals(field: FieldSpec, key: Key) -> Filter:
