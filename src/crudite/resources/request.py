@@ -81,7 +81,8 @@ class Request:
     version that the record must still have. A delete that `is_forced` goes on where a reference says
     `on_delete="force"`, one that `is_purging` is for good though its resource keeps deleted records. `actor` is known
     once the credentials have been looked at, before any middleware. `interface` names the way it came in, `id` is
-    unique for it.
+    unique for it. `style` names how that interface speaks, where it is another way than today's (`default`): `booster`,
+    `wheelhouse`; what the application's own code asks for is of today's.
     `verdicts` are what the rates have said that hold for it; none does where it `is_free`: the server asks by itself.
     Where it `takes_found`, of several keys those are read that are there, in the order of the keys.
     Interfaces of another style set `around`, what stands around the action, behind all middleware, and `most`, how many
@@ -98,8 +99,8 @@ class Request:
     __slots__ = (
         "_batch", "_credentials", "action", "actor", "args", "args_at", "around", "data", "definition", "expect",
         "field", "headers", "id", "inside", "interface", "is_forced", "is_free", "is_live", "is_minimal", "is_purging",
-        "is_system", "key", "keys", "most", "name", "nesting", "performers", "query", "signs_in", "takes_found",
-        "verdicts",
+        "is_system", "key", "keys", "most", "name", "nesting", "performers", "query", "signs_in", "style",
+        "takes_found", "verdicts",
     )  # fmt: skip
 
     def __init__(
@@ -159,6 +160,7 @@ class Request:
         self.most = most
         self.takes_found = False
         self.field = field
+        self.style = "default"
         self.signs_in: SignIn | None = None
         self.verdicts: Sequence[Any] = ()
         self.inside: Sequence[Any] = ()

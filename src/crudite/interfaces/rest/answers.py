@@ -67,6 +67,7 @@ class Exchange:
 
     async def perform(self, request: Request) -> Response:
         """What comes of a request. Raises Problem."""
+        request.style = self.style.name
         try:
             return await self._host.pipeline(request)
         finally:

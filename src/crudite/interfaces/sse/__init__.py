@@ -181,10 +181,12 @@ class _Streams:
         await self._stream(scope, receive, send, make, named=True)
 
     def _request(self, action: Any, name: str, request_id: str, headers: Headers, scope: Scope) -> Request:
-        return Request(
+        request = Request(
             action, name, credentials=credentials_of(headers, scope), headers=headers, interface="sse",
             id=request_id, is_live=True, performers=self._host.performer,
         )  # fmt: skip
+        request.style = self._style.name
+        return request
 
     async def _stream(
         self, scope: Scope, receive: Receive, send: Send, make: Any, *, named: bool, retell: Retell | None = None

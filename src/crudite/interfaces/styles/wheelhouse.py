@@ -271,11 +271,13 @@ class _Around:
         return model_in(request.data, self._definitions)
 
     def _derived(self, request: Request, action: AnyAction, **more: Any) -> Request:
-        return Request(
+        derived = Request(
             action, request.name, definition=request.definition, query=_SHOWN, nesting=request.nesting,
             actor=request.actor, credentials=request.credentials, headers=request.headers, interface=request.interface,
             id=request.id, performers=request.performers, **more,
         )  # fmt: skip
+        derived.style = request.style
+        return derived
 
 
 def _key(asked: Asked) -> Key:
