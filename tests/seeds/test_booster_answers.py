@@ -529,7 +529,10 @@ async def test_a_list_is_searched_sorted_and_counted_by_its_parameters() -> None
         assert await found("title=one&title=three") == ["one", "three"]
         assert await found("sort=-words&count=2") == ["three", "two"]
         assert shape(await somebody.get("/posts?words=many")) == (400, JSON, {"words": "invalid"})
-        assert shape(await somebody.get("/posts?nothing=1")) == (400, JSON, {"nothing": "unknownfield"})
+        assert shape(await somebody.get("/posts?words[from]=many")) == (400, JSON, {"words": "invalid"})
+        for query in ("nothing=1", "nothing[to]=1"):
+            assert shape(await somebody.get(f"/posts?{query}")) == (400, JSON, {"nothing": "unknownfield"})
+        assert shape(await somebody.get("/posts?include=author")) == (400, JSON, {"include": "unknownfield"})
 
 
 class Tally(Record[int], rules=allow.everyone, path="tallies"):

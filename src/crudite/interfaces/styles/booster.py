@@ -280,7 +280,7 @@ def _messages(faults: Iterable[Fault]) -> _Messages | list[_Messages]:
     for fault in faults:
         place = (fault.pointer or "").lstrip("/").split("/")
         index = place.pop(0) if place[0].isdigit() else ""
-        name = fault.parameter or (place[0] if place else "")
+        name = (fault.parameter or "").partition("[")[0] or (place[0] if place else "")  # the operator may be ours
         if name:
             _add(found.setdefault(index, {}), name, _message(fault))
     return [found[index] for index in found] if found and "" not in found else found.get("", {})
