@@ -583,6 +583,22 @@ async def test_the_records_below_a_parent_are_set_as_a_whole_by_keys_and_by_cont
         assert "crudite-after" in answer.headers
 
 
+async def test_many_who_move_the_same_records_here_at_the_same_time_do_not_stop_each_other() -> None:
+    async with users() as client:
+        names = [f"u{number}" for number in range(8)]
+        await client.post("/users", [{"id": name} for name in ("all", *names)])
+        await client.post("/users/all/groups", [{"name": f"g{number}"} for number in range(20)])
+        orders = Random(1)
+        wanted = {name: orders.sample(range(1, 21), 10) for name in names}
+
+        answers = await asyncio.gather(*(client.put(f"/users/{name}/groups", wanted[name]) for name in names))
+
+        for name, answer in zip(names, answers, strict=True):
+            assert (answer.status, [group["id"] for group in answer.json]) == (200, wanted[name])
+        for group in (await client.get("/groups")).json:
+            assert group["user"] == "all" or group["id"] in wanted[group["user"]]
+
+
 async def test_setting_what_is_there_already_changes_nothing() -> None:
     async with users() as client:
         await with_groups(client)

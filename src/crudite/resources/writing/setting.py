@@ -65,24 +65,26 @@ class Setting:
             raise no_record(parent, key)
         here = await self._relating.children(definition, (field,), key, request, everything=True)
         entries = _matched(given, here, definition)
-        await self._relating.refuse_unseen(definition, _strangers(entries), request)
+        places = ((stranger, f"/{index}") for stranger, index in _strangers(entries))
+        await self._relating.refuse_unseen(definition, places, request)
         kept = {one.old[definition.schema.key] for one in entries if one.old is not None}
         left = [child for child in here if child[definition.schema.key] not in kept]
         gone = [child[definition.schema.key] for child in left if _is_listed(child, definition)]
         steps = [self._relating.taken_out(request, settable, one, key, key, InBody("")) for one in gone]
-        answers: list[tuple[Key, int] | int] = []
-        for index, entry in enumerate(entries):
+        answers: dict[int, tuple[Key, int] | int] = {}
+        for index, entry in _in_order(entries):
             asked = _asked(request, definition, entry, {field: key})
             if asked is None:
-                answers.append((cast(Any, entry.old)[definition.schema.key], cast(Any, entry.old)["version"]))
+                answers[index] = (cast(Any, entry.old)[definition.schema.key], cast(Any, entry.old)["version"])
             else:
                 steps.append(Step(asked, InBody(f"/{index}", is_body=entry.values is not None)))
-                answers.append(len(steps))  # the parent's write comes before them
+                answers[index] = len(steps)  # the parent's write comes before them
         touched = {parent.schema.key: key} if steps else {}
         expect = row.version if steps else None
         where = None if is_judged(above.filter) else condition_of(above.filter)
         write = Write(action="update", schema=parent.schema, key=key, values=touched, expect=expect, where=where)
-        first = Prepared(write, parent, derived(request, "set", parent, key=key), optimistic=True, answers=answers)
+        told = [answers[index] for index in range(len(entries))]
+        first = Prepared(write, parent, derived(request, "set", parent, key=key), optimistic=True, answers=told)
         return [first, *await self._relating.prepare(steps)]
 
 
@@ -183,8 +185,18 @@ def _is_listed(child: PlainRecord, definition: Definition) -> bool:
     return all(child.get(name) in default.values for name, default in definition.default_filters.items())
 
 
-def _strangers(entries: Iterable[_Entry]) -> Iterator[tuple[Key, str]]:
-    """The keys of records that are to come here from elsewhere, each with its place in the body."""
+def _in_order(entries: Sequence[_Entry]) -> list[tuple[int, _Entry]]:
+    """The entries with their indexes, in the order in which they are written. What comes from elsewhere does so in the
+    order of keys: all who move some of the same records wait for each other in one order, and none for one that waits
+    for him."""
+    by_key = iter(sorted(_strangers(entries)))
+    strangers = {index for _, index in _strangers(entries)}
+    order = [next(by_key)[1] if index in strangers else index for index in range(len(entries))]
+    return [(index, entries[index]) for index in order]
+
+
+def _strangers(entries: Iterable[_Entry]) -> Iterator[tuple[Key, int]]:
+    """The keys of records that are to come here from elsewhere, each with its index in the body."""
     for index, entry in enumerate(entries):
         if entry.old is None and entry.values is None and entry.key is not None:
-            yield entry.key, f"/{index}"
+            yield entry.key, index
