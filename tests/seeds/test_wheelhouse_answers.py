@@ -545,6 +545,14 @@ A_LIST = "not a list."
             "/dogs/1", {"permissions": WheelhousePermissions(read=lambda request, rows: [1])},
             "permissions.read of Dog returned a value of the type int in its list, not a record.",
         ),
+        (
+            "/dogs", {"permissions": WheelhousePermissions(read=lambda request, record: [record])},
+            "permissions.read of Dog returned a value of the type list, not True or False.",
+        ),
+        (
+            "/dogs/1", {"permissions": WheelhousePermissions(read=lambda request: 1)},
+            "permissions.read of Dog returned a value of the type int, not True or False.",
+        ),
         ("/dogs", {"permissions": lambda request: ["reed"]}, "permissions of Dog returned 'reed'; did you mean 'read'"),
         ("/dogs", {"permissions": lambda request: 7}, f"permissions of Dog returned a value of the type int, {WORDS}"),
         ("/dogs", {"permissions": lambda request: [7]}, "permissions of Dog returned a value of the type list, not w"),
@@ -570,6 +578,78 @@ async def test_more_records_than_a_function_is_given_are_refused() -> None:
         for url in ("/dogs", "/dogs/1", "/dogs/1/subscribe"):
             answer = await somebody.get(url)
             assert (answer.status, answer.json["code"]) == (413, 413)
+
+
+async def told_of(somebody: Client) -> dict[str, int]:
+    """What becomes of each request where there are two dogs."""
+    return {
+        "list": (await somebody.get("/dogs")).status,
+        "one": (await somebody.get("/dogs/1")).status,
+        "other": (await somebody.get("/dogs/2")).status,
+        "nobody": (await somebody.get("/dogs/9")).status,
+        "create": (await somebody.post("/dogs", {"name": "yup"})).status,
+        "denied": (await somebody.post("/dogs", {"name": "nope"})).status,
+        "update": (await somebody.put("/dogs/1", {"name": "yup"})).status,
+        "delete": (await somebody.delete("/dogs/1")).status,
+    }
+
+
+def yup(request: Request, body: Row) -> bool:
+    return body.get("name") == "yup"
+
+
+async def yup_later(request: Request, body: Row) -> bool:
+    return yup(request, body)
+
+
+def is_first(request: Request, record: Row) -> bool:
+    return bool(record["id"] == 1)
+
+
+async def is_first_later(request: Request, record: Row) -> bool:
+    return is_first(request, record)
+
+
+@pytest.mark.parametrize(
+    ("permissions", "one", "other", "nobody"),
+    [
+        (WheelhousePermissions(read=is_first, create=yup, update=yup, delete=yup), 200, 403, 403),
+        (WheelhousePermissions(read=is_first_later, create=yup_later, update=yup_later, delete=yup), 200, 403, 403),
+        (WheelhousePermissions(read=lambda request: True, create=yup, update=yup, delete=yup), 200, 200, 403),
+        (WheelhousePermissions(read=lambda request: False, create=yup, update=yup, delete=yup), 403, 403, 403),
+    ],
+)
+async def test_a_function_that_takes_no_records_decides_however_many_there_are(
+    permissions: WheelhousePermissions, one: int, other: int, nobody: int
+) -> None:
+    async with client(style(permissions, most=1)) as somebody:
+        await stock(somebody, "Rex", "Ida")
+        assert await told_of(somebody) == {
+            "list": 413, "one": one, "other": other, "nobody": nobody,
+            "create": 206, "denied": 403, "update": 206, "delete": 403,
+        }  # fmt: skip
+
+
+async def test_a_function_of_one_record_decides_which_a_list_and_a_stream_show() -> None:
+    permissions = WheelhousePermissions(read=lambda request, record: record["age"] < 5, create=yup)
+    async with client(style(permissions)) as somebody:
+        await stock(somebody, "Rex", "Ida")
+        await somebody.app.records.update(Dog, 2, age=7)
+        assert [one["name"] for one in (await somebody.get("/dogs")).json] == ["Rex"]
+        async with listening(somebody, "/dogs/subscribe") as stream:
+            await somebody.app.records.update(Dog, 2, age=3)
+            await somebody.app.records.update(Dog, 1, age=6)
+            told = dict([await next_of(stream), await next_of(stream)])
+            assert told == {"add": dog(2, "Ida", age=3), "remove": {"id": 1}}
+
+
+async def test_the_log_says_how_functions_are_given_more_records(caplog: pytest.LogCaptureFixture) -> None:
+    async with client(style(WheelhousePermissions(create=lambda request, records, body: True), most=1)) as somebody:
+        await stock(somebody, "Rex", "Ida")
+        answer = await somebody.post("/dogs", {"name": "Bo"})
+        assert (answer.status, answer.json["code"]) == (413, 413)
+        assert "Wheelhouse" not in answer.body.decode()
+        assert "Wheelhouse(most=…)" in caplog.text
 
 
 async def test_a_change_is_made_of_the_record_that_was_allowed_to_change_and_of_no_other() -> None:
@@ -672,18 +752,18 @@ UNCALLABLE: list[tuple[Any, list[str]]] = [
     (
         WheelhouseOptions(
             permissions=WheelhousePermissions(
-                read=lambda rows: rows,  # type: ignore[misc, arg-type]
-                create=lambda request, body: True,  # type: ignore[misc, arg-type]
+                read=lambda: True,
+                create=lambda request, rows: True,
                 update=lambda request, row, body: True,
-                delete=lambda request, row: True,  # type: ignore[misc, arg-type]
+                delete=lambda request, row: True,
             ),
             filter=every,
             read=lambda *given: None,
         ),
         [
-            of("permissions.read", "request, records"),
-            of("permissions.create", "request, records, body"),
-            of("permissions.delete", "request, record, body"),
+            of("permissions.read", "request, records) or (request, record) or (request"),
+            of("permissions.create", "request, records, body) or (request, body"),
+            of("permissions.delete", "request, record, body) or (request, body"),
         ],
     ),
     (["read"], ["The wheelhouse style's options for Dog are WheelhouseOptions(…), and nothing else."]),

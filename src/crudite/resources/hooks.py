@@ -43,8 +43,12 @@ async def run_hook(hook: Hook, record: Any, request: Any, old: Any, provided: Ma
 
 
 async def call(function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
-    """The result of application code: awaited when it is a coroutine function, or an object that is called like one,
-    else from a thread."""
-    if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__):
+    """The result of application code: awaited when it `is_async`, else from a thread."""
+    if is_async(function):
         return await function(*arguments, **named)
     return await asyncio.to_thread(function, *arguments, **named)
+
+
+def is_async(function: Callable[..., Any]) -> bool:
+    """Whether application code is to be awaited: a coroutine function, or an object that is called like one."""
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)

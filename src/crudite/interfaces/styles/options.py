@@ -4,10 +4,12 @@ import inspect
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any, Literal, TypeAlias, cast
+from functools import cached_property
+from typing import Any, Literal, TypeAlias
 
 from crudite.errors import Forbidden
-from crudite.interfaces.styles.returned import allowed_of, words_of
+from crudite.interfaces.styles.deciding import Decision, can_take, forms
+from crudite.interfaces.styles.returned import allowed_of, is_allowed, words_of
 from crudite.resources.hooks import call
 from crudite.resources.request import AnyAction, Request
 
@@ -19,10 +21,6 @@ _WORDS: tuple[Word, ...] = ("read", "create", "update", "delete")
 _ROWS = ("request", "records")
 _ROW = ("request", "record")
 _SHAPING = {"filter": _ROWS, "pick": _ROW, "read": _ROWS}
-_DECIDING = {
-    "permissions.read": _ROWS, "permissions.create": (*_ROWS, "body"),
-    "permissions.update": (*_ROW, "body"), "permissions.delete": (*_ROW, "body"),
-}  # fmt: skip
 _OF_ACTION: dict[AnyAction, Word] = {
     "list": "read", "read": "read", "create": "create", "replace": "update", "update": "update", "delete": "delete"
 }  # fmt: skip
@@ -35,12 +33,22 @@ class WheelhousePermissions:
     `read(request, records)` returns those of a resource's records that may be read, or True for all of them, or False.
     `create(request, records, body)`, `update(request, record, body)` and `delete(request, record, body)` return whether
     that may be. Records are plain data, as the asker may see them.
+
+    A function of fewer parameters is not given the rest: `read(request, record)`, whether one record may be read, and
+    `read(request)`, whether all; `create(request, body)`, `update(request, body)`, `delete(request, body)`. `record`
+    and `body` have to be called so there. All records are read for those alone that take `records`.
     """
 
-    read: Callable[[Request, Rows], Any] | None = None
-    create: Callable[[Request, Rows, Any], Any] | None = None
-    update: Callable[[Request, Row, Any], Any] | None = None
-    delete: Callable[[Request, Row, Any], Any] | None = None
+    read: Callable[..., Any] | None = None
+    create: Callable[..., Any] | None = None
+    update: Callable[..., Any] | None = None
+    delete: Callable[..., Any] | None = None
+
+    @cached_property
+    def decisions(self) -> Mapping[Word, Decision | None]:
+        """The functions that there are, each with what it takes; None for one that cannot be called so."""
+        given = {word: function for word in _WORDS if (function := getattr(self, word)) is not None}
+        return {word: Decision.of(word, function) for word, function in given.items()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +78,11 @@ class WheelhouseOptions:
         given = self.permissions
         faults = _misfits(name, {"filter": self.filter, "pick": self.pick, "read": self.read}, _SHAPING)
         if isinstance(given, WheelhousePermissions):
-            return faults + _misfits(name, {f"permissions.{word}": getattr(given, word) for word in _WORDS}, _DECIDING)
+            return faults + [
+                f"The wheelhouse style's permissions.{word} for {name} is to be a function of {forms(word)}."
+                for word, decision in given.decisions.items()
+                if decision is None
+            ]
         if callable(given):
             takes = _ROWS if _takes_rows(given) else _ROWS[:1]
             return faults + _misfits(name, {"permissions": given}, {"permissions": takes})
@@ -106,25 +118,30 @@ class Permissions:
         self._given = given
         self._name = name
 
-    def function(self, action: AnyAction) -> Callable[..., Any] | None:
+    def decision(self, action: AnyAction) -> Decision | None:
         """What decides about an action; None where it is allowed whatever the records are. Raises Forbidden where it
         is not allowed at all."""
         word = _OF_ACTION.get(action)
-        if isinstance(self._given, frozenset):
-            if word not in self._given:
-                raise Forbidden("Permission denied.")
-            return None
-        function = cast(Callable[..., Any] | None, getattr(self._given, word, None)) if word is not None else None
-        if function is None:
+        given = self._given if isinstance(self._given, frozenset) else self._given.decisions
+        if word is None or word not in given:
             raise Forbidden("Permission denied.")
-        return function
+        if isinstance(given, frozenset):
+            return None
+        decision = given[word]
+        if decision is None:  # of what a function has returned: others are refused when the application is made
+            raise TypeError(f"WheelhousePermissions.{word} of {self._name} is to be a function of {forms(word)}.")
+        return decision
 
     async def readable(self, request: Request, rows: Rows, key: str) -> Rows:
         """Those of some records that may be read. Raises Forbidden when reading is not allowed at all."""
-        function = self.function("read")
-        if function is None:
+        decision = self.decision("read")
+        if decision is None:
             return rows
-        allowed = allowed_of(await call(function, request, [dict(row) for row in rows]), self._name)
+        if decision.takes[-1] == "record":
+            decided = await decision.of_each(request, rows)
+            return [row for row, one in zip(rows, decided, strict=True) if is_allowed(one, self._name)]
+        returned = await decision(request, records=[dict(row) for row in rows])
+        allowed = allowed_of(returned, self._name) if "records" in decision.takes else is_allowed(returned, self._name)
         if allowed is True:
             return rows
         if allowed is False:
@@ -148,21 +165,8 @@ def _misfits(name: str, given: Mapping[str, Any], takes: Mapping[str, Sequence[s
     return [
         f"The wheelhouse style's {option} for {name} is to be a function of ({', '.join(takes[option])})."
         for option, function in called.items()
-        if not _can_take(function, len(takes[option]))
+        if not can_take(function, len(takes[option]))
     ]
-
-
-def _can_take(function: Any, number: int) -> bool:
-    """Whether something can be called with so many arguments, as far as its signature can be known."""
-    if not callable(function):
-        return False
-    try:
-        inspect.signature(function).bind(*[None] * number)
-    except TypeError:
-        return False
-    except ValueError:  # it has none that Python could show
-        return True
-    return True
 
 
 def _word(word: str) -> str:

@@ -28,6 +28,13 @@ def allowed_of(returned: Any, name: str) -> list[Any] | bool:
     return returned if isinstance(returned, bool) else rows_of(returned, "permissions.read", name)
 
 
+def is_allowed(returned: Any, name: str) -> bool:
+    """The same of a function that decides about one record, or about all without seeing them."""
+    if not isinstance(returned, bool):
+        raise _mistake("permissions.read", name, returned, "True or False")
+    return returned
+
+
 def words_of(returned: Any, name: str) -> Collection[str]:
     """The words that `permissions` of a resource has returned; none of them for None, False and the like."""
     words = (returned,) if isinstance(returned, str) else returned or ()

@@ -1,7 +1,8 @@
 """The style of wheelhouse-resource 0.2: 206 and the id after writes, `{code, message}`, and the options of a
 collection."""
 
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, ClassVar
@@ -17,10 +18,12 @@ from crudite.errors import (
     NotFound,
     PreconditionFailed,
     Problem,
+    TooLarge,
     Unauthorized,
     Unexpected,
 )
 from crudite.interfaces.base import Told
+from crudite.interfaces.styles.deciding import Decision
 from crudite.interfaces.styles.models import model_in, without_unknown
 from crudite.interfaces.styles.options import Permissions, Row, Rows, WheelhouseOptions
 from crudite.interfaces.styles.returned import row_of, rows_of
@@ -34,6 +37,8 @@ from crudite.resources.declaring.definition import Definition, Definitions
 from crudite.resources.hooks import call
 from crudite.resources.request import AnyAction, Around, Perform, Request
 from crudite.types import Key
+
+_log = logging.getLogger("crudite")
 
 _SHOWN = WrittenQuery(omit=SYSTEM_FIELDS)
 _TRIES = 3
@@ -142,23 +147,25 @@ class _Around:
             return await self._collection(request, perform)
 
         given = await self._options.given_to(request, collection)
-        function = given.function(request.action)
+        decision = given.decision(request.action)
         match request.action:
             case "list":
                 return await self._list(request, perform, given)
             case "read":
-                if function is not None:
-                    self._check_readable(request, await given.readable(request, await collection(), self._key))
+                if decision is not None:
+                    await self._check_readable(request, perform, given, decision)
                     if request.is_live:  # what is shown of it from now on depends on all
                         request.action, request.key = "list", None
                 return await self._read(request, perform)
             case "create":
-                if function is not None and not await call(function, request, await collection(), self._body(request)):
-                    raise Forbidden("Permission denied.")
+                if decision is not None:
+                    records = await collection() if "records" in decision.takes else []
+                    if not await decision(request, records=records, body=self._body(request)):
+                        raise Forbidden("Permission denied.")
                 return await self._perform(request, perform)
-        if function is None:
+        if decision is None:
             return await self._perform(request, perform)
-        return await self._change(request, perform, function)
+        return await self._change(request, perform, decision)
 
     async def shown_of_all(self, request: Request, rows: Rows) -> Mapping[Key, Any]:
         """What a list shows of all records that the asker may read, by their keys. Raises Malformed where nobody can
@@ -199,31 +206,36 @@ class _Around:
             request.data = without_unknown(request.data, self._definition, request.action)
         return await perform(request)
 
-    async def _change(self, request: Request, perform: Perform, function: Callable[..., Any]) -> Response:
+    async def _change(self, request: Request, perform: Perform, decision: Decision) -> Response:
         """A change that a function allows for the record as it is: of the version that it has seen, and no other."""
         body = self._body(request)
         if request.expect is not None:
-            await self._check_change(request, perform, function, body)
+            await self._check_change(request, perform, decision, body)
             return await self._perform(request, perform)
         for _ in range(_TRIES):
-            request.expect = await self._check_change(request, perform, function, body)
+            request.expect = await self._check_change(request, perform, decision, body)
             try:
                 return await self._perform(request, perform)
             except PreconditionFailed:
                 continue
         raise Conflict("The record keeps changing.")
 
-    async def _check_change(self, request: Request, perform: Perform, function: Callable[..., Any], body: Row) -> int:
+    async def _check_change(self, request: Request, perform: Perform, decision: Decision, body: Row) -> int:
         """The version of the record, when the function allows the change of it. Raises Forbidden; for a record that is
         not there as well, which nobody can tell from one that may not be changed."""
+        found = await self._found(request, perform)
+        if not await decision(request, record=msgspec.json.decode(found.json), body=body):
+            raise Forbidden("Permission denied.")
+        return found.version
+
+    async def _found(self, request: Request, perform: Perform) -> Found:
+        """The record that a function decides about. Raises Forbidden where it is not there."""
         try:
             found = await perform(self._derived(request, "read", key=request.key))
         except NotFound:
             raise Forbidden("Permission denied.") from None
         assert isinstance(found, Found)
-        if not await call(function, request, msgspec.json.decode(found.json), body):
-            raise Forbidden("Permission denied.")
-        return found.version
+        return found
 
     async def _readable(self, request: Request, rows: Rows) -> Rows:
         async def collection() -> Rows:
@@ -232,9 +244,13 @@ class _Around:
         given: Permissions = await self._options.given_to(request, collection)
         return await given.readable(request, rows, self._key)
 
-    def _check_readable(self, request: Request, rows: Rows) -> None:
+    async def _check_readable(self, request: Request, perform: Perform, given: Permissions, decision: Decision) -> None:
         """Raises Forbidden unless the record of a request is among those that may be read."""
-        if not any(row[self._key] == request.key for row in rows):
+        if request.is_live or "records" in decision.takes:
+            rows = await self._collection(request, perform)
+        else:
+            rows = [msgspec.json.decode((await self._found(request, perform)).json)]
+        if not any(row[self._key] == request.key for row in await given.readable(request, rows, self._key)):
             raise Forbidden("Permission denied.")
 
     async def _shaped(self, request: Request, rows: Rows) -> Keyed:
@@ -261,6 +277,13 @@ class _Around:
         """All records that the asker may read, as plain data."""
         try:
             listed = await perform(self._derived(request, "list", most=self._most))
+        except TooLarge:
+            _log.warning(
+                "%r is refused: functions of WheelhouseOptions for %s are given at most %s records, and there are "
+                "more. Wheelhouse(most=…) says how many; those that take no `records` need none.",
+                request, self._definition.name, self._most,
+            )  # fmt: skip
+            raise
         except (Forbidden, Unauthorized):
             return []
         assert isinstance(listed, Listed)
