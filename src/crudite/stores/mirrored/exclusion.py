@@ -65,5 +65,7 @@ class Exclusion:
             except BlockingIOError:
                 await asyncio.sleep(pause)  # a thread that waits for the lock could not be called back
                 pause = min(2 * pause, 0.005)
+            except OSError as error:  # a file system that knows no locks, or has none left
+                raise StoreError(f"the file that processes take turns by cannot be locked: {error}") from error
             else:
                 return

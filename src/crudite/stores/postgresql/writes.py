@@ -1,5 +1,7 @@
 """Committing units: plain creates that wait go together, every other unit has a transaction of its own."""
 
+import asyncio
+import random
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, suppress
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -20,6 +22,7 @@ T = TypeVar("T")
 _MOST_TOGETHER = 256
 _MOST_ABREAST = 2
 _MOST_TRIES = 5
+_FIRST_PAUSE = 0.02
 
 
 class Writes:
@@ -56,6 +59,7 @@ class Writes:
         self, work: Callable[Concatenate[Connection, P], Awaitable[T]], *args: P.args, **options: P.kwargs
     ) -> T:
         """Work that commits a transaction, done again when it says that another one may succeed."""
+        pause = _FIRST_PAUSE
         for left in reversed(range(_MOST_TRIES)):
             try:
                 async with self._pool.use() as connection:
@@ -63,8 +67,9 @@ class Writes:
             except Unbegun as error:
                 if not left:
                     raise store_error(error.lost, self._pool.shown) from error.lost
-            except _Passing:
-                continue
+            except _Passing:  # those who stopped each other do not come back at the same moment
+                await asyncio.sleep(random.uniform(0, pause))  # noqa: S311
+                pause *= 2
             else:
                 self._committed()
                 return done
