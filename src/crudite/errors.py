@@ -73,7 +73,9 @@ class Problem(CruditeError):
     """A request failed. Raise a subclass; every interface shows it as the same problem (RFC 9457).
 
     `detail` is one sentence for people, `faults` every single thing that is wrong, `headers` what HTTP sends
-    along. `extra` members are added to the problem as they are.
+    along. `extra` members are added to the problem as they are. Raises TypeError for a detail that is no text.
+
+    A subclass of the application's own has a `status`, a `code` and a `title` of its own; this class itself is a 500.
     """
 
     status: ClassVar[int] = 500
@@ -88,6 +90,11 @@ class Problem(CruditeError):
         headers: Mapping[str, str] | None = None,
         **extra: Any,
     ) -> None:
+        if not isinstance(detail, str):
+            raise TypeError(
+                f"{type(self).__name__} takes a sentence for people, not a value of the type {type(detail).__name__}; "
+                'faults=[Fault("taken", "That name is taken.", pointer="/name")] says what is wrong where'
+            )
         self.faults = tuple(faults)
         self.detail = detail or _summary(self.faults)
         self.headers = dict(headers or {})

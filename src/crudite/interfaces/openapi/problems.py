@@ -86,6 +86,19 @@ _INTRODUCTION = """# Problems
 
 Every failure, on every interface, is one JSON object (RFC 9457) with a stable `code`. Its `type` leads to the
 entry of that code at `/docs/problems` of the running application, which shows what this page shows.
+
+Application code raises them: `raise Conflict("The books are closed.")`, or with `faults=[Fault("closed", "That day is
+over.", pointer="/day")]` for what is wrong where, and `headers={…}` for HTTP. For another status it makes one of its own:
+
+```python
+from crudite import Problem
+
+
+class PaymentRequired(Problem):
+    status, code, title = 402, "payment_required", "Payment required"
+```
+
+`raise PaymentRequired("Fill the account up first.")` is told as that over every interface. `Problem` itself is a 500.
 """
 _ABOUT_FAULTS = (
     "`errors` names every single thing that is wrong, with its place: `pointer` in a body, `parameter` in a URL."
