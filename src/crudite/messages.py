@@ -1,9 +1,9 @@
 """What goes round: a request of one action, its response, and a query that is to be kept live."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any, Literal, TypeAlias, cast
+from typing import Any, Literal, TypeAlias
 
 import msgspec
 
@@ -104,7 +104,8 @@ class SignIn:
 class Listed:
     """Records of one page as JSON texts in order, with the cursors of its neighbours.
 
-    `etag` is an opaque text that is equal only while the list is, None when that cannot be promised.
+    `etag` is an opaque text that is equal only while the list is, None when that cannot be promised. `shown` is the
+    JSON text of what application code shows in place of a list; there are no `records` then.
     """
 
     records: Sequence[str]
@@ -113,11 +114,12 @@ class Listed:
     first: bool = True
     total: int | None = None
     etag: str | None = None
+    shown: str | None = None
 
     @property
     def json(self) -> str:
-        """The JSON text of the array of records."""
-        return f"[{','.join(self.records)}]"
+        """The JSON text of the array of records, or of what is shown in its place."""
+        return f"[{','.join(self.records)}]" if self.shown is None else self.shown
 
     @property
     def status(self) -> int:
@@ -125,13 +127,15 @@ class Listed:
         return 200
 
     @property
-    def data(self) -> list[Any]:
+    def data(self) -> Any:
         """The records, as data that JSON can hold: a copy."""
-        return cast(list[Any], msgspec.json.decode(self.json))
+        return msgspec.json.decode(self.json)
 
-    def with_data(self, records: Sequence[Any]) -> "Listed":
-        """The same page with other records to show, which are what JSON can hold."""
-        return replace(self, records=[_text(record) for record in records], etag=None)
+    def with_data(self, data: Any) -> "Listed":
+        """The same page with other records to show, or with anything else in place of a list that JSON can hold."""
+        if isinstance(data, Iterable) and not isinstance(data, Mapping | str | bytes):
+            return replace(self, records=[_text(record) for record in data], etag=None, shown=None)
+        return replace(self, records=(), etag=None, shown=_text(data))
 
 
 @dataclass(frozen=True, slots=True)

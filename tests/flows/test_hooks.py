@@ -12,10 +12,13 @@ from crudite import (
     Next,
     NotFound,
     NotUnique,
+    OpenApi,
     Record,
     Request,
     Resource,
     Response,
+    Rest,
+    WebSocket,
     after,
     allow,
     around,
@@ -582,6 +585,57 @@ async def test_around_may_answer_with_plain_data_and_without_the_action() -> Non
         assert (await client.delete("/tasks/7")).status == 204
         assert (await socket.call("tasks.read", {"key": 8}))["data"] == {"title": "number 8"}
         assert (await socket.call("tasks.create", {"data": {"title": "c"}}))["data"] == {"did": "create"}
+
+
+@pytest.mark.parametrize("own", [{"count": 1, "rows": []}, "hello", 7, True])
+async def test_a_list_may_be_answered_with_anything_in_every_style(own: Any) -> None:
+    class Task(Record[int], rules=allow.everyone):
+        title: str
+
+        @around("list", "read")
+        @classmethod
+        async def answer(cls, request: Request, next: Next) -> Any:
+            return own if request.headers.get("x-hook") == "bare" else (await next()).with_data(own)
+
+    interfaces = [
+        Rest(),
+        Rest("/old", style="booster"),
+        Rest("/wheel", style="wheelhouse"),
+        WebSocket(),
+        OpenApi(public=True),
+    ]
+    async with client_for(Task, interfaces=interfaces) as client, client.websocket() as socket:
+        for title in "ab":
+            await client.post("/tasks", {"title": title})
+        for path in ("/tasks", "/tasks/1,2", "/old/tasks", "/old/tasks/1,2", "/wheel/tasks"):
+            for headers in ({}, {"x-hook": "bare"}):
+                answer = await client.get(path, headers=headers)
+                kind = answer.headers["content-type"]
+                assert (answer.status, kind, answer.json, "etag" in answer.headers) == (
+                    200,
+                    "application/json",
+                    own,
+                    False,
+                )
+        assert (await socket.call("tasks.list"))["data"] == own
+        with pytest.raises(TypeError, match="shows something else than records"):
+            await client.app.records.list(Task)
+        assert (await client.get("/openapi.json")).status == 200
+
+
+async def test_of_several_records_a_hook_may_show_none() -> None:
+    class Task(Record[int], rules=allow.everyone):
+        title: str
+
+        @around("read")
+        @classmethod
+        async def none(cls, request: Request, next: Next) -> Response:
+            return (await next()).with_data([])
+
+    async with client_for(Task, interfaces=[Rest(style="booster")]) as client:
+        for title in "ab":
+            await client.post("/tasks", {"title": title})
+        assert (await client.get("/tasks/1,2")).json == []
 
 
 async def test_what_goes_round_an_action_cannot_change_what_a_live_query_shows() -> None:

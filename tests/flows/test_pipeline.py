@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from crudite import App, Conflict, Next, Problem, Record, Request, Response, TooManyRequests, allow
+from crudite.messages import Found
 from crudite.testing import Client, Refusal
 from tests.flows.worlds import by_name, titles
 from tests.services.stores import fresh_store
@@ -118,7 +119,7 @@ async def test_middleware_may_refuse_and_change_what_is_asked() -> None:
     [
         ("forgets", "is `return await next()` missing?"),
         ("twice", "called next() twice"),
-        ("nonsense", "answered <Request list todos by nobody over rest> with dict; a list of records goes there"),
+        ("nonsense", "answered <Request list todos by nobody over rest> with Found("),
     ],
 )
 async def test_misused_next_is_told(misuse: str, told: str, caplog: pytest.LogCaptureFixture) -> None:
@@ -130,7 +131,7 @@ async def test_misused_next_is_told(misuse: str, told: str, caplog: pytest.LogCa
             await next()
             return await next()
         if misuse == "nonsense":
-            return {"status": 200}
+            return Found("{}", 1)
         await next()
         return None
 

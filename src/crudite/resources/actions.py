@@ -106,6 +106,8 @@ class RequestPerformer:
         definition = cast(Definition, request.definition)
         page = await self._actions.read(request, trusted=True)
         assert isinstance(page, Listed)
+        if page.shown is not None:
+            raise TypeError(f"a hook around the list of {definition.path} shows something else than records")
         return [definition.from_plain(msgspec.json.decode(text)) for text in page.records]
 
     async def count(self, resource: type[Any], query: WrittenQuery) -> int:

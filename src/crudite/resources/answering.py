@@ -30,28 +30,26 @@ def response_of(given: Any, request: Request, definitions: Definitions, who: str
     """The response that a step around a request has given: one that goes with what was asked, or plain data to show in
     its place. `who` is its name, for what is said of it.
 
-    Raises TypeError for None, which is what comes of a forgotten `return`, for data that does not go with the action,
-    and for records in answer to a subscription, which only a query can be given.
+    Raises TypeError for None, which is what comes of a forgotten `return`, for the response of another action, and for
+    records in answer to a subscription, which only a query can be given.
     """
     if given is None or (request.is_live and not isinstance(given, Response)):
         raise TypeError(f"{who} returned {given!r}; is `return await next()` missing?")
     if not isinstance(given, Response):
-        return _answered(plainly(given, definitions), request, who)
+        return _answered(plainly(given, definitions), request)
     if not _goes_with(given, request):
         raise TypeError(f"{who} answered {request!r} with {given!r}")
     return given
 
 
-def _answered(data: Any, request: Request, who: str) -> Response:
+def _answered(data: Any, request: Request) -> Response:
     match request.action:
         case "call":
             return Answered(data)
         case "read" if request.keys is None:
             return Found(_text(data), NO_VERSION, shared=False)
         case "list" | "read" | "history":
-            if not isinstance(data, list):
-                raise TypeError(f"{who} answered {request!r} with {type(data).__name__}; a list of records goes there")
-            return Listed([_text(one) for one in data])
+            return Listed(()).with_data(data)
         case "create" | "replace" | "update" | "delete" | "restore" | "set":
             return Written(request.action, (), (), [_text(data)], is_replaced=True)
 

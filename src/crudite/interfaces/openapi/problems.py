@@ -88,7 +88,8 @@ Every failure, on every interface, is one JSON object (RFC 9457) with a stable `
 entry of that code at `/docs/problems` of the running application, which shows what this page shows.
 
 Application code raises them: `raise Conflict("The books are closed.")`, or with `faults=[Fault("closed", "That day is
-over.", pointer="/day")]` for what is wrong where, and `headers={…}` for HTTP. For another status it makes one of its own:
+over.", pointer="/day")]` for what is wrong where, and `headers={…}` for HTTP. For another status it makes one of its
+own:
 
 ```python
 from crudite import Problem

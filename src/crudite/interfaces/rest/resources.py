@@ -92,7 +92,7 @@ class ResourceEndpoints:
         request = self._request(exchange, "list", keys, query=query)
         listed = await exchange.perform(request)
         assert isinstance(listed, Listed)
-        if self._style.misses_empty_sets and not listed.records and self.sets_whole:
+        if self._style.misses_empty_sets and listed.json == "[]" and self.sets_whole:
             raise NotFound(f"There is no {self._definition.name} here.")
         headers = page_links(listed, exchange.scope["query_string"])
         if listed.etag is not None:
@@ -174,7 +174,7 @@ class ResourceEndpoints:
             raise NotFound(f"{self._definition.name} has no such keys.")
         listed = await exchange.perform(request)
         assert isinstance(listed, Listed)
-        found = listed if len(listed.records) > 1 else Found(listed.records[0], NO_VERSION)
+        found = Found(listed.records[0], NO_VERSION) if len(listed.records) == 1 else listed
         await exchange.answer(200, self._style.shown(asked, query, found), [])
 
     async def _history(self, exchange: Exchange, keys: tuple[str, ...]) -> None:

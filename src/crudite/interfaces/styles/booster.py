@@ -258,9 +258,11 @@ class _Embedding:
         self._shows_private = shows_private
 
     def of(self, shown: Any, definition: Definition) -> Any:
-        """A record of a resource, or a list of them, with what is embedded."""
+        """A record of a resource, or a list of them, with what is embedded; anything else as it is."""
         if isinstance(shown, list):
             return [self.of(one, definition) for one in shown]
+        if not isinstance(shown, dict):  # the application's own answer
+            return shown
         targets = _targets(definition)
         for name, inner in shown.pop("_included", {}).items():
             if inner is not None:
