@@ -72,6 +72,69 @@ async def test_replace_gives_defaults_to_what_is_left_out_and_update_leaves_it()
         assert replaced.headers["etag"] == f'"v{replaced.json["version"]}"'
 
 
+async def test_what_was_read_can_be_sent_back_with_one_field_changed() -> None:
+    async with client_for(Todo) as client:
+        at = (await client.post("/todos", {"title": "a", "done": True, "points": 3})).headers["location"]
+
+        for send, title in ((client.put, "b"), (client.patch, "c")):
+            found = (await client.get(at)).json
+            changed = await send(at, {**found, "title": title})
+            assert (changed.status, changed.json["title"], changed.json["points"]) == (200, title, 3)
+            assert (await client.get(at)).json == changed.json
+            assert (changed.json["version"] > found["version"], changed.json["done"]) == (True, True)
+        also = {"created_at": changed.json["created_at"].replace("Z", "+00:00")}  # the same moment, spelled otherwise
+        assert (await client.patch(at, {**changed.json, **also})).status == 200
+
+
+async def test_a_body_with_the_version_of_another_time_overwrites_nothing() -> None:
+    async with client_for(Todo) as client:
+        at = (await client.post("/todos", {"title": "a"})).headers["location"]
+        old = (await client.get(at)).json
+        new = (await client.patch(at, {"points": 3})).json
+
+        for send in (client.put, client.patch):
+            refused = await send(at, {**old, "title": "b"})
+            assert (refused.status, refused.json["code"]) == (412, "precondition_failed")
+            assert (await send(at, {"title": "b", "version": old["version"]})).status == 412
+        both = await client.request("PUT", at, old, headers={"if-match": f'"v{new["version"]}"'})
+        assert both.status == 412
+        assert (await client.get(at)).json == new
+        any_version = {name: value for name, value in new.items() if name != "version"}
+        assert (await client.put(at, any_version)).status == 200
+
+
+async def test_what_the_server_sets_is_repeated_as_it_is_or_left_out() -> None:
+    async with client_for(Todo) as client:
+        found = (await client.post("/todos", {"title": "a"})).json
+        at, then = f"/todos/{found['id']}", "2020-01-01T00:00:00Z"
+
+        for send in (client.put, client.patch):
+            refused = await send(at, {**found, "created_at": then, "updated_at": then})
+            assert (refused.status, faults(refused)) == (
+                422, [("/created_at", "read_only"), ("/updated_at", "read_only")],
+            )  # fmt: skip
+            assert (await send(at, {"title": "b", "version": "3"})).status == 422
+        assert (await client.get(at)).json == found
+        assert (await client.put(f"{at}/version", found["version"])).status == 405
+
+
+async def test_who_may_not_read_a_record_does_not_guess_when_it_was_made() -> None:
+    class Letter(Record[str], rules={"write": allow.everyone}):
+        text: str
+        sender: str = Field(default="me", immutable=True)
+
+    async with client_for(Letter) as client:
+        assert (await client.post("/letters", {"id": "l", "text": "a"})).status == 201
+        letter = await client.app.records.read(Letter, "l")
+        when = letter.created_at.isoformat().replace("+00:00", "Z")
+        for send in (client.put, client.patch):
+            for field, value, code in (("created_at", when, "read_only"), ("sender", "me", "immutable")):
+                refused = await send("/letters/l", {"text": "b", field: value})
+                assert (refused.status, faults(refused)) == (422, [(f"/{field}", code)])
+            assert (await send("/letters/l", {"text": "b", "version": 3})).status == 404
+            assert (await send("/letters/l", {"text": "b"})).status in (200, 204)
+
+
 async def test_a_deleted_record_is_gone() -> None:
     async with client_for(Todo) as client:
         at = (await client.post("/todos", {"title": "a"})).headers["location"]

@@ -183,9 +183,12 @@ async def test_who_may_restore_sees_what_is_deleted_and_when_and_brings_it_back_
 async def test_nobody_writes_when_a_record_was_deleted() -> None:
     async with client_for(Post, Comment, Note, Pin) as client:
         await fill(client)
-        for method, data in (("patch", {"deleted_at": None}), ("put", {"title": "x", "deleted_at": None})):
-            refused = await getattr(client, method)("/posts/1", data)
+        for method in ("patch", "put"):
+            refused = await getattr(client, method)("/posts/1", {"title": "x", "deleted_at": "2026-11-20T10:00:00Z"})
             assert (refused.status, faults(refused)) == (422, [("/deleted_at", "read_only")])
+            shown = (await client.get("/posts/1?deleted=with&fields=title,deleted_at")).json
+            assert shown["deleted_at"] is None
+            assert (await getattr(client, method)("/posts/1", shown)).status == 200
 
 
 async def test_a_socket_deletes_lists_and_restores() -> None:
@@ -401,7 +404,8 @@ async def test_the_description_says_what_can_be_done_with_deleted_records() -> N
     listed = document["paths"]["/posts"]["get"]["parameters"]
     assert {"$ref": "#/components/parameters/Post.deleted"} in listed
     assert "deleted_at" not in document["components"]["schemas"]["Post"].get("required", [])
-    assert "deleted_at" not in document["components"]["schemas"]["PostUpdate"]["properties"]
+    assert "deleted_at" not in document["components"]["schemas"]["PostCreate"]["properties"]
+    assert document["components"]["schemas"]["PostUpdate"]["properties"]["deleted_at"]["readOnly"] is True
 
 
 def before_it() -> type[Any]:

@@ -29,6 +29,11 @@ async def test_the_six_actions_can_be_called() -> None:
         assert updated["data"]["done"] is True
         replaced = await socket.call("todos.replace", {"key": 1, "data": {"title": "aa"}})
         assert (replaced["data"]["title"], replaced["data"]["done"]) == ("aa", False)
+        again = await socket.call("todos.replace", {"key": 1, "data": replaced["data"]})
+        assert (again["data"]["title"], again["data"]["version"] > replaced["data"]["version"]) == ("aa", True)
+        with pytest.raises(Refusal) as stale:
+            await socket.call("todos.replace", {"key": 1, "data": replaced["data"]})
+        assert stale.value.status == 412
         assert set(await socket.call("todos.delete", {"key": 2})) == {"after"}
         assert (await socket.call("todos.read", {"key": 1, "query": {"fields": ["title"]}})) == {
             "data": {"id": 1, "title": "aa"}

@@ -15,6 +15,8 @@ _SYSTEM = {
     "updated_at": "When the record was last changed.",
 }
 
+_REPEATED = {"version": "That the record must still have, else 412; any when it is left out."}
+
 
 def describe_bodies(schemas: dict[str, Schema], definition: Definition) -> None:
     """Says in the schemas of a resource's bodies what they are for, and what they take."""
@@ -30,6 +32,8 @@ def describe_bodies(schemas: dict[str, Schema], definition: Definition) -> None:
             spec = definition.schema.fields[name]
             describe_field(part, spec)
             _accept(part, spec)
+            if name in body.repeated:
+                part["description"] = _REPEATED.get(name, "May be repeated as it is.")
             if name == definition.schema.key:
                 part["description"] = _key_description(action, spec)
     _patch_objects(schemas, definition)

@@ -34,11 +34,12 @@ def bodies_of(
         stays = found.fields[name].immutable or (name in schema.fields and schema.fields[name].secret)
         in_whole = (required and not stays) or found.fields[name].required_on == "replace"
         replace.append(body_field(name, shape, name != "id" and in_whole, default))
+    ours = [_repeated(n, every[n]) for n in found.by_us if n in every]
     whole = Body(f"{found.name}Values", optional, known)
     return whole, {
         "create": Body(f"{found.name}Create", [*create, *settable], known),
-        "replace": Body(f"{found.name}Replace", [*replace, *settable], known),
-        "update": Body(f"{found.name}Update", [*optional, *settable], known, whole=whole),
+        "replace": Body(f"{found.name}Replace", [*replace, *settable, *ours], known),
+        "update": Body(f"{found.name}Update", [*optional, *settable, *ours], known, whole=whole),
     }
 
 
@@ -61,6 +62,13 @@ def shown_of(
 
 def _is_required(options: FieldOptions) -> bool:
     return options.default is ABSENT and options.default_factory is None
+
+
+def _repeated(name: str, shape: Shape) -> BodyField:
+    """A field that the server sets, as a body may repeat it: whoever changes what he has read sends all of it."""
+    annotation = shape.body | None if shape.nullable else shape.body
+    annotation = Annotated[annotation, pydantic.Field(json_schema_extra={"readOnly": True})]
+    return BodyField(name, annotation, False, shape.convert, is_repeated=True)
 
 
 def body_field(name: str, shape: Shape, is_required: bool, default: Plain = NO_DEFAULT) -> BodyField:

@@ -31,13 +31,15 @@ MAX_FAULTS = 100
 
 @dataclass(frozen=True, slots=True)
 class BodyField:
-    """One field as a body takes it: `annotation` is for Pydantic, with null where it may be null."""
+    """One field as a body takes it: `annotation` is for Pydantic, with null where it may be null. One that
+    `is_repeated` is the server's own: a body may hold it as it is stored."""
 
     name: str
     annotation: Any
     is_required: bool
     convert: Convert | None = None
     is_object: bool = False
+    is_repeated: bool = False
 
 
 class Part(dict[str, Any]):
@@ -58,7 +60,8 @@ class Body:
         whole: "Body | None" = None,
     ) -> None:
         self.name = name
-        self._names = tuple(field.name for field in fields)
+        self._names = tuple(field.name for field in fields if not field.is_repeated)
+        self._repeated = frozenset(field.name for field in fields if field.is_repeated)
         self._known = frozenset((*known, *SYSTEM_FIELDS))
         self._whole = whole
         self._objects = frozenset(field.name for field in fields if field.is_object and whole is not None)
@@ -68,8 +71,13 @@ class Body:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The fields that it takes."""
+        """The fields that it writes."""
         return self._names
+
+    @property
+    def repeated(self) -> frozenset[str]:
+        """The fields that it takes besides, which nobody writes: they may only be as they are stored."""
+        return self._repeated
 
     def parse(self, data: Any) -> dict[str, Plain]:
         """The plain values of a body: JSON as bytes or `msgspec.Raw`, a mapping of Python or plain values, or

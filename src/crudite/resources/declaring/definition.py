@@ -126,6 +126,14 @@ class Definition:
         links = {name: value for name, value in values.items() if name in self.settable}
         return {name: value for name, value in values.items() if name not in links}, links
 
+    def without_ours(self, action: BodyName, values: PlainRecord) -> tuple[PlainRecord, PlainRecord]:
+        """The values of a body that are to be written, and those that only repeat what the server has set."""
+        repeated = self.bodies[action].repeated
+        if repeated.isdisjoint(values):
+            return values, {}
+        ours = {name: value for name, value in values.items() if name in repeated}
+        return {name: value for name, value in values.items() if name not in ours}, ours
+
     def from_plain(self, record: PlainRecord) -> Any:
         """An instance of the class with the values of a plain record; what is not there is not set."""
         instance: Any = object.__new__(self.cls)

@@ -13,6 +13,7 @@ from crudite.resources.access import Rules
 from crudite.resources.declaring.definition import Definition
 from crudite.resources.request import Request
 from crudite.resources.writing.validating import looks_at_record
+from crudite.schema import DELETED_AT
 from crudite.stores.sieve import left_of
 from crudite.types import Plain, PlainRecord
 
@@ -105,12 +106,22 @@ def refuse_unreachable(given: PlainRecord, definition: Definition) -> None:
         raise Invalid(faults=[Fault("unreachable_key", detail, pointer=f"/{key}")])
 
 
-def refuse_immutable(definition: Definition, old: PlainRecord, values: PlainRecord) -> None:
-    """Raises Invalid when a field that cannot be changed would be."""
-    given = sorted(definition.immutable & values.keys())
-    changed = [name for name in given if name not in old or values[name] != old[name]]
+def refuse_immutable(definition: Definition, old: PlainRecord, values: PlainRecord, ours: PlainRecord) -> None:
+    """Raises Invalid when a field that cannot be changed would be, or is one of the server's own and not as it is
+    stored."""
+    given = {**{name: values[name] for name in definition.immutable & values.keys()}, **ours}
+    stored = {DELETED_AT: None, **old}  # no record is changed that is deleted
+    changed = [name for name in sorted(given) if name not in stored or given[name] != stored[name]]
     if changed:
-        raise Invalid(faults=[Fault("immutable", f"{name} cannot be changed.", pointer=f"/{name}") for name in changed])
+        raise Invalid(faults=[_read_only(name) if name in ours else _immutable(name) for name in changed])
+
+
+def _immutable(name: str) -> Fault:
+    return Fault("immutable", f"{name} cannot be changed.", pointer=f"/{name}")
+
+
+def _read_only(name: str) -> Fault:
+    return Fault("read_only", f"The server sets {name}: leave it out, or repeat it as it is.", pointer=f"/{name}")
 
 
 def differences(old: PlainRecord, values: Mapping[str, Plain]) -> PlainRecord:

@@ -136,13 +136,16 @@ class Preparing:
 
     async def _change(self, request: Request, definition: Definition, rules: Rules, rule: Filter) -> Prepared:
         values, links = definition.without_links(given(request))
+        values, ours = definition.without_ours(cast(Any, request.action), values)
+        await self._expect(request, ours.pop("version", None))
         old, version = None, None
-        if links or is_judged(rule) or needs_old(request, definition, rules, values):
+        if links or ours or is_judged(rule) or needs_old(request, definition, rules, values):
             old, version = await self._old(request, definition, rule)
         fields = field_rules(rules, written_values(request, rules, values, old), request.actor)
         if old is not None:
             values = definition.bodies[cast(Any, request.action)].merge(old, values)
-            refuse_immutable(definition, await self._repeatable(request, definition, rules, old, values), values)
+            repeatable = await self._repeatable(request, definition, rules, old, {**values, **ours})
+            refuse_immutable(definition, repeatable, values, ours)
         named = frozenset(values)
         if request.action == "replace":
             values = completed(request, definition, rules, values, self._rulebook.clock())
@@ -203,15 +206,16 @@ class Preparing:
 
     async def _old(self, request: Request, definition: Definition, rule: Filter) -> tuple[PlainRecord, int]:
         """The stored record and its version. Raises Forbidden, or NotFound when the actor may not read it, for one
-        that the rule does not hold for: nothing of it may show in what the request is told."""
+        that the rule does not hold for: nothing of it may show in what the request is told; PreconditionFailed for one
+        that has another version than is expected."""
         selection = whole(definition)
         condition = condition_of(rule, self._scope(request))
         if condition is not None:
             selection = Selection(selection.schema, condition, selection.mask)
         row = await look_up(self._store, selection, cast(Key, request.key))
         if row is not None:
-            if is_judged(rule) and request.expect not in (None, row.version):
-                # What functions have said of this version says nothing of the one that the client means.
+            if request.expect not in (None, row.version):
+                # What is found of this version, or functions say of it, says nothing of the one that the client means.
                 raise changed() if await self.may_read(request) else not_found(request)
             return msgspec.json.decode(row.json), row.version
         if condition is None or not await self.may_read(request):
@@ -223,12 +227,24 @@ class Preparing:
     ) -> PlainRecord:
         """The stored record as far as a request may repeat what cannot be changed: what its actor does not see, he does
         not repeat, but guess."""
-        given = definition.immutable & values.keys()
-        if all(rules.field_read(name, request.actor) == EVERYTHING for name in given):
+        given = (definition.immutable | definition.bodies[cast(Any, request.action)].repeated) & values.keys()
+        if not given:
             return old
-        seen = self._rulebook.now(rules.selection(request.actor, "read"))
-        row = await look_up(self._store, seen, cast(Key, request.key))
-        return {} if row is None else msgspec.json.decode(row.json)
+        selection = rules.selection(request.actor, "read")
+        if selection.filter == EVERYTHING and all(rules.field_read(n, request.actor) == EVERYTHING for n in given):
+            return old
+        row = await look_up(self._store, self._rulebook.now(selection), cast(Key, request.key))
+        seen = {} if row is None else msgspec.json.decode(row.json)
+        return {name: value for name, value in old.items() if name in seen}
+
+    async def _expect(self, request: Request, version: Plain) -> None:
+        """Takes the version that a body repeats for the one that the record must still have. Raises PreconditionFailed
+        when the request says another one besides."""
+        if version is None or request.expect == version:
+            return
+        if request.expect is not None:
+            raise changed() if await self.may_read(request) else not_found(request)
+        request.expect = cast(int, version)
 
     def _scope(self, request: Request) -> Filter:
         """The nested path that a record was asked for under, as a condition on it."""
