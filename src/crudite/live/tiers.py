@@ -7,7 +7,8 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from crudite.messages import LiveQuery
-from crudite.query.match import Computed, compile_order, others_read, reads_others, searches
+from crudite.query.match import Computed, others_read, reads_others, searches
+from crudite.query.order import compile_order
 from crudite.query.plan import Plan
 from crudite.query.tree import EVERYTHING, And, Filter, Path, Test, is_judged
 from crudite.schema import ResourceSchema

@@ -24,7 +24,7 @@ from crudite.live.groups import Snapshot
 from crudite.live.keysets import Conditions
 from crudite.live.tiers import is_ordered
 from crudite.messages import LiveQuery
-from crudite.query.match import compile_order
+from crudite.query.order import compile_order
 from crudite.query.plan import Mask, Plan, Selection
 from crudite.stores.base import Page
 from crudite.types import Key, Plain, PlainRecord

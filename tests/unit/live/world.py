@@ -17,7 +17,8 @@ from crudite.errors import Problem
 from crudite.live import Connection, Engine, Format, Frame, LaneName, LiveLimits, Subscribed, Subscription
 from crudite.messages import LiveQuery
 from crudite.query.identity import identity_of
-from crudite.query.match import compile_mask, compile_matcher, compile_order, compile_sort
+from crudite.query.match import compile_mask, compile_matcher
+from crudite.query.order import compile_order, compile_sort
 from crudite.query.parse import where
 from crudite.query.plan import Mask, Plan, Selection
 from crudite.query.resolve import Resolver

@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 from crudite.query import tree
 from crudite.query.aggregates import aggregate_json, aggregate_records, aggregate_statement
 from crudite.query.dialect import Dialect
-from crudite.query.match import compile_matcher, compile_sort
+from crudite.query.match import compile_matcher
+from crudite.query.order import compile_sort
 from crudite.query.plan import Aggregate, Include, Mask, Measure, Plan, Selection, SortKey
 from crudite.query.resolve import Resolver
 from crudite.query.sql import Statement, quote, record_json, select
