@@ -174,6 +174,83 @@ async def test_what_was_shown_can_be_sent_back_with_attributes_that_are_no_field
                 assert (answer.status, answer.json["code"]) == (400, 400)
 
 
+class Cat(Record[int], rules=allow.everyone):
+    name: str = Field(min_length=2)
+    chip: str = Field(default="", read=allow.nobody)
+    extra: dict[str, Any] = Field(default_factory=dict)
+
+
+def schemaless(**options: Any) -> Client:
+    """Somebody before an application in which cats have attributes that nobody declared."""
+    old = Wheelhouse(resources={Cat: WheelhouseOptions(extra="extra", **options)})
+    return client_for(Cat, interfaces=[Rest(style=old), Sse(style=old), Rest("/v2")])
+
+
+async def test_attributes_that_nobody_declared_are_kept_and_shown_where_the_options_say_in_which_field() -> None:
+    async with schemaless() as somebody:
+        made = await somebody.post("/cats", {"name": "Tom", "colour": "red", "_private": "hush", "size": {"a": 1.5}})
+        assert (made.status, made.json) == (206, {"id": 1})
+        tom = {"id": 1, "name": "Tom", "colour": "red", "_private": "hush", "size": {"a": 1.5}}
+        assert (await somebody.get("/cats/1")).json == tom
+        assert (await somebody.get("/cats")).json == [tom]
+        assert (await somebody.get("/cats?whereKey=colour&whereValue=red&pick=colour")).json == [{"colour": "red"}]
+        assert (await somebody.put("/cats/1", {**tom, "colour": "grey", "weight": 3, "_private": None})).status == 206
+        tom = {"id": 1, "name": "Tom", "colour": "grey", "size": {"a": 1.5}, "weight": 3}
+        assert (await somebody.get("/cats/1")).json == tom
+        assert (await somebody.put("/cats/1", {"name": "Tim"})).status == 206
+        assert (await somebody.get("/cats/1")).json == {**tom, "name": "Tim"}
+        assert (await somebody.put("/cats/1", {"name": "T", "colour": "x"})).status == 422
+        shown = (await somebody.get("/v2/cats/1")).json
+        assert shown["extra"] == {"colour": "grey", "size": {"a": 1.5}, "weight": 3}
+        assert (await somebody.post("/v2/cats", {"name": "Bo", "colour": "red"})).status == 422
+        assert (await somebody.post("/cats", [{"name": "Al", "a": 1}, {"name": "Ed", "a": 2}])).status == 206
+        assert (await somebody.get("/cats?whereKey=a&whereValue=2&pick=name,a")).json == [{"name": "Ed", "a": 2}]
+
+
+async def test_an_attribute_that_nobody_declared_never_stands_in_the_place_of_a_field() -> None:
+    async with schemaless() as somebody:
+        extra = {"id": 7, "name": "Fake", "chip": "fake", "colour": "red"}
+        await somebody.post("/v2/cats", {"name": "Tom", "extra": extra})
+        assert (await somebody.get("/cats")).json == [{"id": 1, "name": "Tom", "colour": "red"}]
+        await somebody.put("/cats/1", {"extra": {"colour": "blue"}})  # an attribute like any other to these clients
+        assert (await somebody.get("/cats/1")).json == {
+            "id": 1, "name": "Tom", "colour": "red", "extra": {"colour": "blue"}
+        }  # fmt: skip
+
+
+async def test_functions_and_streams_find_attributes_that_nobody_declared() -> None:
+    def is_red(request: Request, record: Row) -> bool:
+        return record.get("colour") == "red"
+
+    permissions = WheelhousePermissions(
+        read=is_red,
+        create=lambda request, records, body: all("colour" in one for one in records) and "colour" in body,
+        update=lambda request, record, body: is_red(request, record),
+    )
+    async with (
+        schemaless(
+            permissions=permissions, filter=lambda request, records: [{**one, "is": one["colour"]} for one in records]
+        ) as somebody,
+        listening(somebody, "/cats/subscribe") as stream,
+    ):
+        assert (await somebody.post("/cats", {"name": "Tom"})).status == 403
+        assert (await somebody.post("/cats", {"name": "Tom", "colour": "red"})).status == 206
+        assert await next_of(stream) == ("add", {"id": 1, "name": "Tom", "colour": "red", "is": "red"})
+        assert (await somebody.get("/cats/1")).json == {"id": 1, "name": "Tom", "colour": "red"}
+        assert (await somebody.put("/cats/1", {"colour": "grey"})).status == 206
+        assert await next_of(stream) == ("remove", {"id": 1})
+        assert (await somebody.put("/cats/1", {"colour": "red"})).status == 403
+        assert (await somebody.get("/cats/1")).status == 403
+
+
+@pytest.mark.only_on("sqlite", reason="a declaration asks no store")
+@pytest.mark.parametrize("extra", ["name", "extras"])
+def test_attributes_that_nobody_declared_are_kept_in_a_field_that_can_hold_them(extra: str) -> None:
+    with pytest.raises(DeclarationError) as refused:
+        client_for(Cat, interfaces=[Rest(style=Wheelhouse(resources={Cat: WheelhouseOptions(extra=extra)}))])
+    assert refused.value.faults == ("The wheelhouse style's extra for Cat is to name a field of it, a dict[str, Any].",)
+
+
 async def test_a_function_is_asked_about_the_body_as_it_came_and_as_steps_in_front_have_left_it() -> None:
     asked: list[Any] = []
 

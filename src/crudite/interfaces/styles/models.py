@@ -30,23 +30,40 @@ def model_in(data: Any, definitions: Definitions) -> Row:
     return model
 
 
-def without_unknown(data: Any, definition: Definition, action: AnyAction) -> Any:
-    """A body without the attributes that are no fields of the resource, or each of several. What is no object stays as
-    it is, and so does what is no JSON: whoever parses it says so."""
-    known = frozenset((*definition.bodies["create" if action == "create" else "update"].names, *declared(definition)))
+def spread(row: Row, definition: Definition, extra: str | None) -> Row:
+    """A record with what its field `extra` holds beside its fields, as if they were some: never in place of a field,
+    one that is hidden included."""
+    if extra is None or extra not in row:
+        return row
+    fields = _own(definition, extra)
+    kept = {name: value for name, value in row.items() if name != extra}
+    return kept | {name: value for name, value in (row[extra] or {}).items() if name not in fields}
+
+
+def without_unknown(data: Any, definition: Definition, action: AnyAction, extra: str | None = None) -> Any:
+    """A body without the attributes that are no fields of the resource, or each of several; these are put into the
+    field `extra`, where there is one. What is no object stays as it is, and so does what is no JSON: whoever parses it
+    says so."""
+    written = definition.bodies["create" if action == "create" else "update"].names
+    known = frozenset((*written, *_own(definition, None))) - {extra}
     if not is_many(data):
-        return _known(data, known)
+        return _known(data, known, extra)
     try:
         parts = msgspec.json.decode(bytes(data), type=list[msgspec.Raw]) if isinstance(data, RAW) else data
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return data
-    kept = [_known(part, known) for part in parts]
+    kept = [_known(part, known, extra) for part in parts]
     return msgspec.json.encode(list(map(msgspec.Raw, kept))) if isinstance(data, RAW) else kept
 
 
-def _known(data: Any, known: frozenset[str]) -> Any:
+def _own(definition: Definition, extra: str | None) -> frozenset[str]:
+    """What a record has by itself, so that no attribute is called so."""
+    return frozenset(declared(definition)) - {extra}
+
+
+def _known(data: Any, known: frozenset[str], extra: str | None) -> Any:
     if isinstance(data, Mapping):
-        return {name: value for name, value in data.items() if name in known}
+        return _parted(data, known, extra)
     if not isinstance(data, RAW):
         return data
     try:
@@ -55,4 +72,10 @@ def _known(data: Any, known: frozenset[str]) -> Any:
         return data
     if values.keys() <= known:
         return data
-    return msgspec.json.encode({name: value for name, value in values.items() if name in known})
+    return msgspec.json.encode(_parted(values, known, extra))
+
+
+def _parted(values: Mapping[str, Any], known: frozenset[str], extra: str | None) -> Row:
+    kept = {name: value for name, value in values.items() if name in known}
+    others = {name: value for name, value in values.items() if name not in known}
+    return kept if extra is None or not others else {**kept, extra: others}

@@ -12,6 +12,7 @@ from crudite.interfaces.styles.deciding import Decision, can_take, forms
 from crudite.interfaces.styles.returned import allowed_of, is_allowed, words_of
 from crudite.resources.hooks import call
 from crudite.resources.request import AnyAction, Request
+from crudite.schema import FieldSpec
 
 Row: TypeAlias = dict[str, Any]
 Rows: TypeAlias = list[Row]
@@ -60,12 +61,15 @@ class WheelhouseOptions:
     - `filter(request, records)` returns what a list shows; `pick(request, record)` what a single record does.
     - `read(request, records)`, at last, returns the records to show, or None for those that it was given; a single one
       comes as a list of one.
+    - `extra` names a field, a `dict[str, Any]`, for the attributes of models that are no fields: what a client sends is
+      kept there, and functions and clients find it beside the fields. Without it such attributes are passed over.
     """
 
     permissions: Collection[str] | WheelhousePermissions | Callable[..., Any] | None = None
     filter: Callable[[Request, Rows], Any] | None = None
     pick: Callable[[Request, Row], Any] | None = None
     read: Callable[[Request, Rows], Any] | None = None
+    extra: str | None = None
 
     @property
     def asks_functions(self) -> bool:
@@ -73,10 +77,12 @@ class WheelhouseOptions:
         is_decided = callable(self.permissions) or isinstance(self.permissions, WheelhousePermissions)
         return is_decided or any((self.filter, self.pick, self.read))
 
-    def faults(self, name: str) -> list[str]:
-        """What is wrong with the options of a resource, one sentence each."""
+    def faults(self, name: str, fields: Mapping[str, FieldSpec]) -> list[str]:
+        """What is wrong with the options of a resource with some fields, one sentence each."""
         given = self.permissions
         faults = _misfits(name, {"filter": self.filter, "pick": self.pick, "read": self.read}, _SHAPING)
+        if self.extra is not None and (self.extra not in fields or fields[self.extra].type.values is None):
+            faults.append(f"The wheelhouse style's extra for {name} is to name a field of it, a dict[str, Any].")
         if isinstance(given, WheelhousePermissions):
             return faults + [
                 f"The wheelhouse style's permissions.{word} for {name} is to be a function of {forms(word)}."

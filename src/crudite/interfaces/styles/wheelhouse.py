@@ -24,7 +24,7 @@ from crudite.errors import (
 )
 from crudite.interfaces.base import Told
 from crudite.interfaces.styles.deciding import Decision
-from crudite.interfaces.styles.models import model_in, without_unknown
+from crudite.interfaces.styles.models import model_in, spread, without_unknown
 from crudite.interfaces.styles.options import Permissions, Row, Rows, WheelhouseOptions
 from crudite.interfaces.styles.returned import row_of, rows_of
 from crudite.interfaces.styles.shaping import Shape
@@ -77,7 +77,7 @@ class Wheelhouse(Style):
         for cls, options in self.resources.items():
             name = cls.__name__ if isinstance(cls, type) else str(cls)
             if isinstance(options, WheelhouseOptions):
-                faults += options.faults(name)
+                faults += options.faults(name, definitions[cls].schema.fields if cls in definitions else {})
             else:
                 faults.append(f"The wheelhouse style's options for {name} are WheelhouseOptions(…), and nothing else.")
         return faults
@@ -170,7 +170,7 @@ class _Around:
     async def shown_of_all(self, request: Request, rows: Rows) -> Mapping[Key, Any]:
         """What a list shows of all records that the asker may read, by their keys. Raises Malformed where nobody can
         say which record is shown by what."""
-        keyed = await self._shaped(request, await self._readable(request, rows))
+        keyed = await self._shaped(request, await self._readable(request, list(map(self._spread, rows))))
         if any(key is Whose.UNKNOWN for key, _ in keyed):
             path = self._definition.path
             raise Malformed(f"What is shown of {path} does not say of which record it is, so it cannot be followed.")
@@ -178,7 +178,8 @@ class _Around:
 
     async def shown_of_one(self, request: Request, rows: Rows, key: Key) -> Mapping[Key, Any]:
         """What is shown of the record with a key, if it is among them and anything is."""
-        row = next((row for row in await self._readable(request, rows) if row[self._key] == key), None)
+        rows = await self._readable(request, list(map(self._spread, rows)))
+        row = next((row for row in rows if row[self._key] == key), None)
         if row is None:
             return {}
         try:
@@ -193,20 +194,20 @@ class _Around:
         if response.shown is not None:  # by the application, to whom may read at all
             await given.readable(request, [], self._key)
             return response
-        rows = await given.readable(request, msgspec.json.decode(response.json), self._key)
+        rows = await given.readable(request, self._decoded_all(response), self._key)
         return Listed([msgspec.json.encode(row).decode() for _, row in await self._shaped(request, rows)])
 
     async def _read(self, request: Request, perform: Perform) -> Response:
         response = await perform(request)
         if not isinstance(response, Found):
             return response
-        row = await self._shown(request, msgspec.json.decode(response.json))
+        row = await self._shown(request, self._decoded(response))
         return Found(msgspec.json.encode(row).decode(), response.version, shared=False)
 
     async def _perform(self, request: Request, perform: Perform) -> Response:
         """Performs a write of what is a field in its body; whoever decided about it has seen the whole."""
         if request.action != "delete":
-            request.data = without_unknown(request.data, self._definition, request.action)
+            request.data = without_unknown(request.data, self._definition, request.action, self._options.extra)
         return await perform(request)
 
     async def _change(self, request: Request, perform: Perform, decision: Decision) -> Response:
@@ -227,7 +228,7 @@ class _Around:
         """The version of the record, when the function allows the change of it. Raises Forbidden; for a record that is
         not there as well, which nobody can tell from one that may not be changed."""
         found = await self._found(request, perform)
-        if not await decision(request, record=msgspec.json.decode(found.json), body=body):
+        if not await decision(request, record=self._decoded(found), body=body):
             raise Forbidden("Permission denied.")
         return found.version
 
@@ -252,7 +253,7 @@ class _Around:
         if request.is_live or "records" in decision.takes:
             rows = await self._collection(request, perform)
         else:
-            rows = [msgspec.json.decode((await self._found(request, perform)).json)]
+            rows = [self._decoded(await self._found(request, perform))]
         if not any(row[self._key] == request.key for row in await given.readable(request, rows, self._key)):
             raise Forbidden("Permission denied.")
 
@@ -290,7 +291,16 @@ class _Around:
         except (Forbidden, Unauthorized):
             return []
         assert isinstance(listed, Listed)
-        return [msgspec.json.decode(record) for record in listed.records]
+        return self._decoded_all(listed)
+
+    def _decoded(self, found: Found) -> Row:
+        return self._spread(msgspec.json.decode(found.json))
+
+    def _decoded_all(self, listed: Listed) -> Rows:
+        return [self._spread(msgspec.json.decode(record)) for record in listed.records]
+
+    def _spread(self, row: Row) -> Row:
+        return spread(row, self._definition, self._options.extra)
 
     def _body(self, request: Request) -> Row:
         return model_in(request.data, self._definitions)
