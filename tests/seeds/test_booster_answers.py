@@ -1,6 +1,7 @@
 """What booster answered is answered by its style: request → status, headers, body."""
 
 import asyncio
+from datetime import date
 from typing import Any
 
 import pytest
@@ -78,7 +79,7 @@ async def posts(somebody: Client, *titles: str) -> None:
 
 
 FIRST = {"id": 1, "title": "one", "words": 0, "is_draft": False, "slug": "", "author": None}
-EMPTY = {"title": "required", "words": "invalid"}
+EMPTY = {"title": "required", "words": "integer"}
 SHORT = {"title": "minimum:3"}
 SECOND = {**FIRST, "id": 2, "title": "two"}
 
@@ -114,7 +115,7 @@ TABLE: list[tuple[str, str, Any, int, str | None, Any]] = [
     ("PUT", "/posts/9", {"title": "uno"}, 404, None, None),
     ("PATCH", "/posts/9", {"words": 3}, 404, None, None),
     ("PUT", "/posts/1", {"words": 3}, 400, JSON, {"title": "required"}),
-    ("PATCH", "/posts/1", {"words": "3"}, 400, JSON, {"words": "invalid"}),
+    ("PATCH", "/posts/1", {"words": "3"}, 400, JSON, {"words": "integer"}),
     ("PATCH", "/posts/1", {"slug": "new"}, 400, JSON, {"slug": "immutable"}),
     ("PATCH", "/posts/1", {"other": 1}, 400, JSON, {"other": "unknownfield"}),
     ("PUT", "/posts/1,2", {"title": "uno"}, 404, None, None),
@@ -392,6 +393,34 @@ async def test_a_validator_of_ones_own_is_told_in_its_words_and_one_against_a_pa
         assert shape(other) == (400, JSON, {"status": "invalidparent"})
 
 
+class Sheet(Record[int], rules=allow.everyone, path="sheets"):
+    email: str = Field(default="a@b.org", validate="email")
+    seats: int = Field(default=1, validate="integer")
+    price: float = 0.0
+    is_open: bool = True
+    day: date | None = None
+    numbers: list[int] = Field(default_factory=list)
+    words: list[str] = Field(default_factory=list)
+    flags: list[bool] = Field(default_factory=list)
+    anything: Any = Field(default=1, validate="integer")
+
+
+@pytest.mark.promises("B88", "B89")
+async def test_a_value_of_another_type_is_told_by_the_validator_that_is_called_as_the_type() -> None:
+    async with client_for(Sheet, interfaces=[Rest(style="booster")]) as somebody:
+        for given, told in (
+            ({"id": "x", "email": "no", "seats": "1"}, {"id": "integer", "email": "email", "seats": "integer"}),
+            ({"email": 5, "seats": 1.5, "price": "1"}, {"email": "string", "seats": "integer", "price": "number"}),
+            ({"seats": None, "is_open": "yes", "day": 7}, {"seats": "integer", "is_open": "boolean", "day": "invalid"}),
+            ({"numbers": 1, "flags": 1}, {"numbers": "integerArray", "flags": "array"}),
+            ({"numbers": ["a", 1], "words": [1, 2]}, {"numbers": "integerArray", "words": "stringArray"}),
+            ({"flags": [1], "anything": "x"}, {"flags": "invalid", "anything": "integer"}),
+        ):  # fmt: skip
+            assert shape(await somebody.post("/sheets", given)) == (400, JSON, told)
+        many = [{"seats": 1}, {"seats": "x"}, {"words": 1}]
+        assert (await somebody.post("/sheets", many)).json == [{"seats": "integer"}, {"words": "stringArray"}]
+
+
 @pytest.mark.promises("B26")
 async def test_a_parent_in_the_body_that_is_not_the_one_in_the_path_is_told_as_text() -> None:
     async with client() as somebody:
@@ -423,7 +452,7 @@ async def test_a_key_that_is_a_number_may_be_sent_as_the_text_of_it_and_no_other
         for wrong in ("x", "", "1.0", "9" * 30, ["1"], "9"):
             answer = await somebody.patch("/posts/7", {"author": wrong})
             assert (wrong, *shape(answer)) == (wrong, 400, JSON, {"author": "invalid"})
-        assert shape(await somebody.patch("/posts/7", {"words": "3"})) == (400, JSON, {"words": "invalid"})
+        assert shape(await somebody.patch("/posts/7", {"words": "3"})) == (400, JSON, {"words": "integer"})
         assert shape(await somebody.patch("/posts/7", {"author": None})) == (200, TEXT, "7")
         plain = {"content-type": "text/plain"}
         assert shape(await somebody.request("PUT", "/posts/7/author", content=b"1", headers=plain)) == (200, TEXT, "7")

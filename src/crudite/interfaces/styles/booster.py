@@ -1,9 +1,9 @@
 """The style of booster 2: ids as text after writes, bare messages by field with 400, `$b.` parameters."""
 
-from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar
 
 import msgspec
 
@@ -19,6 +19,7 @@ from crudite.errors import (
     Problem,
 )
 from crudite.interfaces.base import Told
+from crudite.interfaces.styles.field_messages import messages_of
 from crudite.interfaces.styles.key_texts import with_numbers
 from crudite.interfaces.styles.style import (
     JSON_TYPE,
@@ -34,22 +35,11 @@ from crudite.query.parse import MAX_NUMBER, RESERVED, WrittenQuery, parse_url
 from crudite.resources.declaring.collect import SYSTEM_FIELDS
 from crudite.resources.declaring.definition import Definition, Definitions
 
-_MESSAGES = {
-    "missing": "required",
-    "unknown_field": "unknownfield",
-    "immutable": "immutable",
-    "read_only": "immutable",
-    "not_unique": "notunique",
-    "invalid_parent": "invalidparent",
-}
 _PARENT = frozenset(("missing_parent", "other_parent"))
 _RANGES = {"from": "gte", "to": "lte"}
 _OPTIONS = frozenset(("sort", "cursor"))
 _FLAGS = {"true": True, "false": False}
 _NOTHING = b""
-_UNSAID = "This value is refused."  # what is said for a validator that says nothing
-
-_Messages: TypeAlias = dict[str, str | list[str]]
 
 
 class _NotEmbedded(Forbidden):
@@ -164,7 +154,7 @@ class Booster(Style):
         status = 400 if isinstance(problem, Invalid) else problem.status
         if any(fault.code in _PARENT for fault in problem.faults):
             return Told(status, TEXT_TYPE, b"missingparentproperty")
-        if messages := _messages(problem.faults):
+        if messages := messages_of(problem.faults, None if asked is None else asked.definition):
             return _told(status, messages)
         if isinstance(problem, Invalid) and problem.detail and all(one.pointer is None for one in problem.faults):
             return Told(status, TEXT_TYPE, problem.detail.encode())  # a refusal in the application's own words
@@ -274,33 +264,6 @@ class _Embedding:
         of_each = inner if isinstance(inner, list) else [inner]
         kept = [{name: value for name, value in one.items() if name not in hidden} for one in of_each]
         return self.of(kept if isinstance(inner, list) else kept[0], definition)
-
-
-def _messages(faults: Iterable[Fault]) -> _Messages | list[_Messages]:
-    """The message of each field, or of the fields of each record where several were sent."""
-    found: dict[str, _Messages] = {}
-    for fault in faults:
-        place = (fault.pointer or "").lstrip("/").split("/")
-        index = place.pop(0) if place[0].isdigit() else ""
-        name = (fault.parameter or "").partition("[")[0] or (place[0] if place else "")  # the operator may be ours
-        if name:
-            _add(found.setdefault(index, {}), name, _message(fault))
-    return [found[index] for index in found] if found and "" not in found else found.get("", {})
-
-
-def _message(fault: Fault) -> str:
-    if fault.code == "refused":  # by a validator of the application's, in its own words if it had some
-        return "invalid" if fault.detail == _UNSAID else fault.detail
-    return _MESSAGES.get(fault.code) or fault.rule or "invalid"
-
-
-def _add(messages: _Messages, name: str, message: str) -> None:
-    """One message of a field stands alone, several are a list."""
-    given = messages.get(name)
-    if given is None:
-        messages[name] = message
-    elif message not in (given if isinstance(given, list) else [given]):
-        messages[name] = [*(given if isinstance(given, list) else [given]), message]
 
 
 def _combination(fault: Fault) -> str:
