@@ -172,6 +172,12 @@ async def test_who_may_restore_sees_what_is_deleted_and_when_and_brings_it_back_
         kept = await client.app.records.list(Post.where(title="first").deleted("only"))
         assert [(post.id, post.deleted_at is None) for post in kept] == [(1, False)]
         assert (await client.get("/comments?deleted=never")).status == 400
+        for url in ("/posts?deleted=all", "/posts?deleted=", "/posts?deleted=only&deleted=all", "/posts?sort=deleted"):
+            unknown = await client.get(url)
+            assert (unknown.status, [fault["code"] for fault in unknown.json["errors"]]) == (400, ["unknown_field"])
+            assert "deleted=only" in unknown.json["detail"]
+            assert "deleted=with" in unknown.json["detail"]
+        assert "deleted=only" not in (await client.get("/notes?deleted=all")).json["detail"]
         assert (await client.get("/notes?deleted=only")).status == 400
         back = await client.post("/posts/1/restore", None)
         assert (back.status, back.json["title"], back.headers["etag"]) == (200, "first", f'"v{back.json["version"]}"')

@@ -123,7 +123,10 @@ class Paths:
         spec = schema.fields.get(name)
         if spec is not None and self.access.field(schema, name) != NOTHING:
             return spec
-        complain("unknown_field", f"{schema.name} has no field {shown(name)}{nearest(name, self._names(schema))}")
+        hint = nearest(name, self._names(schema))
+        if name == "deleted" and schema.is_soft:
+            hint = "; deleted records are asked for with deleted=only, or together with the others with deleted=with."
+        complain("unknown_field", f"{schema.name} has no field {shown(name)}{hint}")
         return None
 
     def _guard(self, guards: list[Filter], filter: Filter, hops: tuple[Hop, ...]) -> None:
