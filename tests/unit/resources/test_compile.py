@@ -449,3 +449,17 @@ def test_every_field_that_cannot_be_searched_is_named_with_the_reason() -> None:
         f"Page: search names 'draft', {unread}",
         "Sheet: search holds names of fields, such as search=('title',).",
     ]
+
+
+def test_a_class_keyword_that_there_is_not_is_named_with_the_nearest() -> None:
+    class Post(Record[str], pathh="x", zzz=3):  # type: ignore[arg-type]
+        title: str
+
+    every = (
+        "There are exclude, history, limit, live, max_limit, only, only_nested, path, places, renamed_from, rules, "
+        "search, soft_delete, unique."
+    )
+    assert faults_of(Post) == [
+        f"Post: there is no class keyword 'pathh'; did you mean 'path'? {every}",
+        f"Post: there is no class keyword 'zzz'. {every}",
+    ]

@@ -29,7 +29,8 @@ class HookMark:
 @dataclass(slots=True)
 class Declaration:
     """What one class statement says, unresolved. `names` are the names of its annotations, and of those of its hooks,
-    that only its own surroundings know (the local names of a function)."""
+    that only its own surroundings know (the local names of a function). `unknown` are class keywords that there are
+    not."""
 
     annotations: dict[str, Any]
     fields: dict[str, FieldOptions]
@@ -37,6 +38,7 @@ class Declaration:
     hooks: dict[str, tuple[Any, tuple[HookMark, ...]]]
     options: dict[str, Any]
     names: dict[str, Any] = field(default_factory=dict)
+    unknown: tuple[str, ...] = ()
 
 
 def hook_marks(value: Any) -> tuple[HookMark, ...]:
@@ -69,7 +71,7 @@ def is_secret(annotation: Any, options: FieldOptions) -> bool:
     return options.visible == "secret" or _mentions_password(annotation)
 
 
-def collect(cls: type[Any], options: dict[str, Any]) -> Declaration:
+def collect(cls: type[Any], options: dict[str, Any], unknown: Iterable[str] = ()) -> Declaration:
     annotations = annotations_of(cls)
     fields: dict[str, FieldOptions] = {}
     for name, annotation in annotations.items():
@@ -85,7 +87,7 @@ def collect(cls: type[Any], options: dict[str, Any]) -> Declaration:
     stray = tuple(n for n, v in members.items() if isinstance(v, FieldOptions | ManyOf) and n not in annotations)
     hooks = {name: (unwrapped(value), hook_marks(value)) for name, value in members.items() if hook_marks(value)}
     spoken = [one for of in (cls, *(function for function, _ in hooks.values())) for one in annotations_of(of).values()]
-    return Declaration(annotations, fields, stray, hooks, options, _local_names(cls, spoken))
+    return Declaration(annotations, fields, stray, hooks, options, _local_names(cls, spoken), tuple(unknown))
 
 
 def constructor(cls: type[Any]) -> tuple[dict[str, FieldOptions], frozenset[str]]:

@@ -6,7 +6,7 @@ made of the classes, so that they may name each other in any order.
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeAlias, TypeVar, dataclass_transform
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Never, Self, TypeAlias, TypeVar, dataclass_transform
 from uuid import UUID
 
 from crudite.messages import ActionName
@@ -58,6 +58,7 @@ class _Declared:
         search: Sequence[str] | None = None,
         history: timedelta | None = None,
         soft_delete: bool | timedelta | None = None,
+        **unknown: Never,
     ) -> None:
         super().__init_subclass__()
         options = {
@@ -66,7 +67,7 @@ class _Declared:
             "search": search, "history": history, "soft_delete": soft_delete, "places": places, "only": only,
             "exclude": exclude,
         }  # fmt: skip
-        cls.__declaration__ = collect(cls, {name: value for name, value in options.items() if value is not None})
+        cls.__declaration__ = collect(cls, {n: v for n, v in options.items() if v is not None}, unknown)
         cls.__defaults__, cls.__links__ = constructor(cls)
         if soft_delete:
             setattr(cls, DELETED_AT, None)  # in every record that is there

@@ -2,6 +2,7 @@
 hooks."""
 
 import dataclasses
+import inspect
 import sys
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -79,6 +80,10 @@ def gather(cls: type[Any], resources: Mapping[str, type[Any]], provide: Collecti
             hook = _hook(found, function, surroundings, provide)
             if hook is not None:
                 hooks[name] = hook, marks
+        for name in declaration.unknown:
+            known = list(inspect.signature(Record.__init_subclass__).parameters)[:-1]  # the last are those unknown
+            text = f"{base.__name__}: there is no class keyword {name!r}{nearest(name, known)}"
+            found.faults.append(f"{sentence(text)} There are {', '.join(sorted(known))}.")
         for name in declaration.stray:
             found.faults.append(f"{base.__name__}.{name}: a field needs an annotation, such as {name}: str.")
         _annotated(found, base, declaration, surroundings)
