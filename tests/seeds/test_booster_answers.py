@@ -700,6 +700,28 @@ async def test_a_set_that_is_set_as_a_whole_is_answered_with_ids_and_is_not_ther
         assert shape(await somebody.get("/seats?name=z")) == (200, JSON, [])
 
 
+@pytest.mark.promises("B57")
+async def test_a_whole_may_be_set_to_a_single_record_without_a_list_around_it_and_to_nothing() -> None:
+    async with client_for(Group, Seat, interfaces=[Rest(style="booster"), Rest("/new")]) as somebody:
+        await somebody.post("/groups", {"name": "a"})
+
+        assert shape(await somebody.put("/groups/1/seats", {"name": "x"})) == (200, JSON, [1])
+        assert shape(await somebody.put("/groups/1/seats", "1")) == (200, JSON, [1])
+        assert shape(await somebody.put("/groups/1/seats", {"nome": "x"})) == (
+            400,
+            JSON,
+            [{"nome": "unknownfield", "name": "required"}],
+        )
+        for wrong in (b"{", b'{"name":"x"},{"name":"y"}]', b"7"):
+            headers = {"content-type": "application/json"}
+            answer = await somebody.request("PUT", "/groups/1/seats", content=wrong, headers=headers)
+            assert (wrong, *shape(answer)) == (wrong, 400, None, None)
+        assert (await somebody.put("/new/groups/1/seats", {"name": "x"})).status == 422
+        assert [seat["id"] for seat in (await somebody.get("/groups/1/seats")).json] == [1]
+        assert shape(await somebody.request("PUT", "/groups/1/seats")) == (200, JSON, [])
+        assert (await somebody.get("/seats")).json == []
+
+
 async def test_what_is_set_as_a_whole_may_name_records_by_the_texts_of_their_keys() -> None:
     async with client_for(Group, Seat, interfaces=[Rest(style="booster")]) as somebody:
         await somebody.post("/groups", [{"name": "a"}, {"name": "b"}])

@@ -117,6 +117,8 @@ class Booster(Style):
         return _sent(found)
 
     def given(self, asked: Asked, body: bytes) -> bytes:
+        if asked.method == "PUT" and asked.text is None:  # a whole is set: one of it may stand alone
+            body = _as_list(body)
         return with_numbers(body, asked.definition, asked.definitions)
 
     def shown(self, asked: Asked, query: WrittenQuery, response: Found | Listed) -> str:
@@ -264,6 +266,18 @@ class _Embedding:
         of_each = inner if isinstance(inner, list) else [inner]
         kept = [{name: value for name, value in one.items() if name not in hidden} for one in of_each]
         return self.of(kept if isinstance(inner, list) else kept[0], definition)
+
+
+def _as_list(body: bytes) -> bytes:
+    """The body by which a whole is set, as a list: of the one record that it may be, of none where it is empty. What is
+    no JSON stays as it is: whoever parses it says so."""
+    if not body.strip():
+        return b"[]"
+    try:
+        one = bytes(msgspec.json.decode(body, type=msgspec.Raw))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return body
+    return b"[" + one + b"]" if one.strip()[:1] in (b"{", b'"') else body
 
 
 def _combination(fault: Fault) -> str:
