@@ -47,9 +47,9 @@ class Dog(
     good: bool = True
     value: str = ""
     readable: bool = True
-    chip: str = Field(default="", read=keeper)  # `delete model._private` in `filter` and `pick`
+    chip: str = Field(default="", read=keeper, write=keeper)  # `delete model._private` in `filter` and `pick`
 
-    @before("update")
+    @before("update", "replace")
     def lower_case_the_name(self) -> None:
         """`resource.update = function(){ this.req.body.name = … }`: the default action follows by itself."""
         self.name = self.name.lower()

@@ -91,6 +91,7 @@ async def test_the_keeper_may_do_everything_and_sees_everybody(visitor: Client) 
     keeper = visitor.acting(KEY)
     assert [row["id"] for row in (await keeper.get("/api/dogs")).json] == [1, 2, 3, 4]
     assert (await keeper.get("/api/dogs/1")).json == {**one(REX), "chip": "c1"}
+    assert shape(await visitor.put("/api/dogs/1", {"value": "yup", "chip": "mine"})) == (403, JSON, DENIED)
     assert shape(await keeper.put("/api/dogs/2", {"age": 1})) == (206, JSON, {"id": 2})
     assert shape(await keeper.delete("/api/dogs/4")) == (204, None, None)
     gone = (404, JSON, {"code": 404, "message": "Model 4 does not exist."})
