@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from difflib import get_close_matches
+from functools import cached_property
 from typing import Annotated, Any, NotRequired
 
 import msgspec
@@ -67,7 +68,10 @@ class Body:
         self._objects = frozenset(field.name for field in fields if field.is_object and whole is not None)
         self._converts = tuple((field.name, field.convert) for field in fields if field.convert is not None)
         self.adapter = _adapter(name, fields, self._objects)
-        self._validate: Callable[..., dict[str, Any]] = self.adapter.validator.validate_json
+
+    @cached_property
+    def _validate(self) -> Callable[..., dict[str, Any]]:
+        return self.adapter.validator.validate_json
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -193,11 +197,14 @@ def merge_patch(target: Plain, patch: Plain) -> Plain:
 
 
 def typed_dict(name: str, fields: Iterable[tuple[str, Any, bool]]) -> Any:
-    """A TypedDict of (name, annotation, is required) that takes no other names."""
+    """A TypedDict of (name, annotation, is required) that takes no other names. An adapter for it is built when it is
+    first used: most of those that an application has, a process never needs."""
     members = {n: annotation if required else NotRequired[annotation] for n, annotation, required in fields}
     make: Any = TypedDict  # type checkers know only those that are written out
     made = make(name, members)
-    made.__pydantic_config__ = pydantic.ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True, title=name)
+    made.__pydantic_config__ = pydantic.ConfigDict(
+        extra="forbid", strict=True, hide_input_in_errors=True, title=name, defer_build=True
+    )
     return made
 
 
