@@ -19,6 +19,9 @@ from typing import Any, Literal, Self
 import msgspec
 
 from crudite.app import App
+from crudite.interfaces.sse import Sse
+from crudite.interfaces.styles import DEFAULT
+from crudite.interfaces.websocket import WebSocket
 from crudite.testing.asgi import Exchange, Headers, Parameters, Response, fetch, make_scope
 from crudite.testing.lines import Line
 from crudite.testing.socket import Socket
@@ -108,7 +111,7 @@ class Client:
 
         The query's parts are keywords: `where`, `sort`, `limit`, `fields`, `omit`. With `resume` the view
         goes on from where another one, of the same query, was cut off; that one's records are taken over. A `line`
-        has the faults that it is told to have.
+        has the faults that it is told to have. Raises LookupError where the application has no such interface.
         """
         asked = (
             {"read": name, "args": dict(args or {})}
@@ -120,14 +123,17 @@ class Client:
             cursor = resume.cursor if resume is not None else None
             async with (
                 self.stream(
-                    "/subscribe", params={"queries": _json({"view": asked})}, last_event_id=cursor, line=line
+                    f"{self._streams_below()}/subscribe",
+                    params={"queries": _json({"view": asked})},
+                    last_event_id=cursor,
+                    line=line,
                 ) as stream,
                 self._following(stream.exchange, view, stream.events_into(view)),
             ):
                 yield view
         else:
             async with (
-                self.websocket(line=line) as socket,
+                self.websocket(self._socket_path(), line=line) as socket,
                 self._following(socket.exchange, view, socket.subscribed(asked, view)),
             ):
                 yield view
@@ -152,6 +158,19 @@ class Client:
         """A WebSocket connection, for calls and subscriptions. Raises ConnectionRefusedError."""
         scope = make_scope("websocket", "GET", url, None, {**self._headers, **(headers or {})}, "")
         return Socket.opened(self.app, scope, self.timeout, line)
+
+    def _streams_below(self) -> str:
+        """The prefix of the streams of several queries, which are those of today's style alone."""
+        for one in self.app.interfaces:
+            if isinstance(one, Sse) and one.style is DEFAULT:
+                return one.prefix
+        raise LookupError("the application's interfaces have no Sse() of today's style, which client.live is told by")
+
+    def _socket_path(self) -> str:
+        for one in self.app.interfaces:
+            if isinstance(one, WebSocket):
+                return one.path
+        raise LookupError('the application\'s interfaces have no WebSocket(), which client.live(over="websocket") asks')
 
     async def settled(self) -> None:
         """Returns when everything that was committed before the call has been handed to every connection, and
