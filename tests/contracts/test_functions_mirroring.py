@@ -582,6 +582,29 @@ async def test_what_a_function_must_not_give_is_said(function: str, answer: Any,
             await calls[function]()
 
 
+async def test_a_record_that_was_made_under_another_key_than_it_was_given_is_taken_away_again() -> None:
+    class Renaming(Tables):
+        async def create(self, table: str, record: Mapping[str, Any]) -> Any:
+            self.tables.setdefault(table, {})[BOB] = {**record, "id": BOB}
+            return BOB
+
+    class Mistaken(Tables):
+        async def create(self, table: str, record: Mapping[str, Any]) -> Any:
+            return BOB
+
+    for database in (Renaming(authors=rows()), Renaming(authors=rows(author(EVE, "Eve")))):
+        before = {table: dict(records) for table, records in database.tables.items()}
+        async with opened(database) as store:
+            with pytest.raises(StoreError, match=f"'{ANN}' was to be made, and has become '{BOB}'$"):
+                await store.write(unit(create(AUTHOR, id=ANN, name="Ann")))
+        assert database.tables == before
+    mistaken = Mistaken(authors=rows(author(BOB, "Bob")))
+    async with opened(mistaken) as store:
+        with pytest.raises(StoreError, match="which is still there"):
+            await store.write(unit(create(AUTHOR, id=ANN, name="Ann")))
+    assert mistaken.tables == {"authors": rows(author(BOB, "Bob"))}
+
+
 async def test_who_stops_waiting_for_a_write_leaves_nothing_half_done() -> None:
     database = Tables(authors=rows(author(ANN, "ann"), author(BOB, "bob")))
     gate, waiting = asyncio.Event(), asyncio.Event()

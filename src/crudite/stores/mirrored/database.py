@@ -4,13 +4,13 @@ import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, cast, runtime_checkable
 
 import msgspec
 
 from crudite.errors import Problem, StoreError
 from crudite.schema import ResourceSchema
-from crudite.stores.mirrored.fitting import Unfit, fitting_key
+from crudite.stores.mirrored.fitting import Unfit, fitting, fitting_key, same
 from crudite.types import Key, Plain
 
 AT_ONCE = 20
@@ -111,8 +111,23 @@ class Calls:
             ) from None
         if record.get(schema.key, key) != key:
             detail = f"a record with the key {record[schema.key]!r} was to be made, and has become {key!r}"
-            raise self._wrong("create", schema, detail)
+            left = "" if await self._take_back(schema, key, record) else ", which is still there"
+            raise self._wrong("create", schema, detail + left)
         return key
+
+    async def _take_back(self, schema: ResourceSchema, key: Key, record: Mapping[str, Plain]) -> bool:
+        """Takes a record away that was made under another key than it was given. False where it may be another one's:
+        the record with that key has other values, or the one that was to be made is there, too."""
+        if await self.get(schema, cast(Key, record[schema.key])) is not None:
+            return False
+        found = await self.get(schema, key)
+        try:
+            made = {} if found is None else fitting(schema, found)
+        except Unfit:
+            return False
+        names = record.keys() - {schema.key}
+        is_it = bool(made) and all(same(made[name], record[name]) for name in names if name in made)
+        return is_it and await self.destroy(schema, key)
 
     async def update(self, schema: ResourceSchema, key: Key, record: Mapping[str, Plain]) -> bool:
         """Puts a whole record in the place of another. Whether there was one."""
