@@ -657,6 +657,26 @@ async def test_more_records_than_a_function_is_given_are_refused() -> None:
             assert (answer.status, answer.json["code"]) == (413, 413)
 
 
+class Shy(
+    Record[int],
+    path="shy",
+    rules={"read": allow.where(shown=True), "create": allow.everyone, "update": allow.everyone},
+):
+    name: str
+    shown: bool = False
+
+
+async def test_a_function_is_not_asked_about_a_record_that_a_rule_hides_where_rules_alone_let_it_be_changed() -> None:
+    decided = WheelhousePermissions(update=lambda request, record, body: True)
+    old = Wheelhouse(resources={Shy: WheelhouseOptions(permissions=decided)})
+    async with client_for(Shy, interfaces=[Rest("/old", style="wheelhouse"), Rest("/older", style=old)]) as somebody:
+        assert (await somebody.post("/old/shy", {"name": "Bo"})).status == 206
+        assert shape(await somebody.put("/older/shy/1", {"name": "Al"})) == DENIED
+        assert (await somebody.put("/old/shy/1", {"name": "Al", "shown": True})).status == 206
+        assert (await somebody.put("/older/shy/1", {"name": "Ed"})).status == 206
+        assert (await somebody.get("/old/shy/1")).json == {"id": 1, "name": "Ed", "shown": True}
+
+
 async def told_of(somebody: Client) -> dict[str, int]:
     """What becomes of each request where there are two dogs."""
     return {

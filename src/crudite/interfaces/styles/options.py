@@ -48,8 +48,8 @@ class WheelhousePermissions:
     @cached_property
     def decisions(self) -> Mapping[Word, Decision | None]:
         """The functions that there are, each with what it takes; None for one that cannot be called so."""
-        given = {word: function for word in _WORDS if (function := getattr(self, word)) is not None}
-        return {word: Decision.of(word, function) for word, function in given.items()}
+        given = {word: getattr(self, word) for word in _WORDS}
+        return {word: Decision.of(word, function) for word, function in given.items() if function is not None}
 
 
 @dataclass(frozen=True, kw_only=True)
