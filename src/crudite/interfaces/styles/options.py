@@ -46,7 +46,7 @@ class WheelhousePermissions:
     delete: Callable[..., Any] | None = None
 
     @cached_property
-    def decisions(self) -> Mapping[Word, Decision | None]:
+    def decisions(self) -> Mapping[str, Decision | None]:
         """The functions that there are, each with what it takes; None for one that cannot be called so."""
         given = {word: getattr(self, word) for word in _WORDS}
         return {word: Decision.of(word, function) for word, function in given.items() if function is not None}

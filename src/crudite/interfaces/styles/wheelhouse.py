@@ -188,7 +188,7 @@ class _Around:
             return {}
 
     async def _list(self, request: Request, perform: Perform, given: Permissions) -> Response:
-        response = await perform(request)
+        response = await self._performed(request, perform)
         if not isinstance(response, Listed):  # live: each of its events is shaped
             return response
         if response.shown is not None:  # by the application, to whom may read at all
@@ -280,18 +280,23 @@ class _Around:
     async def _collection(self, request: Request, perform: Perform) -> Rows:
         """All records that the asker may read, as plain data."""
         try:
-            listed = await perform(self._derived(request, "list", most=self._most))
-        except TooLarge:
-            _log.warning(
-                "%r is refused: functions of WheelhouseOptions for %s are given at most %s records, and there are "
-                "more. Wheelhouse(most=…) says how many; those that take no `records` need none.",
-                request, self._definition.name, self._most,
-            )  # fmt: skip
-            raise
+            listed = await self._performed(self._derived(request, "list", most=self._most), perform)
         except (Forbidden, Unauthorized):
             return []
         assert isinstance(listed, Listed)
         return self._decoded_all(listed)
+
+    async def _performed(self, request: Request, perform: Perform) -> Response:
+        """What comes of a list of all records; where there are too many of them, the log says what to do about it."""
+        try:
+            return await perform(request)
+        except TooLarge:
+            _log.warning(
+                "%r is refused: %s has more than the %s records that a list holds and functions are given. "
+                "Wheelhouse(most=…) says how many these are; functions that take no `records` need none.",
+                request, self._definition.name, self._most,
+            )  # fmt: skip
+            raise
 
     def _decoded(self, found: Found) -> Row:
         return self._spread(msgspec.json.decode(found.json))
