@@ -10,19 +10,21 @@ from crudite.changes import NO_VERSION
 from crudite.messages import Answered, Found, Listed, Live, Response, Written
 from crudite.resources.declaring.declare import Record
 from crudite.resources.declaring.definition import Definitions
-from crudite.resources.request import Request
+from crudite.resources.request import Request, Shows
 
 
-def plainly(value: Any, definitions: Definitions) -> Any:
-    """What application code says, as data that JSON can hold; records show what is not secret."""
+def plainly(value: Any, definitions: Definitions, shows: Shows | None = None) -> Any:
+    """What application code says, as data that JSON can hold; records show what is not secret, and only what `shows`
+    names of them."""
     if isinstance(value, Record):
         definition = definitions[type(value)]
+        names = definition.schema.fields if shows is None else shows(definition)
         shown = definition.to_plain(value)
-        return {name: one for name, one in shown.items() if not definition.schema.fields[name].secret}
+        return {n: one for n, one in shown.items() if n in names and not definition.schema.fields[n].secret}
     if isinstance(value, Mapping):
-        return {str(name): plainly(one, definitions) for name, one in value.items()}
+        return {str(name): plainly(one, definitions, shows) for name, one in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
-        return [plainly(one, definitions) for one in value]
+        return [plainly(one, definitions, shows) for one in value]
     return to_jsonable_python(value)
 
 
@@ -36,7 +38,7 @@ def response_of(given: Any, request: Request, definitions: Definitions, who: str
     if given is None or (request.is_live and not isinstance(given, Response)):
         raise TypeError(f"{who} returned {given!r}; is `return await next()` missing?")
     if not isinstance(given, Response):
-        return _answered(plainly(given, definitions), request)
+        return _answered(plainly(given, definitions, request.shows), request)
     if not _goes_with(given, request):
         raise TypeError(f"{who} answered {request!r} with {given!r}")
     return given

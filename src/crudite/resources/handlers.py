@@ -111,7 +111,7 @@ async def perform_handler(
         raise Malformed(f"{handler.name!r} returned an answer and not a query, so there is nothing to keep live.")
     if isinstance(result, Redirect):
         return Answered({"location": result.location}, result.location)
-    return Answered(plainly(result, actions.definitions))
+    return Answered(plainly(result, actions.definitions, request.shows))
 
 
 async def _of_query(result: "Query[Any] | Count | Value | Groups", request: Request, actions: Actions) -> Response:
@@ -128,7 +128,11 @@ async def _of_query(result: "Query[Any] | Count | Value | Groups", request: Requ
         return Answered(await actions.reading.count(asked))
     if asks is not None:
         return Answered(await actions.reading.aggregate(asked, asks))
-    return Listed((await actions.reading.list(asked, trusted=True)).records)  # a handler takes no cursor
+    listed = await actions.reading.list(asked, trusted=True)
+    if request.shows is None:
+        return Listed(listed.records)  # a handler takes no cursor
+    hidden = definition.schema.fields.keys() - set(request.shows(definition))
+    return listed.with_data([{n: one for n, one in row.items() if n not in hidden} for row in listed.data])
 
 
 def _asks(result: "Query[Any] | Count | Value | Groups") -> Asks | None:

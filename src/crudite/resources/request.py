@@ -1,6 +1,6 @@
 """One call of one action or handler: who asks for what, and what application code may use meanwhile."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple, TypeAlias
 
@@ -18,6 +18,9 @@ AnyAction: TypeAlias = Literal[
 
 Performers: TypeAlias = "Callable[[Request], Performer]"
 """Makes the performer that acts as the actor of a request."""
+
+Shows: TypeAlias = Callable[[Definition], Collection[str]]
+"""The names of the fields that are shown of the records of a resource."""
 
 Perform: TypeAlias = "Callable[[Request], Awaitable[Response]]"
 """Performs a request whose actor is known. Raises its problem."""
@@ -85,6 +88,7 @@ class Request:
     `wheelhouse`; what the application's own code asks for is of today's.
     `verdicts` are what the rates have said that hold for it; none does where it `is_free`: the server asks by itself.
     Where it `takes_found`, of several keys those are read that are there, in the order of the keys.
+    `shows` says which fields of a resource's records are shown in what application code answers; None is for all.
     Interfaces of another style set `around`, what stands around the action, behind all middleware, and `most`, how many
     records a list without a limit holds in place of what its resource says; more of them are refused with 413.
 
@@ -99,7 +103,7 @@ class Request:
     __slots__ = (
         "_batch", "_credentials", "action", "actor", "args", "args_at", "around", "data", "definition", "expect",
         "field", "headers", "id", "inside", "interface", "is_forced", "is_free", "is_live", "is_minimal", "is_purging",
-        "is_system", "key", "keys", "most", "name", "nesting", "performers", "query", "signs_in", "style",
+        "is_system", "key", "keys", "most", "name", "nesting", "performers", "query", "shows", "signs_in", "style",
         "takes_found", "verdicts",
     )  # fmt: skip
 
@@ -161,6 +165,7 @@ class Request:
         self.takes_found = False
         self.field = field
         self.style = "default"
+        self.shows: Shows | None = None
         self.signs_in: SignIn | None = None
         self.verdicts: Sequence[Any] = ()
         self.inside: Sequence[Any] = ()

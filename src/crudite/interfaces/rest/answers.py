@@ -1,7 +1,7 @@
 """HTTP's conditions, preferences and links (RFC 9110, 7240, 8288), and the exchange that they belong to."""
 
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import TypeAlias
 from urllib.parse import parse_qsl, urlencode
@@ -28,7 +28,7 @@ from crudite.interfaces.tickets import refuse_ticket
 from crudite.limiting import rate_fields
 from crudite.messages import Credentials, Listed, Response, Written
 from crudite.resources.declaring.definition import Definition
-from crudite.resources.request import Request
+from crudite.resources.request import Request, Shows
 
 RawHeaders: TypeAlias = list[tuple[bytes, bytes]]
 
@@ -68,6 +68,7 @@ class Exchange:
     async def perform(self, request: Request) -> Response:
         """What comes of a request. Raises Problem."""
         request.style = self.style.name
+        request.shows = self.shows
         try:
             return await self._host.pipeline(request)
         finally:
@@ -81,6 +82,19 @@ class Exchange:
         """What it asks of a resource; `text` is the key in its path."""
         asked = self.asked = Asked(self._host.definitions, definition, self.method, self.parameters, self.headers, text)
         return asked
+
+    @property
+    def shows(self) -> Shows | None:
+        """Which fields its style shows of records in what application code answers; None for all of them."""
+        if self.style is DEFAULT:
+            return None
+
+        def shows(definition: Definition) -> Collection[str]:
+            asked = Asked(self._host.definitions, definition, self.method, self.parameters, self.headers)
+            names = self.style.shows(asked)
+            return definition.schema.fields if names is None else names
+
+        return shows
 
     async def answer(self, status: int, text: str | None, headers: RawHeaders, kind: bytes = JSON_TYPE) -> None:
         """Answers with a text, of JSON unless it is of another kind, or with nothing."""

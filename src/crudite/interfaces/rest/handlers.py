@@ -29,7 +29,7 @@ class HandlerEndpoints:
         await serve(self._host, scope, receive, send, self._call, values, self._style)
 
     async def _call(self, exchange: Exchange, values: tuple[str, ...]) -> None:
-        args = self._handler.in_path(values, url_arguments(exchange.parameters))
+        args = self._handler.in_path(values, url_arguments(self._style.arguments(exchange.parameters)))
         if self._takes_body:
             check_content_type(exchange.headers, "application/json")
             body = await read_body(exchange.receive, self._host.limits.body)

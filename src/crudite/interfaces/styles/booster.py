@@ -40,6 +40,7 @@ _RANGES = {"from": "gte", "to": "lte"}
 _OPTIONS = frozenset(("sort", "cursor"))
 _FLAGS = {"true": True, "false": False}
 _NOTHING = b""
+_NEVER_SHOWN = "Secret fields are never shown."
 
 
 class _NotEmbedded(Forbidden):
@@ -106,6 +107,14 @@ class Booster(Style):
         if _shows_private(asked):  # of which nobody can say whether there are any for him
             return WrittenQuery(omit=SYSTEM_FIELDS, include=self._embedded(asked))
         return WrittenQuery(fields=_public(asked.definition), include=self._embedded(asked))
+
+    def shows(self, asked: Asked) -> Collection[str]:
+        return declared(asked.definition) if _shows_private(asked) else _public(asked.definition)
+
+    def arguments(self, parameters: Sequence[tuple[str, str]]) -> Sequence[tuple[str, str]]:
+        if ("$b.csview", "secret") in parameters:  # before anything is done
+            raise Malformed(_NEVER_SHOWN)
+        return [(name, value) for name, value in parameters if not name.startswith("$b.")]
 
     def field(self, asked: Asked, name: str) -> None:
         if not _shows_private(asked) and name in asked.definition.field_read:
@@ -216,7 +225,7 @@ def _shows_private(asked: Asked) -> bool:
     """Whether private fields are asked for too. Raises Malformed for secret ones."""
     view = asked.parameter("$b.csview")
     if view == "secret":
-        raise Malformed("Secret fields are never shown.")
+        raise Malformed(_NEVER_SHOWN)
     return view == "private"
 
 

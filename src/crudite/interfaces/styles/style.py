@@ -1,6 +1,6 @@
 """A style: the choices of one way to speak REST, each with the answer that today's clients expect."""
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, ClassVar, NamedTuple
@@ -123,6 +123,14 @@ class Style:
                 faults=[Fault("unknown_parameter", text.format(name), parameter=name) for name in sorted(given)]
             )
         return query
+
+    def shows(self, asked: Asked) -> Collection[str] | None:
+        """The fields that are shown of records in what application code answers; None for all."""
+        return None
+
+    def arguments(self, parameters: Sequence[tuple[str, str]]) -> Sequence[tuple[str, str]]:
+        """The parameters of a URL that are a handler's arguments."""
+        return parameters
 
     def field(self, asked: Asked, name: str) -> None:
         """Raises the problem of asking for the value of one field at its own path."""

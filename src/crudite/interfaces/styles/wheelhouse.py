@@ -2,7 +2,7 @@
 collection."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, ClassVar
@@ -28,7 +28,16 @@ from crudite.interfaces.styles.models import model_in, spread, without_unknown
 from crudite.interfaces.styles.options import Permissions, Row, Rows, WheelhouseOptions
 from crudite.interfaces.styles.returned import row_of, rows_of
 from crudite.interfaces.styles.shaping import Shape
-from crudite.interfaces.styles.style import JSON_TYPE, Asked, Body, Shown, StreamWords, Style, unknown_resources
+from crudite.interfaces.styles.style import (
+    JSON_TYPE,
+    Asked,
+    Body,
+    Shown,
+    StreamWords,
+    Style,
+    declared,
+    unknown_resources,
+)
 from crudite.interfaces.styles.telling_apart import Keyed, Whose, told_apart
 from crudite.messages import ActionName, Found, Listed, Response, Written
 from crudite.query.parse import WrittenQuery
@@ -97,6 +106,9 @@ class Wheelhouse(Style):
 
     def reading(self, asked: Asked) -> WrittenQuery:
         return _SHOWN
+
+    def shows(self, asked: Asked) -> Collection[str]:
+        return declared(asked.definition)
 
     def around(self, asked: Asked) -> "Around | None":
         options, shape = self._options(asked.definition), Shape.of(asked.parameters)
