@@ -133,7 +133,7 @@ class Listed:
 
     def with_data(self, data: Any) -> "Listed":
         """The same page with other records to show, or with anything else in place of a list that JSON can hold."""
-        if isinstance(data, Iterable) and not isinstance(data, Mapping | str | bytes):
+        if _is_several(data):
             return replace(self, records=[_text(record) for record in data], etag=None, shown=None)
         return replace(self, records=(), etag=None, shown=_text(data))
 
@@ -169,6 +169,7 @@ class Written:
     `records` are the JSON texts of the written records as the asker may see them, None where he may not (and
     after a delete); `many` tells an array from one record. `mark` is the commit's place in the change log. Where it
     `is_replaced`, application code shows something else in their place; without `keys`, in place of the write, too.
+    `shown` is the JSON text of what it shows in place of an array.
     """
 
     action: Literal["create", "replace", "update", "delete", "restore", "set"]
@@ -178,10 +179,13 @@ class Written:
     many: bool = False
     mark: Mark | None = None
     is_replaced: bool = False
+    shown: str | None = None
 
     @property
     def json(self) -> str | None:
         """The JSON text of the record, or of the array of records; None when there is nothing to show."""
+        if self.shown is not None:
+            return self.shown
         if not self.many:
             return self.records[0]
         return f"[{','.join(r for r in self.records if r is not None)}]"
@@ -198,12 +202,15 @@ class Written:
         return None if self.json is None else msgspec.json.decode(self.json)
 
     def with_data(self, data: Any) -> "Written":
-        """The same writes, shown as something else that JSON can hold: one thing for one record, a list for several.
-        Raises ValueError for a list of another length."""
+        """The same writes, shown as something else that JSON can hold. A list in place of several records is as long as
+        they are: raises ValueError for one of another length."""
+        if self.many and not _is_several(data):
+            return replace(self, is_replaced=True, shown=_text(data))
         shown = list(data) if self.many else [data]
         if len(shown) != len(self.records):
             raise ValueError(f"{len(self.records)} records were written, {len(shown)} are to be shown")
-        return replace(self, records=[None if one is None else _text(one) for one in shown], is_replaced=True)
+        records = [None if one is None else _text(one) for one in shown]
+        return replace(self, records=records, is_replaced=True, shown=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,6 +276,10 @@ class Live:
         raise TypeError(
             "a live query shows what the rules let its subscriber see; nothing else can be put in its place"
         )
+
+
+def _is_several(data: Any) -> bool:
+    return isinstance(data, Iterable) and not isinstance(data, Mapping | str | bytes)
 
 
 def _text(value: Any) -> str:

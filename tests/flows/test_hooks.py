@@ -623,6 +623,27 @@ async def test_a_list_may_be_answered_with_anything_in_every_style(own: Any) -> 
         assert (await client.get("/openapi.json")).status == 200
 
 
+@pytest.mark.parametrize("own", [{"count": 2}, "ab", 7])
+async def test_what_was_written_of_several_may_be_shown_as_one_thing(own: Any) -> None:
+    class Task(Record[int], rules=allow.everyone):
+        title: str
+
+        @around("create")
+        @classmethod
+        async def answer(cls, request: Request, next: Next) -> Response:
+            return (await next()).with_data(own)
+
+    interfaces = [Rest(), Rest("/old", style="booster"), WebSocket()]
+    async with client_for(Task, interfaces=interfaces) as client, client.websocket() as socket:
+        many = [{"title": "a"}, {"title": "b"}]
+        made = await client.post("/tasks", many)
+        assert (made.status, made.json, "etag" in made.headers, "location" in made.headers) == (201, own, False, False)
+        assert (await socket.call("tasks.create", {"data": many}))["data"] == own
+        old = await client.post("/old/tasks", many)
+        assert (old.status, old.text if isinstance(own, str) else old.json) == (201, own)
+        assert titles(await client.get("/tasks")) == ["a", "b"] * 3
+
+
 async def test_of_several_records_a_hook_may_show_none() -> None:
     class Task(Record[int], rules=allow.everyone):
         title: str

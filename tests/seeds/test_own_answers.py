@@ -121,3 +121,36 @@ async def test_the_style_of_booster_tells_of_a_field_what_the_hook_around_it_doe
         wanted = "/doctored/1/name?sendObject=true"
         read = {"id": 1, "name": "new", "title": "new"}
         assert told(await somebody.put(wanted, "new", headers={"x-hook": "changed"})) == (200, JSON, read)
+
+
+@pytest.mark.promises("B62", "B65")
+async def test_the_one_for_all_begins_first_and_ends_first_where_it_is_declared_last_and_names_its_actions() -> None:
+    told: list[str] = []
+
+    class Note(Record[int], path="note", rules=allow.everyone):
+        name: str
+
+        @around("create")
+        @classmethod
+        async def of_create(cls, request: Request, next: Next) -> Response:
+            told.append("filter.create")
+            response: Response = await next()
+            told.append("post.create")
+            return response
+
+        @around()
+        @classmethod
+        async def of_all(cls, request: Request, next: Next) -> Response:
+            told.append("filter.all")
+            return await next()
+
+        @around("list", "read", "create", "replace", "update", "delete")
+        @classmethod
+        async def behind_all(cls, request: Request, next: Next) -> Response:
+            response: Response = await next()
+            told.append("post.all")
+            return response
+
+    async with client_for(Note, interfaces=[Rest(style="booster")]) as somebody:
+        assert (await somebody.post("/note", {"name": "a"})).text == "1"
+    assert told == ["filter.all", "filter.create", "post.all", "post.create"]
