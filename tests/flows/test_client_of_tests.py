@@ -24,7 +24,7 @@ async def test_a_live_view_is_told_by_whatever_prefix_and_path_the_interfaces_ha
     async with client(*interfaces) as somebody, somebody.live("task", over=over) as view:
         await view.ready()
         await somebody.post("/task", {"title": "a"})
-        assert [row["title"] for row in await view.until(len)] == ["a"]
+        assert [row["title"] for row in await view.until(bool)] == ["a"]
 
 
 async def test_a_live_view_says_which_interface_there_is_not() -> None:
