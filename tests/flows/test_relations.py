@@ -430,6 +430,9 @@ async def test_a_record_that_the_store_numbers_gets_its_links_once_it_has_a_key(
         assert (await client.post("/orders", {"items": []})).status == 201
         assert (await client.patch("/orders/1", {"items": ["x", "y"]})).status == 200
         assert (await client.post("/orders", {"id": 9, "items": ["y"]})).status == 201
+        schemas = OpenApi().document(client.app)["components"]["schemas"]
+        said = {name: schemas[name]["properties"]["items"]["description"] for name in ("OrderCreate", "OrderUpdate")}
+        assert ["own key" in text for text in said.values()] == [True, False]
         assert [item["order"] for item in (await client.get("/items")).json] == [1, 9]
 
 

@@ -27,7 +27,8 @@ def describe_bodies(schemas: dict[str, Schema], definition: Definition) -> None:
         schema["description"] = f"{words[action]} {definition.name}."
         for name, part in schema["properties"].items():
             if name in definition.settable:
-                describe_link(part, definition.links[name])
+                is_numbered = action == "create" and definition.schema.key_field.type.kind == "integer"
+                describe_link(part, definition.links[name], wants_key=is_numbered)
                 continue
             spec = definition.schema.fields[name]
             describe_field(part, spec)

@@ -34,10 +34,11 @@ def include_member(definition: Definition) -> dict[str, Schema]:
     return {"include": {"anyOf": [paths, {"type": "null"}], "description": text}} if path else {}
 
 
-def describe_link(schema: Schema, link: Link) -> None:
-    """Says what a body takes for a link that can be set."""
+def describe_link(schema: Schema, link: Link, *, wants_key: bool) -> None:
+    """Says what a body takes for a link that can be set; one that `wants_key` says the key of its record as well."""
     what = f"The key of the {link.leads_to} that" if link.is_one else f"The keys of all {link.leads_to} records that"
-    schema["description"] = f"{what} it leads to from now on; left away, nothing changes."
+    numbered = " With any, the body gives the new record's own key, too." if wants_key else ""
+    schema["description"] = f"{what} it leads to from now on; left away, nothing changes.{numbered}"
 
 
 def _record(name: str) -> Schema:
