@@ -625,6 +625,25 @@ async def test_a_record_with_its_key_is_replaced_and_one_from_elsewhere_is_moved
         assert groups(await client.get("/groups")) == groups(answer)
 
 
+async def test_a_whole_that_was_read_can_be_sent_back_with_one_record_changed() -> None:
+    async with users() as client:
+        await with_groups(client)
+        read = (await client.get("/users/ann/groups")).json
+
+        same = await client.put("/users/ann/groups", read)
+        changed = await client.put("/users/ann/groups", [read[0], {**read[1], "name": "B"}, read[2]])
+        stale = await client.put("/users/ann/groups", [read[0], {**read[1], "name": "C"}, read[2]])
+        wrong = await client.put("/users/ann/groups", [{**read[0], "created_at": "2020-01-01T00:00:00Z"}])
+        fresh = await client.put("/users/ann/groups", [{"name": "new", "version": 1}])
+
+        assert (same.status, same.json) == (200, read)
+        assert (changed.json[0], changed.json[1]["name"], changed.json[2]) == (read[0], "B", read[2])
+        assert stale.status == 412
+        assert (wrong.status, faults(wrong)) == (422, [("/0/created_at", "read_only")])
+        assert (fresh.status, faults(fresh)) == (422, [("/0/version", "read_only")])
+        assert (await client.get("/users/ann/groups")).json == changed.json
+
+
 async def test_every_wrong_entry_of_a_whole_is_named_and_nothing_is_changed() -> None:
     async with users() as client:
         await with_groups(client)

@@ -5,7 +5,7 @@ none, because its fields have the same values. What is left over is taken out, a
 here; each by the rules, hooks and limits of the resource, and all of it in one transaction.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
 import msgspec
@@ -58,12 +58,12 @@ class Setting:
         [(field, key)] = nesting.values.items()
         settable = _settable(definition, parent, field)
         assert settable is not None, "what cannot be set has no path for it"
-        given = _given(request, definition)
         above = above_now(request, self._rulebook, nesting.parents[-1])
         row = await look_up(self._store, above, key)
         if row is None:
             raise no_record(parent, key)
         here = await self._relating.children(definition, (field,), key, request, everything=True)
+        given = _given(request, definition, {child[definition.schema.key] for child in here})
         entries = _matched(given, here, definition)
         places = ((stranger, f"/{index}") for stranger, index in _strangers(entries))
         await self._relating.refuse_unseen(definition, places, request)
@@ -102,14 +102,16 @@ def _settable(definition: Definition, parent: Definition, field: str) -> Settabl
     return next((one for one in found if one.link.field == field), None)
 
 
-def _given(request: Request, definition: Definition) -> list[_Entry]:
-    """The entries of a body. Raises Malformed, or Invalid with every fault."""
-    parse, key_of = parser(request, "create"), definition.schema.key
+def _given(request: Request, definition: Definition, here: Container[Key]) -> list[_Entry]:
+    """The entries of a body: a record that is here already is given as for a replace, so that what was read can be sent
+    back, any other as for a create. Raises Malformed, or Invalid with every fault."""
+    create, replace, key_of = parser(request, "create"), parser(request, "replace"), definition.schema.key
     entries: list[_Entry] = []
     faults: list[Fault] = []
     keys: set[Key] = set()
     for index, (given, is_record) in enumerate(entries_of(request)):
         try:
+            parse = replace if is_record and _key_in(given, definition) in here else create
             values = parse(given) if is_record else None
             key = values.get(key_of) if values is not None else plain_key(definition, given)
         except NotFound:
@@ -126,6 +128,15 @@ def _given(request: Request, definition: Definition) -> list[_Entry]:
     if faults:
         raise Invalid(faults=faults)
     return entries
+
+
+def _key_in(given: Any, definition: Definition) -> Key | None:
+    """The key that a record gives; None when it gives none, or what is none."""
+    try:
+        values = msgspec.json.decode(given) if isinstance(given, bytes) else given
+        return plain_key(definition, values[definition.schema.key])
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, KeyError, NotFound):
+        return None  # whoever parses it says what is wrong
 
 
 def _matched(given: Sequence[_Entry], here: Iterable[PlainRecord], definition: Definition) -> list[_Entry]:
