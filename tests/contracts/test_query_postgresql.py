@@ -87,7 +87,7 @@ def server(postgresql: str) -> Iterator[Server]:
     server.close()
 
 
-@dataclass
+@dataclass(eq=False)
 class PostgresqlWorld(World):
     """The records of a world in PostgreSQL."""
 

@@ -361,6 +361,23 @@ async def test_a_websocket_stays_open_though_its_session_has_ended_before_it_sho
             assert socket.code is None
 
 
+async def test_a_call_that_ends_its_own_account_and_waits_until_all_are_told_is_answered() -> None:
+    app = app_for()
+
+    @app.create("leave")
+    async def leave(request: Request) -> str:
+        await app.records.delete(Account, request.actor.id)
+        await app.settled()  # its own connection has been asked about, and waits for this call
+        return "gone"
+
+    async with app:
+        await app.records.create(Account, **ANN)
+        async with Client(app).websocket() as socket:
+            await socket.call("log-in", {**ANN, "bearer": True})
+            assert (await socket.call("leave"))["data"] == "gone"
+            assert await socket.closed() == 4401
+
+
 async def test_a_websocket_changes_the_password_only_for_who_can_show_the_new_token() -> None:
     async with app_for() as app:
         await app.records.create(Account, **ANN)

@@ -17,6 +17,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from math import ceil
 from typing import Any, Protocol, Self, TypeAlias
 
@@ -183,7 +184,8 @@ class Living:
         self.resting = Resting[Stay]()
         self._identify = identify
         self._clock = clock
-        self._asking: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._asking: set[asyncio.Future[None]] = set()
         self._waited_for: set[asyncio.Task[Any] | None] = set()
 
     @contextmanager
@@ -225,15 +227,20 @@ class Living:
         self._doubt(self.resting.lost())
 
     async def settled(self) -> None:
-        """Returns when all has been asked that was to be asked at the time of the call."""
-        await asyncio.gather(*self._asking, return_exceptions=True)
+        """Returns when all has been asked that was to be asked at the time of the call. What waits for the calls of its
+        connection is not waited for: one of them may be waiting here."""
+        await asyncio.gather(*self._asking)
 
     def _doubt(self, stays: Iterable[Stay]) -> None:
         for stay in stays:
             stay.doubt()
-            task = asyncio.create_task(self._ask(stay, is_patient=True))
-            self._asking.add(task)
-            task.add_done_callback(self._asking.discard)
+            asked = asyncio.get_running_loop().create_future()
+            self._asking.add(asked)
+            asked.add_done_callback(self._asking.discard)
+            task = asyncio.create_task(self._ask(stay, asked))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+            task.add_done_callback(partial(_has_asked, asked))
 
     async def revoke(self, *, account: str | int | None = None, session: str | None = None) -> None:
         """Asks `authenticate` again about every connection of an account or of a session.
@@ -257,9 +264,9 @@ class Living:
 
         await asyncio.gather(*(ask_some() for _ in range(_SIDE_BY_SIDE)))
 
-    async def _ask(self, stay: Stay, *, is_patient: bool = False) -> None:
-        """Asks about one. What is refused may be what it is about to exchange: who shows nothing meanwhile, and is
-        waited for by nobody, may be `is_patient`."""
+    async def _ask(self, stay: Stay, patient: "asyncio.Future[None] | None" = None) -> None:
+        """Asks about one. What is refused may be what it is about to exchange: who shows nothing meanwhile may be
+        `patient`, and says so to whoever waits."""
         guest, asked = stay.guest, None
         while not stay.is_over and guest.credentials is not asked:  # it may show others while it is asked about
             asked, question = guest.credentials, stay.asks()
@@ -269,7 +276,8 @@ class Living:
                     raise Unauthorized("The credentials have been revoked.", headers=INVALID)
                 await guest.reconsider(actor, asked, question)
             except Exception as error:
-                if is_patient:
+                if patient is not None:
+                    _has_asked(patient)
                     with suppress(TimeoutError):
                         await asyncio.wait_for(guest.answered(), FAREWELL.total_seconds())
                 if guest.credentials is not asked:
@@ -278,6 +286,11 @@ class Living:
                     stay.end(_refusal(error))
                 else:  # it never was anybody, so that it has nothing to lose but what it is asking for; or is by now
                     await guest.reconsider(ANONYMOUS, asked, question)
+
+
+def _has_asked(waiting: "asyncio.Future[None]", _: object = None) -> None:
+    if not waiting.done():
+        waiting.set_result(None)
 
 
 def expired() -> Unauthorized:
