@@ -37,6 +37,7 @@ from crudite.types import Key
 _TRIES = 3
 _MOVED = ("missing", "unique")
 """Why a write that sets a link is refused when somebody else has written what it was decided on."""
+_CHANGED_BEFORE = "What is decided on a record as it is stored cannot come after a change of it in one transaction."
 _log = logging.getLogger("crudite")
 
 
@@ -63,12 +64,15 @@ class Writing:
             further = await self._further(
                 [*requests, *(one.request for one in linked)], [*prepared, *([one] for one in linked)]
             )
-            every = [write for group in prepared for write in group] + linked + further
+            last = [one.last for group in prepared for one in group if one.last is not None]
+            every = [write for group in prepared for write in group] + linked + further + last
             try:
                 commit = await self._store.write(_unit(requests[0], every))
                 break
             except Refused as refused:
                 missed = every[refused.index]
+                if _is_in_its_own_way(refused, every):
+                    raise Conflict(_CHANGED_BEFORE) from refused
                 may_try = attempt < _TRIES
                 is_carried = missed.is_carried and refused.kind in ("missing", "where")
                 if (refused.kind == "version" and missed.optimistic) or is_carried:
@@ -203,6 +207,18 @@ class Writing:
         else:
             problem = explain(refused, missed.definition, missed.request)
         return problem if missed.place is None else placed(problem, missed.place)
+
+
+def _is_in_its_own_way(refused: Refused, every: Sequence[Prepared]) -> bool:
+    """Whether a write is refused since a record has changed on which it was decided, by an earlier write of the same
+    transaction: another try would come to the same."""
+    missed, earlier = every[refused.index], every[: refused.index]
+    updates = (one.write for one in earlier if one.write.action == "update" and one.write.values)
+    changed = {(write.schema.name, write.key) for write in updates}
+    if refused.kind == "version":
+        return missed.optimistic and (missed.write.schema.name, missed.write.key) in changed
+    needs = missed.write.needs if refused.kind == "need" and missed.has_pins else ()
+    return any((need.selection.schema.name, need.key) in changed for need in needs if need.field in refused.fields)
 
 
 def _answers(first: Prepared, stored: Sequence[Stored]) -> tuple[list[Key], list[int]]:

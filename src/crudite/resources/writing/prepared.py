@@ -29,7 +29,8 @@ class Prepared:
     `links` are what links of the record are to be set to; `place` is there when it is made for another request's body,
     and `taken_from` when it takes a record out of a link: a condition that holds as long as it is in there.
     `answers` is there for the first write of a request that sets a whole: the keys and versions of the records that it
-    leaves as they are, and the places of the writes of those that it makes, in the order of the answer.
+    leaves as they are, and the places of the writes of those that it makes, in the order of the answer. `last` is a
+    write that comes after all others of the transaction.
     """
 
     write: Write
@@ -43,6 +44,7 @@ class Prepared:
     place: InBody | None = None
     taken_from: Filter | None = None
     answers: Sequence[tuple[Key, int] | int] = ()
+    last: "Prepared | None" = None
 
     @property
     def after(self) -> Sequence[Hook]:

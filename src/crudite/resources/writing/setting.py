@@ -12,9 +12,9 @@ import msgspec
 
 from crudite.changes import Write
 from crudite.errors import Fault, Invalid, MethodNotAllowed, NotFound, Problem
-from crudite.query.tree import is_judged
+from crudite.query.tree import EVERYTHING, is_judged
 from crudite.resources.access import Rulebook
-from crudite.resources.asking import above_now
+from crudite.resources.asking import above_now, rules_of
 from crudite.resources.declaring.definition import Definition, Placement
 from crudite.resources.declaring.links import Settable
 from crudite.resources.keys import no_record, plain_key
@@ -41,7 +41,11 @@ class _Entry(NamedTuple):
 
 
 class Setting:
-    """Decides what requests write that set a whole."""
+    """Decides what requests write that set a whole.
+
+    The parent is the first that is looked at, and held until the commit: of two who set the same at the same time one
+    decides again. Its version grows at the end, so that what is decided on the parent as it was still holds meanwhile.
+    """
 
     def __init__(self, rulebook: Rulebook, store: Store, relating: Relating) -> None:
         self._rulebook = rulebook
@@ -49,8 +53,8 @@ class Setting:
         self._relating = relating
 
     async def prepare(self, request: Request) -> list[Prepared]:
-        """The writes of a request, that of the parent first: its version grows, so that of two who set the same at the
-        same time one decides again. Raises the problem of what cannot be made, which names its places in the body."""
+        """The writes of a request, that which holds the parent first. Raises the problem of what cannot be made, which
+        names its places in the body."""
         definition, nesting = cast(Definition, request.definition), cast(Nesting, request.nesting)
         parent, keys, _ = nesting.parents[-1]
         if len(keys) > 1:
@@ -64,7 +68,8 @@ class Setting:
             raise no_record(parent, key)
         here = await self._relating.children(definition, (field,), key, request, everything=True)
         given = _given(request, definition, {child[definition.schema.key] for child in here})
-        entries = _matched(given, here, definition)
+        unsaid = self._unsaid(definition, request)
+        entries = _matched(given, here, definition, unsaid)
         places = ((stranger, f"/{index}") for stranger, index in _strangers(entries))
         await self._relating.refuse_unseen(definition, places, request)
         kept = {one.old[definition.schema.key] for one in entries if one.old is not None}
@@ -73,19 +78,30 @@ class Setting:
         steps = [self._relating.taken_out(request, settable, one, key, key, InBody("")) for one in gone]
         answers: dict[int, tuple[Key, int] | int] = {}
         for index, entry in _in_order(entries):
-            asked = _asked(request, definition, entry, {field: key})
+            asked = _asked(request, definition, entry, {field: key}, unsaid)
             if asked is None:
                 answers[index] = (cast(Any, entry.old)[definition.schema.key], cast(Any, entry.old)["version"])
             else:
                 steps.append(Step(asked, InBody(f"/{index}", is_body=entry.values is not None)))
                 answers[index] = len(steps)  # the parent's write comes before them
-        touched = {parent.schema.key: key} if steps else {}
         expect = row.version if steps else None
         where = None if is_judged(above.filter) else condition_of(above.filter)
-        write = Write(action="update", schema=parent.schema, key=key, values=touched, expect=expect, where=where)
+        write = Write(action="update", schema=parent.schema, key=key, values={}, expect=expect, where=where)
         told = [answers[index] for index in range(len(entries))]
-        first = Prepared(write, parent, derived(request, "set", parent, key=key), optimistic=True, answers=told)
+        asked = derived(request, "set", parent, key=key)
+        grows = Write(action="update", schema=parent.schema, key=key, values={parent.schema.key: key})
+        last = Prepared(grows, parent, asked) if steps else None
+        first = Prepared(write, parent, asked, optimistic=True, answers=told, last=last)
         return [first, *await self._relating.prepare(steps)]
+
+    def _unsaid(self, definition: Definition, request: Request) -> PlainRecord:
+        """What a record has where an entry says nothing, as far as it is the same for every record: the defaults, but
+        for fields that are neither shown to the asker nor his to write, which stay as they are."""
+        rules, actor = rules_of(request, self._rulebook), request.actor
+        fields = [field for field in definition.schema.fields.values() if field.default is not NO_DEFAULT]
+        theirs = [f.name for f in fields if f.name in rules.restricted_writes]
+        kept = {n for n in theirs if rules.field_write(n, actor) != EVERYTHING != rules.field_read(n, actor)}
+        return {field.name: field.default for field in fields if field.name not in kept}
 
 
 def settable_at(place: Placement) -> Settable | None:
@@ -139,7 +155,9 @@ def _key_in(given: Any, definition: Definition) -> Key | None:
         return None  # whoever parses it says what is wrong
 
 
-def _matched(given: Sequence[_Entry], here: Iterable[PlainRecord], definition: Definition) -> list[_Entry]:
+def _matched(
+    given: Sequence[_Entry], here: Iterable[PlainRecord], definition: Definition, unsaid: PlainRecord
+) -> list[_Entry]:
     """The entries with the records that they stand for: by key first, then, each once, by their values."""
     left = {child[definition.schema.key]: child for child in here}
     found = [left.pop(entry.key, None) if entry.key is not None else None for entry in given]
@@ -147,7 +165,7 @@ def _matched(given: Sequence[_Entry], here: Iterable[PlainRecord], definition: D
     for index, entry in enumerate(given):
         if entry.key is not None:
             continue
-        wanted = _wanted(entry, definition)
+        wanted = _wanted(entry, definition, unsaid)
         names = tuple(wanted)
         if names not in alike:
             alike[names] = {}
@@ -159,28 +177,27 @@ def _matched(given: Sequence[_Entry], here: Iterable[PlainRecord], definition: D
     return [entry._replace(old=old) for entry, old in zip(given, found, strict=True)]
 
 
-def _asked(request: Request, definition: Definition, entry: _Entry, pointing: Mapping[str, Key]) -> Request | None:
+def _asked(
+    request: Request, definition: Definition, entry: _Entry, pointing: Mapping[str, Key], unsaid: PlainRecord
+) -> Request | None:
     """The request by which an entry comes to be; None when it is there as it is."""
     if entry.old is None and entry.values is None:
         return derived(request, "update", definition, key=entry.key, data=pointing)
     if entry.old is None:
         return derived(request, "create", definition, data=entry.values)
-    if entry.values is None or _is_same(entry, entry.old, definition):
+    if entry.values is None or _is_same(entry, entry.old, definition, unsaid):
         return None
     return derived(request, "replace", definition, key=entry.key, data=entry.values)
 
 
-def _is_same(entry: _Entry, record: PlainRecord, definition: Definition) -> bool:
-    wanted = _wanted(entry, definition)
+def _is_same(entry: _Entry, record: PlainRecord, definition: Definition, unsaid: PlainRecord) -> bool:
+    wanted = _wanted(entry, definition, unsaid)
     return _content(wanted, tuple(wanted)) == _content(record, tuple(wanted))
 
 
-def _wanted(entry: _Entry, definition: Definition) -> PlainRecord:
-    """What a record has that an entry may stand for, but for its key: what is given and, where nothing is, the default
-    that is the same for every record, as far as there is one."""
-    fields = definition.schema.fields.values()
-    defaults = {field.name: field.default for field in fields if field.default is not NO_DEFAULT}
-    wanted = {**defaults, **(entry.values or {})}
+def _wanted(entry: _Entry, definition: Definition, unsaid: PlainRecord) -> PlainRecord:
+    """What a record has that an entry may stand for, but for its key: what is given, and what else is `unsaid`."""
+    wanted = {**unsaid, **(entry.values or {})}
     return {name: wanted[name] for name in sorted(wanted) if name != definition.schema.key}
 
 
