@@ -427,3 +427,25 @@ async def test_who_asks_for_many_names_is_slowed_down_and_can_still_log_in() -> 
             assert refusal.value.status == 429
         assert (await Browser(app).log_in()).status == 200
         assert (await Browser(app, address="203.0.113.9").post("/accounts", {**ANN})).status == 409
+
+
+class Measured(Resource, path="members", rules={"create": allow.everyone, "write": allow.where(id=me.id)}):
+    email: Email = Field(unique=True)
+    password: Password
+    height: float = 0.0
+
+
+@pytest.mark.parametrize("number", ["NaN", "-Infinity", "1e999"])
+async def test_a_number_that_is_none_does_not_hide_a_password_from_its_guard(number: str) -> None:
+    sessions = Sessions(Measured, hashing=QUICK, mail=Letters())
+    async with App(Measured, store=fresh_store(), auth=sessions, clock=Clock()) as app:
+        browser = Browser(app)
+        await browser.post("/members", ANN)
+        await browser.log_in()
+        for given in ('"password":"thieving horse"', '"email":"thief@example.org"'):
+            body = f'{{"height":{number},"height":1,{given}}}'.encode()
+            refused = await browser.request(
+                "PATCH", f"/members/{await browser.who()}", content=body, headers={"content-type": "application/json"}
+            )
+            assert refused.status == 403
+        assert (await Browser(app).log_in()).status == 200

@@ -281,3 +281,19 @@ async def test_what_a_database_says_when_it_fails_tells_the_log_no_secret(caplog
     assert "melon" not in caplog.text
     assert "mel'on" not in caplog.text
     assert "argon2" not in caplog.text
+
+
+class Track(Record[str], rules=allow.everyone):
+    shelf: Parent[Shelf]
+    length: float = 0.0
+
+
+async def test_a_number_that_is_none_does_not_hide_another_parent_than_that_of_the_path() -> None:
+    async with client_for(Shelf, Item, Track) as client:
+        await client.post("/shelves", [{"id": "a"}, {"id": "b"}])
+        await client.post("/tracks", {"id": "1", "shelf": "a"})
+        for method, path in (("POST", "/shelves/a/tracks"), ("PATCH", "/shelves/a/tracks/1")):
+            body = b'{"length": NaN, "length": 1, "shelf": "b"}'
+            answer = await client.request(method, path, content=body, headers={"content-type": "application/json"})
+            assert ("/shelf", "other_parent") in faults(answer)
+        assert (await client.get("/shelves/b/tracks")).json == []

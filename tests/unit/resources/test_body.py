@@ -144,6 +144,20 @@ def test_what_cannot_be_stored_or_compared_is_refused(name: str, value: str) -> 
     assert [str(pointer).split("/")[1] for pointer, _ in faults] == [name]
 
 
+@pytest.mark.parametrize("number", ["NaN", "-Infinity", "1e999"])
+@pytest.mark.parametrize(
+    ("annotation", "value", "place"),
+    [(list[float], "[{}]", "/it/0"), (dict[str, list[float]], '{{"a": [{}]}}', "/it/a/0")],
+    ids=["list", "object"],
+)
+def test_a_number_that_is_none_is_refused_wherever_it_stands(
+    annotation: Any, value: str, place: str, number: str
+) -> None:
+    raw = f'{{"it": {value.format(number)}}}'.encode()
+
+    assert faults_of(body_of(annotation).parse, raw) == [(place, "finite_number")]
+
+
 @pytest.mark.parametrize(
     ("name", "value", "plain"),
     [

@@ -3,14 +3,14 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
-import msgspec
-
 from crudite.auth.sessions.accounts import Accounts
 from crudite.auth.sessions.home import SessionHome
 from crudite.auth.sessions.throttle import Throttle
 from crudite.errors import Fault, Forbidden, Invalid, Malformed
+from crudite.resources.declaring.body import decoded
 from crudite.resources.hooks import Hook
 from crudite.resources.request import Request
+from crudite.resources.writing.below import RAW
 from crudite.types import Key
 
 
@@ -102,9 +102,9 @@ def _key(entry: Mapping[str, Any], accounts: Accounts) -> Any:
 
 
 def _decoded(data: Any) -> Any:
-    if isinstance(data, bytes | bytearray | memoryview | msgspec.Raw):
+    if isinstance(data, RAW):
         try:
-            return msgspec.json.decode(bytes(data))
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return decoded(bytes(data))
+        except Malformed:  # whoever parses it says what is wrong
             return None
     return data

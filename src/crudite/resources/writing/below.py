@@ -5,7 +5,8 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from crudite.errors import Fault, Invalid
+from crudite.errors import Fault, Invalid, Malformed
+from crudite.resources.declaring.body import decoded
 from crudite.resources.declaring.definition import Definition
 from crudite.resources.request import Nesting
 from crudite.types import Key, PlainRecord
@@ -30,8 +31,8 @@ class Below:
     def parse(self, parse: Parse, data: Any) -> PlainRecord:
         """The plain values. Raises as `parse` does, and Invalid for a parent that is not the path's, or not said."""
         try:
-            values = msgspec.json.decode(bytes(data)) if isinstance(data, RAW) else data
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            values = decoded(bytes(data)) if isinstance(data, RAW) else data
+        except Malformed:
             return parse(data)
         if not isinstance(values, Mapping):
             return parse(data)

@@ -11,10 +11,11 @@ from typing import Any, NamedTuple, cast
 import msgspec
 
 from crudite.changes import Write
-from crudite.errors import Fault, Invalid, MethodNotAllowed, NotFound, Problem
+from crudite.errors import Fault, Invalid, Malformed, MethodNotAllowed, NotFound, Problem
 from crudite.query.tree import EVERYTHING, is_judged
 from crudite.resources.access import Rulebook
 from crudite.resources.asking import above_now, rules_of
+from crudite.resources.declaring.body import decoded
 from crudite.resources.declaring.definition import Definition, Placement
 from crudite.resources.declaring.links import Settable
 from crudite.resources.keys import no_record, plain_key
@@ -149,9 +150,9 @@ def _given(request: Request, definition: Definition, here: Container[Key]) -> li
 def _key_in(given: Any, definition: Definition) -> Key | None:
     """The key that a record gives; None when it gives none, or what is none."""
     try:
-        values = msgspec.json.decode(given) if isinstance(given, bytes) else given
+        values = decoded(given) if isinstance(given, bytes) else given
         return plain_key(definition, values[definition.schema.key])
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, KeyError, NotFound):
+    except (Malformed, KeyError, NotFound):
         return None  # whoever parses it says what is wrong
 
 
