@@ -332,3 +332,31 @@ def test_a_cascade_that_leads_nowhere_is_refused() -> None:
         """Parent.k: the cascade is not valid: it names links, such as Cascade("comments"), got 'children'.""",
         "Parent.m: the cascade is not valid: Child.m points at Child, not at Parent.",
     )
+
+
+class Cupboard(Record[str], rules=allow.everyone, path="cupboards"):
+    state: str = Field(default="open", cascade=Cascade("tins"))
+    tins: Many["Tin"] = Field(settable=True)
+
+
+class Tin(Record[str], rules=allow.everyone, path="tins", soft_delete=True):
+    cupboard: Ref[Cupboard] | None
+    state: str = "open"
+
+
+async def test_nothing_is_carried_to_what_the_same_transaction_takes_away() -> None:
+    async with client_for(Cupboard, Tin) as client:
+        await client.post("/cupboards", [{"id": "top"}, {"id": "low"}])
+        await client.post("/tins", [{"id": name, "cupboard": "top"} for name in ("kept", "taken", "moved", "gone")])
+
+        answer = await client.patch("/cupboards/top", {"state": "shut", "tins": ["kept", "moved", "gone"]})
+        async with client.app.records.batch() as batch:
+            batch.update(Tin, "moved", cupboard="low")
+            batch.update(Cupboard, "top", state="lost")
+            batch.delete(Tin, "gone")
+
+        assert (answer.status, answer.json["state"]) == (200, "shut")
+        found = {tin["id"]: (tin["cupboard"], tin["state"]) for tin in (await client.get("/tins?deleted=with")).json}
+        assert found == {
+            "kept": ("top", "lost"), "taken": (None, "open"), "moved": ("low", "shut"), "gone": ("top", "shut"),
+        }  # fmt: skip

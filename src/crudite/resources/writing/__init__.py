@@ -125,6 +125,8 @@ class Writing:
         further: list[Prepared] = []
         cascading = Cascading(self._rulebook, self._store, self._preparing)
         waiting = list(zip(requests, prepared, strict=True))
+        for group in prepared:
+            cascading.heed(group)
         for request, group in waiting:
             for asked in dict.fromkeys(
                 (request, *(one.request for one in group))
@@ -137,6 +139,7 @@ class Writing:
                     linked = await self._linked(made)
                     waiting += [(follow_up, made), *((one.request, [one]) for one in linked)]
                     further += made + linked
+                    cascading.heed(made + linked)
                 asked.batched.clear()
             carried = await cascading.of(group)
             waiting += [(one.request, [one]) for one in carried]
@@ -217,6 +220,8 @@ def _is_in_its_own_way(refused: Refused, every: Sequence[Prepared]) -> bool:
     changed = {(write.schema.name, write.key) for write in updates}
     if refused.kind == "version":
         return missed.optimistic and (missed.write.schema.name, missed.write.key) in changed
+    if refused.kind == "where" and missed.taken_from is not None:
+        return (missed.write.schema.name, missed.write.key) in changed
     needs = missed.write.needs if refused.kind == "need" and missed.has_pins else ()
     return any((need.selection.schema.name, need.key) in changed for need in needs if need.field in refused.fields)
 

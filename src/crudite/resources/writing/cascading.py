@@ -32,6 +32,18 @@ class Cascading:
         self._store = store
         self._preparing = preparing
         self._seen: set[tuple[str, Key, str]] = set()
+        self._gone: set[tuple[str, Key]] = set()
+        self._pointing: dict[tuple[str, Key, str], Plain] = {}
+
+    def heed(self, prepared: Iterable[Prepared]) -> None:
+        """Takes note of writes of the transaction: to what they delete, or let point elsewhere, nothing is carried."""
+        for write in (one.write for one in prepared):
+            name, key = write.schema.name, write.key
+            if key is None or write.action == "create":
+                continue
+            if write.action == "delete":
+                self._gone.add((name, key))
+            self._pointing.update({(name, key, field): value for field, value in write.values.items()})
 
     async def of(self, prepared: Iterable[Prepared]) -> list[Prepared]:
         """The writes that follow directly from others. Raises Conflict when they are more than MAX_MANY."""
@@ -68,7 +80,9 @@ class Cascading:
         definition = self._rulebook.definitions.by_name[way.target]
         nesting = Nesting(Condition((way.by,), "eq", key), {}, ())
         for other in await self._others(definition.schema, way, name, key, value):
-            if (way.target, other, name) in self._seen:
+            if (way.target, other, name) in self._seen or (way.target, other) in self._gone:
+                continue
+            if self._pointing.get((way.target, other, way.by), key) != key:
                 continue
             self._seen.add((way.target, other, name))
             if (way.target, other) not in found:
