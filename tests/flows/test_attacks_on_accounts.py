@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from crudite import ApiKeys, App, Email, Field, Mail, Many, Parent, Password, Resource, Sessions, allow, me
+from crudite import ApiKeys, App, Email, Field, Mail, Many, Parent, Password, Record, Ref, Resource, Sessions, allow, me
 from crudite.auth.sessions import links
 from crudite.limiting import Rate
 from crudite.resources.writing.passwords import Hashing
@@ -449,3 +449,40 @@ async def test_a_number_that_is_none_does_not_hide_a_password_from_its_guard(num
             )
             assert refused.status == 403
         assert (await Browser(app).log_in()).status == 200
+
+
+class Author(Resource, path="authors", rules={"read": allow.where(id=me.id)}):
+    email: Email = Field(unique=True)
+    password: Password
+    verified: str | None = Field(default=None, write=allow.nobody)
+    drafts: Many["Draft"] = Field(settable=True)
+    circles: Many["Circle"] = Field(through="Membership", settable=True)
+
+
+class Draft(Record[str], rules=allow.where(author=me.id)):
+    author: Ref[Author] | None = None
+
+
+class Circle(Record[str], rules=allow.nobody):
+    pass
+
+
+class Membership(Record[int], rules={"read": allow.where(author=me.id)}):
+    author: Ref[Author] = Field(on_delete="cascade")
+    circle: Ref[Circle]
+
+
+@pytest.mark.parametrize("link", [{"drafts": ["hers"]}, {"circles": ["closed"]}], ids=["records", "joining records"])
+async def test_nobody_takes_records_for_himself_with_the_links_of_his_account_when_he_signs_up(
+    link: dict[str, object],
+) -> None:
+    sessions = Sessions(Author, hashing=QUICK, mail=Letters(), sign_up=True)
+    parts = (Author, Draft, Circle, Membership)
+    async with App(*parts, store=fresh_store(), auth=sessions, clock=Clock()) as app:
+        await app.records.create(Draft, id="hers")
+        await app.records.create(Circle, id="closed")
+        refused = await Browser(app).post("/sign-up", {"account": {**ANN, **link}})
+        await sessions.mailed()
+        assert refused.status == 403
+        assert [draft.author for draft in await app.records.list(Draft)] == [None]
+        assert await app.records.count(Membership) == await app.records.count(Author) == 0

@@ -164,15 +164,18 @@ class Links:
 
     async def sign_up(self, request: Request, values: PlainRecord) -> None:
         """Makes an account and mails it a link that verifies its address; where the name is taken, tells its owner.
-        Raises Invalid for what cannot be an account, Forbidden for fields with a rule of their own and those that
-        decide about rights, NotUnique for what another account has, its name apart, TooManyRequests."""
+        Raises Invalid for what cannot be an account, Forbidden for fields with a rule of their own, those that decide
+        about rights, and links, which would change other records, NotUnique for what another account has, its name
+        apart, TooManyRequests."""
         await self._desk.throttle.from_address(request.credentials.address)
         accounts = self._desk.accounts
         given = accounts.definition.bodies["create"].parse_python(values)
         password = accounts.fields.password
         if given.get(password) is None:  # who signs in elsewhere alone has none
             raise Invalid(faults=[Fault("missing", "This field is required.", pointer=f"/{password}")])
-        restricted = sorted(given.keys() & (accounts.definition.field_write.keys() | accounts.decisive))
+        definition = accounts.definition
+        closed = definition.field_write.keys() | accounts.decisive | definition.settable.keys()
+        restricted = sorted(given.keys() & closed)
         if restricted:
             raise Forbidden(f"{', '.join(restricted)}: nobody gives that when he signs up.")
         await accounts.refuse_taken(given)
