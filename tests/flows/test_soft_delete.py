@@ -34,7 +34,9 @@ from crudite import (
     me,
 )  # fmt: skip
 from crudite.errors import StoreOutdated
-from crudite.testing import Client, Clock, Refusal
+from crudite.stores import open_store
+from crudite.testing import Client, Clock, Faulty, Refusal
+from crudite.testing.faults import Call
 from tests.flows.people import QUICK, Browser
 from tests.flows.worlds import by_name, client_for, faults, titles
 from tests.services.stores import foreign, fresh_store, kept_store
@@ -521,6 +523,32 @@ class Twig(Record[int], rules=allow.everyone, soft_delete=True):
     title: str
     bough: Ref[Bough] = Field(on_delete="cascade")
     nest: Ref[Tree] | None = Field(default=None, on_delete="restrict")
+
+
+class Memo(Record[int], rules=allow.everyone, soft_delete=True):
+    text: str
+
+    @before("update")
+    def look(self) -> None:
+        """It is decided on the record as it is stored."""
+
+
+async def test_who_changes_what_is_restored_at_that_moment_is_not_told_that_he_may_not() -> None:
+    restoring: list[int] = []
+
+    async def on(step: str, call: Call) -> None:
+        if step == "after lookup" and call.answer is None and restoring:
+            await client.app.records.restore(Memo, restoring.pop())
+
+    async with Client(App(Memo, store=Faulty(open_store(fresh_store()), on))) as client:
+        await client.post("/memos", {"text": "First"})
+        await client.delete("/memos/1")
+        restoring.append(1)
+
+        changed = await client.patch("/memos/1", {"text": "Second"})
+
+        assert (changed.status, restoring) == (200, [])
+        assert (await client.get("/memos/1")).json["text"] == "Second"
 
 
 @pytest.mark.parametrize("seed", range(4))

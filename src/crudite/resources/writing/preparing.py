@@ -213,14 +213,16 @@ class Preparing:
         if condition is not None:
             selection = Selection(selection.schema, condition, selection.mask)
         row = await look_up(self._store, selection, cast(Key, request.key))
-        if row is not None:
-            if request.expect not in (None, row.version):
-                # What is found of this version, or functions say of it, says nothing of the one that the client means.
-                raise changed() if await self.may_read(request) else not_found(request)
-            return msgspec.json.decode(row.json), row.version
-        if condition is None or not await self.may_read(request):
+        if row is None and (condition is None or not await self.may_read(request)):
             raise not_found(request)
-        raise not_allowed(request, definition)
+        if row is None and definition.schema.is_soft:  # when it was looked for it was deleted, and is restored by now
+            row = await look_up(self._store, selection, cast(Key, request.key))
+        if row is None:
+            raise not_allowed(request, definition)
+        if request.expect not in (None, row.version):
+            # What is found of this version, or functions say of it, says nothing of the one that the client means.
+            raise changed() if await self.may_read(request) else not_found(request)
+        return msgspec.json.decode(row.json), row.version
 
     async def _repeatable(
         self, request: Request, definition: Definition, rules: Rules, old: PlainRecord, values: PlainRecord
