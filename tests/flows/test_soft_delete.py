@@ -599,3 +599,33 @@ async def test_another_program_that_replaces_what_collides_does_not_replace_what
         await foreign(store, "INSERT OR REPLACE INTO pages (title) VALUES ('a')", "SELECT 1")
         assert [row["id"] for row in await view.until(lambda rows: [row["id"] for row in rows] == [4])] == [4]
         assert [row["id"] for row in (await client.get("/pages?deleted=only&sort=id")).json] == [1, 2]
+
+
+class Shop(Record[str], rules=allow.everyone, soft_delete=True):
+    name: str = Field(default="", unique=True)
+
+
+class Till(Record[str], rules=allow.everyone, soft_delete=True, unique=[("floor", "number")]):
+    shop: Ref[Shop] = Field(on_delete="cascade")
+    name: str | None = Field(default=None, unique=True)
+    floor: int = 0
+    number: int
+
+
+@pytest.mark.parametrize("same", [{"name": "A", "number": 2}, {"number": 1}], ids=["one field", "several"])
+async def test_what_cannot_come_back_since_a_record_below_it_has_no_place_is_refused_without_a_word_of_that(
+    same: dict[str, Any],
+) -> None:
+    async with Client(App(Shop, Till, store=fresh_store())) as client:
+        await client.post("/shops", [{"id": "old", "name": "A"}, {"id": "new", "name": "B"}])
+        await client.post("/tills", {"id": "1", "shop": "old", "name": "A", "number": 1})
+        await client.delete("/shops/old")
+        await client.post("/tills", {"id": "2", "shop": "new", **same})
+        refused = await client.post("/shops/old/restore", None)
+        assert (refused.status, refused.json["code"]) == (409, "not_unique")
+        assert "of one that comes along with it" in refused.json["detail"]
+        assert "errors" not in refused.json
+        assert (await client.get("/shops/old")).status == 404
+        await client.delete("/tills/2?purge=true")
+        await client.delete("/tills/2")
+        assert (await client.post("/shops/old/restore", None)).status == 200

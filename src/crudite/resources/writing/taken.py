@@ -21,7 +21,11 @@ Group = tuple[str, ...]
 
 async def not_unique(refused: Refused, missed: Prepared, store: Store) -> NotUnique:
     """The problem for a write with values that others have: every group of fields of which that is so by now, in the
-    order of the declaration, and in any case the one that the store has met."""
+    order of the declaration, and in any case the one that the store has met. None is named where that is no group of
+    this record: such as of one that would come back with it, which the asker may not even see."""
+    if not refused.fields:
+        along = " of this record, or of one that comes along with it," if missed.request.action == "restore" else ""
+        return NotUnique(f"A value{along} that may occur once is taken by another record.")
     schema, write = missed.definition.schema, missed.write
     values = {**(missed.old if missed.old is not None else await _stored(store, missed)), **write.values}
     told: list[Group] = []

@@ -48,8 +48,9 @@ def refusal(error: apsw.ConstraintError, index: int, write: Write) -> Refused:
         kind: RefusalKind = "referenced" if write.action == "delete" else "reference"
         return Refused(index, kind)
     detail = str(error).partition(": ")[2] or str(error)
-    names = tuple(part.strip().rpartition(".")[2] for part in detail.split(","))
-    fields = tuple(name for name in names if name in write.schema.fields)
+    columns = [part.strip().rpartition(".") for part in detail.split(",")]
+    own = ("", write.schema.table)  # a restore meets what is in the way of those that come along, too
+    fields = tuple(name for table, _, name in columns if table in own and name in write.schema.fields)
     if code in (
         apsw.SQLITE_CONSTRAINT_UNIQUE,
         apsw.SQLITE_CONSTRAINT_PRIMARYKEY,
