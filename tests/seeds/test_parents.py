@@ -166,6 +166,27 @@ async def test_what_a_function_has_read_is_as_it_was_when_the_record_is_stored()
         assert seen == ["open", "closed"]
 
 
+async def test_what_a_function_has_read_and_never_stays_as_it_was_is_a_conflict() -> None:
+    seen: list[str] = []
+
+    async def restless(value: int, context: FieldContext) -> int:
+        category = await context.read(Category, context.record.category)
+        assert category is not None
+        seen.append(category.notes)
+        await client.app.records.update(Category, category.id, notes=f"{len(seen)}")
+        return value
+
+    class Chair(Record[str], rules=allow.everyone):
+        category: Ref[Category]
+        row: int = Field(validate=restless)
+
+    client = client_for(Category, Chair)
+    async with client:
+        await client.post("/categories", {"id": "b"})
+        refused = await client.post("/chairs", {"id": "1", "category": "b", "row": 1})
+        assert (refused.status, faults(refused), seen) == (409, [], ["", "1", "2"])
+
+
 @pytest.mark.promises("B92")
 @pytest.mark.only_on("sqlite", reason="a declaration asks no store")
 def test_a_parent_that_cannot_be_compared_is_refused() -> None:

@@ -79,8 +79,13 @@ class Writing:
                     if may_try:
                         continue
                     raise Conflict("The record keeps changing; try again.") from refused
-                if refused.kind == "need" and missed.has_pins and may_try:
-                    continue
+                if refused.kind == "need" and missed.has_pins:
+                    if may_try:
+                        continue
+                    if not dict(missed.definition.references).keys() & {
+                        *refused.fields
+                    }:  # validators have looked at it
+                        raise Conflict("What this is decided on keeps changing; try again.") from refused
                 if missed.place is not None and refused.kind in _MOVED and may_try:
                     continue
                 if refused.kind == "where" and await self._has_moved(missed):
