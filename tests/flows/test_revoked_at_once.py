@@ -242,6 +242,35 @@ async def test_a_refusal_that_is_older_than_another_answer_does_not_count() -> N
         await view.until(lambda rows: len(rows) == 3)
 
 
+async def test_who_is_revoked_while_it_shows_something_that_is_refused_is_closed_and_not_nobody() -> None:
+    refusals: list[asyncio.Event] = []
+
+    async def authenticate(credentials: Credentials) -> Actor | None:
+        if is_good:
+            return Actor(id="ann")
+        refusals.append(asyncio.Event())
+        await refusals[-1].wait()
+        raise Unauthorized("Signed out.")
+
+    is_good = True
+    app = App(Note, store=fresh_store(), auth=authenticate)
+    async with Client(app) as client, client.acting("t").websocket() as socket:
+        await socket.call("notes.list")
+        is_good = False
+        showing = asyncio.ensure_future(socket.call("auth", {"token": "another"}))
+        await until_true(lambda: len(refusals) == 1)
+        revoking = asyncio.ensure_future(app.revoke(account="ann"))
+        await until_true(lambda: len(refusals) == 2)
+        refusals[1].set()
+        for _ in range(20):  # the revocation has found out that it is refused, and waits for the call
+            await asyncio.sleep(0)
+        refusals[0].set()
+        with pytest.raises(Refusal, match="401"):
+            await showing
+        await revoking
+        assert await socket.closed() == 4401
+
+
 RECORDS, SIZE = 200, 200_000  # more than the buffers of any system hold
 
 

@@ -57,7 +57,7 @@ class Guest(Protocol):
     async def reconsider(self, actor: Actor, credentials: Credentials, question: int) -> None:
         """These credentials were asked about again, and this is whose they are: what is kept live for the
         connection is moved to what this actor may see, or whoever the answer to a later question was. Does nothing if
-        it shows others by now."""
+        it shows others by now. Raises Unauthorized if it was somebody else so far."""
         ...
 
     async def answered(self) -> None:
@@ -156,6 +156,14 @@ class Stay:
                 self._alarm = self._clock.at(actor.expires - WARNING, self._warn)
         self._living.rests(self, actor, question)
         return actor
+
+    def is_found(self, actor: Actor, question: int) -> Actor:
+        """Somebody has asked again who it is: `becomes`. Raises Unauthorized when it was somebody else so far: its
+        credentials do not mean what they meant."""
+        was_known = self.actor is not None and self.actor.is_known
+        if was_known and self.is_other(actor) and not self.is_answered_since(question):
+            raise Unauthorized("The credentials have been revoked.", headers=INVALID)
+        return self.becomes(actor, question)
 
     def end(self, problem: Unauthorized) -> None:
         """Its credentials hold no longer."""
@@ -271,10 +279,7 @@ class Living:
         while not stay.is_over and guest.credentials is not asked:  # it may show others while it is asked about
             asked, question = guest.credentials, stay.asks()
             try:
-                actor = await self._identify(asked)
-                if stay.actor is not None and stay.actor.is_known and stay.is_other(actor):
-                    raise Unauthorized("The credentials have been revoked.", headers=INVALID)
-                await guest.reconsider(actor, asked, question)
+                await guest.reconsider(await self._identify(asked), asked, question)
             except Exception as error:
                 if patient is not None:
                     _has_asked(patient)
@@ -284,8 +289,11 @@ class Living:
                     continue
                 if stay.actor is not None and not stay.is_answered_since(question):
                     stay.end(_refusal(error))
-                else:  # it never was anybody, so that it has nothing to lose but what it is asking for; or is by now
+                    continue
+                try:  # it never was anybody, so that it has nothing to lose but what it is asking for; or is by now
                     await guest.reconsider(ANONYMOUS, asked, question)
+                except Unauthorized:  # it is who it was: what it showed meanwhile was refused
+                    stay.end(_refusal(error))
 
 
 def _has_asked(waiting: "asyncio.Future[None]", _: object = None) -> None:

@@ -339,7 +339,7 @@ class _Stream(StreamGuest):
             if self._connection is None:
                 return
             holds, was_doubted, self._is_doubted = self.stay.holding(question), self._is_doubted, False
-            found = await self._found(self._connection, self.stay.becomes(actor, question))
+            found = await self._found(self._connection, self.stay.is_found(actor, question))
             keys = {name: self._host.engine.key(one) for name, one in found.items() if isinstance(one, LiveQuery)}
             if keys == {name: self._keys[name] for name in found} and not was_doubted:
                 return

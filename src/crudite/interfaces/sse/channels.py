@@ -117,7 +117,7 @@ class ChannelStream(StreamGuest):
                 return None
             was_hearing, holds = member.is_hearing, self.stay.holding(question)
             request = self._make(new_request_id())
-            request.actor, request.is_free = self.stay.becomes(actor, question), True
+            request.actor, request.is_free = self.stay.is_found(actor, question), True
             try:
                 response = await self._ask(request, member.address)
                 await self._settle(member, response, request.actor, holds)

@@ -367,7 +367,7 @@ class Session:
         with self._connection.keeping_up():
             async with self._order:
                 if self.credentials is credentials:
-                    await self._move(self._stay.becomes(actor, question), question, new_request_id())
+                    await self._move(self._stay.is_found(actor, question), question, new_request_id())
 
     def doubt(self) -> None:
         """Takes away what is live, until it is known what may be shown."""
