@@ -4,9 +4,9 @@ from itertools import chain
 
 import pytest
 
-from crudite import Field, Record, Resource, allow
+from crudite import Field, Record, Resource, allow, me
 from crudite.testing import Client
-from tests.flows.worlds import client_for, faults, titles
+from tests.flows.worlds import by_name, client_for, faults, titles
 
 
 class Todo(Resource, rules=allow.everyone):
@@ -133,6 +133,25 @@ async def test_who_may_not_read_a_record_does_not_guess_when_it_was_made() -> No
                 assert (refused.status, faults(refused)) == (422, [(f"/{field}", code)])
             assert (await send("/letters/l", {"text": "b", "version": 3})).status == 404
             assert (await send("/letters/l", {"text": "b"})).status in (200, 204)
+
+
+async def test_who_sends_back_what_he_has_read_takes_nothing_away_that_he_does_not_see() -> None:
+    class Case(Record[str], rules=allow.everyone):
+        title: str
+        owner: str = "ann"
+        memo: str = Field(default="", visible="private", read=allow.where(owner=me.id))
+
+    async with client_for(Case, auth=by_name) as client:
+        ann, bob = client.acting("ann"), client.acting("bob")
+        await ann.post("/cases", {"id": "c", "title": "a", "memo": "mine"})
+        seen = (await bob.get("/cases/c")).json
+        assert "memo" not in seen
+
+        assert (await bob.put("/cases/c", {**seen, "title": "b"})).status == 200
+
+        assert (await client.app.records.read(Case, "c")).memo == "mine"
+        assert (await ann.put("/cases/c", {"title": "c", "memo": ""})).status == 200
+        assert (await client.app.records.read(Case, "c")).memo == ""
 
 
 async def test_a_deleted_record_is_gone() -> None:

@@ -89,11 +89,12 @@ def field_rules(rules: Rules, given: Mapping[str, Plain], actor: Actor) -> Field
 def completed(
     request: Request, definition: Definition, rules: Rules, values: PlainRecord, now: datetime
 ) -> PlainRecord:
-    """What a replace stores: the defaults in place of what is not given, but for fields that are not the actor's
-    to write, nobody's to change, or that nobody can have read to send them back."""
+    """What a replace stores: the defaults in place of what is not given, but for fields that are nobody's to change,
+    or not the actor's to write, or that he may not have read to send them back."""
     defaults = definition.make_defaults(request.actor, now, values)
     restricted = {name for name in rules.restricted_writes if rules.field_write(name, request.actor) != EVERYTHING}
-    kept = definition.immutable | definition.schema.secrets | restricted
+    hidden = {name for name in defaults if rules.field_read(name, request.actor) != EVERYTHING}
+    kept = definition.immutable | definition.schema.secrets | restricted | hidden
     every = {**{name: value for name, value in defaults.items() if name not in kept}, **values}
     return {name: value for name, value in every.items() if name not in definition.immutable}
 
