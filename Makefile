@@ -10,7 +10,7 @@ BENCH  ?=
 MODEL  ?= --steps 1000000
 SOAK   ?=
 
-# Two processes of tests for each core (tests/conftest.py), whole files at a time because a file shares what it
+# A process of tests for each core and one more (tests/conftest.py), whole files at a time because a file shares what it
 # starts, and in the order of the folders: what takes long comes first, the many small ones fill up the end.
 # `make test PARALLEL=` is for a debugger.
 PARALLEL ?= --numprocesses logical --dist loadfile --no-loadscope-reorder

@@ -89,7 +89,7 @@ class Stay:
     of their questions, and the newest question decides. An answer to a question of before a doubt may be a wrong one.
     """
 
-    __slots__ = ("_alarm", "_answered", "_clock", "_doubted", "_expires", "_living", "actor", "guest")
+    __slots__ = ("_alarm", "_answered", "_clock", "_doubted", "_expires", "_heard", "_living", "actor", "guest")
 
     def __init__(self, guest: Guest, living: "Living", clock: Clock) -> None:
         self.guest = guest
@@ -97,6 +97,7 @@ class Stay:
         self._living = living
         self._clock = clock
         self._answered = 0  # the newest question of which the answer is known
+        self._heard = 0  # questions of after here were asked when that answer was known
         self._doubted = 0  # questions of up to here may have been answered from what is not so any more
         self._expires: datetime | None = None
         self._alarm: Alarm | None = None
@@ -145,7 +146,7 @@ class Stay:
         nothing if a later one has been answered already. Returns who it is."""
         if self.actor is not None and self.is_answered_since(question):
             return self.actor
-        self._answered = question
+        self._answered, self._heard = question, self._living.resting.mark()
         self.actor = actor
         if self.is_over:
             return actor
@@ -158,10 +159,10 @@ class Stay:
         return actor
 
     def is_found(self, actor: Actor, question: int) -> Actor:
-        """Somebody has asked again who it is: `becomes`. Raises Unauthorized when it was somebody else so far: its
-        credentials do not mean what they meant."""
-        was_known = self.actor is not None and self.actor.is_known
-        if was_known and self.is_other(actor) and not self.is_answered_since(question):
+        """Somebody has asked again who it is: `becomes`. Raises Unauthorized when it was somebody else at that time:
+        its credentials do not mean what they meant."""
+        was_known = self.actor is not None and self.actor.is_known and self._heard < question
+        if was_known and self.is_other(actor):
             raise Unauthorized("The credentials have been revoked.", headers=INVALID)
         return self.becomes(actor, question)
 

@@ -56,48 +56,36 @@ class Writing:
         """Performs several requests in one transaction: all of them, or none. Raises the problem of the first that
         cannot be performed; then nothing has changed."""
         given = [list(request.batched) for request in requests]
-        for attempt in range(1, _TRIES + 1):
+        for left in reversed(range(_TRIES)):
             for request, intents in zip(requests, given, strict=True):
                 request.batched[:] = intents  # what hooks have put in at an earlier attempt is void
             prepared = [await self._prepare(request) for request in requests]
-            linked = [one for group in prepared for one in await self._linked(group)]
-            further = await self._further(
-                [*requests, *(one.request for one in linked)], [*prepared, *([one] for one in linked)]
-            )
-            last = [one.last for group in prepared for one in group if one.last is not None]
-            every = [write for group in prepared for write in group] + linked + further + last
+            every = await self._every(requests, prepared)
             try:
                 commit = await self._store.write(_unit(requests[0], every))
-                break
             except Refused as refused:
                 missed = every[refused.index]
                 if _is_in_its_own_way(refused, every):
                     raise Conflict(_CHANGED_BEFORE) from refused
-                may_try = attempt < _TRIES
-                is_carried = missed.is_carried and refused.kind in ("missing", "where")
-                if (refused.kind == "version" and missed.optimistic) or is_carried:
-                    if may_try:
-                        continue
-                    raise Conflict("The record keeps changing; try again.") from refused
-                if refused.kind == "need" and missed.has_pins:
-                    if may_try:
-                        continue
-                    if not dict(missed.definition.references).keys() & {
-                        *refused.fields
-                    }:  # validators have looked at it
-                        raise Conflict("What this is decided on keeps changing; try again.") from refused
-                if missed.place is not None and refused.kind in _MOVED and may_try:
+                changing = await self._changing(refused, missed)
+                if left and (changing is not None or _may_have_come(refused, missed)):
                     continue
-                if refused.kind == "where" and await self._has_moved(missed):
-                    if may_try:
-                        continue
-                    raise Conflict("The records of a link keep changing; try again.") from refused
-                if refused.kind == "where" and may_try and await self._is_back(missed):
-                    continue
+                if changing is not None:
+                    raise Conflict(f"{changing} changing; try again.") from refused
                 raise await self._problem(refused, missed) from refused
-        if any(one.after for one in every):
-            await self._run_after(every, commit)
-        return await self._results(requests, prepared, commit)
+            if any(one.after for one in every):
+                await self._run_after(every, commit)
+            return await self._results(requests, prepared, commit)
+        raise AssertionError("the last try returns or raises")
+
+    async def _every(self, requests: Sequence[Request], prepared: Sequence[list[Prepared]]) -> list[Prepared]:
+        """The writes of requests, and all that follow from them, in order."""
+        linked = [one for group in prepared for one in await self._linked(group)]
+        further = await self._further(
+            [*requests, *(one.request for one in linked)], [*prepared, *([one] for one in linked)]
+        )
+        last = [one.last for group in prepared for one in group if one.last is not None]
+        return [write for group in prepared for write in group] + linked + further + last
 
     async def _prepare(self, request: Request) -> list[Prepared]:
         return await (self._setting if request.action == "set" else self._preparing).prepare(request)
@@ -105,6 +93,20 @@ class Writing:
     async def _linked(self, group: Sequence[Prepared]) -> list[Prepared]:
         """The writes that set the links which were given with others."""
         return await self._relating.settle(group) if any(one.links for one in group) else []
+
+    async def _changing(self, refused: Refused, missed: Prepared) -> str | None:
+        """What others keep changing, where that alone has a write refused: decided again, it may succeed."""
+        is_carried = missed.is_carried and refused.kind in ("missing", "where")
+        if is_carried or (refused.kind == "version" and missed.optimistic):
+            return "The record keeps"
+        references = dict(missed.definition.references).keys()
+        if refused.kind == "need" and missed.has_pins and references.isdisjoint(refused.fields):
+            return "What this is decided on keeps"  # validators have looked at it
+        if refused.kind == "where" and await self._has_moved(missed):
+            return "The records of a link keep"
+        if refused.kind == "where" and await self._is_back(missed):
+            return "The record keeps"
+        return None
 
     async def _has_moved(self, missed: Prepared) -> bool:
         """Whether a record that was to be taken out of a link, or whose link was to be set at its path, has been moved
@@ -133,9 +135,8 @@ class Writing:
         for group in prepared:
             cascading.heed(group)
         for request, group in waiting:
-            for asked in dict.fromkeys(
-                (request, *(one.request for one in group))
-            ):  # those below a parent have their own
+            askers = dict.fromkeys((request, *(one.request for one in group)))  # those below a parent have their own
+            for asked in askers:
                 for intent in asked.batched:
                     if len(further) >= MAX_MANY:
                         raise RuntimeError(f"hooks have put more than {MAX_MANY} writes into one batch")
@@ -206,7 +207,7 @@ class Writing:
         """The problem for a refusal. A record that the actor may not even read is not there for him."""
         if refused.kind in ("where", "version", "guard") and not await self._preparing.may_read(missed.request):
             problem: Problem = not_found(missed.request)
-        elif refused.kind == "where" and await self._is_back(missed):
+        elif refused.kind == "where" and await self._is_back(missed):  # only now: else he could not read it either
             problem = Conflict("The record keeps changing; try again.")
         elif refused.kind == "referenced":
             problem = await self._deleting.what_refuses(missed.request, missed.definition)
@@ -229,6 +230,12 @@ def _is_in_its_own_way(refused: Refused, every: Sequence[Prepared]) -> bool:
         return (missed.write.schema.name, missed.write.key) in changed
     needs = missed.write.needs if refused.kind == "need" and missed.has_pins else ()
     return any((need.selection.schema.name, need.key) in changed for need in needs if need.field in refused.fields)
+
+
+def _may_have_come(refused: Refused, missed: Prepared) -> bool:
+    """Whether what stands in the way of a write may be there since it was decided, and may be gone when it is decided
+    again; but may have been there before, too."""
+    return (refused.kind == "need" and missed.has_pins) or (missed.place is not None and refused.kind in _MOVED)
 
 
 def _answers(first: Prepared, stored: Sequence[Stored]) -> tuple[list[Key], list[int]]:

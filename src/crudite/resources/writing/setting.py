@@ -119,7 +119,7 @@ def _settable(definition: Definition, parent: Definition, field: str) -> Settabl
     return next((one for one in found if one.link.field == field), None)
 
 
-def _given(request: Request, definition: Definition, here: Container[Key]) -> list[_Entry]:
+def _given(request: Request, definition: Definition, here: Container[Key | None]) -> list[_Entry]:
     """The entries of a body: a record that is here already is given as for a replace, so that what was read can be sent
     back, any other as for a create. Raises Malformed, or Invalid with every fault."""
     create, replace, key_of = parser(request, "create"), parser(request, "replace"), definition.schema.key
