@@ -120,7 +120,6 @@ def frames(directory: Path, core: int | None, count: int, changes: int, number: 
 def frame(way: Way, directory: Path, core: int | None, count: int, changes: int, number: int) -> Frame:
     with serving(way.peer, directory, core, filled=False) as server, Swarm(server.port) as swarm:
         tally, writer = Tally(), Writer()
-        swarm.open([writer])
         swarm.open([way.make(Tally())])  # so that what the first connection loads is not counted
         before = machine.resident_bytes(server.pid)
         swarm.open(way.make(tally) for _ in range(count))
@@ -128,6 +127,7 @@ def frame(way: Way, directory: Path, core: int | None, count: int, changes: int,
         idle = (machine.resident_bytes(server.pid) - before) / count / 1024
         if way.peer is PLAIN:
             return Frame(str(way), way.peer.name, number, count, idle, math.nan, math.nan, math.nan, 0.0)
+        swarm.open([writer])  # only now: who says nothing for so long is closed
         lone_changes(swarm, writer, tally, count, WARMING)
         tally.check(str(way))
         with Window(server.pid) as window:
