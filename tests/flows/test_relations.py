@@ -644,6 +644,30 @@ async def test_a_whole_that_was_read_can_be_sent_back_with_one_record_changed() 
         assert (await client.get("/users/ann/groups")).json == changed.json
 
 
+async def test_what_the_asker_does_not_see_of_a_record_neither_tells_it_apart_nor_is_taken_away_by_a_whole() -> None:
+    class Folder(Record[str], rules=OPEN):
+        cases: Many["Case"] = Field(settable=True)
+
+    class Case(Record[int], rules=OPEN):
+        folder: Parent[Folder]
+        title: str
+        memo: str = Field(default="", visible="private", read=allow.where(title="nobody's"))
+
+    async with client_for(Folder, Case, auth=by_name) as client:
+        await client.post("/folders", {"id": "f"})
+        await client.post("/folders/f/cases", [{"title": "a", "memo": "mine"}, {"title": "b"}])
+        read = (await client.get("/folders/f/cases")).json
+
+        same = await client.put("/folders/f/cases", [{"title": "a"}, {"title": "b"}])
+        assert (same.status, same.json) == (200, read)
+        back = await client.put("/folders/f/cases", read)
+        assert (back.status, back.json) == (200, read)
+        changed = await client.put("/folders/f/cases", [{**read[0], "title": "A"}, read[1]])
+        assert [case["title"] for case in changed.json] == ["A", "b"]
+        assert changed.json[1] == read[1]
+        assert (await client.app.records.read(Case, read[0]["id"])).memo == "mine"
+
+
 async def test_every_wrong_entry_of_a_whole_is_named_and_nothing_is_changed() -> None:
     async with users() as client:
         await with_groups(client)

@@ -1,6 +1,6 @@
 """What a write demands, decided without reading: of the stored record, of the one that would be, of each field."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple, cast
 
@@ -89,14 +89,23 @@ def field_rules(rules: Rules, given: Mapping[str, Plain], actor: Actor) -> Field
 def completed(
     request: Request, definition: Definition, rules: Rules, values: PlainRecord, now: datetime
 ) -> PlainRecord:
-    """What a replace stores: the defaults in place of what is not given, but for fields that are nobody's to change,
-    or not the actor's to write, or that he may not have read to send them back."""
+    """What a replace stores: the defaults in place of what is not given, but for fields that stay."""
     defaults = definition.make_defaults(request.actor, now, values)
-    restricted = {name for name in rules.restricted_writes if rules.field_write(name, request.actor) != EVERYTHING}
-    hidden = {name for name in defaults if rules.field_read(name, request.actor) != EVERYTHING}
-    kept = definition.immutable | definition.schema.secrets | restricted | hidden
+    kept = staying(definition, rules, request.actor, defaults)
     every = {**{name: value for name, value in defaults.items() if name not in kept}, **values}
     return {name: value for name, value in every.items() if name not in definition.immutable}
+
+
+def staying(definition: Definition, rules: Rules, actor: Actor, names: Iterable[str]) -> set[str]:
+    """Those of some fields that a replace leaves as they are where it does not say them: nobody's to change, or not the
+    actor's to write, or such that he may not have read them to send them back."""
+    restricted = {name for name in rules.restricted_writes if rules.field_write(name, actor) != EVERYTHING}
+    return {name for name in names if name in definition.immutable or name in restricted} | unseen(rules, actor, names)
+
+
+def unseen(rules: Rules, actor: Actor, names: Iterable[str]) -> set[str]:
+    """Those of some fields that the actor may not read in every record."""
+    return {name for name in names if rules.field_read(name, actor) != EVERYTHING}
 
 
 def refuse_unreachable(given: PlainRecord, definition: Definition) -> None:

@@ -12,7 +12,7 @@ import msgspec
 
 from crudite.changes import Write
 from crudite.errors import Fault, Invalid, Malformed, MethodNotAllowed, NotFound, Problem
-from crudite.query.tree import EVERYTHING, is_judged
+from crudite.query.tree import is_judged
 from crudite.resources.access import Rulebook
 from crudite.resources.asking import above_now, rules_of
 from crudite.resources.declaring.body import decoded
@@ -20,7 +20,7 @@ from crudite.resources.declaring.definition import Definition, Placement
 from crudite.resources.declaring.links import Settable
 from crudite.resources.keys import no_record, plain_key
 from crudite.resources.request import Nesting, Request
-from crudite.resources.writing.demands import condition_of
+from crudite.resources.writing.demands import condition_of, staying, unseen
 from crudite.resources.writing.incoming import at_index, entries_of, parser
 from crudite.resources.writing.prepared import InBody, Prepared
 from crudite.resources.writing.relations import Relating, Step, derived, no_such_record
@@ -69,8 +69,10 @@ class Setting:
             raise no_record(parent, key)
         here = await self._relating.children(definition, (field,), key, request, everything=True)
         given = _given(request, definition, {child[definition.schema.key] for child in here})
-        unsaid = self._unsaid(definition, request)
-        entries = _matched(given, here, definition, unsaid)
+        rules, fields = rules_of(request, self._rulebook), definition.schema.fields.values()
+        defaults = {field.name: field.default for field in fields if field.default is not NO_DEFAULT}
+        entries = _matched(given, here, definition, _without(defaults, unseen(rules, request.actor, defaults)))
+        replaced = _without(defaults, staying(definition, rules, request.actor, defaults))
         places = ((stranger, f"/{index}") for stranger, index in _strangers(entries))
         await self._relating.refuse_unseen(definition, places, request)
         kept = {one.old[definition.schema.key] for one in entries if one.old is not None}
@@ -79,7 +81,7 @@ class Setting:
         steps = [self._relating.taken_out(request, settable, one, key, key, InBody("")) for one in gone]
         answers: dict[int, tuple[Key, int] | int] = {}
         for index, entry in _in_order(entries):
-            asked = _asked(request, definition, entry, {field: key}, unsaid)
+            asked = _asked(request, definition, entry, {field: key}, replaced)
             if asked is None:
                 answers[index] = (cast(Any, entry.old)[definition.schema.key], cast(Any, entry.old)["version"])
             else:
@@ -94,15 +96,6 @@ class Setting:
         last = Prepared(grows, parent, asked) if steps else None
         first = Prepared(write, parent, asked, optimistic=True, answers=told, last=last)
         return [first, *await self._relating.prepare(steps)]
-
-    def _unsaid(self, definition: Definition, request: Request) -> PlainRecord:
-        """What a record has where an entry says nothing, as far as it is the same for every record: the defaults, but
-        for fields that are neither shown to the asker nor his to write, which stay as they are."""
-        rules, actor = rules_of(request, self._rulebook), request.actor
-        fields = [field for field in definition.schema.fields.values() if field.default is not NO_DEFAULT]
-        theirs = [f.name for f in fields if f.name in rules.restricted_writes]
-        kept = {n for n in theirs if rules.field_write(n, actor) != EVERYTHING != rules.field_read(n, actor)}
-        return {field.name: field.default for field in fields if field.name not in kept}
 
 
 def settable_at(place: Placement) -> Settable | None:
@@ -159,7 +152,8 @@ def _key_in(given: Any, definition: Definition) -> Key | None:
 def _matched(
     given: Sequence[_Entry], here: Iterable[PlainRecord], definition: Definition, unsaid: PlainRecord
 ) -> list[_Entry]:
-    """The entries with the records that they stand for: by key first, then, each once, by their values."""
+    """The entries with the records that they stand for: by key first, then, each once, by their values. `unsaid` is
+    what a record has of which an entry says nothing, as far as that is the same for every record and is seen."""
     left = {child[definition.schema.key]: child for child in here}
     found = [left.pop(entry.key, None) if entry.key is not None else None for entry in given]
     alike: dict[tuple[str, ...], dict[bytes | None, list[PlainRecord]]] = {}
@@ -181,7 +175,8 @@ def _matched(
 def _asked(
     request: Request, definition: Definition, entry: _Entry, pointing: Mapping[str, Key], unsaid: PlainRecord
 ) -> Request | None:
-    """The request by which an entry comes to be; None when it is there as it is."""
+    """The request by which an entry comes to be; None when it is there as it is. `unsaid` is what a replace makes of
+    fields of which it says nothing."""
     if entry.old is None and entry.values is None:
         return derived(request, "update", definition, key=entry.key, data=pointing)
     if entry.old is None:
@@ -189,6 +184,10 @@ def _asked(
     if entry.values is None or _is_same(entry, entry.old, definition, unsaid):
         return None
     return derived(request, "replace", definition, key=entry.key, data=entry.values)
+
+
+def _without(values: PlainRecord, names: Container[str]) -> PlainRecord:
+    return {name: value for name, value in values.items() if name not in names}
 
 
 def _is_same(entry: _Entry, record: PlainRecord, definition: Definition, unsaid: PlainRecord) -> bool:
