@@ -124,6 +124,21 @@ async def test_every_path_takes_json_behind_a_dot() -> None:
         assert (await client.get("/old/pages/a.json")).status == 200
 
 
+@pytest.mark.promises("B16")
+@pytest.mark.parametrize("prefix", ["", "/old"])
+@pytest.mark.parametrize("key", ["a.json", "b.json.json", "c,d.json", "e/f g.json", ".json", "h.xml", "i"])
+async def test_the_location_of_a_new_record_leads_to_it_whatever_its_key_ends_in(prefix: str, key: str) -> None:
+    class Page(Record[str], rules=allow.everyone):
+        pass
+
+    async with client_for(Page, interfaces=[Rest(), Rest("/old", style="booster")]) as client:
+        for path in (f"{prefix}/pages", f"{prefix}/pages.json"):
+            location = (await client.post(path, {"id": key})).headers["location"]
+            assert (await client.get(location)).json["id"] == key
+            await client.delete(location)
+            assert (await client.get("/pages")).json == []
+
+
 @pytest.mark.promises("B20", "B21", "B24")
 async def test_the_records_above_decide_about_every_action_at_any_depth() -> None:
     async with client_for(Note, Comment, Post) as client:

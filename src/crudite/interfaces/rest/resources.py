@@ -294,8 +294,10 @@ class ResourceEndpoints:
         path = raw.partition(b"?")[0].decode("latin-1") if raw else quote(scope["path"])
         for format in self._style.formats:
             path = path.removesuffix(f".{format}") if not self._place.pattern.endswith(f".{format}") else path
-        kept = self._definition.schema.key_field.type.kind != "text"  # no other key needs quoting
-        return f"{path.rstrip('/')}/{key if kept else quote(str(key), safe='')}"
+        text = str(key)
+        if self._unformatted(text) != text:
+            text = f"{text}.{self._style.formats[0]}"  # which is taken off in its place
+        return f"{path.rstrip('/')}/{quote(text, safe='')}"
 
 
 def _possible(text: str, definition: Definition) -> Key | None:
