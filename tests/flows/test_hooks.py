@@ -24,6 +24,7 @@ from crudite import (
     around,
     before,
 )
+from crudite.ids import uuid7
 from crudite.testing import Client, Refusal, View
 from tests.flows.worlds import by_name, client_for, titles
 from tests.services.stores import fresh_store
@@ -437,6 +438,28 @@ async def test_around_that_forgets_to_return_the_response_is_told_so(
     async with client_for(Task) as client:
         assert (await client.get("/tasks")).status == 500
     assert "is `return await next()` missing?" in caplog.text
+
+
+async def test_around_that_forgets_to_wait_for_the_response_is_told_so(caplog: pytest.LogCaptureFixture) -> None:
+    class Task(Resource, rules=allow.everyone):
+        title: str
+
+        @around("list")
+        @classmethod
+        async def forget(cls, request: Request, next: Next) -> Any:
+            return next()
+
+        @around("read")
+        @classmethod
+        async def inside(cls, request: Request, next: Next) -> Any:
+            return {"found": next()}
+
+    async with client_for(Task) as client:
+        assert (await client.get("/tasks")).status == 500
+        assert "is `return await next()` missing?" in caplog.text
+        caplog.clear()
+        assert (await client.get(f"/tasks/{uuid7()}")).status == 500
+    assert "is `await` missing?" in caplog.text
 
 
 @pytest.mark.parametrize("over", ["rest", "websocket", "python"])

@@ -1,5 +1,6 @@
 """What application code answers in place of an action or around it, as the response that the action would give."""
 
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,7 +16,7 @@ from crudite.resources.request import Request, Shows
 
 def plainly(value: Any, definitions: Definitions, shows: Shows | None = None) -> Any:
     """What application code says, as data that JSON can hold; records show what is not secret, and only what `shows`
-    names of them."""
+    names of them. Raises TypeError for what should have been awaited."""
     if isinstance(value, Record):
         definition = definitions[type(value)]
         names = definition.schema.fields if shows is None else shows(definition)
@@ -25,6 +26,8 @@ def plainly(value: Any, definitions: Definitions, shows: Shows | None = None) ->
         return {str(name): plainly(one, definitions, shows) for name, one in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         return [plainly(one, definitions, shows) for one in value]
+    if _is_unawaited(value):
+        raise TypeError(f"{value!r} was returned, which nobody has waited for; is `await` missing?")
     return to_jsonable_python(value)
 
 
@@ -32,16 +35,22 @@ def response_of(given: Any, request: Request, definitions: Definitions, who: str
     """The response that a step around a request has given: one that goes with what was asked, or plain data to show in
     its place. `who` is its name, for what is said of it.
 
-    Raises TypeError for None, which is what comes of a forgotten `return`, for the response of another action, and for
-    records in answer to a subscription, which only a query can be given.
+    Raises TypeError for None, which is what comes of a forgotten `return`, for what was not awaited, for the response
+    of another action, and for records in answer to a subscription, which only a query can be given.
     """
-    if given is None or (request.is_live and not isinstance(given, Response)):
+    if given is None or _is_unawaited(given) or (request.is_live and not isinstance(given, Response)):
         raise TypeError(f"{who} returned {given!r}; is `return await next()` missing?")
     if not isinstance(given, Response):
         return _answered(plainly(given, definitions, request.shows), request)
     if not _goes_with(given, request):
         raise TypeError(f"{who} answered {request!r} with {given!r}")
     return given
+
+
+def _is_unawaited(value: Any) -> bool:
+    if inspect.iscoroutine(value):
+        value.close()  # else Python says, somewhere and later, that nobody waited for it
+    return inspect.isawaitable(value)
 
 
 def _answered(data: Any, request: Request) -> Response:

@@ -19,11 +19,13 @@ SYSTEM_FIELDS = ("version", "created_at", "updated_at")
 
 @dataclass(frozen=True, slots=True)
 class HookMark:
-    """What a decorator said about a method; `actions` are unchecked."""
+    """What a decorator said about a method; `actions` are unchecked. One that `is_bare` was written without its
+    parentheses."""
 
     kind: HookKind
     actions: tuple[str, ...]
     field: str | None = None
+    is_bare: bool = False
 
 
 @dataclass(slots=True)

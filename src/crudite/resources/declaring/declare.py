@@ -190,9 +190,14 @@ def around(*actions: ActionName, field: str | None = None) -> Callable[[F], F]:
 
 
 def _mark(kind: HookKind, actions: tuple[str, ...], field: str | None = None) -> Callable[[F], F]:
+    marks = [HookMark(kind, actions, field)]
+
     def decorate(function: F) -> F:
         plain: Any = unwrapped(function)
-        plain.__crudite_hooks__ = (*getattr(plain, "__crudite_hooks__", ()), HookMark(kind, actions, field))
+        plain.__crudite_hooks__ = (*getattr(plain, "__crudite_hooks__", ()), *marks)
         return function
 
+    if len(actions) == 1 and callable(method := unwrapped(actions[0])):  # `@before` without parentheses
+        marks[:] = [HookMark(kind, (), is_bare=True)]
+        return decorate(method)
     return decorate

@@ -4,7 +4,7 @@ hooks."""
 import dataclasses
 import inspect
 import sys
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from difflib import get_close_matches
@@ -32,6 +32,7 @@ _OWN_OPTIONS = ("path", "places", "renamed_from")
 _OF_LINKS = frozenset(("by", "through", "to", "settable", "include", "title", "description", "examples"))
 _OF_FIELDS: tuple[ActionName, ...] = ("read", "update")
 _WRITES: tuple[ActionName, ...] = ("create", "replace", "update", "delete")
+_MEANT = {"self": ("self", "cls"), "cls": ("self", "cls"), "request": ("request",), "old": ("old",), "next": ("next",)}
 
 
 @dataclass(slots=True)
@@ -77,7 +78,7 @@ def gather(cls: type[Any], resources: Mapping[str, type[Any]], provide: Collecti
         found.options.update({n: v for n, v in declaration.options.items() if own or n not in _OWN_OPTIONS})
         surroundings = _namespace(base, declaration, resources)
         for name, (function, marks) in declaration.hooks.items():
-            hook = _hook(found, function, surroundings, provide)
+            hook = _hook(found, function, marks, surroundings, provide)
             if hook is not None:
                 hooks[name] = hook, marks
         for name in declaration.unknown:
@@ -209,7 +210,9 @@ def _deleted_at(found: Gathered) -> None:
         found.annotations[DELETED_AT], found.fields[DELETED_AT] = datetime | None, FieldOptions()
 
 
-def _hook(found: Gathered, function: Any, surroundings: dict[str, Any], provide: Collection[Any]) -> Hook | None:
+def _hook(
+    found: Gathered, function: Any, marks: Sequence[HookMark], surroundings: dict[str, Any], provide: Collection[Any]
+) -> Hook | None:
     """The hook that a function is; None for one with a parameter that nothing can be given for."""
     kinds = {
         name: _kind(annotation, surroundings)
@@ -217,16 +220,48 @@ def _hook(found: Gathered, function: Any, surroundings: dict[str, Any], provide:
         if name != "return"
     }
     injected = {name: kind for name, kind in kinds.items() if any(kind is one for one in provide)}
+    where = f"{found.name}.{function.__name__}"
+    if bare := [mark.kind for mark in marks if mark.is_bare]:
+        found.faults.append(f"{where}: @{bare[0]} is written with parentheses, such as @{bare[0]}('create').")
+        return None
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        found.faults.append(f"{where}: it says `yield`, so it is a generator, and nothing of it would be run.")
+        return None
     try:
         if strangers := [name for name, kind in kinds.items() if name not in injected and _is_strange(kind, found)]:
             raise ValueError(strangers[0])
-        return Hook.of(function, injected)
+        hook = Hook.of(function, injected)
     except ValueError as stray:
         found.faults.append(
-            f"{found.name}.{function.__name__}: nothing is given for {str(stray)!r}: a hook takes the record, the "
+            f"{where}: nothing is given for {str(stray)!r}: a hook takes the record, the "
             "request and the old record (or, around, what comes next), and what App(provide=…) has a type for."
         )
         return None
+    found.faults.extend(f"{where}: {text}" for text in dict.fromkeys(_misplaced(found, hook, kinds, marks)))
+    return hook
+
+
+def _misplaced(found: Gathered, hook: Hook, kinds: Mapping[str, Any], marks: Sequence[HookMark]) -> Iterator[str]:
+    """What is wrong with parameters that are called, or annotated, as something else than they would be given."""
+    own = [name for name in inspect.signature(hook.function).parameters if name not in hook.injected]
+    for mark in marks:
+        is_around = mark.kind == "around"
+        order = ("cls", "request", "next") if is_around else ("self", "request", "old")
+        given = order[3 - len(own) :] if is_around else order[: len(own)]
+        for name, one in zip(own, given, strict=True):
+            meant = _meant(found, name, kinds.get(name))
+            if meant is not None and one not in meant:
+                there = "the record" if one == "self" else "the old record" if one == "old" else f"`{one}`"
+                yield f"{name!r} would be given {there}: @{mark.kind} takes ({', '.join(order)}), in this order."
+
+
+def _meant(found: Gathered, name: str, kind: Any) -> tuple[str, ...] | None:
+    """What a parameter may be given, by its annotation or its name; None when neither tells."""
+    if isinstance(kind, type) and (kind.__module__, kind.__name__) == ("crudite.resources.request", "Request"):
+        return ("request",)
+    if found.cls in (kind, *get_args(kind)):
+        return ("self", "old")
+    return _MEANT.get(name)
 
 
 def _kind(annotation: Any, surroundings: dict[str, Any]) -> Any:
