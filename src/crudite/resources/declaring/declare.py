@@ -6,7 +6,7 @@ made of the classes, so that they may name each other in any order.
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Never, Self, TypeAlias, TypeVar, dataclass_transform
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Never, Self, TypeAlias, TypeVar, cast, dataclass_transform
 from uuid import UUID
 
 from crudite.messages import ActionName
@@ -197,7 +197,7 @@ def _mark(kind: HookKind, actions: tuple[str, ...], field: str | None = None) ->
         plain.__crudite_hooks__ = (*getattr(plain, "__crudite_hooks__", ()), *marks)
         return function
 
-    if len(actions) == 1 and callable(method := unwrapped(actions[0])):  # `@before` without parentheses
+    if len(actions) == 1 and callable(unwrapped(actions[0])):  # `@before` without parentheses
         marks[:] = [HookMark(kind, (), is_bare=True)]
-        return decorate(method)
+        return cast("Callable[[F], F]", decorate(cast(Any, actions[0])))
     return decorate
