@@ -196,12 +196,38 @@ async def test_what_is_in_no_log_cannot_be_included_in_a_live_query() -> None:
         assert (refused.status, faults(refused)) == (400, [("include", "not_live")])
 
 
-async def test_what_is_included_is_not_written() -> None:
+async def test_what_was_read_with_what_it_includes_can_be_sent_back_and_changes_nothing_of_that() -> None:
     async with world() as client:
         await fill(client)
-        included = (await client.get("/projects/p1?include=owner")).json["_included"]
-        refused = await client.patch("/projects/p1", {"_included": included})
-        assert faults(refused) == [("/_included", "unknown_field")]
+        ann = client.acting("ann")
+        for send, name in ((ann.put, "Hut"), (ann.patch, "Shed")):
+            found = (await ann.get("/projects/p1?include=owner.projects,tasks")).json
+            found["_included"]["owner"]["name"] = "Ann\u0000e"  # not even one that no field could hold
+            found["_included"]["tasks"].clear()
+            changed = await send("/projects/p1", {**found, "name": name})
+            assert (changed.status, changed.json["name"], "_included" in changed.json) == (200, name, False)
+            stored = (await ann.get("/projects/p1?include=owner,tasks")).json["_included"]
+            assert (stored["owner"]["name"], [task["title"] for task in stored["tasks"]]) == ("Ann", ["a"])
+
+        [task] = (await ann.get("/tasks?project=p1&include=project")).json
+        assert (await ann.put("/tasks/1", {**task, "title": "z"})).json["title"] == "z"
+
+
+async def test_what_is_included_is_no_part_of_a_new_record_nor_of_one_that_includes_nothing() -> None:
+    class Plain(Record[str], rules=allow.everyone):
+        pass
+
+    async with client_for(Plain, Person, Project, Task, auth=by_name) as client:
+        await fill(client)
+        await client.post("/plains", {"id": "a"})
+        new = {"id": "n", "name": "New"}
+        for send, path, body in (
+            (client.post, "/projects", new), (client.patch, "/plains/a", {}), (client.put, "/plains/a", {}),
+        ):  # fmt: skip
+            refused = await send(path, {**body, "_included": {}})
+            assert (refused.status, faults(refused)) == (422, [("/_included", "unknown_field")])
+        refused = await client.patch("/projects/p1", {"_included": 5})
+        assert (refused.status, [pointer for pointer, _ in faults(refused)]) == (422, ["/_included"])
 
 
 async def test_records_in_python_refuse_to_include() -> None:

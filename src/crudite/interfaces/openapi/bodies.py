@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from crudite.interfaces.base import Host
 from crudite.interfaces.openapi.relations import describe_link
 from crudite.interfaces.openapi.values import TIME_PATTERN, Schema, decimal_pattern, reference
+from crudite.query.plan import INCLUDED
 from crudite.resources.declaring.definition import BodyName, Definition, Placement
 from crudite.schema import FieldSpec
 
@@ -29,6 +30,9 @@ def describe_bodies(schemas: dict[str, Schema], definition: Definition) -> None:
             if name in definition.settable:
                 is_numbered = action == "create" and definition.schema.key_field.type.kind == "integer"
                 describe_link(part, definition.links[name], wants_key=is_numbered)
+                continue
+            if name == INCLUDED:
+                part["description"] = "What was included may come along, and is ignored."
                 continue
             spec = definition.schema.fields[name]
             describe_field(part, spec)

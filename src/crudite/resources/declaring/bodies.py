@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import pydantic
 from pydantic import TypeAdapter
 
+from crudite.query.plan import INCLUDED
 from crudite.resources.declaring.body import Body, BodyField, typed_dict
 from crudite.resources.declaring.definition import BodyName
 from crudite.resources.declaring.fields import ABSENT, FieldOptions
@@ -13,6 +14,10 @@ from crudite.resources.declaring.gather import Gathered
 from crudite.resources.declaring.shapes import Shape
 from crudite.schema import DELETED_AT, NO_DEFAULT, ResourceSchema
 from crudite.types import Plain
+
+_INCLUDED = BodyField(
+    INCLUDED, Annotated[dict[str, Any], pydantic.Field(json_schema_extra={"readOnly": True})], is_required=False
+)
 
 
 def bodies_of(
@@ -35,11 +40,12 @@ def bodies_of(
         in_whole = (required and not stays) or found.fields[name].required_on == "replace"
         replace.append(body_field(name, shape, name != "id" and in_whole, default))
     ours = [_repeated(n, every[n]) for n in found.by_us if n in every]
+    included = [_INCLUDED] if _may_include(schema) else []
     whole = Body(f"{found.name}Values", optional, known)
     return whole, {
         "create": Body(f"{found.name}Create", [*create, *settable], known),
-        "replace": Body(f"{found.name}Replace", [*replace, *settable, *ours], known),
-        "update": Body(f"{found.name}Update", [*optional, *settable, *ours], known, whole=whole),
+        "replace": Body(f"{found.name}Replace", [*replace, *settable, *ours], known, ignored=included),
+        "update": Body(f"{found.name}Update", [*optional, *settable, *ours], known, whole=whole, ignored=included),
     }
 
 
@@ -62,6 +68,12 @@ def shown_of(
 
 def _is_required(options: FieldOptions) -> bool:
     return options.default is ABSENT and options.default_factory is None
+
+
+def _may_include(schema: ResourceSchema) -> bool:
+    """Whether a record may show others inside it: who has read it so may send all of it back."""
+    references = (spec.reference for spec in schema.fields.values() if spec.reference is not None)
+    return any(one.may_include for one in (*references, *schema.links.values()))
 
 
 def _repeated(name: str, shape: Shape) -> BodyField:

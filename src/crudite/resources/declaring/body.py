@@ -50,7 +50,8 @@ class Part(dict[str, Any]):
 
 
 class Body:
-    """What an action takes, compiled. `known` are the names that are fields but cannot be given here."""
+    """What an action takes, compiled. `known` are the names that are fields but cannot be given here; what is `ignored`
+    may come along with what was read, and says nothing."""
 
     def __init__(
         self,
@@ -59,6 +60,7 @@ class Body:
         known: Iterable[str] = (),
         *,
         whole: "Body | None" = None,
+        ignored: Sequence[BodyField] = (),
     ) -> None:
         self.name = name
         self._names = tuple(field.name for field in fields if not field.is_repeated)
@@ -67,7 +69,8 @@ class Body:
         self._whole = whole
         self._objects = frozenset(field.name for field in fields if field.is_object and whole is not None)
         self._converts = tuple((field.name, field.convert) for field in fields if field.convert is not None)
-        self.adapter = _adapter(name, fields, self._objects)
+        self._ignored = tuple(field.name for field in ignored)
+        self.adapter = _adapter(name, [*fields, *ignored], self._objects)
 
     @cached_property
     def _validate(self) -> Callable[..., dict[str, Any]]:
@@ -100,6 +103,8 @@ class Body:
             values = self._validate(raw)
         except ValidationError as error:
             raise self._problem(error) from None
+        for name in self._ignored:
+            values.pop(name, None)
         if b"\\u0000" in raw:
             self._each(values, [(name, storable) for name in values if isinstance(values[name], str | list | dict)])
         if self._converts:
