@@ -73,7 +73,7 @@ def _is_required(options: FieldOptions) -> bool:
 def _may_include(schema: ResourceSchema) -> bool:
     """Whether a record may show others inside it: who has read it so may send all of it back."""
     references = (spec.reference for spec in schema.fields.values() if spec.reference is not None)
-    return any(one.may_include for one in (*references, *schema.links.values()))
+    return any(one.may_include for one in references) or any(one.may_include for one in schema.links.values())
 
 
 def _repeated(name: str, shape: Shape) -> BodyField:
