@@ -2,8 +2,9 @@
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from typing import Any, Protocol, cast, runtime_checkable
 
 import msgspec
@@ -34,8 +35,8 @@ class Database(Protocol):
         ...
 
     def find(self, table: str, search: dict[str, Any], /) -> Any:
-        """The records that have these values: an iterable of mappings, each with its key, or None. It may give more
-        than was asked for, and never less."""
+        """The records that have these values: an iterable of mappings, each with its key, or None; `async def` may
+        yield them, too. It may give more than was asked for, and never less."""
         ...
 
     def create(self, table: str, record: dict[str, Any], /) -> Any:
@@ -90,15 +91,12 @@ class Calls:
         found = await self._call("find", schema, dict(search))
         if found is None:
             return []
-        if isinstance(found, str | bytes | Mapping) or not isinstance(found, Iterable):
+        if not isinstance(found, list):
             raise self._wrong("find", schema, f"expected an iterable of records, and got {type(found).__name__}")
-        records: list[Mapping[str, Any]] = []
-        for one in found:
-            if len(records) == self._most:
-                detail = f"more than {self._most:,} records are found by {dict(search)!r}"
-                raise self._wrong("find", schema, without_secrets(detail, schema, [search]))
-            records.append(self._record(one, "find", schema))
-        return records
+        if len(found) > self._most:
+            detail = f"more than {self._most:,} records are found by {dict(search)!r}"
+            raise self._wrong("find", schema, without_secrets(detail, schema, [search]))
+        return [self._record(one, "find", schema) for one in found]
 
     async def create(self, schema: ResourceSchema, record: Mapping[str, Plain]) -> Key:
         """Keeps a new record; its key."""
@@ -143,13 +141,21 @@ class Calls:
 
     async def _call(self, name: str, schema: ResourceSchema, *arguments: Any) -> Any:
         function = getattr(self._database, name)
+        most = self._most if name == "find" else None
         try:
             async with self._at_once, asyncio.timeout(self._timeout):
                 if inspect.iscoroutinefunction(function):
-                    return await function(schema.table, *arguments)
-                return await self._in_thread(function, schema.table, *arguments)
+                    answer = await function(schema.table, *arguments)
+                else:
+                    answer = await self._in_thread(most, function, schema.table, *arguments)
+                return answer if most is None else await _read(answer, most)
         except (Problem, StoreError):
             raise
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():  # nobody waits any more
+                raise
+            raise self._wrong(name, schema, "it has cancelled itself") from error
         except TimeoutError as error:
             detail = str(error) or f"no answer within {self._timeout:g} seconds"
             raise self._wrong(name, schema, without_secrets(detail, schema, arguments)) from error
@@ -157,10 +163,10 @@ class Calls:
             detail = without_secrets(f"{type(error).__name__}: {error}", schema, arguments)
             raise self._wrong(name, schema, detail) from error
 
-    async def _in_thread(self, function: Callable[..., Any], *arguments: Any) -> Any:
+    async def _in_thread(self, most: int | None, function: Callable[..., Any], *arguments: Any) -> Any:
         if self._thread is None:
             self._thread = ThreadPoolExecutor(1, "crudite-database")
-        answer = await asyncio.get_running_loop().run_in_executor(self._thread, _whole, function, arguments)
+        answer = await asyncio.get_running_loop().run_in_executor(self._thread, _called, most, function, arguments)
         return await answer if isinstance(answer, Awaitable) else answer
 
     def _record(self, found: Any, name: str, schema: ResourceSchema) -> Mapping[str, Any]:
@@ -186,7 +192,29 @@ def without_secrets(text: str, schema: ResourceSchema, given: Iterable[Any]) -> 
     return text
 
 
-def _whole(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
-    """What a function gives, read to its end where that is a generator: it belongs to the thread, too."""
-    answer = function(*arguments)
-    return list(answer) if inspect.isgenerator(answer) else answer
+def _called(most: int | None, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+    """What a plain function gives. With `most` it is read where it was called, since a cursor belongs to its thread."""
+    try:
+        answer = function(*arguments)
+        return answer if most is None or isinstance(answer, Awaitable) else _listed(answer, most)
+    except StopIteration as error:  # which no future can hold, so that nobody would hear of it
+        raise RuntimeError("next() has found nothing (StopIteration)") from error
+
+
+async def _read(found: Any, most: int) -> Any:
+    """What a `find` gives, as `_listed`; records that come one by one are awaited."""
+    if not isinstance(found, AsyncIterable):
+        return _listed(found, most)
+    records: list[Any] = []
+    async for one in found:
+        records.append(one)
+        if len(records) > most:
+            break
+    return records
+
+
+def _listed(found: Any, most: int) -> Any:
+    """The list of what is found, at most one more than `most`, for it may have no end. What is no iterable of records
+    stays as it is."""
+    is_one = isinstance(found, str | bytes | Mapping) or not isinstance(found, Iterable)
+    return found if is_one else list(islice(found, most + 1))

@@ -5,9 +5,15 @@ from typing import Any
 
 import msgspec
 
-from crudite.schema import NO_DEFAULT, FieldSpec, Kind, ResourceSchema
+from crudite.schema import NO_DEFAULT, FieldSpec, FieldType, Kind, ResourceSchema
 from crudite.stores.mirrored.mirror import MIRROR_SETS
 from crudite.types import Key, Plain, PlainRecord
+
+_MOST_LEVELS = 250
+"""Levels of JSON in a field: more than the some 200 that clients may send, and few enough to be compared."""
+_ANY = FieldType("json")
+_TEXTS = ("date", "time", "datetime", "uuid")
+"""What is a text inside JSON, and may be more there than a field of its own: a time with a zone."""
 
 
 class Unfit(ValueError):
@@ -65,9 +71,32 @@ def _value(field: FieldSpec, given: Any) -> Plain:
     if kind != "json":
         return field.type.check(_as_declared(kind, given))
     try:
-        return msgspec.json.decode(msgspec.json.encode(given))
-    except (TypeError, ValueError) as error:
+        value: Plain = msgspec.json.decode(msgspec.json.encode(given))
+    except (TypeError, ValueError, RecursionError) as error:
         raise ValueError(f"it is no JSON: {error}") from None
+    _refuse_others(field.type, value, 0)
+    return value
+
+
+def _refuse_others(type: FieldType, value: Plain, depth: int) -> None:
+    """Raises ValueError for JSON that is another than a field declares, or too deep. Null may stand anywhere."""
+    if depth > _MOST_LEVELS:
+        raise ValueError(f"it has more than {_MOST_LEVELS} levels")
+    if type.kind != "json":
+        if value is not None and not (type.kind in _TEXTS and isinstance(value, str)):
+            type.check(_as_declared(type.kind, value))
+    elif isinstance(value, list):
+        if type.values is not None or type.members is not None:
+            raise ValueError("expected an object, and got a list")
+        for one in value:
+            _refuse_others(type.item or _ANY, one, depth + 1)
+    elif isinstance(value, dict):
+        if type.item is not None:
+            raise ValueError("expected a list, and got an object")
+        for name, one in value.items():
+            _refuse_others(type.values or (type.members or {}).get(name, _ANY), one, depth + 1)
+    elif value is not None and (type.item or type.values or type.members is not None):
+        raise ValueError(f"expected {'a list' if type.item else 'an object'}")
 
 
 def _as_declared(kind: Kind, given: Any) -> Any:
