@@ -429,6 +429,22 @@ async def test_a_delete_takes_along_and_clears_what_nobody_has_read_yet_before_i
         assert (await store.page(listing(LOAN))).keys == ()
 
 
+async def test_what_points_at_the_records_of_a_unit_is_asked_for_at_the_same_time() -> None:
+    books = [book(title) for title in "abc"]
+    loans = [{"id": number, "book": one["id"], "by": None} for number, one in enumerate(books)]
+    database, all_are_there = Tables(books=rows(*books), loans=rows(*loans)), asyncio.Barrier(len(books))
+
+    async def together(name: str, table: str, *_: Any) -> None:
+        if (name, table) == ("find", "loans"):
+            await all_are_there.wait()
+
+    database.before = together
+    async with opened(database) as store:
+        await store.write(unit(*(delete(BOOK, one["id"]) for one in books)))
+        written = [(name, table) for name, table, *_ in database.written()]
+        assert written == [("destroy", "loans"), ("destroy", "books")] * 3
+
+
 async def test_of_two_who_write_at_once_only_one_gets_a_value_that_must_be_unique() -> None:
     database = Tables()
     async with opened(database) as store:

@@ -31,6 +31,9 @@ from crudite.stores.mirrored.mirror import MIRROR_SETS, Images, Mirror, Place
 from crudite.stores.mirrored.wants import ByKey, Search, Want, wants_of_filter, wants_of_selection
 from crudite.types import Key, Plain, PlainRecord
 
+_PART = 500
+"""How many records are asked about together."""
+
 
 class _Deed(NamedTuple):
     """One change that a function has to make: of the record of write number `number`, or of one that it takes along.
@@ -102,10 +105,14 @@ class Writing:
     async def _prepare(self, unit: Unit) -> dict[int, list[Place]]:
         """Brings up to date what a unit depends on. What each of its deletes takes along or clears, deepest first."""
         await self._bring(want for write in unit.writes for want in self._wants(write))
-        taken: dict[int, list[Place]] = {}
+        taking = {
+            index: (write.schema, write.key)
+            for index, write in enumerate(unit.writes)
+            if write.key is not None and (write.action == "delete" or write.along is not None)
+        }
+        pointing = await self._pointing(taking.values())
+        taken = {index: _deepest_first(place, pointing, set()) for index, place in taking.items()}
         for index, write in enumerate(unit.writes):
-            if write.key is not None and (write.action == "delete" or write.along is not None):
-                taken[index] = await self._pointing((write.schema, write.key), set())
             if write.along is not None and write.along.how == "restore" and write.key is not None:
                 for place in (*taken[index], (write.schema, write.key)):
                     await self._bring(await self._coming_back(place))
@@ -162,19 +169,27 @@ class Writing:
             wants += self._pointed_at(schema, record)
         return wants
 
-    async def _pointing(self, place: Place, seen: set[Place]) -> list[Place]:
-        """The records that go along with a record or are cleared, and those that speak against it, deepest first."""
-        seen.add(place)
-        found: list[Place] = []
-        for schema, field in self._catalog.referrers[place[0].name]:
-            await self._bring([Search(schema, {field.name: place[1]})])
-            for record in await self._freshening.matching(schema, {field.name: place[1]}):
-                other = (schema, record[schema.key])
-                if other in seen:
-                    continue
-                if field.reference is not None and field.reference.on_delete in ("cascade", "force"):
-                    found += await self._pointing(other, seen)
-                found.append(other)
+    async def _pointing(self, places: Iterable[Place]) -> dict[Place, list[tuple[Place, bool]]]:
+        """The records that point at some records and at what goes along with these, by the record that they point at,
+        each with whether it goes along, too. The database is asked about all that are equally deep at the same time.
+        """
+        found: dict[Place, list[tuple[Place, bool]]] = {}
+        level = list(dict.fromkeys(places))
+        while level:
+            for start in range(0, len(level), _PART):
+                await self._bring([
+                    Search(schema, {field.name: key})
+                    for target, key in level[start : start + _PART]
+                    for schema, field in self._catalog.referrers[target.name]
+                ])  # fmt: skip
+            for target, key in level:
+                found[target, key] = []
+                for schema, field in self._catalog.referrers[target.name]:
+                    goes = field.reference is not None and field.reference.on_delete in ("cascade", "force")
+                    records = await self._freshening.matching(schema, {field.name: key})
+                    found[target, key] += [((schema, record[schema.key]), goes) for record in records]
+            below = dict.fromkeys(other for place in level for other, goes in found[place] if goes)
+            level = [place for place in below if place not in found]
         return found
 
     def _pointed_at(self, schema: ResourceSchema, values: Mapping[str, Plain]) -> Iterator[Want]:
@@ -247,6 +262,21 @@ class Writing:
             await self._calls.create(schema, _outside(before))
         else:
             await self._calls.update(schema, key, _outside(before))
+
+
+def _deepest_first(
+    place: Place, pointing: Mapping[Place, Sequence[tuple[Place, bool]]], seen: set[Place]
+) -> list[Place]:
+    """The records that go along with a record or are cleared, and those that speak against it, deepest first."""
+    seen.add(place)
+    found: list[Place] = []
+    for other, goes in pointing[place]:
+        if other in seen:
+            continue
+        if goes:
+            found += _deepest_first(other, pointing, seen)
+        found.append(other)
+    return found
 
 
 def _unique(schema: ResourceSchema) -> list[tuple[str, ...]]:
