@@ -107,6 +107,8 @@ TABLE: list[tuple[str, str, Any, int, str | None, Any]] = [
     ("POST", "/posts", {"title": "a!"}, 400, JSON, {"title": ["alphanumeric", "minimum:3"]}),
     ("POST", "/posts", {"title": "ab"}, 400, JSON, {"title": "minimum:3"}),
     ("POST", "/posts", {}, 400, JSON, {"title": "required"}),
+    ("POST", "/posts", None, 400, JSON, {"title": "required"}),
+    ("PUT", "/posts/1", None, 400, JSON, {"title": "required"}),
     ("POST", "/posts", {"title": "abc", "other": 1}, 400, JSON, {"other": "unknownfield"}),
     ("POST", "/posts", {"words": "3", "x": 1}, 400, JSON, {**EMPTY, "x": "unknownfield"}),
     ("POST", "/posts", [{"title": "ab"}, {"title": "abc"}, {}], 400, JSON, [SHORT, {"title": "required"}]),
@@ -134,7 +136,9 @@ WRITES: list[tuple[str, str, Any, int, str | None, Any]] = [
     ("POST", "/posts", {"title": "abc", "slug": "s"}, 201, TEXT, "3"),
     ("PUT", "/posts/1", {"title": "uno"}, 200, TEXT, "1"),
     ("PATCH", "/posts/1", {"words": 3}, 200, TEXT, "1"),
+    ("PATCH", "/posts/1", None, 200, TEXT, "1"),
     ("DELETE", "/posts/1", None, 204, None, None),
+    ("DELETE", "/posts/1?force=maybe", None, 204, None, None),
 ]  # fmt: skip
 
 
@@ -564,6 +568,23 @@ async def test_a_list_is_searched_sorted_and_counted_by_its_parameters() -> None
         assert shape(await somebody.get("/posts?include=author")) == (400, JSON, {"include": "unknownfield"})
 
 
+@pytest.mark.promises("B41", "B125")
+async def test_a_name_that_is_written_as_that_of_a_list_is_the_same_name() -> None:
+    async with client(style={"embed": True}) as somebody:
+        await somebody.post("/users", {"name": "ann"})
+        await posts(somebody, "one", "two", "three")
+        await somebody.patch("/posts/2", {"author": "1"})
+
+        for query in ("title[]=one&title[]=two", "title[0]=one&title[1]=two", "title=one&title=two"):
+            assert [post["id"] for post in (await somebody.get(f"/posts?{query}")).json] == [1, 2]
+        embedded = await somebody.get("/posts/2?$b.embed[]=author&$b.embed[]=comments")
+        assert embedded.json == {**SECOND, "author": {"id": 1, "name": "ann"}, "comments": []}
+        assert (await somebody.get("/posts?title[x]=one")).status == 400
+    async with client() as somebody:
+        await posts(somebody, "one")
+        assert (await somebody.get("/posts/1?$b.embed[]=author")).status == 403
+
+
 class Tally(Record[int], rules=allow.everyone, path="tallies"):
     count: int
     sort: str = ""
@@ -719,6 +740,18 @@ async def test_a_whole_may_be_set_to_a_single_record_without_a_list_around_it_an
         assert (await somebody.put("/new/groups/1/seats", {"name": "x"})).status == 422
         assert [seat["id"] for seat in (await somebody.get("/groups/1/seats")).json] == [1]
         assert shape(await somebody.request("PUT", "/groups/1/seats")) == (200, JSON, [])
+        assert (await somebody.get("/seats")).json == []
+
+
+@pytest.mark.promises("B57")
+async def test_a_whole_of_which_one_names_another_parent_is_told_which_field_must_equal_the_path() -> None:
+    async with client_for(Group, Seat, interfaces=[Rest(style="booster")]) as somebody:
+        await somebody.post("/groups", [{"name": "a"}, {"name": "b"}])
+
+        refused = await somebody.put("/groups/1/seats", [{"name": "x"}, {"name": "y", "group": "2"}])
+        assert shape(refused) == (400, TEXT, "field group in records must equal path value")
+        one = await somebody.post("/groups/1/seats", {"name": "y", "group": "2"})
+        assert shape(one) == (400, TEXT, "missingparentproperty")
         assert (await somebody.get("/seats")).json == []
 
 

@@ -49,6 +49,10 @@ class Toy(Record[int], rules=allow.everyone):
     name: str
 
 
+class Place(Record[str], rules=allow.everyone):
+    id: str
+
+
 def style(permissions: Any = None, **options: Any) -> Wheelhouse:
     """The style with options for dogs."""
     most = options.pop("most", 1000)
@@ -96,7 +100,9 @@ TABLE: list[tuple[str, str, Any, int, str | None, Any]] = [
     ("POST", "/dogs", {}, 422, JSON, {"code": 422, "message": "name: This field is required."}),
     ("PUT", "/dogs/1", {"name": "A"}, 422, JSON, {"code": 422, "message": SHORT, "model": 1}),
     ("PUT", "/dogs/7", {"age": 1}, 404, JSON, {"code": 404, "message": "Model 7 does not exist."}),
+    ("PUT", "/dogs/7", {"name": "A"}, 404, JSON, {"code": 404, "message": "Model 7 does not exist."}),
     ("DELETE", "/dogs/7", None, 404, JSON, {"code": 404, "message": "Model 7 does not exist."}),
+    ("DELETE", "/dogs/7?force=maybe", None, 404, JSON, {"code": 404, "message": "Model 7 does not exist."}),
     ("PATCH", "/dogs/1", {"age": 1}, 405, JSON, {"code": 405, "message": "PATCH is not done here."}),
 ]
 
@@ -134,6 +140,30 @@ async def test_each_write_is_answered_with_the_id_alone_or_with_nothing(
         await dogs(somebody, "Rex", "Ida")
 
         assert await told(somebody, method, url, data) == (status, kind, body)
+
+
+@pytest.mark.promises("W10", "W28", "W30")
+@pytest.mark.parametrize("permissions", [None, ["read"]])
+async def test_several_ids_in_a_path_are_one_that_is_not_there_and_show_nothing_that_pick_takes_off(
+    permissions: Any,
+) -> None:
+    spoken = style(permissions, pick=lambda request, row: {"id": row["id"]})
+    async with client_for(Dog, Toy, interfaces=[Rest(style=spoken), Rest("/new")]) as somebody:
+        await somebody.post("/new/dogs", [{"name": "Rex"}, {"name": "Ida"}])
+
+        assert (await somebody.get("/dogs/1")).json == {"id": 1}
+        for url in ("/dogs/1,2", "/dogs/1,2.json?omit=name"):
+            missing = {"code": 404, "message": "Model 1,2 does not exist."}
+            assert shape(await somebody.get(url)) == (404, JSON, missing)
+
+
+@pytest.mark.promises("W10")
+async def test_a_text_id_with_a_comma_is_one_id() -> None:
+    async with client_for(Place, interfaces=[Rest(style="wheelhouse")]) as somebody:
+        created = await somebody.post("/places", {"id": "a,b"})
+
+        assert (await somebody.get("/places/a,b")).json == {"id": "a,b"}
+        assert (await somebody.get(created.headers["location"])).json == {"id": "a,b"}
 
 
 @pytest.mark.promises("W22")

@@ -16,9 +16,12 @@ class Removal(NamedTuple):
     purge: bool = False
 
 
-def removal_in(parameters: Sequence[tuple[str, str]]) -> Removal:
-    """What the parameters of a DELETE say. Raises Malformed with every fault."""
-    given = {name: text for name, text in parameters if name in Removal._fields}
+def removal_in(parameters: Sequence[tuple[str, str]], *, passes_over: bool = False) -> Removal:
+    """What the parameters of a DELETE say. Raises Malformed with every fault, unless what cannot be meant is passed
+    over."""
+    given = {
+        name: text for name, text in parameters if name in Removal._fields and (text in _TRUTHS or not passes_over)
+    }
     faults = [
         Fault("bad_value", f"{name} takes true or false.", parameter=name)
         for name, text in given.items()

@@ -129,7 +129,7 @@ class ResourceEndpoints:
 
     async def _item(self, exchange: Exchange, keys: tuple[str, ...]) -> None:
         *above, text = keys
-        several = split_keys(exchange.scope, text)
+        several = split_keys(exchange.scope, text) if self._style.reads_several else [text]
         several[-1] = self._unformatted(several[-1])
         text = several[0] if len(several) == 1 else text
         asked = exchange.asks(self._definition, text)
@@ -201,7 +201,7 @@ class ResourceEndpoints:
             expect=await self._expected(exchange, above, text),
         )  # fmt: skip
         if action == "delete":
-            request.is_forced, request.is_purging = removal_in(exchange.parameters)
+            request.is_forced, request.is_purging = removal_in(exchange.parameters, passes_over=self._style.passes_over)
         written = await exchange.perform(request)
         assert isinstance(written, Written)
         shown = Body(None) if minimal or action == "delete" else self._style.written(asked, written)

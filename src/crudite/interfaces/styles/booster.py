@@ -1,6 +1,7 @@
 """The style of booster 2: ids as text after writes, bare messages by field with 400, `$b.` parameters."""
 
-from collections.abc import Collection, Container, Iterator, Mapping, Sequence
+import re
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from typing import Any, ClassVar
@@ -40,6 +41,7 @@ _RANGES = {"from": "gte", "to": "lte"}
 _OPTIONS = frozenset(("sort", "cursor"))
 _FLAGS = {"true": True, "false": False}
 _NOTHING = b""
+_LISTED = re.compile(r"\[[0-9]*\]$")
 _NEVER_SHOWN = "Secret fields are never shown."
 
 
@@ -65,6 +67,7 @@ class Booster(Style):
     gathers_found: ClassVar[bool] = True
     takes_any_accept: ClassVar[bool] = True
     misses_empty_sets: ClassVar[bool] = True
+    passes_over: ClassVar[bool] = True
     paths: ClassVar[frozenset[str]] = frozenset(("field", "whole"))
 
     send_object: bool = False
@@ -126,9 +129,9 @@ class Booster(Style):
         return _sent(found)
 
     def given(self, asked: Asked, body: bytes) -> bytes:
-        if asked.method == "PUT" and asked.text is None:  # a whole is set: one of it may stand alone
+        if _sets_whole(asked):  # one of it may stand alone
             body = _as_list(body)
-        return with_numbers(body, asked.definition, asked.definitions)
+        return with_numbers(body or b"{}", asked.definition, asked.definitions)
 
     def shown(self, asked: Asked, query: WrittenQuery, response: Found | Listed) -> str:
         if not query.include:
@@ -164,7 +167,7 @@ class Booster(Style):
             return _told(409, {"delete": "children"})
         status = 400 if isinstance(problem, Invalid) else problem.status
         if any(fault.code in _PARENT for fault in problem.faults):
-            return Told(status, TEXT_TYPE, b"missingparentproperty")
+            return Told(status, TEXT_TYPE, _other_parent(problem.faults, asked))
         if messages := messages_of(problem.faults, None if asked is None else asked.definition):
             return _told(status, messages)
         if isinstance(problem, Invalid) and problem.detail and all(one.pointer is None for one in problem.faults):
@@ -190,7 +193,11 @@ class Booster(Style):
     def _embedded(self, asked: Asked) -> tuple[str, ...]:
         """What is to be embedded, as paths to include. Raises Forbidden for what may not be."""
         paths = [
-            path for name, value in asked.parameters if name == "$b.embed" for path in value.split(",") if path.strip()
+            path
+            for name, value in asked.parameters
+            if _plain(name) == "$b.embed"
+            for path in value.split(",")
+            if path.strip()
         ]
         allowed = self.embed if isinstance(self.embed, bool) else self.embed.get(asked.definition.cls, False)
         if paths and not (allowed is True or (allowed is not False and set(paths) <= set(allowed))):
@@ -201,7 +208,8 @@ class Booster(Style):
 def _searches(asked: Asked) -> Iterator[tuple[str, str]]:
     """The parameters that say which records are asked for. `$b.clear` takes off the default filter of its field."""
     defaults = asked.definition.default_filters
-    for name, value in asked.parameters:
+    for written, value in asked.parameters:
+        name = _plain(written)
         if name.startswith("$b.") or name == "sendObject":
             continue
         if value != "$b.clear":
@@ -209,6 +217,11 @@ def _searches(asked: Asked) -> Iterator[tuple[str, str]]:
         elif name in defaults:
             clear = defaults[name].clear
             yield name, clear if isinstance(clear, str) else msgspec.json.encode(clear).decode()
+
+
+def _plain(name: str) -> str:
+    """The name of a parameter without the brackets, empty or with a place, that mark it as one of several values."""
+    return _LISTED.sub("", name)
 
 
 def _searched(name: str, value: str, names: Container[str]) -> tuple[str, str]:
@@ -275,6 +288,19 @@ class _Embedding:
         of_each = inner if isinstance(inner, list) else [inner]
         kept = [{name: value for name, value in one.items() if name not in hidden} for one in of_each]
         return self.of(kept if isinstance(inner, list) else kept[0], definition)
+
+
+def _sets_whole(asked: Asked | None) -> bool:
+    """Whether all records below a parent are set."""
+    return asked is not None and asked.method == "PUT" and asked.text is None
+
+
+def _other_parent(faults: Iterable[Fault], asked: Asked | None) -> bytes:
+    """What is said of a body that names another parent than the path, or none."""
+    if not _sets_whole(asked):
+        return b"missingparentproperty"
+    pointer = next(fault.pointer or "" for fault in faults if fault.code in _PARENT)
+    return f"field {pointer.rpartition('/')[2]} in records must equal path value".encode()
 
 
 def _as_list(body: bytes) -> bytes:

@@ -69,10 +69,11 @@ class Style:
 
     `actions` says what a method does to records, `statuses` how success is told. `formats` are what may stand behind a
     path after a dot; behind keys that are texts, which may hold a dot themselves, only where it `cuts_text_keys`. With
-    `most`, a list holds all records, up to so many, in place of a page of them. Where it `gathers_found`, of several
-    records asked for by their keys those are shown that are there, a single one without a list around it; else all of
-    them must be. Where it `takes_any_accept`, nobody is refused for what he accepts. Where it `misses_empty_sets`,
-    a set that can be set as a whole and is empty is not there. `paths` are those of ours that there are beside lists
+    `most`, a list holds all records, up to so many, in place of a page of them. Where it `reads_several`, a path may
+    name several records, and where it `gathers_found`, those of them are shown that are there, a single one without a
+    list around it; else all of them must be. Where it `takes_any_accept`, nobody is refused for what he accepts. Where
+    it `misses_empty_sets`, a set that can be set as a whole and is empty is not there. Where it `passes_over`, what a
+    parameter of a delete cannot mean says nothing. `paths` are those of ours that there are beside lists
     and records. `words` are for the events of streams, where they are others than ours.
     """
 
@@ -83,9 +84,11 @@ class Style:
     statuses: ClassVar[Mapping[str, int]] = {"create": 201, "replace": 200, "update": 200, "delete": 204}
     formats: ClassVar[tuple[str, ...]] = ("json",)
     cuts_text_keys: ClassVar[bool] = False
+    reads_several: ClassVar[bool] = True
     gathers_found: ClassVar[bool] = False
     takes_any_accept: ClassVar[bool] = False
     misses_empty_sets: ClassVar[bool] = False
+    passes_over: ClassVar[bool] = False
     paths: ClassVar[frozenset[str]] = frozenset(("field", "history", "query", "restore", "whole"))
     words: ClassVar[StreamWords | None] = None
 

@@ -3,6 +3,7 @@ collection."""
 
 import logging
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, ClassVar
@@ -68,7 +69,9 @@ class Wheelhouse(Style):
     name: ClassVar[str] = "wheelhouse"
     actions: ClassVar[Mapping[str, AnyAction]] = {"POST": "create", "PUT": "update", "DELETE": "delete"}
     statuses: ClassVar[Mapping[str, int]] = {"create": 206, "update": 206, "delete": 204}
+    reads_several: ClassVar[bool] = False
     takes_any_accept: ClassVar[bool] = True
+    passes_over: ClassVar[bool] = True
     paths: ClassVar[frozenset[str]] = frozenset()
     words: ClassVar[StreamWords | None] = StreamWords(
         several={"added": "add", "changed": "change", "removed": "remove"},
@@ -217,10 +220,17 @@ class _Around:
         return Found(msgspec.json.encode(row).decode(), response.version, shared=False)
 
     async def _perform(self, request: Request, perform: Perform) -> Response:
-        """Performs a write of what is a field in its body; whoever decided about it has seen the whole."""
+        """Performs a write of what is a field in its body; whoever decided about it has seen the whole. Raises NotFound
+        for a record that is not there, whatever is wrong with the body."""
         if request.action != "delete":
             request.data = without_unknown(request.data, self._definition, request.action, self._options.extra)
-        return await perform(request)
+        try:
+            return await perform(request)
+        except Invalid:
+            if request.key is not None:
+                with suppress(Forbidden, Unauthorized):
+                    await perform(self._derived(request, "read", key=request.key))
+            raise
 
     async def _change(self, request: Request, perform: Perform, decision: Decision) -> Response:
         """A change that a function allows for the record as it is: of the version that it has seen, and no other."""
