@@ -5,13 +5,14 @@ import itertools
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from datetime import UTC, date, datetime, time
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import pytest
 from pydantic import BaseModel
 
-from crudite import App, Field, Mirrored, Record, allow
+from crudite import App, DeclarationError, Field, Mirrored, Record, allow
 from crudite.testing import Client
 
 pytestmark = pytest.mark.anyio
@@ -184,3 +185,45 @@ async def test_whatever_is_written_inside_a_field_fits_when_it_is_read_again() -
         assert made["inside"]["is_so"] is False
         assert (await client.get("/tasks/1")).json == made
         assert (await client.get("/tasks")).json == [made]
+
+
+class Short(Rows):
+    def update(self, key: Any, record: Mapping[str, Any]) -> Any:  # type: ignore[override]
+        return None
+
+    def destroy(self, table: str) -> Any:  # type: ignore[override]
+        return None
+
+
+@pytest.mark.parametrize(
+    ("store", "says"),
+    [
+        (5, "int lacks get, find, create, update, patch, destroy"),
+        ({}, "dict lacks find, create, patch, destroy"),
+        (Path("tasks.db"), "a URL such as 'sqlite:///app.db'"),
+        (Rows, r"Rows is a class: give a database that was made by it, Rows\(…\)"),
+        (
+            Short(),
+            r"Short has a function update that cannot be called with \(table, key, record\); has .* destroy",
+        ),
+    ],
+    ids=lambda value: "" if isinstance(value, str) else repr(value)[:20],
+)
+def test_what_is_no_store_is_refused_when_the_application_is_made(store: Any, says: str) -> None:
+    with pytest.raises(DeclarationError, match=says):
+        App(Task, store=store)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"most": 0}, "most=0, timeout=10.0: both are more than 0"),
+        ({"timeout": -1}, "most=10000, timeout=-1"),
+        ({"mirror": ""}, "mirror: expected a path or a URL of SQLite"),
+        ({"mirror": "postgresql://me:secret@host/x"}, "such as 'mirror.db', and got 'postgresql'$"),
+    ],
+    ids=repr,
+)
+def test_options_that_cannot_be_are_refused_at_once(options: dict[str, Any], says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        Mirrored(Rows(), **options)

@@ -56,6 +56,37 @@ class Database(Protocol):
         ...
 
 
+FUNCTIONS = {
+    "get": ("table", "key"), "find": ("table", "search"), "create": ("table", "record"),
+    "update": ("table", "key", "record"), "patch": ("table", "key", "values"), "destroy": ("table", "key"),
+}  # fmt: skip
+"""The functions of a database, and what each is given."""
+
+
+def refuse_no_database(given: object) -> None:
+    """Raises TypeError, with all reasons, for what has not got the six functions, or some that take something else."""
+    name = given.__name__ if isinstance(given, type) else type(given).__name__
+    if isinstance(given, type):
+        raise TypeError(f"{name} is a class: give a database that was made by it, {name}(…)")
+    missing = [name for name in FUNCTIONS if not callable(getattr(given, name, None))]
+    faults = [f"lacks {', '.join(missing)}: a database has six functions"] if missing else []
+    for function, parameters in FUNCTIONS.items():
+        if function not in missing and not _takes(getattr(given, function), len(parameters)):
+            faults.append(f"has a function {function} that cannot be called with ({', '.join(parameters)})")
+    if faults:
+        raise TypeError(f"{name} {'; '.join(faults)}")
+
+
+def _takes(function: Callable[..., Any], number: int) -> bool:
+    try:
+        inspect.signature(function).bind(*range(number))
+    except TypeError:
+        return False
+    except ValueError:  # one that is not written in Python may not tell
+        return True
+    return True
+
+
 class Calls:
     """Calls the functions of a database. Each answers within `timeout` seconds, `find` with at most `most` records.
 

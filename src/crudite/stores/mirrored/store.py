@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
+from os import PathLike, fspath
 from typing import NamedTuple
 
 from crudite.changes import Change, Commit, Position, Reset, Unit
@@ -11,7 +12,7 @@ from crudite.query.faults import nearest
 from crudite.query.plan import Plan, Selection
 from crudite.schema import Catalog, ResourceSchema
 from crudite.stores.base import MOST_CHANGES, Batch, HistoryFigures, Kept, Page, Pages, Past, Row, Signal, Step
-from crudite.stores.mirrored.database import Calls, Database
+from crudite.stores.mirrored.database import Calls, Database, refuse_no_database
 from crudite.stores.mirrored.exclusion import Exclusion
 from crudite.stores.mirrored.freshening import Freshening
 from crudite.stores.mirrored.mirror import open_mirror
@@ -40,14 +41,21 @@ class Mirrored:
       database knows nothing.
     - `most`: the most records that one `find` may give; more are a StoreError.
     - `timeout`: the seconds that each function has.
+
+    Raises TypeError for what is no such database, and ValueError for another option.
     """
 
     def __init__(
-        self, database: Database, mirror: str = MEMORY, *, kept_here: Collection[str] = (), most: int = MOST_FOUND,
-        timeout: float = 10.0,
+        self, database: Database, mirror: str | PathLike[str] = MEMORY, *, kept_here: Collection[str] = (),
+        most: int = MOST_FOUND, timeout: float = 10.0,
     ) -> None:  # fmt: skip
-        if missing := [name for name in _FUNCTIONS if not callable(getattr(database, name, None))]:
-            raise TypeError(f"{type(database).__name__} lacks {', '.join(missing)}: a database has six functions")
+        refuse_no_database(database)
+        if most < 1 or not timeout > 0:
+            raise ValueError(f"most={most!r}, timeout={timeout!r}: both are more than 0")
+        mirror = fspath(mirror)
+        scheme, is_url, _ = mirror.partition("://")
+        if not mirror or (is_url and scheme != "sqlite"):  # what follows may hold a password
+            raise ValueError(f"mirror: expected a path or a URL of SQLite, such as 'mirror.db', and got {scheme!r}")
         self._database = database
         self._most = most
         self._timeout = timeout
@@ -224,7 +232,5 @@ def _reading() -> Iterator[None]:
     except Problem as problem:
         raise StoreError(f"the database refuses to be read: {problem}") from problem
 
-
-_FUNCTIONS = ("get", "find", "create", "update", "patch", "destroy")
 
 __all__ = ["MOST_FOUND", "Mirrored"]
