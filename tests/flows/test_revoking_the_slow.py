@@ -44,3 +44,42 @@ async def test_a_revocation_does_not_wait_for_a_client_that_is_behind(over: Lite
         async with client.acting("t").live("notes", over=over, resume=view) as again:
             await again.ready()
             assert [note["id"] for note in again.records] == [2]
+
+
+@pytest.mark.parametrize("over", ["websocket", "sse"])
+async def test_who_is_given_up_as_slow_while_he_is_told_of_other_rights_is_told_of_nothing_else(
+    over: Literal["websocket", "sse"], caplog: pytest.LogCaptureFixture
+) -> None:
+    roles = {"ann": frozenset({"staff"})}
+
+    def authenticate(credentials: Credentials) -> Actor | None:
+        return Actor(id="ann", roles=roles["ann"]) if credentials.token else None
+
+    app = App(Note, store=fresh_store(), auth=authenticate, limits=Limits(live=LiveLimits(outbox=OUTBOX, tick=0)))
+    line = Line()
+    async with Client(app) as client, asyncio.timeout(10):
+        await app.records.create(Note, id=1, owner="bob")
+        await app.records.create(Note, id=2, owner="ann")
+        async with client.acting("t").live("notes", over=over, line=line) as view:
+            await view.ready()
+            [connection] = app.engine.connections
+            line.hold()
+            await app.records.update(Note, 1, title="on its way")
+            await app.engine.fence()
+            while connection.outbox.size:  # noqa: ASYNC110 (nobody tells that the reader has it, and waits)
+                await asyncio.sleep(0)
+            await app.records.update(Note, 1, title="x" * OUTBOX)  # one message may always wait, and nothing beside it
+            await app.engine.fence()
+            assert (connection.ended, connection.outbox.is_behind) == (None, False)
+
+            roles["ann"] = frozenset()
+            await app.revoke(account="ann")
+            assert connection.ended == "slow"
+            line.release()
+            with pytest.raises(ConnectionResetError):
+                await view.until(lambda _: False)
+            assert {kind for kind, _ in view.events} == {"added", "ready", "changed"}
+            assert "credentials" not in caplog.text
+        async with client.acting("t").live("notes", over=over, resume=view) as again:
+            await again.ready()
+            assert [note["id"] for note in again.records] == [2]
