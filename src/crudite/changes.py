@@ -56,6 +56,7 @@ class Write(msgspec.Struct, frozen=True, kw_only=True):
     database's default). The store sets `version`, `created_at` and `updated_at`.
 
     - `expect`: the version that the stored record must have.
+    - `seen`: what of the stored record must be as it was seen and does not move its version (update, delete).
     - `where`: a bound filter that must hold for the stored record (update, delete).
     - `guards`: further ones for single fields.
     - `needs`: records of other resources that must be there.
@@ -69,6 +70,7 @@ class Write(msgspec.Struct, frozen=True, kw_only=True):
     key: Key | None
     values: Mapping[str, Plain] = {}
     expect: int | None = None
+    seen: Mapping[str, Plain] = {}
     where: Filter | None = None
     guards: tuple[Guard, ...] = ()
     needs: tuple[Need, ...] = ()
@@ -112,7 +114,8 @@ RefusalKind: TypeAlias = Literal[
 class Refused(Exception):
     """A unit was not committed: its write number `index` (from 0) could not be made, and nothing changed.
 
-    `kind`: there is no such record (`missing`); it has another `version`; `where`, a `guard`, a `need` or
+    `kind`: there is no such record (`missing`); it has another `version`, or other values than were `seen` in `fields`
+    (`version`, too); `where`, a `guard`, a `need` or
     `check_after` (`after`) does not hold; a value is not `unique` (the key included); a foreign key points at
     nothing (`reference`); other records still point here (`referenced`); a check of the database (`check`).
     `fields` are the fields concerned, as far as they are known.

@@ -1,6 +1,6 @@
 """A query that is resolved, allowed and bound: what a store is asked to read."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias
 
@@ -192,12 +192,14 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 class Need(msgspec.Struct, frozen=True):
     """A write depends on a record of another resource: one of `selection` must have `key`.
 
-    `field` names the field of the written record that points there.
+    `field` names the field of the written record that points there; `seen` is what of the needed one must be as it was
+    seen, besides.
     """
 
     field: str
     selection: Selection
     key: Key
+    seen: Mapping[str, Plain] = {}
 
 
 def everything(schema: ResourceSchema) -> Selection:

@@ -133,6 +133,25 @@ class RecordContract(OpensStores):
             assert plain(quiet.json)["note"] == "n"
             assert plain(quiet.json)["updated_at"] == plain(made.json)["updated_at"]
 
+    async def test_a_write_is_made_only_while_what_was_seen_besides_the_version_is_so(self, tmp_path: Path) -> None:
+        async with self.opened(tmp_path) as store:
+            made = (await store.write(unit(create(AUTHOR, name="a", note="n")))).stored[0]
+            book = create(BOOK, title="b", author=made.key)
+            for seen, is_so in (({"note": "n"}, True), ({"note": "m"}, False)):
+                renamed = msgspec.structs.replace(update(AUTHOR, made.key, name="b"), seen=seen)
+                need = Need("author", everything(AUTHOR), made.key, seen)
+                for write, missed in ((renamed, ("version", ("note",))), (book, ("need", ("author",)))):
+                    asked = write if write is renamed else msgspec.structs.replace(book, needs=(need,))
+                    if is_so:
+                        await store.write(unit(asked))
+                        continue
+                    with pytest.raises(Refused) as refused:
+                        await store.write(unit(asked))
+                    assert (refused.value.kind, refused.value.fields) == missed
+            gone = msgspec.structs.replace(delete(AUTHOR, made.key), seen={"note": "m"})
+            with pytest.raises(Refused, match="version note"):
+                await store.write(unit(gone))
+
     async def test_a_record_made_again_never_repeats_a_version(self, tmp_path: Path) -> None:
         async with self.opened(tmp_path) as store:
             key = uuid7()

@@ -97,7 +97,7 @@ class Writing:
     async def _changing(self, refused: Refused, missed: Prepared) -> str | None:
         """What others keep changing, where that alone has a write refused: decided again, it may succeed."""
         is_carried = missed.is_carried and refused.kind in ("missing", "where")
-        if is_carried or (refused.kind == "version" and missed.optimistic):
+        if is_carried or (refused.kind == "version" and _is_ours(refused, missed)):
             return "The record keeps"
         references = dict(missed.definition.references).keys()
         if refused.kind == "need" and missed.has_pins and references.isdisjoint(refused.fields):
@@ -225,11 +225,16 @@ def _is_in_its_own_way(refused: Refused, every: Sequence[Prepared]) -> bool:
     updates = (one.write for one in earlier if one.write.action == "update" and one.write.values)
     changed = {(write.schema.name, write.key) for write in updates}
     if refused.kind == "version":
-        return missed.optimistic and (missed.write.schema.name, missed.write.key) in changed
+        return _is_ours(refused, missed) and (missed.write.schema.name, missed.write.key) in changed
     if refused.kind == "where" and missed.taken_from is not None:
         return (missed.write.schema.name, missed.write.key) in changed
     needs = missed.write.needs if refused.kind == "need" and missed.has_pins else ()
     return any((need.selection.schema.name, need.key) in changed for need in needs if need.field in refused.fields)
+
+
+def _is_ours(refused: Refused, missed: Prepared) -> bool:
+    """Whether it is we who want the record to be as it was, and not the client, who knows of versions alone."""
+    return missed.optimistic or bool(refused.fields)
 
 
 def _may_have_come(refused: Refused, missed: Prepared) -> bool:

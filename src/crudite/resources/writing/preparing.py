@@ -47,6 +47,7 @@ from crudite.resources.writing.prepared import Prepared
 from crudite.resources.writing.validating import Validation, differing
 from crudite.schema import ResourceSchema
 from crudite.stores.base import Store
+from crudite.stores.seen import beside_version
 from crudite.stores.sieve import left_of, look_up
 from crudite.types import Key, Plain, PlainRecord
 
@@ -173,6 +174,7 @@ class Preparing:
                 **({definition.schema.key: request.key} if links else {}),  # with which the version grows
             },
             expect=request.expect if request.expect is not None else version,
+            seen=beside_version(definition.schema, old),
             where=condition_of(left_before(rule, old), self._scope(request)),
             guards=fields.guards,
             needs=needs,
@@ -198,6 +200,7 @@ class Preparing:
             schema=definition.schema,
             key=request.key,
             expect=request.expect if request.expect is not None else version,
+            seen=beside_version(definition.schema, old),
             where=condition_of(left_before(rule, old), self._scope(request)),
             returning=None if action == "delete" else self._returning(request, definition),
             along=self._deleting.along(request, definition.schema),
@@ -291,21 +294,23 @@ class Preparing:
                 readable = self._rulebook.now(selection)
                 if belongs != EVERYTHING:
                     readable = Selection(target, join((readable.filter, belongs), either=False), readable.mask)
-                pinned = await self._pinned(readable, key) if is_judged(readable.filter) else readable
-                needs.append(Need(name, pinned, key))
-                has_pins = has_pins or (pinned is not readable and pinned.filter != NOTHING)
+                need = Need(name, readable, key)
+                pinned = await self._pinned(need) if is_judged(readable.filter) else need
+                needs.append(pinned)
+                has_pins = has_pins or (pinned is not need and pinned.selection.filter != NOTHING)
         return tuple(needs), has_pins
 
-    async def _pinned(self, selection: Selection, key: Key) -> Selection:
-        """A selection in which functions have been asked about the record with a key: it holds that record only as
-        long as it has the version that they saw."""
-        row = await self._store.lookup(everything(selection.schema), key)
+    async def _pinned(self, need: Need) -> Need:
+        """A need of a record about which functions have been asked: only as long as it is as they saw it."""
+        schema, filter, mask = need.selection.schema, need.selection.filter, need.selection.mask
+        row = await self._store.lookup(everything(schema), need.key)
         if row is None:
-            return Selection(selection.schema, NOTHING, selection.mask)
-        left = left_of(selection.filter, msgspec.json.decode(row.json))
-        version = selection.schema.fields["version"]
+            return Need(need.field, Selection(schema, NOTHING, mask), need.key)
+        record = msgspec.json.decode(row.json)
+        version = schema.fields["version"]
         as_it_was = Test(Path((), version, (), version.type), "eq", row.version)
-        return Selection(selection.schema, join((left, as_it_was), either=False), selection.mask)
+        left = join((left_of(filter, record), as_it_was), either=False)
+        return Need(need.field, Selection(schema, left, mask), need.key, beside_version(schema, record))
 
     def _returning(self, request: Request, definition: Definition) -> Selection | None:
         """What the asker may see of the written record; all of it where hooks will want it. None where he may see

@@ -27,6 +27,7 @@ from crudite.resources.refusals import points_nowhere
 from crudite.resources.request import Request
 from crudite.schema import FieldSpec, ResourceSchema
 from crudite.stores.base import Store
+from crudite.stores.seen import beside_version
 from crudite.stores.sieve import look_up
 from crudite.types import Key, Plain, PlainRecord
 from crudite.validators import MatchesParent
@@ -74,9 +75,8 @@ class _Reading:
         record = await self.look_up(definition.schema, plain)
         if record is None:
             return None
-        quiet = [spec for spec in definition.schema.fields.values() if spec.quiet and not spec.secret]
-        kept = [spec for spec in quiet if spec.type.kind != "json"]
-        self.need(name, definition.schema, plain, record, [definition.schema.fields["version"], *kept])
+        schema = definition.schema
+        self.need(name, schema, plain, record, [schema.fields["version"]], beside_version(schema, record))
         return definition.from_plain(record)
 
     async def look_up(self, schema: ResourceSchema, key: Key) -> PlainRecord | None:
@@ -86,12 +86,13 @@ class _Reading:
         return record
 
     def need(
-        self, name: str, schema: ResourceSchema, key: Key, record: PlainRecord, fields: Collection[FieldSpec]
-    ) -> None:
-        """Lets the write be made only if these fields of a record are as they were read."""
+        self, name: str, schema: ResourceSchema, key: Key, record: PlainRecord, fields: Collection[FieldSpec],
+        seen: PlainRecord | None = None,
+    ) -> None:  # fmt: skip
+        """Lets the write be made only if these fields of a record are as they were read, and others as `seen`."""
         equal = [_equals(spec, record[spec.name]) for spec in fields]
         as_it_was = join((*equal, present(schema)), either=False)
-        self.needs.append(Need(name, Selection(schema, as_it_was, Mask((schema.key,))), key))
+        self.needs.append(Need(name, Selection(schema, as_it_was, Mask((schema.key,))), key, seen or {}))
 
 
 class Validation:

@@ -10,7 +10,7 @@ from typing import Any
 
 from crudite.changes import Refused, Stored, Unit, Write
 from crudite.ids import uuid7
-from crudite.query.plan import Need, Plan, Selection
+from crudite.query.plan import Mask, Need, Plan, Selection
 from crudite.query.sql import condition, quote, record_json, select
 from crudite.query.tree import EVERYTHING, Filter
 from crudite.schema import FieldSpec, ResourceSchema
@@ -20,6 +20,7 @@ from crudite.stores.postgresql.ddl import LAST_NUMBER, is_numbered
 from crudite.stores.postgresql.dialect import PostgresqlDialect, literal
 from crudite.stores.postgresql.errors import CONSTRAINTS, refusal
 from crudite.stores.postgresql.reads import fetch
+from crudite.stores.seen import differing
 from crudite.types import Key
 
 _dialect = PostgresqlDialect()
@@ -43,6 +44,8 @@ async def perform(connection: Connection, index: int, write: Write) -> Stored:
         return await _perform_along(connection, index, write)
     try:
         await _check_needs(connection, index, write)
+        if write.seen:
+            await _check_seen(connection, index, write)
         match write.action:
             case "create":
                 stored = await _create(connection, index, write)
@@ -169,10 +172,28 @@ async def _check_needs(connection: Connection, index: int, write: Write) -> None
             raise Refused(index, "need", (need.field,))
 
 
+async def _check_seen(connection: Connection, index: int, write: Write) -> None:
+    lock = " FOR UPDATE OF t" if write.action == "delete" else " FOR NO KEY UPDATE OF t"  # as the write itself does
+    await _holds(connection, write.schema, _key(write), EVERYTHING, lock)
+    if changed := await _differing(connection, write.schema, _key(write), write.seen):
+        raise await _found_miss(connection, index, write) or Refused(index, "version", changed)
+
+
 async def _is_there(connection: Connection, need: Need) -> bool:
     """Whether the needed record is there; it then stays as it is until the commit."""
     schema = need.selection.schema
-    return await _holds(connection, schema, need.key, need.selection.filter, " FOR SHARE OF t")
+    is_there = await _holds(connection, schema, need.key, need.selection.filter, " FOR SHARE OF t")
+    return is_there and not await _differing(connection, schema, need.key, need.seen)
+
+
+async def _differing(
+    connection: Connection, schema: ResourceSchema, key: Key, seen: Mapping[str, Any]
+) -> tuple[str, ...]:
+    """The fields of a record, which is locked, that are not as they were seen."""
+    if not seen:
+        return ()
+    shown = Selection(schema, EVERYTHING, Mask(tuple(seen)))
+    return differing(seen, (await _returning(connection, Stored(key, 0), shown)).json)
 
 
 async def _holds(connection: Connection, schema: ResourceSchema, key: Key, filter: Filter, lock: str = "") -> bool:

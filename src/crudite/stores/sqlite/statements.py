@@ -9,11 +9,12 @@ import apsw
 
 from crudite.changes import Refused, Stored, Write
 from crudite.ids import uuid7
-from crudite.query.plan import Need, Plan, Selection
+from crudite.query.plan import Mask, Need, Plan, Selection
 from crudite.query.sql import condition, quote, record_json, select
 from crudite.query.tree import EVERYTHING, Filter
 from crudite.schema import FieldType, ResourceSchema
 from crudite.stores.along import go_along
+from crudite.stores.seen import differing
 from crudite.stores.sqlite.connections import Execute
 from crudite.stores.sqlite.dialect import SqliteDialect
 from crudite.stores.sqlite.errors import refusal
@@ -90,6 +91,8 @@ class Performer:
         try:
             if write.needs:
                 self._check_needs(index, write)
+            if write.seen:
+                self._check_seen(index, write)
             match write.action:
                 case "create":
                     stored = self._create(write)
@@ -249,8 +252,21 @@ class Performer:
                     raise miss
                 raise Refused(index, "need", (need.field,))
 
+    def _check_seen(self, index: int, write: Write) -> None:
+        if changed := self._differing(write.schema, _key(write), write.seen):
+            raise self._found_miss(index, write) or Refused(index, "version", changed)
+
     def _is_there(self, need: Need) -> bool:
-        return self._holds(need.selection.schema, need.key, need.selection.filter)
+        schema = need.selection.schema
+        is_there = self._holds(schema, need.key, need.selection.filter)
+        return is_there and not self._differing(schema, need.key, need.seen)
+
+    def _differing(self, schema: ResourceSchema, key: Key, seen: Mapping[str, Any]) -> tuple[str, ...]:
+        """The fields of a record that are not as they were seen."""
+        if not seen:
+            return ()
+        shown = Selection(schema, EVERYTHING, Mask(tuple(seen)))
+        return differing(seen, self._returning(Stored(key, 0), shown).json)
 
     def _holds(self, schema: ResourceSchema, key: Key, filter: Filter) -> bool:
         statement = condition(filter, _dialect, "t", 2)
