@@ -289,6 +289,55 @@ async def test_a_link_to_one_is_set_moved_and_cleared() -> None:
         assert await persons() == ["eve", None]
 
 
+async def test_what_links_lead_to_is_exchanged_in_one_transaction() -> None:
+    class Team(Record[str], rules=OPEN):
+        captain: One["Player"] = Field(by="leads", settable=True)
+        players: Many["Player"] = Field(by="team", settable=True)
+
+    class Player(Record[str], rules=OPEN):
+        leads: Ref[Team | None] = Field(default=None, unique=True)
+        team: Ref[Team | None] = Field(default=None)
+
+    async with client_for(Team, Player) as client:
+        await client.post("/teams", [{"id": key} for key in "abc"])
+        await client.post("/players", [{"id": f"{key}1", "leads": key, "team": key} for key in "abc"])
+        records = client.app.records
+
+        async def led() -> list[tuple[str | None, str | None]]:
+            return [(player["leads"], player["team"]) for player in (await client.get("/players?sort=id")).json]
+
+        async with records.batch() as batch:
+            batch.update(Team, "a", captain="b1")
+            batch.update(Team, "b", captain="a1")
+        assert await led() == [("b", "a"), ("a", "b"), ("c", "c")]
+        async with records.batch() as batch:  # in a circle
+            batch.update(Team, "a", captain="a1", players=["b1"])
+            batch.update(Team, "b", captain="c1", players=["c1"])
+            batch.update(Team, "c", captain="b1", players=["a1"])
+        assert await led() == [("a", "c"), ("c", "a"), ("b", "b")]
+        async with records.batch() as batch:  # and what is given to another one is given away
+            batch.update(Team, "a", captain="c1", players=["a1", "b1", "c1"])
+            batch.update(Team, "b", captain=None, players=[])
+            batch.update(Team, "c", players=[])
+        assert await led() == [(None, "a"), ("c", "a"), ("a", "a")]
+
+
+async def test_what_belongs_to_its_parent_is_not_deleted_where_the_same_transaction_has_moved_it() -> None:
+    class Box(Record[str], rules=OPEN):
+        things: Many["Thing"] = Field(settable=True)
+
+    class Thing(Record[str], rules=OPEN):
+        box: Parent[Box]
+
+    async with client_for(Box, Thing) as client:
+        await client.post("/boxes", [{"id": "a"}, {"id": "b"}])
+        await client.post("/things", [{"id": "x", "box": "b"}, {"id": "y", "box": "b"}])
+        async with client.app.records.batch() as batch:
+            batch.update(Box, "a", things=["x"])
+            batch.update(Box, "b", things=[])
+        assert [(thing["id"], thing["box"]) for thing in (await client.get("/things")).json] == [("x", "a")]
+
+
 async def test_every_key_that_is_not_there_is_named_by_its_place() -> None:
     async with world() as client:
         await fill(client)

@@ -27,7 +27,7 @@ from crudite.resources.writing.deleting import Deleting
 from crudite.resources.writing.incoming import MAX_MANY, is_many
 from crudite.resources.writing.prepared import Prepared
 from crudite.resources.writing.preparing import Preparing, not_found
-from crudite.resources.writing.relations import Relating, placed
+from crudite.resources.writing.relations import Moved, Relating, placed
 from crudite.resources.writing.setting import Setting
 from crudite.resources.writing.taken import not_unique
 from crudite.stores.base import Store
@@ -80,9 +80,10 @@ class Writing:
 
     async def _every(self, requests: Sequence[Request], prepared: Sequence[list[Prepared]]) -> list[Prepared]:
         """The writes of requests, and all that follow from them, in order."""
-        linked = [one for group in prepared for one in await self._linked(group)]
+        moved: set[Moved] = set()
+        linked = [one for group in prepared for one in await self._linked(group, moved)]
         further = await self._further(
-            [*requests, *(one.request for one in linked)], [*prepared, *([one] for one in linked)]
+            [*requests, *(one.request for one in linked)], [*prepared, *([one] for one in linked)], moved
         )
         last = [one.last for group in prepared for one in group if one.last is not None]
         return [write for group in prepared for write in group] + linked + further + last
@@ -90,9 +91,9 @@ class Writing:
     async def _prepare(self, request: Request) -> list[Prepared]:
         return await (self._setting if request.action == "set" else self._preparing).prepare(request)
 
-    async def _linked(self, group: Sequence[Prepared]) -> list[Prepared]:
+    async def _linked(self, group: Sequence[Prepared], moved: set[Moved]) -> list[Prepared]:
         """The writes that set the links which were given with others."""
-        return await self._relating.settle(group) if any(one.links for one in group) else []
+        return await self._relating.settle(group, moved) if any(one.links for one in group) else []
 
     async def _changing(self, refused: Refused, missed: Prepared) -> str | None:
         """What others keep changing, where that alone has a write refused: decided again, it may succeed."""
@@ -126,7 +127,9 @@ class Writing:
         demanded = Selection(schema, where, Mask((schema.key,)))
         return await self._store.lookup(demanded, cast(Key, missed.request.key)) is not None
 
-    async def _further(self, requests: Sequence[Request], prepared: Sequence[list[Prepared]]) -> list[Prepared]:
+    async def _further(
+        self, requests: Sequence[Request], prepared: Sequence[list[Prepared]], moved: set[Moved]
+    ) -> list[Prepared]:
         """The writes that `before` hooks have put into the batch, those that set the links of these, and those that
         follow from changed fields; all may bring more."""
         further: list[Prepared] = []
@@ -142,7 +145,7 @@ class Writing:
                         raise RuntimeError(f"hooks have put more than {MAX_MANY} writes into one batch")
                     follow_up = self._follow_up(asked, intent)
                     made = await self._preparing.prepare(follow_up)
-                    linked = await self._linked(made)
+                    linked = await self._linked(made, moved)
                     waiting += [(follow_up, made), *((one.request, [one]) for one in linked)]
                     further += made + linked
                     cascading.heed(made + linked)

@@ -11,7 +11,7 @@ saw: of two who set the same link at the same time one decides again.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 import msgspec
 
@@ -30,6 +30,10 @@ from crudite.schema import FieldSpec, ResourceSchema
 from crudite.stores.base import Store
 from crudite.stores.sieve import read_page
 from crudite.types import Key, PlainRecord
+
+Moved: TypeAlias = tuple[str, Key, str]
+"""A record that a link leads to from now on: its resource, its key, and the field that points back. It need not be
+taken out of where it was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,14 +84,15 @@ class Relating:
         self._store = store
         self._preparing = preparing
 
-    async def settle(self, prepared: Sequence[Prepared]) -> list[Prepared]:
-        """The writes that set the links which were given with the writes of one request. Raises a problem that names
-        every place in the body where something is wrong."""
+    async def settle(self, prepared: Sequence[Prepared], moved: set[Moved]) -> list[Prepared]:
+        """The writes that set the links which were given with the writes of one request. `moved` are the records that
+        earlier writes of the transaction have put into links, to which it adds. Raises a problem that names every
+        place in the body where something is wrong."""
         steps: list[Step] = []
         faults: list[Fault] = []
         for setting in _settings(prepared):
             try:
-                steps += await self._steps(setting)
+                steps += await self._steps(setting, moved)
             except Invalid as invalid:
                 faults += invalid.faults
         if faults:
@@ -106,7 +111,7 @@ class Relating:
             raise _together(problems)
         return found
 
-    async def _steps(self, setting: _Setting) -> list[Step]:
+    async def _steps(self, setting: _Setting, moved: set[Moved]) -> list[Step]:
         link, request = setting.settable.link, setting.owner.request
         pointing = self._rulebook.definitions.by_name[link.target]
         rows = await self._pointing(setting, pointing)
@@ -114,7 +119,8 @@ class Relating:
             wanted = [key for key in setting.keys if key not in rows]
             await self.refuse_unseen(pointing, ((key, setting.at(key)) for key in wanted), request)
             kept = set(setting.keys)
-            gone = [key for key in rows if key not in kept]
+            gone = [key for key in rows if key not in kept and (pointing.name, key, link.field) not in moved]
+            moved.update((pointing.name, key, link.field) for key in wanted)
         else:
             target = self._rulebook.definitions.by_name[link.leads_to]
             places = ((key, setting.at(key)) for key in setting.keys)
