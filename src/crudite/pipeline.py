@@ -10,6 +10,7 @@ whatever goes wrong comes out as one Problem.
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from inspect import isawaitable
 from typing import Any, TypeAlias
 
 from crudite.auth import Identification
@@ -152,7 +153,10 @@ async def _run(
         called = True
         return await _run(steps, index + 1, request, perform, definitions)
 
-    return response_of(await steps[index](request, proceed), request, definitions, _name(steps[index]))
+    given = steps[index](request, proceed)
+    if not isawaitable(given):  # a plain function, which has not waited for the others
+        raise TypeError(f"{_name(steps[index])} returned {given!r}; is `async` missing?")
+    return response_of(await given, request, definitions, _name(steps[index]))
 
 
 def _name(step: Step) -> str:

@@ -11,6 +11,7 @@ from time import monotonic
 from types import TracebackType
 from typing import Any, Literal, Self, TypeAlias
 
+from crudite.app.arguments import check_arguments
 from crudite.app.declarations import Declarations
 from crudite.app.defaults import about_actors, default_interfaces, opened_bus, opened_store, several, shared_with
 from crudite.app.entrance import find_endpoint, refuse, serve_lifespan
@@ -101,6 +102,11 @@ class App(Declarations):
         channels: Sequence[Channel] = (),
         title: str | None = None,
     ) -> None:
+        check_arguments(
+            resources,
+            {"store": store, "auth": auth, "interfaces": interfaces, "provide": provide, "lifespan": lifespan,
+             "hosts": hosts, "clock": clock, "rates": rates, "channels": channels},
+        )  # fmt: skip
         self.title = title or "Crudite"
         self.limits = limits or Limits()
         self.retention = retention or Retention()
@@ -253,9 +259,8 @@ class App(Declarations):
                 await running.aclose()
 
     async def _open(self, stack: AsyncExitStack) -> None:
-        if faults := self._rates.faults(
-            {*self.definitions.by_path, *self.handlers, *(channel.pattern for channel in self.channels)}
-        ):
+        names = {*self.definitions.by_path, *self.handlers, *(channel.pattern for channel in self.channels)}
+        if faults := [*self._rates.faults(names), *self._faults_of_steps(names)]:
             raise DeclarationError(faults)
         await self.store.open(self.definitions.catalog)
         stack.push_async_callback(self.store.close)

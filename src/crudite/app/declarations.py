@@ -3,14 +3,20 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar, overload
+from typing import Any, TypeVar, get_args, overload
 
+from crudite.app.arguments import shown
 from crudite.errors import DeclarationError
 from crudite.interfaces.files import Files
 from crudite.pipeline import Middleware, Step
+from crudite.resources.declaring.gather import nearest, sentence
 from crudite.resources.handlers import Handler, HandlerKind
+from crudite.resources.hooks import takes
+from crudite.resources.request import AnyAction
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+_ACTIONS = get_args(AnyAction)
 
 
 class Declarations(ABC):
@@ -76,18 +82,36 @@ class Declarations(ABC):
         self, step: Step | None = None, *, name: str | Sequence[str] = (), action: str | Sequence[str] = ()
     ) -> Step | Callable[[Step], Step]:
         """Puts a step `async (request, next) -> response` around every request, or around those of some names
-        (paths of resources, names of handlers) and actions. Works as a decorator, with and without arguments."""
+        (paths of resources, names of handlers) and actions. Works as a decorator, with and without arguments.
+
+        Raises DeclarationError for an action that there is not, and for what does not take these two."""
+        faults = [
+            sentence(f"@app.use: there is no action {one!r}{nearest(one, _ACTIONS)}")
+            for one in _set(action)
+            if one not in _ACTIONS
+        ]
+        if faults:
+            raise DeclarationError(faults)
 
         def register(step: Step) -> Step:
+            if not takes(step, 2):
+                raise DeclarationError([f"@app.use: a step takes (request, next), unlike {shown(step)}."])
             self._middleware.append(Middleware(step, _set(name), _set(action)))
             return step
 
         return register if step is None else register(step)
 
     def on_error(self, kind: type[Exception]) -> Callable[[F], F]:
-        """Registers what makes a Problem of an exception of application code: `(request, error) -> Problem`."""
+        """Registers what makes a Problem of an exception of application code: `(request, error) -> Problem`.
+
+        Raises DeclarationError for what is no class of exceptions, and for a function that does not take these two."""
+
+        if not (isinstance(kind, type) and issubclass(kind, Exception)):
+            raise DeclarationError([f"@app.on_error is written with a class of exceptions, not with {shown(kind)}."])
 
         def register(handler: F) -> F:
+            if not takes(handler, 2):
+                raise DeclarationError([f"@app.on_error: a function takes (request, error), unlike {shown(handler)}."])
             self._error_handlers.append((kind, handler))
             return handler
 
@@ -97,7 +121,17 @@ class Declarations(ABC):
         """Serves the files of a directory below a path, after everything else; `index.html` for a directory."""
         self._files.append((path.strip("/"), Files(Path(directory))))
 
+    def _faults_of_steps(self, names: Collection[str]) -> list[str]:
+        """What is wrong with the steps in an application that has these resources, handlers and channels."""
+        return [
+            sentence(f"@app.use: no resource and no handler is called {name!r}{nearest(name, names)}")
+            for name in sorted({name for one in self._middleware for name in one.names} - set(names))
+        ]
+
     def _handler(self, name: str, kind: HandlerKind) -> Callable[[F], F]:
+        if not isinstance(name, str):
+            raise DeclarationError([f"@app.{kind} is written with a name, such as @app.{kind}('overdue')."])
+
         def register(function: F) -> F:
             if name in self.handlers and name not in self._offered:
                 raise DeclarationError([f"Two handlers are called {name!r}."])

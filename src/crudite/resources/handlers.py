@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from typing import Any, Literal, TypeAlias, get_origin, get_type_hints
 
 import pydantic
+from pydantic.errors import PydanticUserError
 from pydantic_core import PydanticUndefined
 
 from crudite.errors import DeclarationError, Fault, Invalid, Malformed
@@ -14,6 +15,7 @@ from crudite.messages import Answered, Listed, Live, Redirect, Response
 from crudite.resources.actions import Actions
 from crudite.resources.answering import plainly
 from crudite.resources.asking import Asks
+from crudite.resources.declaring.annotations import type_name
 from crudite.resources.declaring.definition import Definition
 from crudite.resources.hooks import call
 from crudite.resources.query import Count, Groups, Query, Value
@@ -43,7 +45,12 @@ class Handler:
     @classmethod
     def of(cls, name: str, kind: HandlerKind, function: Callable[..., Any], provided: Sequence[Any]) -> "Handler":
         """The handler that a function is. Raises DeclarationError when its signature cannot be served."""
-        hints = get_type_hints(function, include_extras=True)
+        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+            raise DeclarationError([f"The handler {name!r} says `yield`; it returns its answer, or a query."])
+        try:
+            hints = get_type_hints(function, include_extras=True)
+        except NameError as error:
+            raise DeclarationError([f"The handler {name!r}: there is no {error.name!r}."]) from None
         parameters = list(inspect.signature(function).parameters.values())
         if not parameters:
             raise DeclarationError([f"The handler {name!r} must take the request as its first parameter."])
@@ -60,7 +67,10 @@ class Handler:
             fields[parameter.name] = (hint, pydantic.Field(default))
         path_names = _path_names(name, fields)
         title = "".join(part.strip("{}").capitalize() for part in name.replace("/", "-").split("-")) + "Arguments"
-        arguments = _arguments(title, fields)
+        try:
+            arguments = _arguments(title, fields)
+        except PydanticUserError:
+            raise DeclarationError(_strange(name, fields)) from None
         lists = frozenset(name for name, (hint, _) in fields.items() if get_origin(hint) in (list, set, tuple))
         return cls(name, kind, function, arguments, injected, lists, hints.get("return"), path_names)
 
@@ -166,6 +176,20 @@ def _arguments(title: str, fields: Mapping[str, Any]) -> "pydantic.TypeAdapter[A
     specs = [(name, hint, dataclasses.field(default=field)) for name, (hint, field) in fields.items()]
     made = dataclasses.make_dataclass(title, specs, kw_only=True)
     return pydantic.TypeAdapter(pydantic.dataclasses.dataclass(made, config=pydantic.ConfigDict(extra="forbid")))
+
+
+def _strange(name: str, fields: Mapping[str, Any]) -> list[str]:
+    """What is said of the arguments that nothing of JSON or a URL can be."""
+    faults = []
+    for one, (hint, _) in fields.items():
+        try:
+            pydantic.TypeAdapter(hint)
+        except PydanticUserError:
+            faults.append(
+                f"The handler {name!r}: {one!r} can be no argument, since {type_name(hint)} has no form in JSON. "
+                "What the application gives it says App(provide=…)."
+            )
+    return faults
 
 
 def _fault(error: Any, place: str | None) -> Fault:

@@ -30,7 +30,9 @@ def _find(url: str, module: str, name: str) -> Any:
     scheme = url.partition(":")[0]
     if scheme not in _ADAPTERS:  # what follows may hold a password
         known = ", ".join(_ADAPTERS)
-        raise StoreError(f"the store: expected a URL that begins with one of {known}, and got {scheme!r}")
+        raise StoreError(
+            f"the store: expected a URL that begins with one of {known}, such as sqlite:///app.db, and got {scheme!r}"
+        )
     adapter = _ADAPTERS[scheme]
     try:
         return getattr(import_module(f"{__name__}.{module.format(adapter)}"), name.format(adapter.capitalize()))
