@@ -12,7 +12,7 @@ from crudite.query.plan import Plan
 from crudite.types import Key
 
 ActionName: TypeAlias = Literal[
-    "list", "read", "create", "replace", "update", "delete", "history", "restore", "purge", "deleted"
+    "list", "read", "create", "replace", "update", "delete", "history", "restore", "purge", "deleted", "list_deleted"
 ]  # fmt: skip
 """What rules are about: the six actions, and looking at the history of a record, where one is kept; where deleted
 records are kept, bringing one back, deleting one for good, and seeing those that may be brought back."""

@@ -21,6 +21,7 @@ from crudite import (
     NotUnique,
     OpenApi,
     Password,
+    Place,
     PreconditionFailed,
     Record,
     Ref,
@@ -293,6 +294,28 @@ async def test_rules_say_who_restores_and_who_deletes_for_good() -> None:
         assert (await admin.delete("/pages/1?purge=true")).status == 204
         assert (await ann.post("/pages/1/restore", None)).status == 404
         assert (await admin.delete("/pages/2?purge=true")).status == 204
+
+
+async def test_who_may_not_list_records_is_not_listed_deleted_ones_either() -> None:
+    class Page(
+        Record[int],
+        soft_delete=True,
+        rules={"list": allow.where(listed=True), "read": allow.everyone, "write": allow.everyone},
+        places=["/pages", Place("/shelf", rules={"list": allow.role("staff")})],
+    ):
+        title: str
+        listed: bool = False
+
+    async with client_for(Page, auth=by_name) as client:
+        await client.post("/pages", [{"title": "known", "listed": True}, {"title": "by its address alone"}])
+        for key in (1, 2):
+            await client.delete(f"/pages/{key}")
+        for asked in ("only", "with"):
+            assert titles(await client.get(f"/pages?deleted={asked}")) == ["known"]
+            assert (await client.get(f"/pages/2?deleted={asked}")).json["title"] == "by its address alone"
+            assert (await client.get(f"/shelf?deleted={asked}")).status == 401
+            assert titles(await client.acting("sue:staff").get(f"/shelf?deleted={asked}")) == ["known"]
+        assert (await client.post("/pages/2/restore", None)).status == 200
 
 
 async def test_nobody_deletes_for_good_where_no_rule_says_so() -> None:

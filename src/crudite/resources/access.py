@@ -17,6 +17,7 @@ from crudite.rules import bind_clock, clocks_in, fold, values_used
 from crudite.schema import DELETED_AT, ResourceSchema
 
 _MOST_KEPT = 10_000
+_OF_DELETED: tuple[ActionName, ...] = ("deleted", "list_deleted")
 
 
 def at(selection: Selection, clock: Callable[[], datetime]) -> Selection:
@@ -135,7 +136,7 @@ class Rules:
             if len(self._selections) >= _MOST_KEPT:
                 self._selections.clear()
             mask = self.mask(actor)
-            if action == "deleted":
+            if action in _OF_DELETED:
                 mask = replace(mask, always=(*mask.always, DELETED_AT))
             selection = Selection(self.definition.schema, self.action(action, actor), mask)
             self._selections[values] = selection
@@ -152,7 +153,7 @@ class SystemRules(Rules):
 
     def action(self, action: ActionName, actor: Actor) -> Filter:
         """Every record that the action is about: those that are there, or those that were deleted."""
-        if action in ("restore", "deleted"):
+        if action in ("restore", *_OF_DELETED):
             return self._kept
         return EVERYTHING if action in ("purge", "history") else self._there
 
@@ -174,7 +175,7 @@ class SystemRules(Rules):
 
     def selection(self, actor: Actor, action: ActionName = "read") -> Selection:
         """All of the resource that is there; with `deleted`, all that is kept."""
-        return super().selection(ANONYMOUS, "deleted" if action == "deleted" else "read")
+        return super().selection(ANONYMOUS, "deleted" if action in _OF_DELETED else "read")
 
 
 class Rulebook:

@@ -50,12 +50,13 @@ def readable_now(request: Request, rulebook: Rulebook, action: ActionName) -> Se
     if not rules.definition.schema.is_soft:
         detail = f"{rules.definition.name} keeps no deleted records."
         raise Malformed(faults=[Fault("unknown_parameter", detail, parameter="deleted")])
-    deleted = rules.selection(request.actor, "deleted")
+    there = readable(rules, action, request.actor)
+    deleted = rules.selection(request.actor, "list_deleted" if action == "list" else "deleted")
     if deleted.filter == NOTHING:
         raise refusal(request.actor, "restore", rules.definition)
     if asked == "only":
         return deleted
-    both = join((rules.action(action, request.actor), deleted.filter), either=True)
+    both = join((there.filter, deleted.filter), either=True)
     return Selection(deleted.schema, both, deleted.mask)
 
 

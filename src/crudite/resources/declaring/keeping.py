@@ -53,6 +53,7 @@ def rules_of_there(schema: ResourceSchema, rules: Mapping[ActionName, Filter]) -
     }
     narrowed["restore"] = join((rules["restore"], kept), either=False)
     narrowed["deleted"] = join((rules["read"], rules["restore"], kept), either=False)
+    narrowed["list_deleted"] = join((rules["list"], narrowed["deleted"]), either=False)
     return narrowed
 
 

@@ -24,7 +24,7 @@ SWITCHES = (*ACTIONS, "history", "restore", "subscribe", "read_field", "update_f
 _ALONG = {"subscribe": ("list", "read"), "read_field": ("read",), "update_field": ("update",)}
 """What is there with one of these, without being named."""
 
-_WITH = {"deleted": "restore", "purge": "delete"}
+_WITH = {"deleted": "restore", "list_deleted": "restore", "purge": "delete"}
 """What has rules, and is offered with something else."""
 
 Steps = tuple[tuple[Definition, str], ...]

@@ -63,7 +63,9 @@ class RuleReader:
         if written is None:
             return {}
         if isinstance(written, Filter):
-            return dict.fromkeys((*_RULE_KEYS, "deleted"), self._rule(found, f"{where}: rules", written))
+            return dict.fromkeys(
+                (*_RULE_KEYS, "deleted", "list_deleted"), self._rule(found, f"{where}: rules", written)
+            )
         if not isinstance(written, Mapping):
             found.faults.append(f"{found.name}: {where}: rules are one rule, or one for each action.")
             return {}
@@ -73,7 +75,8 @@ class RuleReader:
             action: next((resolved[key] for key in keys if key in resolved), EVERYTHING)
             for action, keys in fallbacks.items()
         }
-        return {**rules, "deleted": join((rules["read"], rules["restore"]), either=False)}
+        deleted = join((rules["read"], rules["restore"]), either=False)
+        return {**rules, "deleted": deleted, "list_deleted": join((rules["list"], deleted), either=False)}
 
     def of_fields(self, found: Gathered, what: Literal["read", "write"]) -> dict[str, Filter]:
         """The resolved rules of those fields that have one; a private field is read by nobody."""
