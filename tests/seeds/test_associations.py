@@ -151,6 +151,59 @@ async def test_what_is_embedded_stands_in_place_of_keys_and_to_any_depth() -> No
         assert (await client.get("/old/posts/q?$b.embed=author")).json.get("author") is None
 
 
+@pytest.mark.promises("B125", "B126", "B127")
+@pytest.mark.parametrize(
+    "path",
+    [
+        "comments.post.tags",
+        "meta.post.meta.post.meta.post.author",
+        "author,meta,comments,tags,tag_list,meta.post,meta.post.author,meta.post.tags,comments.post,tag_list.post,tag_list.tag",
+    ],
+)
+async def test_what_is_more_than_can_be_embedded_is_refused_before_anything_is_written(path: str) -> None:
+    async with world(embed=True) as client:
+        await fill(client)
+        for method, url in (("GET", "/old/posts"), ("GET", "/old/posts/p"), ("PATCH", "/old/posts/p"),
+                            ("PUT", "/old/posts/p"), ("PUT", "/old/posts/p/title"), ("POST", "/old/posts"),
+                            ("DELETE", "/old/posts/p")):  # fmt: skip
+            data = {} if method == "GET" else {"data": "new" if url.endswith("title") else {"title": "new"}}
+            refused = await client.request(method, f"{url}?sendObject=true&$b.embed={path}", **data)
+            assert (method, url, refused.status, refused.json) == (method, url, 403, {"embed": "invalid"})
+        assert [post["title"] for post in (await client.get("/posts")).json] == ["", ""]
+
+
+@pytest.mark.promises("B125", "B127")
+async def test_a_list_of_too_many_is_not_embedded_in_part_and_a_write_that_is_done_is_answered_as_done() -> None:
+    async with world(embed=True) as client:
+        await fill(client)
+        await client.post("/comments", [{"id": str(number), "post": "p"} for number in range(100)])
+        assert len((await client.get("/old/posts/p?$b.embed=comments")).json["comments"]) == 100
+        await client.post("/comments", {"id": "one more", "post": "p"})
+
+        for url in ("/old/posts/p?$b.embed=comments", "/old/posts?$b.embed=comments"):
+            refused = await client.get(url)
+            assert (refused.status, refused.text) == (413, "toolarge")
+        done = await client.patch("/old/posts/p?sendObject=true&$b.embed=comments", {"title": "new"})
+        assert (done.status, done.text) == (200, "p")
+        assert (await client.get("/old/posts/p/title")).text == "new"
+        assert len((await client.get("/posts/p?include=comments")).json["_included"]["comments"]) == 100
+
+
+@pytest.mark.only_on("sqlite", reason="a declaration asks no store")
+@pytest.mark.promises("B125", "B126")
+def test_a_path_that_can_never_be_embedded_is_refused_with_the_style() -> None:
+    paths = ["meta.post.tags", "comments.post.tags", "autor", "meta.post.meta.post.meta.post.meta"]
+    with pytest.raises(DeclarationError) as refused:
+        App(*EVERY, store="sqlite:///:memory:", interfaces=[Rest(style=Booster(embed={Post: paths}))])
+    style = "The booster style embeds "
+    assert [str(fault).replace(style, "") for fault in refused.value.faults] == [
+        "'comments.post.tags' of Post, where comments and tags lead to many records each, and a path follows one such "
+        "link at most.",
+        "'autor' of Post, which leads to no other records; did you mean 'author'?",
+        "'meta.post.meta.post.meta.post.meta' of Post, which has 7 names, and a path has at most 6.",
+    ]
+
+
 @pytest.mark.promises("B126")
 async def test_what_may_not_be_included_is_refused_and_all_else_is_for_the_rules() -> None:
     class Team(Record[str], rules=OPEN):

@@ -5,7 +5,7 @@ from typing import TypeAlias
 
 from crudite.query.faults import Complain, shown
 from crudite.query.paths import MAX_PATH, Access, Paths
-from crudite.query.plan import Include, Mask, Selection, Through
+from crudite.query.plan import MOST_INCLUDED, Include, Mask, Selection, Through
 from crudite.query.simplify import guard
 from crudite.query.tree import EVERYTHING, NOTHING, Hop, is_judged
 from crudite.schema import Catalog, Link, ResourceSchema
@@ -17,10 +17,16 @@ _Tree: TypeAlias = dict[str, "_Tree"]
 
 
 def includes(
-    written: Iterable[str], schema: ResourceSchema, catalog: Catalog, access: Access, complain: Complain
+    written: Iterable[str],
+    schema: ResourceSchema,
+    catalog: Catalog,
+    access: Access,
+    complain: Complain,
+    most: int = MOST_INCLUDED,
 ) -> tuple[Include, ...]:
     """What the paths with dots among `written` include for an asker, each name once: `project.owner` includes the
-    project too. A complaint for each path that leads nowhere, or that is refused."""
+    project too; along a link to many at most so many records. A complaint for each path that leads nowhere, or that is
+    refused."""
     tree: _Tree = {}
     for text in written:
         names = text.split(".")
@@ -30,7 +36,7 @@ def includes(
         branch = tree
         for name in names:
             branch = branch.setdefault(name, {})
-    return _Including(catalog, access, complain).of(tree, schema, within_many=False)
+    return _Including(catalog, access, complain, most).of(tree, schema, within_many=False)
 
 
 def everything_seen(schema: ResourceSchema, access: Access) -> Selection:
@@ -42,7 +48,8 @@ def everything_seen(schema: ResourceSchema, access: Access) -> Selection:
 
 
 class _Including:
-    def __init__(self, catalog: Catalog, access: Access, complain: Complain) -> None:
+    def __init__(self, catalog: Catalog, access: Access, complain: Complain, most: int) -> None:
+        self._most = most
         self._catalog = catalog
         self._access = access
         self._complain = complain
@@ -76,12 +83,13 @@ class _Including:
             return None
         pointing = guard(self._paths.pointing(link), seen.filter)
         if onward is None:
-            return Include(link, self._with(Selection(target, pointing, seen.mask), inner, within_many))
+            selection = Selection(target, pointing, seen.mask)
+            return Include(link, self._with(selection, inner, within_many), most=self._most)
         reached = self._seen(link.name, onward.target)
         if reached is None:
             return None
         along = Through(link, target, onward.field.name, pointing)
-        return Include(along, self._with(reached, inner, within_many))
+        return Include(along, self._with(reached, inner, within_many), most=self._most)
 
     def _seen(self, name: str, target: ResourceSchema) -> Selection | None:
         """All that the asker may see of a resource that is included; None, and a complaint, where only a function can

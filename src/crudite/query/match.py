@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from crudite.query.order import compile_sort
-from crudite.query.plan import INCLUDED, MOST_INCLUDED, Include, Mask, SortKey, Through
+from crudite.query.plan import INCLUDED, Include, Mask, SortKey, Through
 from crudite.query.tree import And, Exists, Filter, Hop, Or, Path, Search, Test, leaves
 from crudite.query.values import Getter, NoRelated, Related, along, is_there, reading, value_at
 from crudite.query.words import most_searched, words_of
@@ -99,7 +99,7 @@ def _include(include: Include, related: Related) -> Getter:
     match include.along:
         case Hop() | Link(is_one=True):
             return lambda record: next((show(one) for one in there(record)), None)
-    return lambda record: [show(one) for one in there(record)[:MOST_INCLUDED]]
+    return lambda record: [show(one) for one in there(record)[: include.most]]
 
 
 def _reached(include: Include, related: Related) -> Callable[[PlainRecord], Iterable[PlainRecord]]:

@@ -10,6 +10,7 @@ import msgspec
 from crudite.errors import Fault, Malformed
 from crudite.query.comparisons import UrlText
 from crudite.query.faults import add_fault, shown
+from crudite.query.plan import MOST_INCLUDED
 from crudite.query.tree import EVERYTHING, OPERATORS, And, Condition, Filter, Not, Operator, Or
 
 RESERVED = (
@@ -47,6 +48,7 @@ class WrittenQuery:
 
     `fields` and `omit` are None when not given; `include` holds paths with dots; `filter` holds everything that was
     said about which records, but for the words of `search`, and for whether `deleted` ones are asked for.
+    `most_included` is how many records a link to many includes.
     """
 
     filter: Filter = EVERYTHING
@@ -59,6 +61,7 @@ class WrittenQuery:
     fields: tuple[str, ...] | None = None
     omit: tuple[str, ...] | None = None
     include: tuple[str, ...] = ()
+    most_included: int = MOST_INCLUDED
     count: bool = False
     search: str | None = None
     deleted: Literal["with", "only"] | None = None

@@ -101,12 +101,13 @@ class Include:
 
     Along a hop it is the record that the reference points at, else null; along a link to one it is the record that
     points back, else null. Along any other link it is a list of those that point back, or that are reached through
-    others, each once, in the order of their keys, at most MOST_INCLUDED of them.
+    others, each once, in the order of their keys, at most so many.
     """
 
     along: Hop | Link | Through
     selection: Selection
     guard: Filter = EVERYTHING
+    most: int = MOST_INCLUDED
 
     @property
     def name(self) -> str:
@@ -124,7 +125,7 @@ class Include:
         along = self.along
         if isinstance(along, Through):
             along = replace(along, filter=change(along.filter))
-        return Include(along, self.selection.with_filters(change), change(self.guard))
+        return Include(along, self.selection.with_filters(change), change(self.guard), self.most)
 
 
 Function: TypeAlias = Literal["count", "sum", "avg", "min", "max"]

@@ -14,7 +14,7 @@ from crudite.query.comparisons import MAX_LIST, UrlText, compare, is_sortable, t
 from crudite.query.faults import BAD_TEXT, Complain, add_fault, is_unstorable, raise_faults, shown
 from crudite.query.including import MAX_INCLUDES, includes
 from crudite.query.paths import MAX_NAME, MAX_PATH, Access, FullAccess, Many, One, Paths
-from crudite.query.plan import Aggregate, Include, SortKey
+from crudite.query.plan import MOST_INCLUDED, Aggregate, Include, SortKey
 from crudite.query.simplify import guard, join, reroot, simplify
 from crudite.query.tree import EVERYTHING, And, Check, Condition, Exists, Filter, Given, Not, Or, Path, Search, Test
 from crudite.query.words import MOST_ASKED, words_of
@@ -85,10 +85,13 @@ class Resolver:
         """The resolved aggregate of fields that may be read in every record; a fault for what is wrong."""
         return resolve_aggregate(by, measures, self.schema, self._paths, self._complain(""))
 
-    def includes(self, written: Iterable[str], place: str = "include") -> tuple[Include, ...]:
-        """What the paths among `written` include; a fault for each that leads to no records that may be seen."""
+    def includes(
+        self, written: Iterable[str], place: str = "include", most: int = MOST_INCLUDED
+    ) -> tuple[Include, ...]:
+        """What the paths among `written` include, along a link to many at most so many records; a fault for each that
+        leads to no records that may be seen."""
         paths = self._at_most(MAX_INCLUDES, written, place)
-        return includes(paths, self.schema, self.catalog, self.access, self._complain(place))
+        return includes(paths, self.schema, self.catalog, self.access, self._complain(place), most)
 
     def check(self) -> None:
         """Raises Malformed with every fault that was found, if any was.

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from crudite.query.dialect import Dialect
-from crudite.query.plan import INCLUDED, MOST_INCLUDED, Include, Plan, Selection, SortKey, Through
+from crudite.query.plan import INCLUDED, Include, Plan, Selection, SortKey, Through
 from crudite.query.shapes import WORDS, Constant, Shape, basis_of, mask_shape_of, shape_of
 from crudite.query.tree import And, Exists, Filter, Hop, Or, Path, Search, Test
 from crudite.schema import FieldSpec, FieldType, Link, ResourceSchema
@@ -289,7 +289,7 @@ class SqlWriter:
             case Link(is_one=True):
                 return f"(SELECT {json} {rows} ORDER BY {key} LIMIT 1)"
         rows = f"SELECT {json} AS json, {key} AS place {rows}"
-        return self.dialect.json_array(f"{rows} ORDER BY {key} LIMIT {MOST_INCLUDED}")
+        return self.dialect.json_array(f"{rows} ORDER BY {key} LIMIT {include.most}")
 
     def _on_the_way(self, include: Include, alias: str, inner: str) -> str:
         """The condition that the record called `inner` is what the way of an include leads to from `alias`."""

@@ -154,7 +154,7 @@ def _scope(request: Request, definition: Definition, rulebook: Rulebook, resolve
 def _mask(query: WrittenQuery, mask: Mask, definition: Definition, resolver: Resolver) -> Mask:
     """The mask with what the query includes and without what it leaves out; the key is always in it."""
     if query.include:
-        mask = replace(mask, includes=resolver.includes(query.include))
+        mask = replace(mask, includes=resolver.includes(query.include, most=query.most_included))
     if query.fields is None and query.omit is None:
         return mask
     key = definition.schema.key

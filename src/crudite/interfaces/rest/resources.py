@@ -4,7 +4,7 @@ from dataclasses import replace
 from urllib.parse import quote
 
 from crudite.changes import NO_VERSION
-from crudite.errors import Forbidden, MethodNotAllowed, NotFound, PreconditionFailed, Unauthorized
+from crudite.errors import MethodNotAllowed, NotFound, PreconditionFailed, Problem
 from crudite.interfaces.addresses import key_in, nesting_in, split_keys
 from crudite.interfaces.base import Host, Receive, Scope, Send
 from crudite.interfaces.http import decode_json, read_body
@@ -223,7 +223,8 @@ class ResourceEndpoints:
         await exchange.answer(200, shown.text, exchange.after(written, minimal), shown.kind)
 
     async def _reread(self, exchange: Exchange, asked: Asked, written: Request, query: WrittenQuery) -> Body | None:
-        """The record of a write as it is read behind it; None where the writer may not read it."""
+        """The record of a write as it is read behind it; None where it cannot be shown, since the writer may not read
+        it or for any other reason: the write is done."""
         request = Request(
             "read", written.name, definition=written.definition, key=written.key, query=query, nesting=written.nesting,
             actor=written.actor, credentials=exchange.read_credentials, headers=exchange.headers, interface="rest",
@@ -231,10 +232,10 @@ class ResourceEndpoints:
         )  # fmt: skip
         try:
             found = await exchange.perform(request)
-        except (NotFound, Forbidden, Unauthorized):
+            assert isinstance(found, Found)
+            return Body(self._style.shown(asked, query, found))
+        except Problem:
             return None
-        assert isinstance(found, Found)
-        return Body(self._style.shown(asked, query, found))
 
     async def _body(self, exchange: Exchange, asked: Asked) -> bytes:
         """The body of a write. Raises TooLarge."""

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from difflib import get_close_matches
 from typing import Any, ClassVar
 
 import msgspec
@@ -20,6 +19,7 @@ from crudite.errors import (
     Problem,
 )
 from crudite.interfaces.base import Told
+from crudite.interfaces.styles.embedding import MOST_EMBEDDED, Embedding, fault_of_path, leads
 from crudite.interfaces.styles.field_messages import messages_of
 from crudite.interfaces.styles.key_texts import with_numbers
 from crudite.interfaces.styles.style import (
@@ -33,6 +33,7 @@ from crudite.interfaces.styles.style import (
 )
 from crudite.messages import Found, Listed, Written
 from crudite.query.parse import MAX_NUMBER, RESERVED, WrittenQuery, parse_url
+from crudite.query.resolve import MAX_INCLUDES
 from crudite.resources.declaring.collect import SYSTEM_FIELDS
 from crudite.resources.declaring.definition import Definition, Definitions
 
@@ -90,10 +91,9 @@ class Booster(Style):
                 faults.append(f"What the booster style embeds of {cls.__name__} is a list of names, or True.")
                 continue
             faults += [
-                f"The booster style embeds {path!r} of {cls.__name__}, which leads to no other records"
-                + _nearest(path, definitions[cls])
+                f"The booster style embeds {path!r} of {cls.__name__}, {fault}"
                 for path in paths
-                if not _leads(path.split("."), definitions[cls], definitions)
+                if (fault := fault_of_path(path, definitions[cls], definitions)) is not None
             ]
         return faults
 
@@ -104,12 +104,14 @@ class Booster(Style):
         counts = [value for name, value in given if name == "count" and name not in names]
         shown = self.reading(asked)
         limit = self._limit(counts[-1]) if counts else None
-        return replace(query, limit=limit, fields=shown.fields, omit=shown.omit, include=shown.include)
+        query = replace(query, include=shown.include, most_included=shown.most_included)
+        return replace(query, limit=limit, fields=shown.fields, omit=shown.omit)
 
     def reading(self, asked: Asked) -> WrittenQuery:
+        query = WrittenQuery(include=self._embedded(asked), most_included=MOST_EMBEDDED + 1)  # one more tells of others
         if _shows_private(asked):  # of which nobody can say whether there are any for him
-            return WrittenQuery(omit=SYSTEM_FIELDS, include=self._embedded(asked))
-        return WrittenQuery(fields=_public(asked.definition), include=self._embedded(asked))
+            return replace(query, omit=SYSTEM_FIELDS)
+        return replace(query, fields=_public(asked.definition))
 
     def shows(self, asked: Asked) -> Collection[str]:
         return declared(asked.definition) if _shows_private(asked) else _public(asked.definition)
@@ -136,7 +138,7 @@ class Booster(Style):
     def shown(self, asked: Asked, query: WrittenQuery, response: Found | Listed) -> str:
         if not query.include:
             return response.json
-        embedding = _Embedding(asked.definitions, shows_private=_shows_private(asked))
+        embedding = Embedding(asked.definitions, shows_private=_shows_private(asked))
         return msgspec.json.encode(embedding.of(msgspec.json.decode(response.json), asked.definition)).decode()
 
     def reread(self, asked: Asked) -> WrittenQuery | None:
@@ -159,7 +161,7 @@ class Booster(Style):
             return Told(201, None, _NOTHING) if is_new else Told(200, TEXT_TYPE, (asked.text or "").encode())
         if isinstance(problem, NotFound | MethodNotAllowed):
             return Told(404, None, _NOTHING)
-        if isinstance(problem, _NotEmbedded):
+        if isinstance(problem, _NotEmbedded) or any(fault.code == "bad_include" for fault in problem.faults):
             return _told(403, {"embed": "invalid"})
         if isinstance(problem, NotUnique):
             return _told(409, dict.fromkeys(map(_combination, problem.faults), "notunique"))
@@ -192,17 +194,17 @@ class Booster(Style):
 
     def _embedded(self, asked: Asked) -> tuple[str, ...]:
         """What is to be embedded, as paths to include. Raises Forbidden for what may not be."""
-        paths = [
-            path
-            for name, value in asked.parameters
-            if _plain(name) == "$b.embed"
-            for path in value.split(",")
-            if path.strip()
-        ]
+        written = [value.split(",") for name, value in asked.parameters if _plain(name) == "$b.embed"]
+        paths = list(dict.fromkeys(path for given in written for path in given if path.strip()))
         allowed = self.embed if isinstance(self.embed, bool) else self.embed.get(asked.definition.cls, False)
         if paths and not (allowed is True or (allowed is not False and set(paths) <= set(allowed))):
             raise _NotEmbedded("That may not be embedded.")
-        return tuple(path for path in paths if _leads(path.split("."), asked.definition, asked.definitions))
+        leading = [path for path in paths if leads(path, asked.definition, asked.definitions)]
+        if len(leading) > MAX_INCLUDES or any(
+            fault_of_path(path, asked.definition, asked.definitions) for path in leading
+        ):
+            raise _NotEmbedded("That is more than can be embedded.")
+        return tuple(leading)
 
 
 def _searches(asked: Asked) -> Iterator[tuple[str, str]]:
@@ -246,48 +248,6 @@ def _public(definition: Definition) -> tuple[str, ...]:
     """The fields that are shown to everybody who may read a record."""
     fields = definition.schema.fields
     return tuple(name for name in declared(definition) if name not in definition.field_read and not fields[name].secret)
-
-
-def _targets(definition: Definition) -> dict[str, str]:
-    """The resources that references and links of a resource lead to, by their names."""
-    references = {name: reference.target for name, reference in definition.references}
-    return references | {name: link.leads_to for name, link in definition.links.items()}
-
-
-def _leads(names: Sequence[str], definition: Definition, definitions: Definitions) -> bool:
-    """Whether names, one after the other, lead to other records."""
-    for name in names:
-        target = _targets(definition).get(name)
-        if target is None:
-            return False
-        definition = definitions.by_name[target]
-    return True
-
-
-class _Embedding:
-    """Puts what records include in place of the keys that point there, as far down as it goes."""
-
-    def __init__(self, definitions: Definitions, *, shows_private: bool) -> None:
-        self._definitions = definitions
-        self._shows_private = shows_private
-
-    def of(self, shown: Any, definition: Definition) -> Any:
-        """A record of a resource, or a list of them, with what is embedded; anything else as it is."""
-        if isinstance(shown, list):
-            return [self.of(one, definition) for one in shown]
-        if not isinstance(shown, dict):  # the application's own answer
-            return shown
-        targets = _targets(definition)
-        for name, inner in shown.pop("_included", {}).items():
-            if inner is not None:
-                shown[name] = self._below(inner, self._definitions.by_name[targets[name]])
-        return shown
-
-    def _below(self, inner: Any, definition: Definition) -> Any:
-        hidden = {*SYSTEM_FIELDS, *(() if self._shows_private else definition.field_read)}
-        of_each = inner if isinstance(inner, list) else [inner]
-        kept = [{name: value for name, value in one.items() if name not in hidden} for one in of_each]
-        return self.of(kept if isinstance(inner, list) else kept[0], definition)
 
 
 def _sets_whole(asked: Asked | None) -> bool:
@@ -334,11 +294,6 @@ def _key_written(asked: Asked, written: Written) -> Any:
     if isinstance(data, dict) and data.get(name) is not None:
         return data[name]
     return None if asked.text is None else asked.definition.schema.key_field.type.parse(asked.text)
-
-
-def _nearest(path: str, definition: Definition) -> str:
-    near = get_close_matches(path, list(_targets(definition)), 1)
-    return f"; did you mean {near[0]!r}?" if near else "."
 
 
 def _told(status: int, body: Any) -> Told:
