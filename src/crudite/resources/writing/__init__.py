@@ -23,9 +23,10 @@ from crudite.resources.records import Intent
 from crudite.resources.refusals import explain
 from crudite.resources.request import Request
 from crudite.resources.writing.cascading import Cascading
+from crudite.resources.writing.dangling import dangling
 from crudite.resources.writing.deleting import Deleting
 from crudite.resources.writing.incoming import MAX_MANY, is_many
-from crudite.resources.writing.prepared import Prepared
+from crudite.resources.writing.prepared import InBody, Prepared
 from crudite.resources.writing.preparing import Preparing, not_found
 from crudite.resources.writing.relations import Moved, Relating, placed
 from crudite.resources.writing.setting import Setting
@@ -72,7 +73,7 @@ class Writing:
                     continue
                 if changing is not None:
                     raise Conflict(f"{changing} changing; try again.") from refused
-                raise await self._problem(refused, missed) from refused
+                raise await self._problem(refused, missed, every) from refused
             if any(one.after for one in every):
                 await self._run_after(every, commit)
             return await self._results(requests, prepared, commit)
@@ -206,8 +207,18 @@ class Writing:
         found = dict(zip(page.keys, page.records, strict=True))
         return [found.get(key) for key in keys]
 
-    async def _problem(self, refused: Refused, missed: Prepared) -> Problem:
-        """The problem for a refusal. A record that the actor may not even read is not there for him."""
+    async def _problem(self, refused: Refused, missed: Prepared, every: Sequence[Prepared]) -> Problem:
+        """The problem for a refusal, said of the places in the body that it is about."""
+        if refused.kind in ("need", "reference") and missed.request.action != "restore":
+            problem: Problem = await dangling(refused, missed, every, self._store, self._rulebook.definitions.catalog)
+        else:
+            problem = await self._explained(refused, missed)
+            if missed.entry is not None:
+                return placed(problem, InBody(f"/{missed.entry}", is_body=True))
+        return problem if missed.place is None else placed(problem, missed.place)
+
+    async def _explained(self, refused: Refused, missed: Prepared) -> Problem:
+        """The problem for the refusal of one write. A record that the actor may not even read is not there for him."""
         if refused.kind in ("where", "version", "guard") and not await self._preparing.may_read(missed.request):
             problem: Problem = not_found(missed.request)
         elif refused.kind == "where" and await self._is_back(missed):  # only now: else he could not read it either
@@ -218,7 +229,7 @@ class Writing:
             problem = await not_unique(refused, missed, self._store)
         else:
             problem = explain(refused, missed.definition, missed.request)
-        return problem if missed.place is None else placed(problem, missed.place)
+        return problem
 
 
 def _is_in_its_own_way(refused: Refused, every: Sequence[Prepared]) -> bool:

@@ -90,7 +90,9 @@ class Preparing:
         now, prepared, faults = self._rulebook.clock(), [], []
         for index, one in enumerate(created(request)):
             try:
-                prepared.append(await self._creation(request, definition, rules, rule, one, now))
+                made = await self._creation(request, definition, rules, rule, one, now)
+                made.entry = index if is_many(request.data) else None
+                prepared.append(made)
             except Invalid as invalid:
                 if not (is_many(request.data) and invalid.faults):
                     raise

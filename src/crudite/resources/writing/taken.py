@@ -28,12 +28,15 @@ async def not_unique(refused: Refused, missed: Prepared, store: Store) -> NotUni
         return NotUnique(f"A value{along} that may occur once is taken by another record.")
     schema, write = missed.definition.schema, missed.write
     values = {**(missed.old if missed.old is not None else await _stored(store, missed)), **write.values}
+    own = None if write.action == "create" else write.key
     told: list[Group] = []
+    if own is None and write.key is not None and await store.lookup(_shown(schema, EVERYTHING), write.key) is not None:
+        told.append((schema.key,))
     for group in _groups(schema):
         is_met = group == tuple(refused.fields)
-        if is_met or await _is_taken(store, schema, group, values, write.key):
+        if is_met or await _is_taken(store, schema, group, values, own):
             told.append(group)
-    if tuple(refused.fields) not in told:  # such as the key
+    if tuple(refused.fields) not in told:  # such as a key that is free by now
         told.insert(0, tuple(refused.fields))
     return NotUnique(faults=[fault for group in told for fault in _faults(group)])
 
@@ -65,8 +68,12 @@ async def _is_taken(
     same = [_is(field, values[field.name]) for field in fields]
     others = [] if key is None else [Test(_path(schema.key_field), "eq", key, negated=True)]
     filter: Filter = join((present(schema), *same, *others), either=False)
-    page = await store.page(Plan(selection=Selection(schema, filter, Mask((schema.key,))), limit=1))
+    page = await store.page(Plan(selection=_shown(schema, filter), limit=1))
     return bool(page.keys)
+
+
+def _shown(schema: ResourceSchema, filter: Filter) -> Selection:
+    return Selection(schema, filter, Mask((schema.key,)))
 
 
 def _is(field: FieldSpec, value: Plain) -> Test:
