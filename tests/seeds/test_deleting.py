@@ -104,6 +104,74 @@ async def test_what_is_in_the_way_is_told_once_where_records_point_at_each_other
         assert refused.json["errors"] == [{"code": "referenced", "detail": "1 record of Pin points here with node."}]
 
 
+async def test_what_goes_along_is_in_nobodys_way_wherever_it_points() -> None:
+    class Board(Record[str], rules=allow.everyone):
+        shown: Ref["Card"] | None = None
+
+    class Label(Record[str], rules=allow.everyone):
+        board: Ref[Board] = Field(on_delete="cascade")
+
+    class Column(Record[str], rules=allow.everyone):
+        owner: Ref[Board]
+        board: Ref[Board] = Field(on_delete="cascade")
+
+    class Card(Record[str], rules=allow.everyone):
+        label: Ref[Label] | None = None
+        seal: Ref[Label] | None = Field(default=None, on_delete="force")
+        column: Ref[Column] = Field(on_delete="cascade")
+
+    async with client_for(Board, Label, Column, Card) as client:
+        await client.post("/boards", [{"id": "b"}, {"id": "c"}])
+        await client.post("/labels", [{"id": "b", "board": "b"}, {"id": "c", "board": "c"}])
+        await client.post("/columns", [{"id": one, "board": one, "owner": one} for one in "bc"])
+        await client.post("/cards", [{"id": one, "column": one, "label": one, "seal": one} for one in "bc"])
+        await client.patch("/boards/b", {"shown": "b"})
+        await client.patch("/cards/c", {"label": "b"})
+        refused = await client.delete("/boards/b")
+        assert refused.json["errors"] == [{"code": "referenced", "detail": "1 record of Card points here with label."}]
+        await client.patch("/cards/c", {"label": "c"})
+        async with client.live("cards") as view:
+            await view.ready()
+            assert (await client.delete("/boards/b")).status == 204
+            await view.until(lambda cards: [card["id"] for card in cards] == ["c"])
+        for path in ("/boards", "/labels", "/columns", "/cards"):
+            assert [row["id"] for row in (await client.get(path)).json] == ["c"]
+
+
+@pytest.mark.parametrize("version", [None, "the same"])
+async def test_records_in_a_circle_go_together_when_it_is_forced(version: str | None) -> None:
+    class Team(Record[str], rules=allow.everyone):
+        leader: Ref["Person"] | None = None
+
+    class Person(Record[str], rules=allow.everyone):
+        team: Ref[Team] = Field(on_delete="force")
+        boss: Ref["Person"] | None = Field(default=None, on_delete="force")
+
+    class Key(Record[str], rules=allow.everyone):
+        person: Ref[Person]
+
+    async with client_for(Team, Person, Key) as client:
+        await client.post("/teams", [{"id": "t"}, {"id": "u"}])
+        await client.post("/persons", [{"id": "a", "team": "t"}, {"id": "b", "team": "t", "boss": "a"}])
+        await client.patch("/persons/a", {"boss": "b"})
+        await client.patch("/teams/t", {"leader": "a"})
+        await client.patch("/teams/u", {"leader": "b"})
+        refused = await client.delete("/teams/t?force=true")
+        assert refused.json["errors"] == [{"code": "referenced", "detail": "1 record of Team points here with leader."}]
+        await client.patch("/teams/u", {"leader": None})
+        await client.post("/keys", {"id": "k", "person": "b"})
+        refused = await client.delete("/teams/t?force=true")
+        assert refused.json["errors"] == [{"code": "referenced", "detail": "1 record of Key points here with person."}]
+        assert (await client.get("/teams/t")).json["leader"] == "a"
+        await client.delete("/keys/k")
+        held = (await client.get("/teams/t")).headers["etag"]
+        missed = await client.delete("/teams/t?force=true", headers={"if-match": '"v1"'})
+        assert missed.status == 412
+        named = {"if-match": held} if version else None
+        assert (await client.delete("/teams/t?force=true", headers=named)).status == 204
+        assert ((await client.get("/persons")).json, (await client.get("/teams/t")).status) == ([], 404)
+
+
 @pytest.mark.promises("B116")
 async def test_references_that_are_cleared_or_unchecked_stand_in_nobodys_way() -> None:
     async with client_for(*ALL) as client:

@@ -8,9 +8,14 @@ that he waits too: foreign keys alone would not make him.)
 
 | | the record | what cascades | what forces | what is cleared | what restricts |
 |---|---|---|---|---|---|
-| `delete` (forced) | is locked, goes last | goes before | goes before | by foreign keys | refuses, likewise |
+| `delete` | is locked, goes last | goes before | refuses; forced: goes before | by foreign keys | refuses, likewise |
 | `hide` | is hidden first | is hidden, or deleted | refuses; forced: is hidden | becomes null | refuses |
 | `restore` | comes back first | comes back if hidden at the same moment | the same | stays null | |
+
+What goes along is in nobody's way, wherever it points. So a reference that would hold up one that goes before it, as in
+a circle, becomes null first. (SQLite looks at foreign keys at the end of a statement, when all that cascades is gone;
+PostgreSQL at what a cascade takes away before it has come to the next. So a delete is not left to its foreign keys
+there where something that cascades has another reference, too.)
 """
 
 from collections.abc import Generator, Iterable, Mapping, Sequence
@@ -60,7 +65,7 @@ def go_along(index: int, write: Write, dialect: Dialect, *, locks: bool) -> Aski
     root = _Level(write.schema, (write.key,))
     match along.how:
         case "delete":
-            return journey.delete(root)
+            return journey.delete(root) if locks or along.is_forced else journey.alone()
         case "hide":
             return journey.hide(root)
         case "restore":
@@ -78,20 +83,50 @@ class _Journey:
     def delete(self, root: _Level) -> Asking:
         """Deletes for good, what points here first."""
         yield self._select(root.schema, root.filter, lock="UPDATE")
+        going = ("cascade", "force") if self._along.is_forced else ("cascade",)
         seen = {root.schema.name: set(root.keys)}
         reached = [root]
         for level in reached:
             for place in self._along.catalog.referrers[level.schema.name]:
-                if _policy(place) in ("cascade", "force"):
+                if _policy(place) in going:
                     rows = yield self._select(place[0], level.pointing(place), lock="UPDATE")
                     known = seen.setdefault(place[0].name, set())
                     keys = tuple(key for key in self._keys(place[0], rows) if key not in known)
                     known.update(keys)
                     reached += [_Level(place[0], keys)] if keys else []
-        for level in self._pointing_first(reached[1:]):
+        order = self._pointing_first(reached[1:])
+        write = yield from self._let_go([*order, root])
+        for level in order if write is not None else ():
             yield self._statement(f"DELETE FROM {quote(level.schema.table)} AS t", (), level.filter)
+        stored: Stored = yield write if write is not None else self._write
+        return stored
+
+    def alone(self) -> Asking:
+        """Deletes for good, and leaves all else to foreign keys."""
         stored: Stored = yield self._write
         return stored
+
+    def _let_go(self, order: Sequence[_Level]) -> Generator[Statement | Write, Any, Write | None]:
+        """Makes the references null with which what goes later would hold up what goes before it. The write that then
+        deletes the last; None where one cannot be null, and foreign keys may do better."""
+        *_, root = order
+        held: list[tuple[_Place, _Level, Filter]] = []
+        for n, level in enumerate(order):
+            for place in self._along.catalog.referrers[level.schema.name]:
+                for later in order[n + 1 :] if _policy(place) in ("restrict", "force") else ():
+                    pointing = join((later.filter, level.pointing(place)), either=False)
+                    if later.schema == place[0] and (yield self._select(place[0], pointing, most=1)):
+                        held.append((place, later, pointing))
+        if not all(place[1].nullable for place, _, _ in held):
+            return None
+        own = {place[1].name: None for place, level, _ in held if level is root}
+        for place, level, pointing in held:
+            if level is not root:
+                yield self._set(place[0], place[1], None, pointing)
+        if not own:
+            return self._write
+        yield msgspec.structs.replace(self._write, action="update", values=own)
+        return msgspec.structs.replace(self._write, expect=None, where=None, guards=())
 
     def hide(self, root: _Level) -> Asking:
         """Hides the record, then what goes along; and refuses when something stays that points at any of them."""
@@ -185,8 +220,8 @@ class _Journey:
         return tuple(self._dialect.load(type, row[0]) for row in rows)
 
     def _pointing_first(self, levels: Sequence[_Level]) -> list[_Level]:
-        """All levels of one resource as one, those that point at others before them. Resources that point at each
-        other have no such order: then foreign keys refuse."""
+        """All levels of one resource as one, those that point at others before them as far as there is such an order:
+        resources that point at each other have none."""
         keys: dict[str, tuple[Key, ...]] = {}
         for level in reversed(levels):
             keys[level.schema.name] = (*keys.get(level.schema.name, ()), *level.keys)

@@ -12,7 +12,7 @@ from crudite.query.tree import Filter, Path, Test
 from crudite.resources.access import Rulebook
 from crudite.resources.declaring.definition import Definition
 from crudite.resources.request import Request
-from crudite.schema import FieldSpec, ResourceSchema, format_datetime
+from crudite.schema import Catalog, FieldSpec, ResourceSchema, format_datetime
 from crudite.stores.base import Store
 from crudite.types import Key
 
@@ -32,7 +32,7 @@ class _InTheWay(NamedTuple):
     @property
     def policy(self) -> str:
         """What the field says about deleting."""
-        return self.field.reference.on_delete if self.field.reference is not None else ""
+        return _policy(self.field)
 
     def told(self) -> Fault:
         """What is told of them: how many, never which."""
@@ -52,6 +52,7 @@ class Deleting:
         self._catalog = rulebook.definitions.catalog
         self._last: datetime | None = None
         self._forcing = _reached_by_force(rulebook)
+        self._tangled = frozenset(name for name in self._catalog if _is_tangled(name, self._catalog))
 
     def along(self, request: Request, schema: ResourceSchema) -> Along | None:
         """What else happens with a record that a request deletes or restores; None where foreign keys do it all."""
@@ -61,33 +62,43 @@ class Deleting:
             return Along("hide", self._catalog, self._moment(), request.is_forced)
         if request.is_forced and schema.name in self._forcing:
             return Along("delete", self._catalog, self._moment(), True)
+        if schema.name in self._tangled:
+            return Along("delete", self._catalog, self._moment())
         return None
 
     async def what_refuses(self, request: Request, definition: Definition) -> Conflict:
         """The problem for a delete that was refused because other records still point here: how many of which resource,
-        as far as a thousand records tell."""
+        as far as a thousand records tell. Those that would go along are in nobody's way."""
         is_hiding = definition.schema.is_soft and not request.is_purging
         root = cast(Key, request.key)
         level: list[tuple[ResourceSchema, tuple[Key, ...]]] = [(definition.schema, (root,))]
-        seen = {(definition.name, root)}  # records may point at each other in a circle
-        found: list[_InTheWay] = []
+        going = {definition.name: {root: None}}  # records may point at each other in a circle
+        staying: list[tuple[ResourceSchema, FieldSpec, Filter]] = []
         looked_at = 0
         for schema, keys in level:
             for child, field in self._catalog.referrers[schema.name]:
                 pointing = Test(Path((), field, (), field.type), "in", keys)
                 of_those = join((pointing, present(child)), either=False) if is_hiding else pointing
-                policy = field.reference.on_delete if field.reference is not None else ""
+                policy = _policy(field)
                 if policy == "cascade" or (policy == "force" and request.is_forced):
                     if looked_at < _MOST_KEYS:
                         page = await self._store.page(_keys(child, of_those, _MOST_KEYS - looked_at))
                         looked_at += len(page.keys)
-                        further = tuple([key for key in page.keys if (child.name, key) not in seen])
-                        seen.update((child.name, key) for key in further)
+                        known = going.setdefault(child.name, {})
+                        further = tuple([key for key in page.keys if key not in known])
+                        known.update(dict.fromkeys(further))
                         level += [(child, further)] if further else []
                 elif policy != "clear":
-                    records = await self._count(child, of_those)
-                    gone = 0 if is_hiding else await self._count(child, join((pointing, absent(child)), either=False))
-                    found += [_InTheWay(child, field, records, gone)] if records else []
+                    staying.append((child, field, of_those))
+        found: list[_InTheWay] = []
+        for child, field, of_those in staying:
+            own = child.key_field
+            known = going.get(child.name, {})
+            others = [Test(Path((), own, (), own.type), "in", tuple(known), negated=True)] if known else []
+            in_the_way = join((of_those, *others), either=False)
+            records = await self._count(child, in_the_way)
+            gone = 0 if is_hiding else await self._count(child, join((in_the_way, absent(child)), either=False))
+            found += [_InTheWay(child, field, records, gone)] if records else []
         if not found:
             return Conflict("Other records still point at this one.")
         faults = [one.told() for one in found]
@@ -119,6 +130,23 @@ def _reached_by_force(rulebook: Rulebook) -> frozenset[str]:
                 found.add(points.target)
                 waiting.append(points.target)
     return frozenset(found)
+
+
+def _is_tangled(name: str, catalog: Catalog) -> bool:
+    """Whether something that cascades with a record of a resource may also point with a reference that does not at it,
+    or at something else that goes along."""
+    falling: dict[str, None] = {}
+    waiting = [name]
+    for one in waiting:
+        further = {child.name for child, field in catalog.referrers[one] if _policy(field) == "cascade"}
+        waiting += sorted(further - falling.keys() - {*waiting})
+        falling |= dict.fromkeys(sorted(further))
+    others = ((child.name, _policy(field)) for one in waiting for child, field in catalog.referrers[one])
+    return any(child in falling and policy in ("restrict", "force") for child, policy in others)
+
+
+def _policy(field: FieldSpec) -> str:
+    return field.reference.on_delete if field.reference is not None else ""
 
 
 def _shown(schema: ResourceSchema, filter: Filter) -> Selection:
