@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import sqlite3
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from datetime import UTC, date, datetime, time
 from pathlib import Path
@@ -227,3 +228,27 @@ def test_what_is_no_store_is_refused_when_the_application_is_made(store: Any, sa
 def test_options_that_cannot_be_are_refused_at_once(options: dict[str, Any], says: str) -> None:
     with pytest.raises(ValueError, match=says):
         Mirrored(Rows(), **options)
+
+
+async def test_who_waits_for_slow_plain_functions_is_not_given_up_as_long_as_they_go_on() -> None:
+    def slowly(table: str, key: Any) -> Any:
+        threading.Event().wait(0.1)
+        return {"id": key, "title": str(key)}
+
+    keys = list(range(1, 21))
+    async with Client(App(Task, store=Mirrored(Rows(get=slowly), timeout=1))) as client:
+        answer = await client.get(f"/tasks/{','.join(map(str, keys))}")
+        assert [task["id"] for task in answer.json] == keys
+
+
+async def test_a_plain_function_that_hangs_is_given_up_with_all_who_wait_for_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    goes_on = threading.Event()
+    rows = Rows(get=lambda table, key: goes_on.wait(60) and {"id": key, "title": "x"})
+    async with Client(App(Task, store=Mirrored(rows, timeout=0.2))) as client:
+        answer = await client.get("/tasks/1,2,3,4,5")
+        assert (answer.status, answer.json["code"]) == (503, "unavailable")
+        goes_on.set()
+        assert [task["id"] for task in (await client.get("/tasks/1,2")).json] == [1, 2]
+    assert "Rows.get('tasks'): no answer within 0.2 seconds" in caplog.text

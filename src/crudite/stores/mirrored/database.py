@@ -100,6 +100,7 @@ class Calls:
         self._timeout = timeout
         self._at_once = asyncio.Semaphore(AT_ONCE)
         self._thread: ThreadPoolExecutor | None = None
+        self._deadlines: set[asyncio.Timeout] = set()
 
     @property
     def name(self) -> str:
@@ -174,11 +175,11 @@ class Calls:
         function = getattr(self._database, name)
         most = self._most if name == "find" else None
         try:
-            async with self._at_once, asyncio.timeout(self._timeout):
+            async with self._at_once, asyncio.timeout(self._timeout) as deadline:
                 if inspect.iscoroutinefunction(function):
                     answer = await function(schema.table, *arguments)
                 else:
-                    answer = await self._in_thread(most, function, schema.table, *arguments)
+                    answer = await self._in_thread(deadline, most, function, schema.table, *arguments)
                 return answer if most is None else await _read(answer, most)
         except (Problem, StoreError):
             raise
@@ -194,11 +195,30 @@ class Calls:
             detail = without_secrets(f"{type(error).__name__}: {error}", schema, arguments)
             raise self._wrong(name, schema, detail) from error
 
-    async def _in_thread(self, most: int | None, function: Callable[..., Any], *arguments: Any) -> Any:
+    async def _in_thread(
+        self, deadline: asyncio.Timeout, most: int | None, function: Callable[..., Any], *arguments: Any
+    ) -> Any:
         if self._thread is None:
             self._thread = ThreadPoolExecutor(1, "crudite-database")
-        answer = await asyncio.get_running_loop().run_in_executor(self._thread, _called, most, function, arguments)
+        loop = asyncio.get_running_loop()
+
+        def run() -> Any:
+            loop.call_soon_threadsafe(self._begin)
+            return _called(most, function, arguments)
+
+        self._deadlines.add(deadline)
+        try:
+            answer = await loop.run_in_executor(self._thread, run)
+        finally:
+            self._deadlines.discard(deadline)
         return await answer if isinstance(answer, Awaitable) else answer
+
+    def _begin(self) -> None:
+        """The thread has begun a call, so that it does not hang: what waits for it is given its time anew."""
+        moment = asyncio.get_running_loop().time() + self._timeout
+        for deadline in self._deadlines:
+            if not deadline.expired():
+                deadline.reschedule(moment)
 
     def _record(self, found: Any, name: str, schema: ResourceSchema) -> Mapping[str, Any]:
         if not isinstance(found, Mapping):
