@@ -140,8 +140,15 @@ async def test_what_goes_along_is_in_nobodys_way_wherever_it_points() -> None:
 
 @pytest.mark.parametrize("version", [None, "the same"])
 async def test_records_in_a_circle_go_together_when_it_is_forced(version: str | None) -> None:
+    seen: list[Any] = []
+
     class Team(Record[str], rules=allow.everyone):
         leader: Ref["Person"] | None = None
+        deputy: Ref["Person"] | None = Field(default=None, visible="private")
+
+        @before("delete")
+        def look(self) -> None:
+            seen.append(self.deputy)
 
     class Person(Record[str], rules=allow.everyone):
         team: Ref[Team] = Field(on_delete="force")
@@ -155,6 +162,7 @@ async def test_records_in_a_circle_go_together_when_it_is_forced(version: str | 
         await client.post("/persons", [{"id": "a", "team": "t"}, {"id": "b", "team": "t", "boss": "a"}])
         await client.patch("/persons/a", {"boss": "b"})
         await client.patch("/teams/t", {"leader": "a"})
+        await client.app.records.update(Team, "t", deputy="b")
         await client.patch("/teams/u", {"leader": "b"})
         refused = await client.delete("/teams/t?force=true")
         assert refused.json["errors"] == [{"code": "referenced", "detail": "1 record of Team points here with leader."}]
@@ -170,6 +178,7 @@ async def test_records_in_a_circle_go_together_when_it_is_forced(version: str | 
         named = {"if-match": held} if version else None
         assert (await client.delete("/teams/t?force=true", headers=named)).status == 204
         assert ((await client.get("/persons")).json, (await client.get("/teams/t")).status) == ([], 404)
+        assert seen[-1] == "b"
 
 
 @pytest.mark.promises("B116")

@@ -126,7 +126,7 @@ class _Journey:
         if not own:
             return self._write
         yield msgspec.structs.replace(self._write, action="update", values=own)
-        return msgspec.structs.replace(self._write, expect=None, where=None, guards=())
+        return Write(action="delete", schema=self._write.schema, key=self._write.key)  # all else has been looked at
 
     def hide(self, root: _Level) -> Asking:
         """Hides the record, then what goes along; and refuses when something stays that points at any of them."""
