@@ -2,6 +2,7 @@
 
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -21,7 +22,7 @@ from crudite import (
     allow,
     verify_password,
 )  # fmt: skip
-from tests.flows.worlds import client_for
+from tests.flows.worlds import client_for, faults
 
 
 class Owner(Resource, rules=allow.nobody):
@@ -161,6 +162,23 @@ async def test_a_list_without_a_limit_has_all_records() -> None:
                 batch.create(Country, id=f"{n:03}", name="x")
         assert len(await records.list(Country)) == 450
         assert len(await records.list(Country.where().limit(7))) == 7
+
+
+async def test_a_field_of_any_json_takes_null_unless_a_validator_refuses_it() -> None:
+    class Memo(Record[int], rules=allow.everyone):
+        given: Any
+        kept: Any = None
+        words: Any = Field(default="", validate="string")
+
+    async with client_for(Memo) as client:
+        created = await client.post("/memos", {"given": None})
+        assert (created.status, created.json["given"], created.json["kept"]) == (201, None, None)
+        assert (await client.patch("/memos/1", {"given": {"a": 1}, "kept": [None]})).json["kept"] == [None]
+        assert (await client.put("/memos/1/given", None)).json is None
+        assert (await client.get("/memos/1")).json["given"] is None
+        refused = await client.patch("/memos/1", {"words": None})
+        assert (refused.status, faults(refused)) == (422, [("/words", "string")])
+        assert faults(await client.post("/memos", {})) == [("/given", "missing")]
 
 
 async def test_a_password_is_hashed_on_its_way_in_and_never_comes_out() -> None:

@@ -77,6 +77,7 @@ def read_annotation(annotation: Any, options: FieldOptions, key_of: Owner) -> Sh
     special = next((m.name for m in metadata if isinstance(m, Special)), None)
     others = tuple(m for m in metadata if not isinstance(m, Special | Validator))
     asked = (*(m for m in metadata if isinstance(m, Validator)), *read_validate(options.validate)[0])
+    nullable = nullable or (inner is Any and not asked)  # null is JSON, too; validators are asked of it
     if get_origin(inner) in (Ref, Parent):
         target, _, may_be_null = peel(get_args(inner)[0])
         shape = _constrained(_scalar_of(key_of(target)), options, None)
