@@ -14,6 +14,7 @@ import pytest
 from pydantic import BaseModel
 
 from crudite import App, DeclarationError, Field, Mirrored, Record, allow
+from crudite.stores.sqlite import SqliteStore
 from crudite.testing import Client
 
 pytestmark = pytest.mark.anyio
@@ -199,9 +200,10 @@ class Short(Rows):
 @pytest.mark.parametrize(
     ("store", "says"),
     [
-        (5, "int lacks get, find, create, update, patch, destroy"),
+        (5, "or a store, not 5"),
+        (SqliteStore, "or a store, not the class SqliteStore"),
         ({}, "dict lacks find, create, patch, destroy"),
-        (Path("tasks.db"), "a URL such as 'sqlite:///app.db'"),
+        (Path("tasks.db"), "or a store, not "),
         (Rows, r"Rows is a class: give a database that was made by it, Rows\(…\)"),
         (
             Short(),

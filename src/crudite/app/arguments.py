@@ -8,7 +8,9 @@ from crudite.channels import Channel
 from crudite.errors import DeclarationError
 from crudite.limiting import Rate
 from crudite.resources.hooks import takes
-from crudite.stores.mirrored import Database
+from crudite.stores.mirrored.database import FUNCTIONS, refuse_no_database
+
+_OF_A_STORE = ("open", "lookup", "write", "follow")
 
 
 def check_arguments(resources: Sequence[Any], given: Mapping[str, Any]) -> None:
@@ -76,8 +78,16 @@ def _called_with(count: int, says: str) -> Callable[[Any], Iterator[str]]:
 
 
 def _store(value: Any) -> Iterator[str]:
-    if not isinstance(value, str | Database) and not hasattr(value, "open"):
+    is_made = not isinstance(value, type)
+    if isinstance(value, str) or (is_made and all(callable(getattr(value, name, None)) for name in _OF_A_STORE)):
+        return
+    if not any(hasattr(value, name) for name in FUNCTIONS):
         yield f"is a URL such as 'sqlite:///todo.db', or a store, not {shown(value)}."
+        return
+    try:
+        refuse_no_database(value)
+    except TypeError as error:
+        yield f"is a URL such as 'sqlite:///todo.db', a store, or a database with six functions: {error}."
 
 
 _CHECKS: Mapping[str, Callable[[Any], Iterator[str]]] = {

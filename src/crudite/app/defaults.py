@@ -3,7 +3,6 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import cast
 from urllib.parse import quote
 
 from crudite.auth import Authenticate
@@ -46,20 +45,13 @@ def shared_with(given: Sequence[str] | Cors, *, takes_silence: bool) -> tuple[Or
 
 def opened_store(store: str | Store | Database | None, module: str | None) -> Store:
     """The store that is asked for, by six functions with a mirror in memory; by default the environment's, else a file
-    beside the module that asks. Raises DeclarationError for what is none."""
+    beside the module that asks."""
     if store is None:
         file = Path(module).with_suffix(".db") if module else Path("app.db")
         store = os.environ.get("CRUDITE_STORE") or f"sqlite:///{quote(str(file))}"
     if isinstance(store, str):
         return open_store(store)
-    is_made = not isinstance(store, type)
-    if is_made and all(callable(getattr(store, name, None)) for name in ("open", "lookup", "write", "follow")):
-        return cast(Store, store)
-    try:
-        return Mirrored(cast(Database, store))
-    except TypeError as error:
-        wanted = "store= takes a URL such as 'sqlite:///app.db', a store, or a database with six functions"
-        raise DeclarationError([f"{wanted}: {error}."]) from None
+    return Mirrored(store) if isinstance(store, Database) else store
 
 
 def opened_bus(bus: str | Bus) -> Bus:
