@@ -254,3 +254,13 @@ async def test_a_plain_function_that_hangs_is_given_up_with_all_who_wait_for_it(
         goes_on.set()
         assert [task["id"] for task in (await client.get("/tasks/1,2")).json] == [1, 2]
     assert "Rows.get('tasks'): no answer within 0.2 seconds" in caplog.text
+
+
+async def test_a_record_that_find_gives_and_get_does_not_is_told_of(caplog: pytest.LogCaptureFixture) -> None:
+    class Note(Record[UUID], rules=allow.everyone):
+        text: str
+
+    rows = Rows({"id": UUID(int=1), "text": "x"})  # get is asked with a text
+    async with Client(App(Note, store=rows)) as client:
+        assert (await client.get("/notes")).json == []
+    assert f"notes '{UUID(int=1)}' is not shown: it was found, and then get did not find it" in caplog.text

@@ -78,8 +78,12 @@ class Freshening:
             await self._take_over(differences)
             return
         async with self._exclusion:
-            again = await (self._ask_each(differences) if len(differences) <= _MOST_BY_KEY else self._ask(asked))
+            by_key = len(differences) <= _MOST_BY_KEY
+            again = await (self._ask_each(differences) if by_key else self._ask(asked))
             await self._take_over(await self._differing(again))
+            for (schema, key), record in differences.items() if by_key else ():
+                if record is not None and again[schema, key] is None:
+                    self._complain(schema, key, "it was found, and then get did not find it, with this very key")
 
     async def records(self, schema: ResourceSchema, keys: Iterable[Key]) -> list[PlainRecord]:
         """What the mirror has of records, with secret fields."""
