@@ -258,6 +258,10 @@ class Other(Resource):
     name: str
 
 
+async def later() -> str:
+    return "later"
+
+
 class Model(BaseModel):
     secret: Password
 
@@ -269,7 +273,9 @@ class Model(BaseModel):
         (tuple[int, int], {}, "use list"),
         (set[str], {}, "use list"),
         (object(), {}, "not a type of a field"),
-        (Other, {}, "not a type of a field"),
+        (Other, {}, "not a type of a field: use Ref[Other], or Many['Other'] for those that point here"),
+        (list[Other], {}, "use Ref[Other], or Many['Other'] for those that point here"),
+        (Ref, {}, "it says where it points, such as Ref[Account]"),
         (dict[int, str], {}, "the names in a dictionary are texts"),
         (list[Ref[Other]], {}, "a reference is a field of its own"),
         (Model, {}, "a Password is a field of its own"),
@@ -287,7 +293,17 @@ class Model(BaseModel):
         (str, {"visible": "secret", "read": allow.everyone}, "nobody reads it"),
         (Password, {"default": "x"}, "a Password has no default but null"),
         (str, {"default": "x", "default_factory": str}, "give one"),
+        (str, {"default_factory": "x"}, "default_factory is a plain function without arguments"),
+        (str, {"default_factory": lambda old: old}, "default_factory is a plain function without arguments"),
+        (str, {"default_factory": later}, "default_factory is a plain function without arguments"),
         (str, {"default": None}, "the default is not valid"),
+        (str, {"min_length": 5, "max_length": 3}, "nothing passes min_length=5 and max_length=3"),
+        (str, {"min_length": "5"}, "min_length is a whole number, not '5'"),
+        (str, {"pattern": 5}, "the pattern is a text, not 5"),
+        (int, {"gt": 3, "le": 3}, "nothing passes gt=3 and le=3"),
+        (int, {"ge": "3"}, "ge is a number, not '3'"),
+        (date, {"ge": date(2030, 1, 1), "lt": date(2029, 1, 1)}, "nothing passes ge="),
+        (str, {"immutable": "yes"}, "immutable is True or False, not 'yes'"),
         (str, {"default": "", "min_length": 1}, "the default is not valid"),
         (date, {"default": now}, "the default now does not go with"),
         (datetime, {"default": today}, "the default today does not go with"),
@@ -309,6 +325,34 @@ def test_a_wrong_field_is_refused_with_a_hint(annotation: Any, options: dict[str
 
     assert fault.startswith("One")
     assert says in fault
+
+
+def test_limits_between_which_one_value_lies_are_kept() -> None:
+    class One(Record[int]):
+        three: int = Field(ge=3, le=3)
+        pair: str = Field(min_length=2, max_length=2)
+
+    assert set(compile_resources([One], open=True)[One].schema.fields) >= {"three", "pair"}
+
+
+def test_names_that_a_database_or_a_record_takes_for_others_are_refused() -> None:
+    class One(Record[int], live="no"):  # type: ignore[arg-type]
+        total: int = 0
+        Total: int = 0
+        ID: str = ""
+
+        def where(self) -> None: ...  # type: ignore[override]
+
+        @property
+        def version(self) -> int: ...  # type: ignore[override, empty-body]
+
+    assert faults_of(One) == [
+        "One.version: every record has this; call it otherwise.",
+        "One.where: every record has this; call it otherwise.",
+        "One: live is True or False, not 'no'.",
+        "One.Total: it differs from 'total' in capitals alone, which a database does not tell apart.",
+        "One.ID: it differs from 'id' in capitals alone, which a database does not tell apart.",
+    ]
 
 
 def test_a_link_between_which_several_references_lead_must_be_named() -> None:

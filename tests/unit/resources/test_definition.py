@@ -14,7 +14,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from crudite.errors import Invalid, Malformed
 from crudite.messages import ANONYMOUS, Actor
 from crudite.resources.declaring.compile import compile_resources
-from crudite.resources.declaring.declare import Resource
+from crudite.resources.declaring.declare import Record, Resource
 from crudite.resources.declaring.fields import Field, Ref
 from crudite.rules import me, now, today
 from crudite.schema import INT64, SAFE_INTEGER
@@ -329,3 +329,13 @@ def test_any_bytes_are_a_body_or_a_problem(raw: bytes) -> None:
         except (Invalid, Malformed):
             continue
         json.dumps(values, ensure_ascii=False).encode()
+
+
+def test_what_makes_a_default_is_named_when_it_gives_what_the_field_cannot_have() -> None:
+    class Order(Record[int]):
+        number: int = Field(default_factory=lambda: "first")
+
+    definition = compile_resources([Order], open=True)[Order]
+
+    with pytest.raises(TypeError, match=r"Order\.number: what makes its default gave 'first': expected an integer"):
+        definition.make_defaults(ANONYMOUS, datetime.now(UTC), {})

@@ -179,6 +179,11 @@ def _hint(inner: Any) -> str:
     origin = get_origin(inner)
     if origin in (Ref, Parent):
         return "a reference is a field of its own; for many, make a resource that joins the two"
+    if isinstance(inner, type) and "__declaration__" in vars(inner):
+        name = inner.__name__
+        return f"{name} is not a type of a field: use Ref[{name}], or Many[{name!r}] for those that point here"
+    if inner in (Ref, Parent):
+        return f"{inner.__name__} is not a type of a field: it says where it points, such as {inner.__name__}[Account]"
     if origin in (Union, UnionType):
         return "a field has one type, or one type `| None`"
     if origin in (tuple, set, frozenset) or inner in (tuple, set, frozenset):

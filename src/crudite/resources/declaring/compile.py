@@ -1,6 +1,7 @@
 """From classes to definitions: everything that `App(…)` checks about resources, with every fault at once."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from typing import Any, TypeAlias, get_args
 
 from pydantic.errors import PydanticUserError
@@ -204,16 +205,16 @@ class _Compiler:
     def _defaults(self, found: Gathered) -> dict[str, MakeDefault]:
         makes: dict[str, MakeDefault] = {}
         for name, shape in self.shapes[found.cls].items():
-            options = found.fields[name]
-            if isinstance(options.default, Symbol):
-                try:
+            options, where = found.fields[name], f"{found.name}.{name}"
+            try:
+                if isinstance(options.default, Symbol):
                     makes[name] = of_symbol(options.default, shape.type)
-                except ValueError as error:
-                    found.faults.append(f"{found.name}.{name}: {error}.")
-            elif options.default_factory is not None or callable(options.default):
-                makes[name] = of_function(options.default_factory or options.default, shape)
-            elif isinstance(self.static[found.cls].get(name), list | dict):
-                makes[name] = of_function(lambda options=options: default_value(options), shape)  # type: ignore[misc]
+                elif options.default_factory is not None or callable(options.default):
+                    makes[name] = of_function(options.default_factory or options.default, shape, where)
+                elif isinstance(self.static[found.cls].get(name), list | dict):
+                    makes[name] = of_function(partial(default_value, options), shape, where)
+            except ValueError as error:
+                found.faults.append(f"{where}: {error}.")
         return makes
 
 

@@ -1,5 +1,6 @@
 """Defaults that are made for each new record: by a function, or from who asks and when."""
 
+import inspect
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any
@@ -8,16 +9,23 @@ from crudite.messages import Actor
 from crudite.query.tree import Symbol
 from crudite.resources.declaring.definition import MakeDefault
 from crudite.resources.declaring.shapes import Shape
+from crudite.resources.hooks import takes
 from crudite.schema import FieldType, format_datetime
 from crudite.types import Plain
 
 
-def of_function(make: Callable[[], Any], shape: Shape) -> MakeDefault:
-    """The default that a function without arguments makes, as plain value."""
+def of_function(make: Callable[[], Any], shape: Shape, where: str) -> MakeDefault:
+    """The default that a function without arguments makes, as plain value. `where` names the field, for what is said of
+    a value that it cannot have. Raises ValueError for what is no such function."""
+    if inspect.iscoroutinefunction(make) or not takes(make, 0):
+        raise ValueError("default_factory is a plain function without arguments")
 
     def default(actor: Actor, now: datetime) -> Plain:
         value = make()
-        return None if value is None else shape.to_plain(value)
+        try:
+            return None if value is None else shape.to_plain(value)
+        except ValueError as error:
+            raise TypeError(f"{where}: what makes its default gave {value!r}: {error}") from error
 
     return default
 

@@ -32,6 +32,9 @@ _OWN_OPTIONS = ("path", "places", "renamed_from")
 _OF_LINKS = frozenset(("by", "through", "to", "settable", "include", "title", "description", "examples"))
 _OF_FIELDS: tuple[ActionName, ...] = ("read", "update")
 _WRITES: tuple[ActionName, ...] = ("create", "replace", "update", "delete")
+_TRUTHS = ("unique", "index", "immutable", "checked", "settable", "include")
+_OURS = ("id", *SYSTEM_FIELDS, "where")
+"""What no method or property of a class may be called; of fields it is said elsewhere."""
 _MEANT = {"self": ("self", "cls"), "cls": ("self", "cls"), "request": ("request",), "old": ("old",), "next": ("next",)}
 
 
@@ -85,11 +88,17 @@ def gather(cls: type[Any], resources: Mapping[str, type[Any]], provide: Collecti
             known = list(inspect.signature(Record.__init_subclass__).parameters)[:-1]  # the last are those unknown
             text = f"{base.__name__}: there is no class keyword {name!r}{nearest(name, known)}"
             found.faults.append(f"{sentence(text)} There are {', '.join(sorted(known))}.")
+        for name in [n for n in _OURS if n in vars(base)] if base is not Record else ():
+            found.faults.append(f"{base.__name__}.{name}: every record has this; call it otherwise.")
         for name in declaration.stray:
             found.faults.append(f"{base.__name__}.{name}: a field needs an annotation, such as {name}: str.")
+        for name in ("live", "only_nested"):
+            if not isinstance(given := declaration.options.get(name, True), bool):
+                found.faults.append(f"{base.__name__}: {name} is True or False, not {given!r}.")
         _annotated(found, base, declaration, surroundings)
     _key(found)
     _deleted_at(found)
+    _alike(found)
     _hooks(found, hooks.values())
     return found
 
@@ -171,6 +180,8 @@ def _check_options(found: Gathered, name: str, options: FieldOptions) -> None:
         found.fault(name, "it has a default and a default_factory; give one")
     elif hook_marks(options.default):
         found.fault(name, "a method has the same name; call one of them otherwise")
+    elif wrong := [one for one in _TRUTHS if not isinstance(getattr(options, one), bool)]:
+        found.fault(name, f"{wrong[0]} is True or False, not {getattr(options, wrong[0])!r}")
     elif options.by is not None or options.through is not None or options.to is not None or options.settable:
         found.fault(name, "`by`, `through`, `to` and `settable` are for Many and One only")
 
@@ -208,6 +219,15 @@ def _deleted_at(found: Gathered) -> None:
         found.fault(DELETED_AT, "with soft_delete every record has this field; it cannot be declared")
     else:
         found.annotations[DELETED_AT], found.fields[DELETED_AT] = datetime | None, FieldOptions()
+
+
+def _alike(found: Gathered) -> None:
+    """Refuses names that differ in capitals alone: a database takes them for one."""
+    names: dict[str, str] = {}
+    for name in list(found.annotations):
+        other = names.setdefault(name.lower(), name)
+        if other != name:
+            found.fault(name, f"it differs from {other!r} in capitals alone, which a database does not tell apart")
 
 
 def _hook(

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime, time
 from decimal import Decimal
+from itertools import product
 from typing import Annotated, Any, Literal, TypeAlias, get_args, get_origin
 from uuid import UUID
 
@@ -162,6 +163,7 @@ def _constrained(shape: Shape, options: FieldOptions, special: str | None) -> Sh
     for name in limits:
         if shape.type.kind not in _LIMITS[name] and not (name in _LENGTHS and _has_length(shape)):
             raise ValueError(f"{name} does not go with {_WORDS.get(shape.type.kind, shape.type.kind)}")
+    _check_limits(limits, shape.type.kind)
     if "pattern" in limits:
         _check_pattern(limits["pattern"])
     if special == "password":
@@ -200,6 +202,22 @@ def _subject(type: FieldType) -> Subject | None:
     if type.item is not None:
         return "list"
     return "object" if type.values is not None or type.members is not None else "anything"
+
+
+def _check_limits(limits: Mapping[str, Any], kind: Kind) -> None:
+    """Raises ValueError for limits of another kind, and for a lower one above the upper one: no value would pass."""
+    for name, value in limits.items():
+        if name in _LENGTHS and (not isinstance(value, int) or isinstance(value, bool)):
+            raise ValueError(f"{name} is a whole number, not {value!r}")
+        if name == "pattern" and not isinstance(value, str):
+            raise ValueError(f"the pattern is a text, not {value!r}")
+        if isinstance(value, str) and kind in _NUMBERS:
+            raise ValueError(f"{name} is a number, not {value!r}")
+    for lower, upper in (*product(("gt", "ge"), ("lt", "le")), _LENGTHS):
+        if lower in limits and upper in limits:
+            least, most = limits[lower], limits[upper]
+            if least > most or (least == most and not {lower, upper} <= {"ge", "le", *_LENGTHS}):
+                raise ValueError(f"nothing passes {lower}={least!r} and {upper}={most!r}")
 
 
 def _check_pattern(pattern: str) -> None:
@@ -269,6 +287,7 @@ _BODIES: dict[Kind, tuple[Any, Any, Convert | None]] = {
 _TO_PLAIN: dict[Kind, Convert] = {"date": _plain_date, "time": _plain_time, "datetime": _plain_datetime}
 
 _ORDERED: tuple[Kind, ...] = ("integer", "bigint", "float", "decimal", "date", "time", "datetime")
+_NUMBERS: tuple[Kind, ...] = ("integer", "bigint", "float", "decimal")
 _LENGTHS = ("min_length", "max_length")
 _LIMITS: dict[str, tuple[Kind, ...]] = {
     "min_length": ("text",), "max_length": ("text",), "pattern": ("text",), "gt": _ORDERED, "ge": _ORDERED,
