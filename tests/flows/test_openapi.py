@@ -488,3 +488,22 @@ def stored_keys(described: Any, operation_id: str) -> dict[str, str]:
             "key": create("projects.tasks.create", {"title": "Sow", "project": project}, project=project),
         }
     return {"key": project, "project": project, "corner": "left"}
+
+
+async def test_what_speaks_as_an_older_system_is_not_described(store: str) -> None:
+    app = App(
+        Task, Project, store=store, channels=[Channel("news", of=Task), Channel("lobby")],
+        interfaces=[
+            Rest(), Sse(), OpenApi(public=True), Rest(prefix="/booster", style="booster"),
+            Rest(prefix="/wheelhouse", style="wheelhouse"), Sse(prefix="/wheelhouse", style="wheelhouse"),
+        ],
+    )  # fmt: skip
+
+    @app.read("open-count")
+    async def open_count(request: Request) -> Count:
+        return Task.where(status="todo").count()
+
+    async with Client(app) as client:
+        paths = (await client.get("/openapi.json")).json["paths"]
+        assert {"/open-count", "/open-count/subscribe", "/tasks", "/channels/lobby"} <= paths.keys()
+        assert [path for path in paths if path.startswith(("/booster", "/wheelhouse"))] == []

@@ -1209,6 +1209,23 @@ async def test_a_stream_that_asks_no_function_holds_as_many_records_as_there_are
             assert await next_of(stream) == ("remove", {"id": 1})
 
 
+@pytest.mark.only_on("sqlite", reason="a store has no part in it")
+async def test_what_is_wrong_in_a_url_is_named_once() -> None:
+    app = App(Dog, store="sqlite:///:memory:", interfaces=[Rest(style="wheelhouse")])
+
+    @app.read("sum")
+    async def total(request: Request, of: int) -> int:
+        return of
+
+    async with Client(app) as client:
+        refused = await client.get("/sum?of=x&by=1")
+    assert refused.json == {
+        "code": 400,
+        "message": "of: Input should be a valid integer, unable to parse string as an integer.; "
+        "by: There is no such argument.",
+    }
+
+
 async def test_a_stream_that_is_refused_tells_its_client_why() -> None:
     async with client(style([])) as somebody:
         with pytest.raises(Refusal) as refused:

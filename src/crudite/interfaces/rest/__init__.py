@@ -49,9 +49,8 @@ class Rest:
                 faults.append(f"The handler {handler.name!r} and {taken} both answer {self.prefix}/{handler.name}.")
         for channel in host.channels:
             path = f"{self.prefix}/channels/{channel.pattern}"
-            if not channel.is_feed and (
-                taken := router.add(path, ["POST"], ChannelEndpoints(host, channel, self.style).publish, path)
-            ):
+            publish, owner = ChannelEndpoints(host, channel, self.style).publish, self.style.owner(path)
+            if not channel.is_feed and (taken := router.add(path, ["POST"], publish, owner)):
                 faults.append(f"The channel {channel.pattern!r} and {taken} both answer {path}.")
         return faults
 

@@ -76,12 +76,13 @@ class Sse:
                     taken += self._mount_resource(streams, router, place)
         for handler in host.handlers.values():
             if handler.kind == "read":
-                path = f"{self.prefix}/{handler.name}"
-                taken.append(router.add(f"{path}/subscribe", ["GET"], streams.handler(handler), handler.name))
-                router.add(path, ["STREAM"], streams.handler(handler), handler.name)
+                path, owner = f"{self.prefix}/{handler.name}", self.style.owner(handler.name)
+                taken.append(router.add(f"{path}/subscribe", ["GET"], streams.handler(handler), owner))
+                router.add(path, ["STREAM"], streams.handler(handler), owner)
         for channel in host.channels:
             path = f"{self.prefix}/channels/{channel.pattern}"
-            taken += [router.add(one, ["GET"], streams.channel(channel), path) for one in (path, f"{path}/subscribe")]
+            owner = self.style.owner(path)
+            taken += [router.add(one, ["GET"], streams.channel(channel), owner) for one in (path, f"{path}/subscribe")]
         faults = self.style.faults(host.definitions) + router.speak_below(self.prefix, self.style.narrowing)
         return faults + [f"{owner} has the path of an event stream already." for owner in taken if owner]
 

@@ -362,7 +362,8 @@ def _message(problem: Problem, asked: Asked | None) -> str:
 def _sentence(fault: Fault) -> str:
     """What is wrong, behind the name of what it is wrong with."""
     place = (fault.pointer or "")[1:] or fault.parameter
-    return f"{place}: {fault.detail}" if place else fault.detail
+    is_named = not place or fault.detail.startswith(f"{place}: ")  # as of what stands in a URL
+    return fault.detail if is_named else f"{place}: {fault.detail}"
 
 
 WHEELHOUSE = Wheelhouse()
