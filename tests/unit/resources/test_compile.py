@@ -13,7 +13,7 @@ from crudite.messages import ACTIONS
 from crudite.query.tree import EVERYTHING, NOTHING
 from crudite.resources.declaring.compile import compile_resources
 from crudite.resources.declaring.declare import Record, Resource, after, around, before
-from crudite.resources.declaring.fields import BigInt, Field, Many, Parent, Password, Ref
+from crudite.resources.declaring.fields import BigInt, Email, Field, Many, Parent, Password, Ref
 from crudite.rules import allow, me, now, today
 from crudite.schema import NO_DEFAULT, FieldType, Link, Reference
 from tests.unit.resources.shop import Account, Country, Everything, Membership, Project, Task
@@ -507,3 +507,15 @@ def test_a_class_keyword_that_there_is_not_is_named_with_the_nearest() -> None:
         f"Post: there is no class keyword 'pathh'; did you mean 'path'? {every}",
         f"Post: there is no class keyword 'zzz'. {every}",
     ]
+
+
+@pytest.mark.parametrize(
+    ("key", "named"), [(BigInt, "BigInt"), (Email, "Email"), (int | None, "int | None"), (float, "float")], ids=str
+)
+def test_what_is_no_type_of_a_key_is_named_as_it_was_written(key: Any, named: str) -> None:
+    keyed: Any = Record[key]
+
+    class Thing(keyed):
+        name: str = ""
+
+    assert faults_of(Thing) == [f"Thing.id: a key is a UUID, str or int, not {named}."]

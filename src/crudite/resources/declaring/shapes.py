@@ -90,12 +90,17 @@ def read_annotation(annotation: Any, options: FieldOptions, key_of: Owner) -> Sh
     return _asked(shape, asked) if asked else shape
 
 
+_NAMES = {"email": "Email", "password": "Password", "bigint": "BigInt"}
+
+
 def key_type(annotation: Any) -> FieldType:
     """The type of a resource's key. Raises ValueError when it cannot be one."""
     inner, metadata, nullable = peel(annotation)
     kinds: dict[Any, Kind] = {UUID: "uuid", str: "text", int: "integer"}
-    if inner not in kinds or nullable or any(isinstance(m, Special) for m in metadata):
-        raise ValueError(f"a key is a UUID, str or int, not {type_name(inner)}")
+    named = [_NAMES[m.name] for m in metadata if isinstance(m, Special)]
+    if inner not in kinds or nullable or named:
+        given = "".join(named) or f"{type_name(inner)}{' | None' if nullable else ''}"
+        raise ValueError(f"a key is a UUID, str or int, not {given}")
     return FieldType(kinds[inner])
 
 
