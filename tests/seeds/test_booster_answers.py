@@ -17,6 +17,7 @@ from crudite import (
     Many,
     OpenApi,
     Parent,
+    Place,
     Rate,
     Record,
     Ref,
@@ -293,6 +294,24 @@ async def test_a_value_that_another_record_has_may_be_passed_over_in_silence() -
         assert shape(await somebody.put("/users/2", {"name": "ann"})) == (200, TEXT, "2")
         assert shape(await somebody.patch("/users/2", {"name": "ann"})) == (200, TEXT, "2")
         assert [user["name"] for user in (await somebody.get("/users")).json] == ["ann", "bob"]
+
+
+@pytest.mark.promises("B57", "B103")
+async def test_a_whole_with_a_value_that_another_record_has_may_be_passed_over_too() -> None:
+    class Table(Record[int], rules=allow.everyone):
+        rows: Many["Row"] = Field(settable=True)
+
+    class Row(Record[int], rules=allow.everyone):
+        table: Parent[Table]
+        name: str = Field(unique=True)
+
+    style = Booster(silent=[Row])
+    async with client_for(Table, Row, interfaces=[Rest(style=style)]) as somebody:
+        await somebody.post("/tables", {})
+        assert shape(await somebody.put("/tables/1/rows", [{"name": "a"}])) == (200, JSON, [1])
+
+        assert shape(await somebody.put("/tables/1/rows", [{"name": "b"}, {"name": "b"}])) == (200, None, None)
+        assert [row["name"] for row in (await somebody.get("/rows")).json] == ["a"]
 
 
 class Shop(Record[int], rules=allow.everyone):
@@ -743,6 +762,36 @@ async def test_a_whole_may_be_set_to_a_single_record_without_a_list_around_it_an
         assert (await somebody.get("/seats")).json == []
 
 
+class Page(Record[str], rules=allow.everyone):
+    id: str
+
+
+class Line(
+    Record[int],
+    rules=allow.everyone,
+    places=["/lines", "/pages/{page}/lines", Place("/strict/{page}/lines", parent="required")],
+):
+    page: Parent[Page] = Field(immutable=True)
+    text: str = ""
+
+
+@pytest.mark.promises("B26", "B29", "B30")
+@pytest.mark.parametrize("place", ["/pages/1/lines", "/strict/1/lines"])
+async def test_what_is_no_key_of_a_parent_is_another_one_than_the_path_has(place: str) -> None:
+    async with client_for(Page, Line, interfaces=[Rest(style="booster")]) as somebody:
+        await somebody.post("/pages", [{"id": "1"}, {"id": "2"}])
+        await somebody.post("/lines", {"page": "1"})
+
+        for wrong in (1, 0, "", "2", None, ["1"], True):
+            for method, url in (("POST", place), ("PUT", f"{place}/1"), ("PATCH", f"{place}/1")):
+                refused = await somebody.request(method, url, {"page": wrong})
+                assert (wrong, *shape(refused)) == (wrong, 400, TEXT, "missingparentproperty")
+        assert shape(await somebody.post("/lines", {"page": 1})) == (400, JSON, {"page": "invalid"})
+        assert shape(await somebody.patch("/lines/1", {"page": "2"})) == (400, JSON, {"page": "immutable"})
+        assert shape(await somebody.put("/pages/1/lines/1", {"text": "a"})) == (200, TEXT, "1")
+        assert (await somebody.get("/lines")).json == [{"id": 1, "page": "1", "text": "a"}]
+
+
 @pytest.mark.promises("B57")
 async def test_a_whole_of_which_one_names_another_parent_is_told_which_field_must_equal_the_path() -> None:
     async with client_for(Group, Seat, interfaces=[Rest(style="booster")]) as somebody:
@@ -750,6 +799,9 @@ async def test_a_whole_of_which_one_names_another_parent_is_told_which_field_mus
 
         refused = await somebody.put("/groups/1/seats", [{"name": "x"}, {"name": "y", "group": "2"}])
         assert shape(refused) == (400, TEXT, "field group in records must equal path value")
+        for wrong in (None, "", "x", []):
+            refused = await somebody.put("/groups/1/seats", [{"name": "x", "group": wrong}])
+            assert shape(refused) == (400, TEXT, "field group in records must equal path value")
         one = await somebody.post("/groups/1/seats", {"name": "y", "group": "2"})
         assert shape(one) == (400, TEXT, "missingparentproperty")
         assert (await somebody.get("/seats")).json == []

@@ -27,7 +27,7 @@ from crudite.interfaces.styles import DEFAULT, JSON_TYPE, Asked, Style
 from crudite.interfaces.tickets import refuse_ticket
 from crudite.limiting import rate_fields
 from crudite.messages import Credentials, Listed, Response, Written
-from crudite.resources.declaring.definition import Definition
+from crudite.resources.declaring.definition import Definition, Placement
 from crudite.resources.request import Request, Shows
 
 RawHeaders: TypeAlias = list[tuple[bytes, bytes]]
@@ -78,9 +78,11 @@ class Exchange:
             if request.verdicts:
                 self._told = rate_fields(request.verdicts)
 
-    def asks(self, definition: Definition, text: str | None = None) -> Asked:
-        """What it asks of a resource; `text` is the key in its path."""
-        asked = self.asked = Asked(self._host.definitions, definition, self.method, self.parameters, self.headers, text)
+    def asks(self, place: Placement, text: str | None = None) -> Asked:
+        """What it asks of a resource at one of its places; `text` is the key in its path."""
+        parent = place.above[-1][1] if place.above else None
+        told = (self.method, self.parameters, self.headers)
+        asked = self.asked = Asked(self._host.definitions, place.definition, *told, text, parent)
         return asked
 
     @property

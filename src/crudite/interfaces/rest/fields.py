@@ -27,7 +27,7 @@ class FieldEndpoints(ResourceEndpoints):
 
     async def _value(self, exchange: Exchange, keys: tuple[str, ...]) -> None:
         *above, text = keys
-        asked = exchange.asks(self._definition, text)
+        asked = exchange.asks(self._place, text)
         await (self._put if exchange.method == "PUT" else self._get)(exchange, asked, tuple(above), text)
 
     async def _get(self, exchange: Exchange, asked: Asked, above: tuple[str, ...], text: str) -> None:

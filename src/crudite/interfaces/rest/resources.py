@@ -70,17 +70,17 @@ class ResourceEndpoints:
     async def _collection(self, exchange: Exchange, keys: tuple[str, ...]) -> None:
         match exchange.method:
             case "POST":
-                await self._create(exchange, exchange.asks(self._definition), keys)
+                await self._create(exchange, exchange.asks(self._place), keys)
             case "QUERY":
                 await self._query(exchange, keys)
             case _:
-                asked = exchange.asks(self._definition)
+                asked = exchange.asks(self._place)
                 await self._list(exchange, asked, keys, self._style.listing(asked))
 
     async def _query(self, exchange: Exchange, keys: tuple[str, ...]) -> None:
         check_content_type(exchange.headers, "application/json")
         body = await read_body(exchange.receive, self._host.limits.body)
-        asked = exchange.asks(self._definition)
+        asked = exchange.asks(self._place)
         query = parse_json(decode_json(body) if body else {})
         further = parse_url(exchange.parameters)
         if further.cursor is not None:
@@ -118,7 +118,7 @@ class ResourceEndpoints:
         await exchange.answer(self._style.statuses["create"], shown.text, headers, shown.kind)
 
     async def _set(self, exchange: Exchange, keys: tuple[str, ...]) -> None:
-        asked = exchange.asks(self._definition)
+        asked = exchange.asks(self._place)
         check_content_type(exchange.headers, "application/json")
         minimal = preference(exchange.headers)
         body = await self._body(exchange, asked)
@@ -132,7 +132,7 @@ class ResourceEndpoints:
         several = split_keys(exchange.scope, text) if self._style.reads_several else [text]
         several[-1] = self._unformatted(several[-1])
         text = several[0] if len(several) == 1 else text
-        asked = exchange.asks(self._definition, text)
+        asked = exchange.asks(self._place, text)
         if exchange.method not in ("GET", "HEAD"):
             if len(several) > 1:
                 raise MethodNotAllowed("Several records are written one by one, or created together.", allowed=["GET"])
@@ -180,7 +180,7 @@ class ResourceEndpoints:
     async def _history(self, exchange: Exchange, keys: tuple[str, ...]) -> None:
         self._check_accept(exchange)
         *above, text = keys
-        exchange.asks(self._definition, text)
+        exchange.asks(self._place, text)
         query = parse_url(exchange.parameters)
         request = self._request(exchange, "history", tuple(above), key=self._key(text), query=query)
         listed = await exchange.perform(request)
@@ -211,7 +211,7 @@ class ResourceEndpoints:
 
     async def _restore(self, exchange: Exchange, keys: tuple[str, ...]) -> None:
         *above, text = keys
-        asked = exchange.asks(self._definition, text)
+        asked = exchange.asks(self._place, text)
         minimal = preference(exchange.headers)
         request = self._request(
             exchange, "restore", tuple(above), key=self._key(text), is_minimal=minimal is True,

@@ -38,6 +38,7 @@ from crudite.resources.declaring.collect import SYSTEM_FIELDS
 from crudite.resources.declaring.definition import Definition, Definitions
 
 _PARENT = frozenset(("missing_parent", "other_parent"))
+_OF_ITSELF = frozenset(("immutable", "invalid_parent", "read_only", "refused"))  # a parent like any other field
 _RANGES = {"from": "gte", "to": "lte"}
 _OPTIONS = frozenset(("sort", "cursor"))
 _FLAGS = {"true": True, "false": False}
@@ -157,8 +158,9 @@ class Booster(Style):
 
     def problem(self, problem: Problem, request_id: str, root: str, asked: Asked | None = None) -> Told:
         if isinstance(problem, NotUnique) and asked is not None and asked.definition.cls in self.silent:
-            is_new = asked.text is None
-            return Told(201, None, _NOTHING) if is_new else Told(200, TEXT_TYPE, (asked.text or "").encode())
+            if asked.text is None:  # of what was not stored nobody knows the id
+                return Told(201 if asked.method == "POST" else 200, None, _NOTHING)
+            return Told(200, TEXT_TYPE, asked.text.encode())
         if isinstance(problem, NotFound | MethodNotAllowed):
             return Told(404, None, _NOTHING)
         if isinstance(problem, _NotEmbedded) or any(fault.code == "bad_include" for fault in problem.faults):
@@ -168,8 +170,8 @@ class Booster(Style):
         if isinstance(problem, Conflict) and any(fault.code == "referenced" for fault in problem.faults):
             return _told(409, {"delete": "children"})
         status = 400 if isinstance(problem, Invalid) else problem.status
-        if any(fault.code in _PARENT for fault in problem.faults):
-            return Told(status, TEXT_TYPE, _other_parent(problem.faults, asked))
+        if (name := _other_parent(problem.faults, asked)) is not None:
+            return Told(status, TEXT_TYPE, _parent_missed(name, asked))
         if messages := messages_of(problem.faults, None if asked is None else asked.definition):
             return _told(status, messages)
         if isinstance(problem, Invalid) and problem.detail and all(one.pointer is None for one in problem.faults):
@@ -255,12 +257,19 @@ def _sets_whole(asked: Asked | None) -> bool:
     return asked is not None and asked.method == "PUT" and asked.text is None
 
 
-def _other_parent(faults: Iterable[Fault], asked: Asked | None) -> bytes:
-    """What is said of a body that names another parent than the path, or none."""
-    if not _sets_whole(asked):
-        return b"missingparentproperty"
-    pointer = next(fault.pointer or "" for fault in faults if fault.code in _PARENT)
-    return f"field {pointer.rpartition('/')[2]} in records must equal path value".encode()
+def _other_parent(faults: Iterable[Fault], asked: Asked | None) -> str | None:
+    """The field of a body that names another parent than the path, or none, or what is no key of one; None where no
+    body does."""
+    for fault in faults:
+        name = (fault.pointer or "").rpartition("/")[2]
+        is_parent = asked is not None and asked.parent == name
+        if fault.code in _PARENT or (is_parent and fault.rule is None and fault.code not in _OF_ITSELF):
+            return name
+    return None
+
+
+def _parent_missed(name: str, asked: Asked | None) -> bytes:
+    return f"field {name} in records must equal path value".encode() if _sets_whole(asked) else b"missingparentproperty"
 
 
 def _as_list(body: bytes) -> bytes:

@@ -32,7 +32,8 @@ class Shown(NamedTuple):
 
 class Asked(NamedTuple):
     """What a client asks of a resource over HTTP: its `parameters` are those of the URL, decoded, in order; `headers`
-    have lower-case names; `text` is the key as the path has it."""
+    have lower-case names; `text` is the key as the path has it, `parent` the field that holds the key of the record
+    right above it."""
 
     definitions: Definitions
     definition: Definition
@@ -40,6 +41,7 @@ class Asked(NamedTuple):
     parameters: Sequence[tuple[str, str]]
     headers: Mapping[str, str]
     text: str | None = None
+    parent: str | None = None
 
     def parameter(self, name: str) -> str | None:
         """The last value of a parameter; None without it."""
