@@ -1,6 +1,7 @@
 """Relations: has one, many to many through another resource, and setting what links lead to."""
 
 import asyncio
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -12,6 +13,7 @@ from crudite import (
     Field,
     Forbidden,
     Many,
+    Mirrored,
     Next,
     One,
     OpenApi,
@@ -25,6 +27,7 @@ from crudite import (
     me,
 )
 from crudite.testing import Client, Refusal
+from tests.contracts.json_files import JsonFiles
 from tests.flows.worlds import by_name, client_for, faults
 from tests.services.stores import fresh_store
 
@@ -465,14 +468,61 @@ async def test_over_a_websocket_links_are_set_alike() -> None:
         assert await tags_of(client, "one") == ["low"]
 
 
-async def test_a_record_that_the_store_numbers_gets_its_links_once_it_has_a_key() -> None:
+async def test_a_record_that_the_store_numbers_is_created_with_what_its_links_lead_to() -> None:
+    class Order(Record[int], rules=OPEN):
+        items: Many["Item"] = Field(settable=True)
+        tags: Many["Mark"] = Field(through="Marking", settable=True)
+
+    low = allow.where(order=None) | allow.where(order__lt=20)
+
+    class Item(Record[str], rules={"write": low, "read": OPEN}):
+        order: Ref[Order | None] = None  # type: ignore[assignment]
+        told: list[int] = Field(default=[])
+
+        @before("update")
+        def tell(self) -> None:
+            assert isinstance(self.order, int)
+            self.told = [*self.told, self.order]
+
+    class Mark(Record[str], rules=OPEN):
+        pass
+
+    class Marking(Record[int], rules=OPEN):
+        order: Ref[Order]
+        mark: Ref[Mark]
+
+    async with client_for(Order, Item, Mark, Marking) as client:
+        await client.post("/items", [{"id": "x"}, {"id": "y"}, {"id": "z"}])
+        await client.post("/marks", [{"id": "red"}])
+        first = await client.post("/orders", {"items": ["x"], "tags": ["red"]})
+        assert (first.status, first.headers["location"]) == (201, f"/orders/{first.json['id']}")
+        two = await client.post("/orders", [{"items": ["y"]}, {"id": 9, "items": ["z"]}, {"items": []}, {}])
+        keys = [first.json["id"], *(order["id"] for order in two.json)]
+        assert (two.status, len({*keys}), keys[2]) == (201, 5, 9)
+        stored = [(item["order"], item["told"]) for item in (await client.get("/items?sort=id")).json]
+        assert stored == [(keys[0], [keys[0]]), (keys[1], [keys[1]]), (9, [9])]
+        assert [row["order"] for row in (await client.get("/markings")).json] == [keys[0]]
+
+        wrong = await client.post("/orders", {"items": ["nobody"]})
+        assert (wrong.status, faults(wrong)) == (422, [("/items/0", "no_such_record")])
+        await client.post("/orders", {"id": 20})
+        denied = await client.post("/orders", {"items": ["x"]})
+        assert (denied.status, faults(denied)) == (403, [("/items/0", "not_writable")])
+        assert len((await client.get("/orders")).json) == 6
+        schemas = OpenApi().document(client.app)["components"]["schemas"]
+        said = {name: schemas[name]["properties"]["items"]["description"] for name in ("OrderCreate", "OrderUpdate")}
+        assert ["own key" in text for text in said.values()] == [False, False]
+
+
+@pytest.mark.only_on("sqlite", reason="it has a store of its own")
+async def test_where_the_store_numbers_no_record_beforehand_links_are_set_once_there_is_a_key(tmp_path: Path) -> None:
     class Order(Record[int], rules=OPEN):
         items: Many["Item"] = Field(settable=True)
 
     class Item(Record[str], rules=OPEN):
         order: Ref[Order | None] = None  # type: ignore[assignment]
 
-    async with client_for(Order, Item) as client:
+    async with Client(App(Order, Item, store=Mirrored(JsonFiles(tmp_path)))) as client:
         await client.post("/items", [{"id": "x"}, {"id": "y"}])
         refused = await client.post("/orders", {"items": ["x"]})
         assert (refused.status, faults(refused)) == (422, [("/items", "no_key")])

@@ -174,6 +174,16 @@ class SupportsLoad(Protocol):
         ...
 
 
+@runtime_checkable
+class SupportsNumbers(Protocol):
+    """A store that numbers records before they are there, so that others can point at them in the same unit."""
+
+    async def numbers(self, schema: ResourceSchema, count: int) -> Sequence[Key]:
+        """So many keys of a resource whose records the store numbers: nobody else is given them, durably. Where no
+        record comes to have one, it is left out."""
+        ...
+
+
 OUTSIDE = "outside"
 """What stands for the interface where another program has written."""
 
@@ -367,5 +377,5 @@ class Store(Protocol):
 __all__ = [
     "OUTSIDE", "Batch", "Change", "Commit", "Glance", "HistoryFigures", "Kept", "Load", "Mark", "Page", "Pages",
     "Past", "Plan", "Remembered", "Reset", "Row", "Signal", "Step", "Store", "SupportsAsk", "SupportsGlance",
-    "SupportsHistory", "SupportsLoad", "SupportsSubmit", "Unit",
+    "SupportsHistory", "SupportsLoad", "SupportsNumbers", "SupportsSubmit", "Unit",
 ]  # fmt: skip

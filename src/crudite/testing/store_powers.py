@@ -10,8 +10,21 @@ import pytest
 from crudite.changes import Commit, Refused
 from crudite.errors import StoreError
 from crudite.ids import uuid7
-from crudite.stores.base import Row, SupportsAsk, SupportsGlance, SupportsLoad, SupportsSubmit
-from crudite.testing.samples import AUTHOR, BOOK, create, key_of, listing, plain, select, unit, update, where
+from crudite.stores.base import Row, SupportsAsk, SupportsGlance, SupportsLoad, SupportsNumbers, SupportsSubmit
+from crudite.testing.samples import (
+    AUTHOR,
+    BOOK,
+    LOAN,
+    create,
+    delete,
+    key_of,
+    listing,
+    plain,
+    select,
+    unit,
+    update,
+    where,
+)
 from crudite.testing.store_base import PATIENCE, OpensStores, next_batch
 
 T = TypeVar("T")
@@ -176,7 +189,34 @@ class LoadContract(OpensStores):
             assert (load.waiting, load.failed, load.refused) == (0, 0, 0)
 
 
-class PowersContract(GlanceContract, AskContract, SubmitContract, LoadContract):
+class NumbersContract(OpensStores):
+    """Numbers for records that are not there yet."""
+
+    async def test_a_number_that_was_given_out_is_given_to_nobody_else(self, tmp_path: Path) -> None:
+        async with self.opened(tmp_path) as store, self.opened(tmp_path) as other:
+            if not (isinstance(store, SupportsNumbers) and isinstance(other, SupportsNumbers)):
+                pytest.skip("the store has no SupportsNumbers")
+            book = key_of(await store.write(unit(create(BOOK, title="a"))))
+            given = [*await store.numbers(LOAN, 2)]  # before there is any record
+            there = [key_of(await other.write(unit(create(LOAN, book=book)))) for _ in range(2)]
+            for several in await asyncio.gather(*(one.numbers(LOAN, 3) for one in (store, other) * 3)):
+                given += several
+            await other.write(unit(create(LOAN, given[0], book=book), create(LOAN, given[-1], book=book)))
+            there.append(key_of(await store.write(unit(create(LOAN, book=book)))))
+            assert len({*given, *there}) == 20 + 3
+            assert list((await store.page(listing(LOAN))).keys) == sorted([given[0], given[-1], *there])
+
+    async def test_the_number_of_a_record_that_is_gone_is_not_given_out_again(self, tmp_path: Path) -> None:
+        async with self.opened(tmp_path) as store:
+            if not isinstance(store, SupportsNumbers):
+                pytest.skip("the store has no SupportsNumbers")
+            book = key_of(await store.write(unit(create(BOOK, title="a"))))
+            key = key_of(await store.write(unit(create(LOAN, 7, book=book))))
+            await store.write(unit(delete(LOAN, key)))
+            assert key not in await store.numbers(LOAN, 10)
+
+
+class PowersContract(GlanceContract, AskContract, SubmitContract, LoadContract, NumbersContract):
     """All powers that a store may have beyond the port."""
 
 

@@ -9,6 +9,7 @@ from crudite.interfaces.openapi.values import TIME_PATTERN, Schema, decimal_patt
 from crudite.query.plan import INCLUDED
 from crudite.resources.declaring.definition import BodyName, Definition, Placement
 from crudite.schema import FieldSpec
+from crudite.stores.base import Store, SupportsNumbers
 
 _SYSTEM = {
     "version": "Grows with every change.",
@@ -19,7 +20,7 @@ _SYSTEM = {
 _REPEATED = {"version": "That the record must still have, else 412; any when it is left out."}
 
 
-def describe_bodies(schemas: dict[str, Schema], definition: Definition) -> None:
+def describe_bodies(schemas: dict[str, Schema], definition: Definition, store: Store) -> None:
     """Says in the schemas of a resource's bodies what they are for, and what they take."""
     words = {"create": "A new", "replace": "All of a", "update": "What changes of a"}
     for action, body in definition.bodies.items():
@@ -29,7 +30,8 @@ def describe_bodies(schemas: dict[str, Schema], definition: Definition) -> None:
         for name, part in schema["properties"].items():
             if name in definition.settable:
                 is_numbered = action == "create" and definition.schema.key_field.type.kind == "integer"
-                describe_link(part, definition.links[name], wants_key=is_numbered)
+                wants_key = is_numbered and not isinstance(store, SupportsNumbers)
+                describe_link(part, definition.links[name], wants_key=wants_key)
                 continue
             if name == INCLUDED:
                 part["description"] = "What was included may come along, and is ignored."

@@ -95,7 +95,7 @@ def component_schemas(host: Host) -> dict[str, Schema]:
         _tidy(schema)
     for definition in host.definitions:
         _describe_record(schemas[definition.name], definition)
-        describe_bodies(schemas, definition)
+        describe_bodies(schemas, definition, host.store)
         schemas.update(bodies_below(schemas, host, definition))
         schemas[f"{definition.name}Part"] = _part(definition, schemas[definition.name])
         schemas[f"{definition.name}Filter"] = filter_schema(definition)

@@ -42,6 +42,7 @@ from crudite.resources.writing.demands import (
     written_values,
 )
 from crudite.resources.writing.incoming import at_index, created, given, is_many
+from crudite.resources.writing.numbering import numbers_for
 from crudite.resources.writing.passwords import hash_passwords
 from crudite.resources.writing.prepared import Prepared
 from crudite.resources.writing.validating import Validation, differing
@@ -88,9 +89,11 @@ class Preparing:
     async def _creations(self, request: Request, definition: Definition, rules: Rules, rule: Filter) -> list[Prepared]:
         """The writes of a create. Raises Invalid with the faults of every record, in a list behind its index."""
         now, prepared, faults = self._rulebook.clock(), [], []
-        for index, one in enumerate(created(request)):
+        records = created(request)
+        numbers = await numbers_for(definition, records, self._store)
+        for index, one in enumerate(records):
             try:
-                made = await self._creation(request, definition, rules, rule, one, now)
+                made = await self._creation(request, definition, rules, rule, one, numbers.get(index), now)
                 made.entry = index if is_many(request.data) else None
                 prepared.append(made)
             except Invalid as invalid:
@@ -102,8 +105,9 @@ class Preparing:
         return prepared
 
     async def _creation(
-        self, request: Request, definition: Definition, rules: Rules, rule: Filter, given: PlainRecord, now: datetime
-    ) -> Prepared:
+        self, request: Request, definition: Definition, rules: Rules, rule: Filter, given: PlainRecord,
+        number: Key | None, now: datetime,
+    ) -> Prepared:  # fmt: skip
         schema = definition.schema
         given, links = definition.without_links(given)
         refuse_unreachable(given, definition)
@@ -111,6 +115,8 @@ class Preparing:
         values = {**definition.make_defaults(request.actor, now, given), **given}
         if schema.key not in values and schema.key_field.type.kind == "uuid":
             values[schema.key] = uuid7()
+        if number is not None:
+            values.setdefault(schema.key, number)
         validation = self._validation(request, definition, None)
         if validation is not None:
             values = await validation.of(values, given)

@@ -12,7 +12,7 @@ from crudite.errors import StoreError
 from crudite.query.plan import Plan, Selection
 from crudite.schema import Catalog, ResourceSchema
 from crudite.stores.base import MOST_CHANGES, Batch, HistoryFigures, Kept, Load, Page, Pages, Past, Row, Signal, Step
-from crudite.stores.postgresql import history, install, log, migration
+from crudite.stores.postgresql import history, install, log, migration, numbers
 from crudite.stores.postgresql.connections import (
     REQUEST,
     Connection,
@@ -258,6 +258,11 @@ class PostgresqlStore:
             dropped = await history.prune(connection, table, older_than)
             self.history_figures.dropped += dropped
             return dropped
+
+    async def numbers(self, schema: ResourceSchema, count: int) -> Sequence[Key]:
+        """Keys of records that are not there yet; nobody else is given them."""
+        async with self._connection() as connection:
+            return await numbers.take(connection, schema, count)
 
     async def plan(self, catalog: Catalog) -> Sequence[Step]:
         """The steps from the database's schema to the catalog's; also while the store is not open."""

@@ -15,7 +15,7 @@ from crudite.errors import StoreError
 from crudite.query.plan import Plan, Selection
 from crudite.schema import Catalog, ResourceSchema
 from crudite.stores.base import MOST_CHANGES, Batch, Glance, HistoryFigures, Kept, Page, Pages, Past, Row, Signal, Step
-from crudite.stores.sqlite import history, log, migration
+from crudite.stores.sqlite import history, log, migration, numbers
 from crudite.stores.sqlite.connections import Execute, Replaced, Synchronous, identity
 from crudite.stores.sqlite.dangling import Dangling, find_dangling
 from crudite.stores.sqlite.errors import store_error, translated
@@ -244,6 +244,10 @@ class SqliteStore:
             removed += count
             self.history_figures.dropped += count
         return removed
+
+    async def numbers(self, schema: ResourceSchema, count: int) -> Sequence[Key]:
+        """Keys of records that are not there yet; nobody else is given them."""
+        return await self._open_session().writer.run(lambda connection: numbers.take(connection, schema, count))
 
     async def plan(self, catalog: Catalog) -> Sequence[Step]:
         """The steps from the database's schema to the catalog's; also while the store is not open."""
