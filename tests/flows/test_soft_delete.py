@@ -652,3 +652,20 @@ async def test_what_cannot_come_back_since_a_record_below_it_has_no_place_is_ref
         await client.delete("/tills/2?purge=true")
         await client.delete("/tills/2")
         assert (await client.post("/shops/old/restore", None)).status == 200
+
+
+async def test_a_record_that_does_not_come_back_is_not_blamed_for_a_value_of_its_like_below_it() -> None:
+    class Member(Record[str], rules=allow.everyone, soft_delete=True):
+        email: str = Field(unique=True)
+        inviter: Ref["Member"] | None = Field(default=None, on_delete="cascade")
+
+    async with Client(App(Member, store=fresh_store())) as client:
+        await client.post("/members", [{"id": "a", "email": "a"}, {"id": "b", "email": "b", "inviter": "a"}])
+        await client.delete("/members/a")
+        await client.post("/members", {"id": "c", "email": "b"})
+        refused = await client.post("/members/a/restore", None)
+        assert (refused.status, "errors" in refused.json) == (409, False)
+        assert "of one that comes along with it" in refused.json["detail"]
+        await client.patch("/members/c", {"email": "a"})
+        refused = await client.post("/members/a/restore", None)
+        assert [one["pointer"] for one in refused.json["errors"]] == ["/email"]

@@ -23,9 +23,9 @@ async def not_unique(refused: Refused, missed: Prepared, store: Store) -> NotUni
     """The problem for a write with values that others have: every group of fields of which that is so by now, in the
     order of the declaration, and in any case the one that the store has met. None is named where that is no group of
     this record: such as of one that would come back with it, which the asker may not even see."""
-    if not refused.fields:
-        along = " of this record, or of one that comes along with it," if missed.request.action == "restore" else ""
-        return NotUnique(f"A value{along} that may occur once is taken by another record.")
+    is_restored = missed.request.action == "restore"  # where the store may have met one of the same resource below it
+    if not refused.fields and not is_restored:
+        return NotUnique("A value that may occur once is taken by another record.")
     schema, write = missed.definition.schema, missed.write
     values = {**(missed.old if missed.old is not None else await _stored(store, missed)), **write.values}
     own = None if write.action == "create" else write.key
@@ -33,10 +33,13 @@ async def not_unique(refused: Refused, missed: Prepared, store: Store) -> NotUni
     if own is None and write.key is not None and await store.lookup(_shown(schema, EVERYTHING), write.key) is not None:
         told.append((schema.key,))
     for group in _groups(schema):
-        is_met = group == tuple(refused.fields)
+        is_met = group == tuple(refused.fields) and not is_restored
         if is_met or await _is_taken(store, schema, group, values, own):
             told.append(group)
-    if tuple(refused.fields) not in told:  # such as a key that is free by now
+    if is_restored and not told:
+        along = "of this record, or of one that comes along with it,"
+        return NotUnique(f"A value {along} that may occur once is taken by another record.")
+    if tuple(refused.fields) not in told and not is_restored:  # such as a key that is free by now
         told.insert(0, tuple(refused.fields))
     return NotUnique(faults=[fault for group in told for fault in _faults(group)])
 
@@ -44,7 +47,8 @@ async def not_unique(refused: Refused, missed: Prepared, store: Store) -> NotUni
 async def _stored(store: Store, missed: Prepared) -> PlainRecord:
     """What is stored in the fields that may be among those whose values together occur once."""
     schema, write = missed.definition.schema, missed.write
-    names = tuple({name for group in schema.unique for name in group})
+    groups = _groups(schema) if missed.request.action == "restore" else schema.unique
+    names = tuple({name for group in groups for name in group if not schema.fields[name].secret})
     if not names or write.key is None or write.action == "create":
         return {}
     row = await store.lookup(Selection(schema, EVERYTHING, Mask(names)), write.key)
