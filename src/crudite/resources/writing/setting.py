@@ -22,6 +22,7 @@ from crudite.resources.keys import no_record, plain_key
 from crudite.resources.request import Nesting, Request
 from crudite.resources.writing.demands import condition_of, staying, unseen
 from crudite.resources.writing.incoming import at_index, entries_of, parser
+from crudite.resources.writing.making_room import Move, making_room
 from crudite.resources.writing.prepared import InBody, Prepared
 from crudite.resources.writing.relations import Relating, Step, derived, no_such_record
 from crudite.schema import NO_DEFAULT
@@ -80,7 +81,7 @@ class Setting:
         gone = [child[definition.schema.key] for child in left if _is_listed(child, definition)]
         steps = [self._relating.taken_out(request, settable, one, key, key, InBody("")) for one in gone]
         answers: dict[int, tuple[Key, int] | int] = {}
-        for index, entry in _in_order(entries):
+        for index, entry in _in_order(entries, definition, {field: key}, replaced):
             asked = _asked(request, definition, entry, {field: key}, replaced)
             if asked is None:
                 answers[index] = (cast(Any, entry.old)[definition.schema.key], cast(Any, entry.old)["version"])
@@ -213,13 +214,25 @@ def _is_listed(child: PlainRecord, definition: Definition) -> bool:
     return all(child.get(name) in default.values for name, default in definition.default_filters.items())
 
 
-def _in_order(entries: Sequence[_Entry]) -> list[tuple[int, _Entry]]:
+def _in_order(
+    entries: Sequence[_Entry], definition: Definition, pointing: Mapping[str, Key], unsaid: PlainRecord
+) -> list[tuple[int, _Entry]]:
     """The entries with their indexes, in the order in which they are written. What comes from elsewhere does so in the
     order of keys: all who move some of the same records wait for each other in one order, and none for one that waits
-    for him."""
+    for him. All others make room for each other."""
     by_key = iter(sorted(_strangers(entries)))
     strangers = {index for _, index in _strangers(entries)}
-    order = [next(by_key)[1] if index in strangers else index for index in range(len(entries))]
+    moves = [
+        Move(index, entry.old, {**(entry.old or {}), **unsaid, **(entry.values or {}), **pointing})
+        for index, entry in enumerate(entries)
+        if index not in strangers and entry.values is not None
+    ]
+    written = iter(making_room(moves, definition.schema))
+    moved = {move.at for move in moves}
+    order = [
+        next(by_key)[1] if index in strangers else next(written) if index in moved else index
+        for index in range(len(entries))
+    ]
     return [(index, entries[index]) for index in order]
 
 
