@@ -142,6 +142,30 @@ async def test_each_write_is_answered_with_the_id_alone_or_with_nothing(
         assert await told(somebody, method, url, data) == (status, kind, body)
 
 
+@pytest.mark.promises("W16")
+async def test_what_comes_with_a_delete_is_given_to_the_function_that_decides() -> None:
+    seen: list[Row] = []
+
+    def may_go(request: Request, record: Row, body: Row) -> bool:
+        seen.append(body)
+        return body.get("value") == "yup"
+
+    every = WheelhousePermissions(create=lambda request, body: True, delete=may_go)
+    async with client(style(every)) as somebody:
+        await dogs(somebody, "Rex", "Ida")
+
+        for refused in ({"value": "no"}, {}):
+            assert (await somebody.request("DELETE", "/dogs/1", refused)).status == 403
+        assert (await somebody.delete("/dogs/1")).status == 403
+        assert (await somebody.request("DELETE", "/dogs/1", content=b"{")).status == 400
+        assert (await somebody.request("DELETE", "/dogs/1", [{"value": "yup"}])).status == 422
+        assert shape(await somebody.request("DELETE", "/dogs/1", {"value": "yup"})) == (204, None, None)
+        assert seen == [{"value": "no"}, {}, {}, {"value": "yup"}]
+    async with client() as somebody:
+        await dogs(somebody, "Rex")
+        assert (await somebody.request("DELETE", "/dogs/1", content=b"[")).status == 204
+
+
 @pytest.mark.promises("W10", "W28", "W30")
 @pytest.mark.parametrize("permissions", [None, ["read"]])
 async def test_several_ids_in_a_path_are_one_that_is_not_there_and_show_nothing_that_pick_takes_off(

@@ -195,6 +195,8 @@ class ResourceEndpoints:
             kinds = ("application/json", "application/merge-patch+json")
             check_content_type(exchange.headers, *kinds[: 2 if exchange.method == "PATCH" else 1])
             body = await self._body(exchange, asked)
+        elif self._style.reads_body_of_delete(asked):
+            body = await read_body(exchange.receive, self._host.limits.body)
         minimal = preference(exchange.headers)
         request = self._request(
             exchange, action, above, key=self._key(text), data=body, is_minimal=minimal is True,

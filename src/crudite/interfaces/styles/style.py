@@ -152,6 +152,10 @@ class Style:
         """The body of a write as the resource takes it."""
         return body
 
+    def reads_body_of_delete(self, asked: Asked) -> bool:
+        """Whether what comes with a DELETE is read, for what is done around it."""
+        return False
+
     def around(self, asked: Asked) -> "Around | None":
         """What is done around the action; None for nothing."""
         return None

@@ -113,6 +113,9 @@ class Wheelhouse(Style):
     def shows(self, asked: Asked) -> Collection[str]:
         return declared(asked.definition)
 
+    def reads_body_of_delete(self, asked: Asked) -> bool:
+        return self._options(asked.definition).permissions is not None
+
     def around(self, asked: Asked) -> "Around | None":
         options, shape = self._options(asked.definition), Shape.of(asked.parameters)
         if options is _NO_OPTIONS and shape == Shape() and asked.method not in ("POST", "PUT"):
@@ -222,7 +225,9 @@ class _Around:
     async def _perform(self, request: Request, perform: Perform) -> Response:
         """Performs a write of what is a field in its body; whoever decided about it has seen the whole. Raises NotFound
         for a record that is not there, whatever is wrong with the body."""
-        if request.action != "delete":
+        if request.action == "delete":
+            request.data = None  # whoever decided has seen it, and nothing is written of it
+        else:
             request.data = without_unknown(request.data, self._definition, request.action, self._options.extra)
         try:
             return await perform(request)
