@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from crudite import Field, Next, Query, Record, Request, Rest, allow, around, me
+from crudite import Field, Next, Query, Record, Request, Response, Rest, allow, around, me
 from crudite.testing import Client
 from tests.flows.worlds import by_name, client_for
 
@@ -73,3 +73,22 @@ async def test_what_handlers_and_hooks_answer_shows_of_records_what_reads_show()
             assert (url, row.keys()) == (url, {*FIELDS, "phone"})
         assert (await ann.get("/users", headers={"x-hook": "1"})).json == [{"id": 1, "name": "ann"}]
         assert (await ann.get(f"/users{private}", headers={"x-hook": "1"})).json[0].keys() == {*FIELDS, "phone"}
+
+
+async def test_what_was_written_is_to_hooks_around_it_what_reads_show() -> None:
+    class Task(Record[int], rules=allow.everyone):
+        title: str
+        note: str = Field(default="", visible="private", read=allow.everyone)
+
+        @around("create", "update", "replace")
+        @classmethod
+        async def counted(cls, request: Request, next: Next) -> Response:
+            written = await next()
+            return written.with_data({**written.data, "count": 1})
+
+    async with client_for(Task, interfaces=[Rest(), Rest("/old", style="booster")]) as client:
+        task = {"id": 1, "title": "a", "count": 1}
+        assert (await client.post("/old/tasks", {"title": "a"})).json == task
+        assert (await client.put("/old/tasks/1", {"title": "a"})).json == task
+        assert (await client.patch("/old/tasks/1?$b.csview=private", {"title": "a"})).json == {**task, "note": ""}
+        assert (await client.patch("/tasks/1", {"title": "b"})).json.keys() > {"version", "note", "count"}

@@ -5,7 +5,7 @@ hooks run. A write that was decided on a version that has moved meanwhile is dec
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, cast
 
 import msgspec
@@ -191,6 +191,8 @@ class Writing:
                 keys, versions = _answers(group[0], stored)
             if group and request.action != "delete" and (group[0].after or group[0].write.returning is None):
                 texts = await self._shown(request, keys)
+            if group and request.shows is not None:
+                texts = _narrowed(texts, request.shows(group[0].definition))
             many = request.action == "set" or (request.action == "create" and is_many(request.data))
             results.append(Written(cast(Any, request.action), keys, versions, texts, many, commit.mark))
         return results
@@ -230,6 +232,13 @@ class Writing:
         else:
             problem = explain(refused, missed.definition, missed.request)
         return problem
+
+
+def _narrowed(texts: Sequence[str | None], names: Collection[str]) -> list[str | None]:
+    """Records as a style shows them, with these of their fields: code around the write sees and shows no others."""
+    rows = [None if text is None else msgspec.json.decode(text) for text in texts]
+    shown = [None if row is None else {n: value for n, value in row.items() if n in names} for row in rows]
+    return [None if row is None else msgspec.json.encode(row).decode() for row in shown]
 
 
 def _is_in_its_own_way(refused: Refused, every: Sequence[Prepared]) -> bool:
