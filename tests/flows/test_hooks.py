@@ -440,6 +440,28 @@ async def test_around_that_forgets_to_return_the_response_is_told_so(
     assert "is `return await next()` missing?" in caplog.text
 
 
+@pytest.mark.parametrize("by", ["hook", "step"])
+async def test_what_is_raised_around_a_write_that_was_made_is_answered_and_the_write_stands(by: str) -> None:
+    async def late(request: Request, next: Next) -> Response:
+        await next()
+        raise Conflict("Too late.")
+
+    class Task(Record[int], rules=allow.everyone):
+        title: str
+
+        @around("create")
+        @classmethod
+        async def refuse(cls, request: Request, next: Next) -> Response:
+            return await (late(request, next) if by == "hook" else next())
+
+    async with client_for(Task) as client:
+        if by == "step":
+            client.app.use(action="create")(late)
+        refused = await client.post("/tasks", {"title": "a"})
+        assert (refused.status, refused.json["detail"]) == (409, "Too late.")
+        assert titles(await client.get("/tasks")) == ["a"]
+
+
 async def test_around_that_forgets_to_wait_for_the_response_is_told_so(caplog: pytest.LogCaptureFixture) -> None:
     class Task(Resource, rules=allow.everyone):
         title: str
