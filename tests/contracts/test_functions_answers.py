@@ -3,6 +3,8 @@
 import asyncio
 import itertools
 import sqlite3
+import subprocess
+import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from datetime import UTC, date, datetime, time
@@ -264,3 +266,32 @@ async def test_a_record_that_find_gives_and_get_does_not_is_told_of(caplog: pyte
     async with Client(App(Note, store=rows)) as client:
         assert (await client.get("/notes")).json == []
     assert f"notes '{UUID(int=1)}' is not shown: it was found, and then get did not find it" in caplog.text
+
+
+HANGS = """
+import asyncio, threading
+from crudite import App, Mirrored, Record, allow
+from crudite.testing import Client
+
+class Task(Record[int], rules=allow.everyone):
+    title: str
+
+class Hanging:
+    def get(self, table, key): threading.Event().wait()
+    def find(self, table, search): threading.Event().wait()
+    def create(self, table, record): threading.Event().wait()
+    def update(self, table, key, record): threading.Event().wait()
+    def patch(self, table, key, values): threading.Event().wait()
+    def destroy(self, table, key): threading.Event().wait()
+
+async def main():
+    async with Client(App(Task, store=Mirrored(Hanging(), timeout=0.1))) as client:
+        print((await client.get("/tasks")).status)
+
+asyncio.run(main())
+"""
+
+
+def test_a_plain_function_that_hangs_does_not_keep_the_process_from_ending() -> None:
+    ended = subprocess.run([sys.executable, "-c", HANGS], capture_output=True, text=True, timeout=30, check=True)
+    assert ended.stdout == "503\n"

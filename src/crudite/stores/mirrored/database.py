@@ -3,7 +3,6 @@
 import asyncio
 import inspect
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import Any, Protocol, cast, runtime_checkable
 
@@ -12,6 +11,7 @@ import msgspec
 from crudite.errors import Problem, StoreError
 from crudite.schema import ResourceSchema
 from crudite.stores.mirrored.fitting import Unfit, fitting, fitting_key, same
+from crudite.stores.mirrored.thread import OneThread
 from crudite.types import Key, Plain
 
 AT_ONCE = 20
@@ -99,7 +99,7 @@ class Calls:
         self._most = most
         self._timeout = timeout
         self._at_once = asyncio.Semaphore(AT_ONCE)
-        self._thread: ThreadPoolExecutor | None = None
+        self._thread = OneThread("crudite-database")
         self._deadlines: set[asyncio.Timeout] = set()
 
     @property
@@ -109,9 +109,7 @@ class Calls:
 
     def close(self) -> None:
         """Lets go of the thread."""
-        if self._thread is not None:
-            self._thread.shutdown(wait=False, cancel_futures=True)
-            self._thread = None
+        self._thread.close()
 
     async def get(self, schema: ResourceSchema, key: Key) -> Mapping[str, Any] | None:
         """The record with a key, as the database has it."""
@@ -198,8 +196,6 @@ class Calls:
     async def _in_thread(
         self, deadline: asyncio.Timeout, most: int | None, function: Callable[..., Any], *arguments: Any
     ) -> Any:
-        if self._thread is None:
-            self._thread = ThreadPoolExecutor(1, "crudite-database")
         loop = asyncio.get_running_loop()
 
         def run() -> Any:
@@ -208,7 +204,7 @@ class Calls:
 
         self._deadlines.add(deadline)
         try:
-            answer = await loop.run_in_executor(self._thread, run)
+            answer = await self._thread.do(run)
         finally:
             self._deadlines.discard(deadline)
         return await answer if isinstance(answer, Awaitable) else answer
