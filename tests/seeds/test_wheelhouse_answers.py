@@ -14,6 +14,7 @@ from crudite import (
     DeclarationError,
     Field,
     Forbidden,
+    Many,
     Next,
     Parent,
     Query,
@@ -1035,6 +1036,37 @@ async def test_a_stream_opens_with_ok_and_lives_by_comments() -> None:
 
 
 @pytest.mark.promises("W44", "W46")
+class Basket(Record[int], rules=allow.everyone):
+    name: str = ""
+    balls: Many["Ball"] = Field(settable=True)
+
+
+class Ball(Record[int], rules=allow.everyone):
+    basket: Parent[Basket]
+    colour: str = "red"
+
+
+@pytest.mark.parametrize(
+    "permissions",
+    [["read"], WheelhousePermissions(read=lambda request: True, delete=lambda request, record, body: False)],
+)
+async def test_no_link_in_a_body_writes_what_permissions_decide_about(permissions: Any) -> None:
+    old = Wheelhouse(resources={Ball: WheelhouseOptions(permissions=permissions)})
+    async with client_for(Basket, Ball, interfaces=[Rest("/old", style=old), Rest()]) as client:
+        await client.post("/baskets", {"id": 1})
+        await client.post("/balls", [{"id": 1, "basket": 1}, {"id": 2, "basket": 1}])
+        for method, url, body in (
+            ("PUT", "/old/baskets/1", {"name": "mine", "balls": [1]}), ("PUT", "/old/baskets/1", {"balls": []}),
+            ("POST", "/old/baskets", {"id": 2, "balls": [1]}), ("POST", "/old/baskets", [{"id": 2}, {"balls": [1]}]),
+        ):  # fmt: skip
+            refused = await client.request(method, url, body)
+            assert (refused.status, refused.json) == (403, {"code": 403, "message": "Permission denied."})
+        assert [(ball["id"], ball["basket"]) for ball in (await client.get("/balls")).json] == [(1, 1), (2, 1)]
+        assert (await client.put("/old/baskets/1", {"name": "mine", "ball": [1]})).status == 206
+        assert [basket["name"] for basket in (await client.get("/baskets")).json] == ["mine"]
+        assert (await client.patch("/baskets/1", {"balls": [1]})).status == 200  # where the style does not speak
+
+
 async def test_a_stream_of_what_is_not_there_is_silent_and_ends_with_its_client() -> None:
     async with client() as somebody:
         async with listening(somebody, "/dogs/2/subscribe") as stream:

@@ -56,6 +56,18 @@ def without_unknown(data: Any, definition: Definition, action: AnyAction, extra:
     return msgspec.json.encode(list(map(msgspec.Raw, kept))) if isinstance(data, RAW) else kept
 
 
+def links_in(data: Any, definition: Definition) -> frozenset[str]:
+    """The links of the resource that a body sets, or any of several records in it."""
+    if not definition.settable:
+        return frozenset()
+    try:
+        model = msgspec.json.decode(bytes(data)) if isinstance(data, RAW) else data
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):  # whoever parses it says so
+        return frozenset()
+    models = model if isinstance(model, list | tuple) else [model]
+    return frozenset(name for one in models if isinstance(one, Mapping) for name in definition.settable if name in one)
+
+
 def _own(definition: Definition, extra: str | None) -> frozenset[str]:
     """What a record has by itself, so that no attribute is called so."""
     return frozenset(declared(definition)) - {extra}

@@ -2,7 +2,7 @@
 collection."""
 
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -25,7 +25,7 @@ from crudite.errors import (
 )
 from crudite.interfaces.base import Told
 from crudite.interfaces.styles.deciding import Decision
-from crudite.interfaces.styles.models import model_in, spread, without_unknown
+from crudite.interfaces.styles.models import links_in, model_in, spread, without_unknown
 from crudite.interfaces.styles.options import Permissions, Row, Rows, WheelhouseOptions
 from crudite.interfaces.styles.returned import row_of, rows_of
 from crudite.interfaces.styles.shaping import Shape
@@ -120,7 +120,7 @@ class Wheelhouse(Style):
         options, shape = self._options(asked.definition), Shape.of(asked.parameters)
         if options is _NO_OPTIONS and shape == Shape() and asked.method not in ("POST", "PUT"):
             return None
-        return _Around(options, shape, asked, self.most)
+        return _Around(options, shape, asked, self.most, self._is_decided_apart)
 
     def written(self, asked: Asked, written: Written) -> Body:
         if written.action == "delete":
@@ -134,7 +134,7 @@ class Wheelhouse(Style):
         options, shape = self._options(asked.definition), Shape.of(asked.parameters)
         if options is _NO_OPTIONS and shape == Shape():
             return None
-        around = _Around(options, shape, asked, self.most)
+        around = _Around(options, shape, asked, self.most, self._is_decided_apart)
         of = around.shown_of_all if asked.text is None else partial(around.shown_of_one, key=_key(asked))
         return Shown(of, each_alone=not options.asks_functions)
 
@@ -145,6 +145,10 @@ class Wheelhouse(Style):
             told["model"] = _key(asked)
         return Told(status, JSON_TYPE, msgspec.json.encode(told))
 
+    def _is_decided_apart(self, definition: Definition) -> bool:
+        """Whether permissions decide about the records of a resource, which are asked of one request for each."""
+        return self._options(definition).permissions is not None
+
     def _options(self, definition: Definition) -> WheelhouseOptions:
         return self.resources.get(definition.cls, _NO_OPTIONS)
 
@@ -152,7 +156,11 @@ class Wheelhouse(Style):
 class _Around:
     """What stands around the actions of one request: the permissions before them, the shape of what is shown behind."""
 
-    def __init__(self, options: WheelhouseOptions, shape: Shape, asked: Asked, most: int | None) -> None:
+    def __init__(
+        self, options: WheelhouseOptions, shape: Shape, asked: Asked, most: int | None,
+        is_decided_apart: Callable[[Definition], bool],
+    ) -> None:  # fmt: skip
+        self._is_decided_apart = is_decided_apart
         self._options = options
         self._shape = shape
         self._definitions = asked.definitions
@@ -228,6 +236,7 @@ class _Around:
         if request.action == "delete":
             request.data = None  # whoever decided has seen it, and nothing is written of it
         else:
+            self._check_links(request)
             request.data = without_unknown(request.data, self._definition, request.action, self._options.extra)
         try:
             return await perform(request)
@@ -236,6 +245,13 @@ class _Around:
                 with suppress(Forbidden, Unauthorized):
                     await perform(self._derived(request, "read", key=request.key))
             raise
+
+    def _check_links(self, request: Request) -> None:
+        """Raises Forbidden for a body that would write, by a link, records of which permissions decide."""
+        for name in links_in(request.data, self._definition):
+            target = self._definitions.by_name[self._definition.settable[name].link.target]
+            if self._is_decided_apart(target):
+                raise Forbidden("Permission denied.")
 
     async def _change(self, request: Request, perform: Perform, decision: Decision) -> Response:
         """A change that a function allows for the record as it is: of the version that it has seen, and no other."""
