@@ -14,6 +14,7 @@ from crudite.query.tree import EVERYTHING, NOTHING
 from crudite.resources.declaring.compile import compile_resources
 from crudite.resources.declaring.declare import Record, Resource, after, around, before
 from crudite.resources.declaring.fields import BigInt, Email, Field, Many, Parent, Password, Ref
+from crudite.resources.declaring.places import Place
 from crudite.rules import allow, me, now, today
 from crudite.schema import NO_DEFAULT, FieldType, Link, Reference
 from tests.unit.resources.shop import Account, Country, Everything, Membership, Project, Task
@@ -325,6 +326,17 @@ def test_a_wrong_field_is_refused_with_a_hint(annotation: Any, options: dict[str
 
     assert fault.startswith("One")
     assert says in fault
+
+
+def test_what_goes_along_with_an_action_is_not_named_without_it() -> None:
+    class One(Resource, only=("read", "update_field", "subscribe"), places=["/ones", Place("/live", only="subscribe")]):
+        name: str
+
+    assert faults_of(One) == [
+        "One: only names 'update_field', which goes along with 'update': name that, too.",
+        "One: the place '/live': only names 'subscribe', which goes along with 'list' or 'read': name that, too.",
+        "One: the place '/live' cannot be reached: no action is left there.",
+    ]
 
 
 def test_limits_between_which_one_value_lies_are_kept() -> None:

@@ -150,6 +150,10 @@ def _actions(found: Gathered, where: str, given: Mapping[str, Any], among: froze
     """What can be done, of what could be at most."""
     only, exclude = _names(found, where, "only", given), _names(found, where, "exclude", given)
     actions = among
+    for along, withs in _ALONG.items():
+        if along in only and not {*withs} & {*only}:
+            with_ = " or ".join(map(repr, withs))
+            found.faults.append(f"{where}: only names {along!r}, which goes along with {with_}: name that, too.")
     if given.get("only") is not None and {*only} <= {*SWITCHES}:
         actions = among & {*only, *(along for along, withs in _ALONG.items() if {*withs} & {*only})}
     actions -= {*exclude}
