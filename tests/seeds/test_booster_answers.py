@@ -792,6 +792,22 @@ async def test_what_is_no_key_of_a_parent_is_another_one_than_the_path_has(place
         assert (await somebody.get("/lines")).json == [{"id": 1, "page": "1", "text": "a"}]
 
 
+@pytest.mark.promises("B57", "B126")
+async def test_what_may_not_be_embedded_or_shown_is_refused_at_the_paths_of_fields_and_wholes_too() -> None:
+    async with client_for(Group, Seat, interfaces=[Rest(style="booster")]) as somebody:
+        await somebody.post("/groups", {"name": "a"})
+        await somebody.put("/groups/1/seats", [{"name": "x"}])
+
+        for method, url in (("GET", "/groups/1/name"), ("PUT", "/groups/1/name"), ("PUT", "/groups/1/seats")):
+            data = {} if method == "GET" else {"data": "b" if url.endswith("name") else []}
+            embedding = await somebody.request(method, f"{url}?$b.embed=seats", **data)
+            assert (url, *shape(embedding)) == (url, 403, JSON, {"embed": "invalid"})
+            secret = await somebody.request(method, f"{url}?$b.csview=secret", **data)
+            assert (url, *shape(secret)) == (url, 400, None, None)
+        assert (await somebody.get("/groups/1/name")).text == "a"
+        assert [seat["name"] for seat in (await somebody.get("/groups/1/seats")).json] == ["x"]
+
+
 @pytest.mark.promises("B57")
 async def test_a_whole_of_which_one_names_another_parent_is_told_which_field_must_equal_the_path() -> None:
     async with client_for(Group, Seat, interfaces=[Rest(style="booster")]) as somebody:

@@ -121,6 +121,7 @@ class ResourceEndpoints:
         asked = exchange.asks(self._place)
         check_content_type(exchange.headers, "application/json")
         minimal = preference(exchange.headers)
+        self._style.reread(asked)  # what it refuses is refused before anything is written
         body = await self._body(exchange, asked)
         written = await exchange.perform(self._request(exchange, "set", keys, data=body, is_minimal=minimal is True))
         assert isinstance(written, Written)

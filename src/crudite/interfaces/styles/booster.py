@@ -123,6 +123,7 @@ class Booster(Style):
         return [(name, value) for name, value in parameters if not name.startswith("$b.")]
 
     def field(self, asked: Asked, name: str) -> None:
+        self._embedded(asked)  # nothing is, but asking for what may not be is refused on every path
         if not _shows_private(asked) and name in asked.definition.field_read:
             raise NotFound(f"There is no {name} to see.")
 
