@@ -295,3 +295,33 @@ asyncio.run(main())
 def test_a_plain_function_that_hangs_does_not_keep_the_process_from_ending() -> None:
     ended = subprocess.run([sys.executable, "-c", HANGS], capture_output=True, text=True, timeout=30, check=True)
     assert ended.stdout == "503\n"
+
+
+class Forgetful(Rows):
+    """Its functions do their work, or do not, and never say so."""
+
+    def update(self, table: str, key: Any, record: Mapping[str, Any]) -> Any:
+        super().update(table, key, record)
+
+    def patch(self, table: str, key: Any, values: Mapping[str, Any]) -> Any:
+        super().patch(table, key, values)
+
+    def destroy(self, table: str, key: Any) -> Any:
+        return None
+
+
+@pytest.mark.parametrize(
+    ("method", "body", "name"),
+    [("PUT", b'{"title":"b"}', "update"), ("PATCH", b'{"title":"b"}', "patch"), ("DELETE", b"", "destroy")],
+)
+async def test_who_does_not_say_that_he_has_done_it_is_not_believed_that_there_was_nothing(
+    method: str, body: bytes, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = Forgetful({"id": 1, "title": "a", "tags": [], "counts": {}, "inside": None})
+    async with Client(App(Task, store=rows)) as client:
+        headers = {"content-type": "application/json"} if body else {}
+        answer = await client.request(method, "/tasks/1", content=body, headers=headers)
+        assert (answer.status, answer.json["code"]) == (503, "unavailable")
+        assert (await client.get("/tasks/1")).json["title"] == "a"
+    assert f"Forgetful.{name}('tasks'): it gave None, as if there were no such record" in caplog.text
+    assert "could not be put back" not in caplog.text

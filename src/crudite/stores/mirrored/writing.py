@@ -225,13 +225,18 @@ class Writing:
         """Has a function make a change. Whether there was a record to change."""
         schema, key = deed.place
         if deed.after is None:
-            return await self._calls.destroy(schema, key)
-        if deed.before is None:
+            name, was_there = "destroy", await self._calls.destroy(schema, key)
+        elif deed.before is None:
             await self._calls.create(schema, _outside(deed.after))
             return True
-        if deed.is_whole:
-            return await self._calls.update(schema, key, _outside(deed.after))
-        return await self._calls.patch(schema, key, _changes(deed.before, deed.after))
+        elif deed.is_whole:
+            name, was_there = "update", await self._calls.update(schema, key, _outside(deed.after))
+        else:
+            name, was_there = "patch", await self._calls.patch(schema, key, _changes(deed.before, deed.after))
+        if not was_there and await self._calls.get(schema, key) is not None:
+            detail = "it gave None, as if there were no such record, and get finds one: what is done gives the key"
+            raise StoreError(f"{self._calls.name}.{name}({schema.table!r}): {detail}")
+        return was_there
 
     async def _clear(self, place: Place) -> None:
         """Makes room in the mirror for a record whose key was another one's, which is gone from the database."""
