@@ -16,6 +16,7 @@ from crudite import (
     Record,
     Request,
     Resource,
+    Rest,
     allow,
     before,
 )
@@ -308,3 +309,20 @@ async def test_what_runs_before_a_record_is_saved_may_change_it_look_at_others_a
         assert (await client.post("/members", {"group": "a", "name": " ann "})).json["name"] == "A: ann"
         assert (await client.patch("/members/1", {"name": "bob"})).json["name"] == "A: bob"
         assert (await client.post("/members", {"group": "b", "name": "eve"})).status == 409
+
+
+class Sheet(Record[int], rules=allow.everyone):
+    meta: dict[str, Any] = Field(default_factory=dict)
+
+
+@pytest.mark.promises("B13", "W22")
+async def test_an_object_in_an_update_is_merged_and_one_at_the_path_of_its_field_replaces() -> None:
+    async with client_for(Sheet, interfaces=[Rest(style="booster"), Rest("/old", style="wheelhouse")]) as client:
+        await client.post("/sheets", {"meta": {"a": 1, "b": 2}})
+
+        await client.patch("/sheets/1", {"meta": {"b": None, "c": 3}})
+        assert (await client.get("/sheets/1/meta")).json == {"a": 1, "c": 3}
+        await client.put("/old/sheets/1", {"meta": {"a": None, "d": 4}})
+        assert (await client.get("/sheets/1/meta")).json == {"c": 3, "d": 4}
+        await client.put("/sheets/1/meta", {"e": None})
+        assert (await client.get("/sheets/1/meta")).json == {"e": None}
