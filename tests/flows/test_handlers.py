@@ -364,3 +364,30 @@ async def test_a_redirect_leads_a_browser_elsewhere_and_tells_everybody_else_whe
 def test_a_redirect_to_what_is_no_url_is_refused(location: str) -> None:
     with pytest.raises(ValueError, match="URL"):
         Redirect(location)
+
+
+@pytest.mark.parametrize("asks", ["list", "query", "record", "name"])
+async def test_a_class_that_the_application_was_not_given_is_named(asks: str, caplog: pytest.LogCaptureFixture) -> None:
+    class Task(Record[int], rules=allow.everyone):
+        title: str = ""
+
+    class Forgotten(Record[int], rules=allow.everyone):
+        title: str = ""
+
+    app = App(Task, store=fresh_store())
+
+    @app.read("asked")
+    async def asked(request: Request) -> Any:
+        match asks:
+            case "list":
+                return await request.records.list(Forgotten)
+            case "query":
+                return Forgotten.where()
+            case "record":
+                return Forgotten(id=1)
+        return await request.records.list("forgotten")  # type: ignore[call-overload]
+
+    async with Client(app) as client:
+        assert (await client.get("/asked")).status == 500
+    name = "'forgotten'" if asks == "name" else "Forgotten"
+    assert f"{name} is no resource of this application: App(…) was not given it" in caplog.text

@@ -221,7 +221,12 @@ class Definitions:
         """What application code is given by type, once the application has started."""
 
     def __getitem__(self, cls: type[Any]) -> Definition:
-        return self._by_class[cls]
+        """The definition of a class. Raises TypeError for what is no resource of the application."""
+        found = self._by_class.get(cls)
+        if found is None:
+            name = cls.__name__ if isinstance(cls, type) else repr(cls)
+            raise TypeError(f"{name} is no resource of this application: App(…) was not given it")
+        return found
 
     def get(self, cls: type[Any]) -> Definition | None:
         """The definition of a class; None when the application does not know it."""

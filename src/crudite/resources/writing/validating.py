@@ -206,8 +206,8 @@ def _stored(codec: Codec, value: Any, validator: OwnValidator) -> Plain:
         plain: Plain = codec.to_plain(value)
     except Exception as error:
         raise TypeError(
-            f"the validator {validator.name} of {codec.name} returned {type(value).__name__}, which is not of the "
-            f"field's type: it returns the value to store"
+            f"the validator {validator.name} of {codec.name} returned {type(value).__name__}, which the field cannot "
+            f"hold ({error}): it returns the value to store"
         ) from error
     return plain
 
