@@ -318,6 +318,19 @@ async def test_who_may_not_list_records_is_not_listed_deleted_ones_either() -> N
         assert (await client.post("/pages/2/restore", None)).status == 200
 
 
+async def test_a_restore_may_be_conditional_on_several_versions_as_any_write() -> None:
+    async with client_for(Post, Comment, Note, Pin) as client:
+        await fill(client)
+        await client.delete("/posts/1")
+        tag = (await client.get("/posts/1?deleted=only")).headers["etag"]
+        for headers in ({"if-match": '"v1", "v2"'}, {"if-none-match": tag}, {"if-none-match": "*"}):
+            assert (await client.request("POST", "/posts/1/restore", headers=headers)).status == 412
+        restored = await client.request("POST", "/posts/1/restore", headers={"if-match": f'"v1", {tag}'})
+        assert restored.status == 200
+        again = await client.request("POST", "/posts/1/restore", headers={"if-match": f'"v1", {tag}'})
+        assert again.status == 412  # it is there, and of another version
+
+
 async def test_nobody_deletes_for_good_where_no_rule_says_so() -> None:
     async with client_for(Post, Comment, Note, Pin) as client:
         await fill(client)

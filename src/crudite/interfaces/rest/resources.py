@@ -28,6 +28,8 @@ from crudite.resources.request import AnyAction, Nesting, Request
 from crudite.resources.writing.setting import settable_at
 from crudite.types import Key
 
+_DELETED = WrittenQuery(deleted="with")
+
 
 class ResourceEndpoints:
     """The endpoints of a resource at one of its places, in a style."""
@@ -218,7 +220,7 @@ class ResourceEndpoints:
         minimal = preference(exchange.headers)
         request = self._request(
             exchange, "restore", tuple(above), key=self._key(text), is_minimal=minimal is True,
-            expect=await self._expected(exchange, tuple(above), text),
+            expect=await self._expected(exchange, tuple(above), text, _DELETED),
         )  # fmt: skip
         written = await exchange.perform(request)
         assert isinstance(written, Written)
@@ -248,14 +250,16 @@ class ResourceEndpoints:
         if not self._style.takes_any_accept:
             check_accept(exchange.headers)
 
-    async def _expected(self, exchange: Exchange, above: tuple[str, ...], text: str) -> int | None:
-        """The version that the record must have by the request's preconditions (RFC 9110, section 13.2); None for
-        any. Raises PreconditionFailed when they cannot be met."""
+    async def _expected(
+        self, exchange: Exchange, above: tuple[str, ...], text: str, query: WrittenQuery = EMPTY
+    ) -> int | None:
+        """The version that the record must have by the request's preconditions (RFC 9110, section 13.2), which `query`
+        finds; None for any. Raises PreconditionFailed when they cannot be met."""
         wanted = entity_tags(exchange.headers, "if-match")
         unwanted = entity_tags(exchange.headers, "if-none-match")
         if unwanted is None and (wanted is None or len(wanted) == 1):
             return None if wanted in (None, ["*"]) else version_in(wanted[0])
-        found = await exchange.perform(self._request(exchange, "read", above, key=self._key(text)))
+        found = await exchange.perform(self._request(exchange, "read", above, key=self._key(text), query=query))
         assert isinstance(found, Found)
         is_wanted = wanted is None or wanted == ["*"] or found.version in map(version_in, wanted)
         weakly = {tag.removeprefix("W/") for tag in unwanted or ()}
