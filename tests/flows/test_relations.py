@@ -1,6 +1,7 @@
 """Relations: has one, many to many through another resource, and setting what links lead to."""
 
 import asyncio
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -741,6 +742,35 @@ async def test_a_whole_that_was_read_can_be_sent_back_with_one_record_changed() 
         assert (wrong.status, faults(wrong)) == (422, [("/0/created_at", "read_only")])
         assert (fresh.status, faults(fresh)) == (422, [("/0/version", "read_only")])
         assert (await client.get("/users/ann/groups")).json == changed.json
+
+
+async def test_a_whole_with_a_record_that_has_gone_since_it_was_read_says_which() -> None:
+    async with users() as client:
+        await with_groups(client)
+        read = (await client.get("/users/ann/groups")).json
+        await client.delete(f"/groups/{read[1]['id']}")
+
+        gone = await client.put("/users/ann/groups", read)
+        async with client.websocket() as socket:
+            with pytest.raises(Refusal) as heard:
+                await socket.call("groups.set", {"below": {"user": "ann"}, "data": read})
+
+        assert (gone.status, faults(gone)) == (422, [("/1", "no_such_record")])
+        assert heard.value.problem["errors"] == gone.json["errors"]
+
+
+async def test_a_whole_is_not_set_on_a_condition_that_cannot_be_held() -> None:
+    async with users() as client:
+        await with_groups(client)
+        listed = await client.get("/users/ann/groups")
+        put = partial(client.put, "/users/ann/groups", [])
+        for tag in (listed.headers["etag"], '"v1"', '"v1", "v2"'):
+            assert (await put(headers={"if-match": tag})).status == 412
+            assert (await put(headers={"if-none-match": tag})).status == 412
+        assert (await put(headers={"if-none-match": "*"})).status == 412
+        assert (await put(headers={"if-match": "nonsense"})).status == 400
+        assert (await client.get("/users/ann/groups")).json == listed.json
+        assert (await put(headers={"if-match": "*"})).json == []
 
 
 async def test_what_the_asker_does_not_see_of_a_record_neither_tells_it_apart_nor_is_taken_away_by_a_whole() -> None:

@@ -124,6 +124,10 @@ class ResourceEndpoints:
         check_content_type(exchange.headers, "application/json")
         minimal = preference(exchange.headers)
         self._style.reread(asked)  # what it refuses is refused before anything is written
+        wanted = entity_tags(exchange.headers, "if-match") not in (None, ["*"])
+        if wanted or entity_tags(exchange.headers, "if-none-match") is not None:
+            # The tag of a list says nothing that could be held until the commit, and nobody's condition is passed over.
+            raise PreconditionFailed("All records of a place have no version together: give that of each in the body.")
         body = await self._body(exchange, asked)
         written = await exchange.perform(self._request(exchange, "set", keys, data=body, is_minimal=minimal is True))
         assert isinstance(written, Written)

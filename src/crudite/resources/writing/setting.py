@@ -122,7 +122,10 @@ def _given(request: Request, definition: Definition, here: Container[Key | None]
     keys: set[Key] = set()
     for index, (given, is_record) in enumerate(entries_of(request)):
         try:
-            parse = replace if is_record and _key_in(given, definition) in here else create
+            shown = _shown(given, definition) if is_record else {}
+            parse = replace if shown.get(key_of) in here else create
+            if parse is create and "version" in shown and shown.get(key_of) is not None:
+                raise NotFound  # it was read, and is not here any more
             values = parse(given) if is_record else None
             key = values.get(key_of) if values is not None else plain_key(definition, given)
         except NotFound:
@@ -141,13 +144,13 @@ def _given(request: Request, definition: Definition, here: Container[Key | None]
     return entries
 
 
-def _key_in(given: Any, definition: Definition) -> Key | None:
-    """The key that a record gives; None when it gives none, or what is none."""
+def _shown(given: Any, definition: Definition) -> PlainRecord:
+    """What a record gives as it stands there, with its key as it is stored; nothing for what has none, or is none."""
     try:
         values = decoded(given) if isinstance(given, bytes) else given
-        return plain_key(definition, values[definition.schema.key])
-    except (Malformed, KeyError, NotFound):
-        return None  # whoever parses it says what is wrong
+        return {**values, definition.schema.key: plain_key(definition, values[definition.schema.key])}
+    except (Malformed, KeyError, TypeError, NotFound):
+        return {}  # whoever parses it says what is wrong
 
 
 def _matched(
