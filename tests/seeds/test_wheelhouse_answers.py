@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import pytest
@@ -141,6 +141,26 @@ async def test_each_write_is_answered_with_the_id_alone_or_with_nothing(
         await dogs(somebody, "Rex", "Ida")
 
         assert await told(somebody, method, url, data) == (status, kind, body)
+
+
+@pytest.mark.promises("W14", "W23")
+async def test_what_is_wrong_with_the_body_is_told_of_a_record_that_may_be_changed_and_not_read() -> None:
+    class Mailbox(
+        Record[int], rules={"read": allow.where(name=me.id), "create": allow.everyone, "write": allow.everyone}
+    ):
+        name: str = Field(min_length=2)
+
+    class Shared(Record[int], rules=allow.where(name="open")):
+        name: Literal["open", "shut"]
+
+    async with client_for(Mailbox, Shared, interfaces=[Rest(style="wheelhouse")]) as somebody:
+        await somebody.post("/mailboxes", {"name": "ann"})
+        await somebody.post("/shareds", {"name": "open"})
+
+        wrong = {"code": 422, "message": SHORT, "model": 1}
+        assert shape(await somebody.put("/mailboxes/1", {"name": "A"})) == (422, JSON, wrong)
+        assert shape(await somebody.put("/mailboxes/1", {"name": "bob"})) == (206, JSON, {"id": 1})
+        assert [(await somebody.put(f"/shareds/{key}", {"name": 1})).status for key in (1, 2)] == [422, 404]
 
 
 @pytest.mark.promises("W16")

@@ -3,7 +3,6 @@ collection."""
 
 import logging
 from collections.abc import Callable, Collection, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, ClassVar
@@ -42,6 +41,7 @@ from crudite.interfaces.styles.style import (
 from crudite.interfaces.styles.telling_apart import Keyed, Whose, told_apart
 from crudite.messages import ActionName, Found, Listed, Response, Written
 from crudite.query.parse import WrittenQuery
+from crudite.query.presence import is_all_there
 from crudite.resources.declaring.collect import SYSTEM_FIELDS
 from crudite.resources.declaring.definition import Definition, Definitions
 from crudite.resources.hooks import call
@@ -231,8 +231,7 @@ class _Around:
         return Found(msgspec.json.encode(row).decode(), response.version, shared=False)
 
     async def _perform(self, request: Request, perform: Perform) -> Response:
-        """Performs a write of what is a field in its body; whoever decided about it has seen the whole. Raises NotFound
-        for a record that is not there, whatever is wrong with the body."""
+        """Performs a write of what is a field in its body; whoever decided about it has seen the whole."""
         if request.action == "delete":
             request.data = None  # whoever decided has seen it, and nothing is written of it
         else:
@@ -241,10 +240,21 @@ class _Around:
         try:
             return await perform(request)
         except Invalid:
-            if request.key is not None:
-                with suppress(Forbidden, Unauthorized):
-                    await perform(self._derived(request, "read", key=request.key))
+            await self._check_there(request, perform)
             raise
+
+    async def _check_there(self, request: Request, perform: Perform) -> None:
+        """Raises NotFound for a change of a record that is not there, whatever is wrong with the body. Where a record
+        may be changed that cannot be read, nobody can tell."""
+        rules, schema = self._definition.rules, self._definition.schema
+        if request.key is None or not (is_all_there(rules["read"], schema) or rules["read"] == rules["update"]):
+            return
+        try:
+            await perform(self._derived(request, "read", key=request.key))
+        except NotFound:
+            raise
+        except Problem:
+            return
 
     def _check_links(self, request: Request) -> None:
         """Raises Forbidden for a body that would write, by a link, records of which permissions decide."""
