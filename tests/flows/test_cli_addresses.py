@@ -46,6 +46,17 @@ def test_a_database_on_postgresql_is_named_by_its_address_without_the_password(f
     assert said.startswith(f"Error: there is nothing to check in {address}: ")
 
 
+def test_nothing_is_said_of_a_server_where_the_database_is_six_functions(folder: Path) -> None:
+    functions = ["get", "find", "create", "update", "patch", "destroy"]
+    database = "type('Db', (), {name: staticmethod(lambda *given: None) for name in FUNCTIONS})()"
+    text = NOTE.replace("App(Note)", f"App(Note, store={database})").replace("app =", f"FUNCTIONS = {functions}\napp =")
+    (folder / "app.py").write_text(text)
+    code, said = crudite(folder, "db", "check")
+    assert code == 1
+    why = "the records are in a database of your own, into which its own tools look."
+    assert said == f"Error: there is nothing to check in Db (:memory:): {why}\n"
+
+
 def test_dev_says_which_steps_it_takes_on_postgresql(folder: Path, postgresql: str) -> None:
     store = f"{postgresql}?schema=stepped_{uuid4().hex}"
     assert crudite(folder, "db", "migrate", CRUDITE_STORE=store)[0] == 0

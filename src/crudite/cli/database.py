@@ -11,6 +11,7 @@ from crudite.app import App
 from crudite.cli.failures import Failure
 from crudite.cli.target import expect_database, find, load
 from crudite.stores.base import Step
+from crudite.stores.mirrored import Mirrored
 
 
 @runtime_checkable
@@ -65,7 +66,11 @@ def check(named: str | None, store: str | None) -> bool:
     app = load(find(named), store=store)
     checked = app.store
     if not isinstance(checked, SupportsCheck):
-        why = "the server itself keeps its tables whole, and lets no reference point at nothing."
+        why = (
+            "the records are in a database of your own, into which its own tools look."
+            if isinstance(checked, Mirrored)
+            else "the server itself keeps its tables whole, and lets no reference point at nothing."
+        )
         raise Failure(f"there is nothing to check in {app.store.shown}: {why}")
     if any(not step.may_stay for step in _plan(app)):
         raise Failure("the database's schema is not the application's.", "`crudite db plan` shows what differs.")
