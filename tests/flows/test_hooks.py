@@ -9,10 +9,12 @@ from crudite import (
     App,
     Conflict,
     Field,
+    Many,
     Next,
     NotFound,
     NotUnique,
     OpenApi,
+    Parent,
     Record,
     Request,
     Resource,
@@ -23,6 +25,7 @@ from crudite import (
     allow,
     around,
     before,
+    me,
 )
 from crudite.ids import uuid7
 from crudite.testing import Client, Refusal, View
@@ -438,6 +441,29 @@ async def test_around_that_forgets_to_return_the_response_is_told_so(
     async with client_for(Task) as client:
         assert (await client.get("/tasks")).status == 500
     assert "is `return await next()` missing?" in caplog.text
+
+
+async def test_who_may_read_a_record_by_what_its_hook_adds_is_shown_it() -> None:
+    class Team(Record[str], rules={"read": allow.where(members__user=me.id), "create": allow.signed_in}):
+        members: Many["Member"]
+
+        @before("create")
+        async def join(self, request: Request) -> None:
+            if self.id != "closed":
+                request.batch.create(Member, team=self.id, user=request.actor.id)
+
+    class Member(Record[int], rules={"read": allow.where(user=me.id)}):
+        team: Parent[Team]
+        user: str
+
+    async with client_for(Team, Member, auth=by_name) as nobody:
+        ann = nobody.acting("ann")
+        made = await ann.post("/teams", {"id": "red"})
+        assert (made.status, made.json["id"], made.json) == (201, "red", (await ann.get("/teams/red")).json)
+        several = await ann.post("/teams", [{"id": "blue"}, {"id": "closed"}])
+        assert (several.status, [team["id"] for team in several.json]) == (201, ["blue"])
+        minimal = await ann.post("/teams", {"id": "green"}, headers={"prefer": "return=minimal"})
+        assert (minimal.status, minimal.body) == (201, b"")
 
 
 @pytest.mark.parametrize("by", ["hook", "step"])

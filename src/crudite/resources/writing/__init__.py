@@ -189,7 +189,12 @@ class Writing:
             texts: list[str | None] = [one.json for one in stored]
             if request.action == "set":
                 keys, versions = _answers(group[0], stored)
-            if group and request.action != "delete" and (group[0].after or group[0].write.returning is None):
+            is_along = None in texts and len(commit.stored) > len(group)  # what came along may have given the right
+            if (
+                group
+                and request.action != "delete"
+                and (group[0].after or group[0].write.returning is None or is_along)
+            ):
                 texts = await self._shown(request, keys)
             if group and request.shows is not None:
                 texts = _narrowed(texts, request.shows(group[0].definition))
