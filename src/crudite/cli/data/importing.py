@@ -213,8 +213,8 @@ class Import:
         return there
 
     def _is_about_key(self, problem: Problem) -> bool:
-        pointers = {fault.pointer for fault in problem.faults}
-        return pointers == {f"/{self._definition.schema.key}"}
+        """Whether the record is there already; then its other values that occur once are mostly taken by itself."""
+        return any(fault.pointer == f"/{self._definition.schema.key}" for fault in problem.faults)
 
 
 def _dirty(row: Row, problem: Problem) -> Dirty:
