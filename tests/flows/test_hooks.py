@@ -443,6 +443,45 @@ async def test_around_that_forgets_to_return_the_response_is_told_so(
     assert "is `return await next()` missing?" in caplog.text
 
 
+async def test_writes_that_nothing_would_make_are_refused_where_they_are_put_into_the_batch(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Note(Record[int], rules=allow.everyone):
+        text: str
+
+    class Task(Record[int], rules=allow.everyone):
+        title: str
+
+        @after("create")
+        async def tell(self, request: Request) -> None:
+            request.batch.create(Note, text="after the commit")
+
+        @around("update")
+        @classmethod
+        async def noted(cls, request: Request, next: Next) -> Response:
+            request.batch.create(Note, text="in time")
+            response = await next()
+            if request.headers.get("x-late"):
+                request.batch.create(Note, text="late")
+            return response
+
+        @around("read")
+        @classmethod
+        async def seen(cls, request: Request, next: Next) -> Response:
+            request.batch.create(Note, text="seen")
+            return await next()
+
+    async with client_for(Task, Note) as client:
+        assert (await client.post("/tasks", {"title": "a"})).status == 201
+        assert "request.batch takes no writes, for its transaction has been committed" in caplog.text
+        assert (await client.patch("/tasks/1", {"title": "b"})).status == 200
+        assert (await client.patch("/tasks/1", {"title": "c"}, headers={"x-late": "yes"})).status == 500
+        caplog.clear()
+        assert (await client.get("/tasks/1")).status == 500
+        assert "request.batch takes no writes, for a read writes nothing: write by request.records" in caplog.text
+        assert [note["text"] for note in (await client.get("/notes")).json] == ["in time", "in time"]
+
+
 async def test_who_may_read_a_record_by_what_its_hook_adds_is_shown_it() -> None:
     class Team(Record[str], rules={"read": allow.where(members__user=me.id), "create": allow.signed_in}):
         members: Many["Member"]

@@ -103,8 +103,8 @@ class Request:
     __slots__ = (
         "_batch", "_credentials", "action", "actor", "args", "args_at", "around", "data", "definition", "expect",
         "field", "headers", "id", "inside", "interface", "is_forced", "is_free", "is_live", "is_minimal", "is_purging",
-        "is_system", "key", "keys", "most", "name", "nesting", "performers", "query", "shows", "signs_in", "style",
-        "takes_found", "verdicts",
+        "is_system", "is_written", "key", "keys", "most", "name", "nesting", "performers", "query", "shows", "signs_in",
+        "style", "takes_found", "verdicts",
     )  # fmt: skip
 
     def __init__(
@@ -169,6 +169,7 @@ class Request:
         self.signs_in: SignIn | None = None
         self.verdicts: Sequence[Any] = ()
         self.inside: Sequence[Any] = ()
+        self.is_written = False
         self._batch: Batch | None = None
 
     @property
@@ -187,7 +188,12 @@ class Request:
 
     @property
     def batch(self) -> Batch:
-        """Further writes for the same transaction, made by the server itself: no rule holds for them."""
+        """Further writes for the same transaction, made by the server itself: no rule holds for them.
+
+        Raises RuntimeError where there is none, or none any more, so that nothing would make them."""
+        if self.is_written or self.action in ("list", "read", "history"):
+            why = "its transaction has been committed" if self.is_written else f"a {self.action} writes nothing"
+            raise RuntimeError(f"request.batch takes no writes, for {why}: write by request.records")
         if self._batch is None:
             self._batch = Batch(None)
         return self._batch

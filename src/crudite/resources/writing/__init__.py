@@ -74,6 +74,8 @@ class Writing:
                 if changing is not None:
                     raise Conflict(f"{changing} changing; try again.") from refused
                 raise await self._problem(refused, missed, every) from refused
+            for one in every:
+                one.request.is_written = True
             if any(one.after for one in every):
                 await self._run_after(every, commit)
             return await self._results(requests, prepared, commit)
