@@ -24,6 +24,7 @@ from crudite import (
     me,
 )
 from crudite.testing import Client, Refusal
+from tests.flows.worlds import by_name, client_for
 from tests.services.stores import foreign, fresh_store, kept_store
 
 ROLES = {"ann": "", "bob": "", "eve": "auditor", "joe": "hr"}
@@ -264,3 +265,15 @@ async def test_the_description_has_histories_where_they_are_kept() -> None:
         "/posts/{key}/history", "/lines/{key}/history", "/posts/{post}/lines/{key}/history",
     ]  # fmt: skip
     assert paths["/posts/{key}/history"]["get"]["operationId"] == "posts.history"
+
+
+async def test_who_may_not_see_a_history_is_told_so_in_a_sentence() -> None:
+    class Task(Record[int], rules={"read": allow.everyone, "create": allow.everyone, "history": allow.role("staff")}):
+        title: str = ""
+
+    async with client_for(Task, auth=by_name) as nobody:
+        await nobody.post("/tasks", {})
+        unknown = await nobody.get("/tasks/1/history")
+        assert (unknown.status, unknown.json["detail"]) == (401, "Sign in to see the history of tasks.")
+        refused = await nobody.acting("ann").get("/tasks/1/history")
+        assert (refused.status, refused.json["detail"]) == (403, "You may not see the history of tasks.")

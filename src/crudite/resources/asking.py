@@ -71,13 +71,18 @@ def above_now(request: Request, rulebook: Rulebook, above: Above) -> Selection:
     return rulebook.now(selection)
 
 
+_DOING = {"history": "see the history of", "deleted": "see deleted"}
+"""What is said of actions whose names are no verbs."""
+
+
 def refusal(actor: Actor, action: str, definition: Definition) -> Forbidden | Unauthorized:
     """The problem for an actor who may not do that with any record."""
+    doing = f"{_DOING.get(action, action)} {definition.path}"
     if definition.rules[cast(ActionName, action)] == NOTHING:
-        return Forbidden(f"Nobody may {action} {definition.path}: {definition.name} has no rule that lets somebody.")
+        return Forbidden(f"Nobody may {doing}: {definition.name} has no rule that lets somebody.")
     if not actor.is_known:
-        return Unauthorized(f"Sign in to {action} {definition.path}.", headers={"www-authenticate": "Bearer"})
-    return Forbidden(f"You may not {action} {definition.path}.")
+        return Unauthorized(f"Sign in to {doing}.", headers={"www-authenticate": "Bearer"})
+    return Forbidden(f"You may not {doing}.")
 
 
 def narrowed(request: Request, rulebook: Rulebook, selection: Selection) -> Selection:
