@@ -155,7 +155,7 @@ class Preparing:
             values = definition.bodies[cast(Any, request.action)].merge(old, values)
             repeatable = await self._repeatable(request, definition, rules, old, {**values, **ours})
             refuse_immutable(definition, repeatable, values, ours)
-        named = frozenset(values)
+        named, repeated = frozenset(values), {}
         if request.action == "replace":
             values = completed(request, definition, rules, values, self._rulebook.clock())
         hooks = definition.hooks.get(("before", cast(Any, request.action)), ())
@@ -168,11 +168,15 @@ class Preparing:
             for hook in hooks:
                 await run_hook(hook, draft, request, stored, provided)
             before, values = {**old, **values}, definition.validated(differences(old, definition.to_plain(draft)))
+            repeated = {name: old[name] for name, _ in definition.references if name in named and name not in values}
             if validation is not None:
                 values = await validation.of(values, differing(values, before))
         if definition.passwords:
             await hash_passwords(definition, values)
-        needs, has_pins = await self._needs(definition, values, request, validation)
+        pointing = {**repeated, **{name: values[name] for name, _ in definition.references if name in values}}
+        kept = await self._kept(request, definition, rules, pointing)
+        leading = {name: key for name, key in pointing.items() if name not in kept}
+        needs, has_pins = await self._needs(definition, leading, request, validation)
         write = Write(
             action="update",
             schema=definition.schema,
@@ -182,7 +186,7 @@ class Preparing:
                 **({definition.schema.key: request.key} if links else {}),  # with which the version grows
             },
             expect=request.expect if request.expect is not None else version,
-            seen=beside_version(definition.schema, old),
+            seen={**beside_version(definition.schema, old), **kept},
             where=condition_of(left_before(rule, old), self._scope(request)),
             guards=fields.guards,
             needs=needs,
@@ -246,9 +250,30 @@ class Preparing:
         selection = rules.selection(request.actor, "read")
         if selection.filter == EVERYTHING and all(rules.field_read(n, request.actor) == EVERYTHING for n in given):
             return old
-        row = await look_up(self._store, self._rulebook.now(selection), cast(Key, request.key))
-        seen = {} if row is None else msgspec.json.decode(row.json)
+        seen = await self._shown(request, rules)
         return {name: value for name, value in old.items() if name in seen}
+
+    async def _kept(
+        self, request: Request, definition: Definition, rules: Rules, values: Mapping[str, Plain]
+    ) -> PlainRecord:
+        """The references that a request leaves as its actor is shown them, though he may not read where they lead:
+        what was read can be sent back. One that he is not shown he does not repeat, but guess."""
+        unreadable: PlainRecord = {}
+        for name, reference in definition.references:
+            key = values.get(name)
+            if key is None or not reference.enforced or self._belonging(request, name) != EVERYTHING:
+                continue
+            readable = self._readable(request, self._rulebook.definitions.catalog[reference.target])
+            if readable.filter != EVERYTHING and await look_up(self._store, readable, cast(Key, key)) is None:
+                unreadable[name] = key
+        shown = await self._shown(request, rules) if unreadable else {}
+        return {name: key for name, key in unreadable.items() if shown.get(name) == key}
+
+    async def _shown(self, request: Request, rules: Rules) -> PlainRecord:
+        """What the actor of a request is shown of its record now."""
+        selection = self._rulebook.now(rules.selection(request.actor, "read"))
+        row = await look_up(self._store, selection, cast(Key, request.key))
+        return {} if row is None else msgspec.json.decode(row.json)
 
     async def _expect(self, request: Request, version: Plain) -> None:
         """Takes the version that a body repeats for the one that the record must still have. Raises PreconditionFailed
