@@ -181,6 +181,32 @@ async def test_records_in_a_circle_go_together_when_it_is_forced(version: str | 
         assert seen[-1] == "b"
 
 
+@pytest.mark.parametrize("policy", ["cascade", "clear"])
+@pytest.mark.parametrize("is_forced", [False, True])
+async def test_what_goes_along_neither_takes_the_record_with_it_nor_changes_it(policy: Any, is_forced: bool) -> None:
+    class Team(Record[str], rules=allow.everyone):
+        leader: Ref["Person"] | None = Field(default=None, on_delete=policy)
+
+    class Person(Record[str], rules=allow.everyone):
+        team: Ref[Team] = Field(on_delete="cascade")
+
+    class Key(Record[str], rules=allow.everyone):
+        person: Ref[Person] = Field(on_delete="cascade")
+        team: Ref[Team] = Field(on_delete="force" if is_forced else "restrict")
+
+    async with client_for(Team, Person, Key) as client:
+        for key in "tu":
+            await client.post("/teams", {"id": key})
+            await client.post("/persons", {"id": key, "team": key})
+            await client.patch(f"/teams/{key}", {"leader": key})
+            await client.post("/keys", {"id": key, "person": key, "team": key})
+        held = (await client.get("/teams/t")).headers["etag"]
+        forced = "?force=true" if is_forced else ""
+        assert (await client.delete(f"/teams/t{forced}", headers={"if-match": held})).status == 204
+        for path in ("/teams", "/persons", "/keys"):
+            assert [row["id"] for row in (await client.get(path)).json] == ["u"]
+
+
 @pytest.mark.promises("B116")
 async def test_references_that_are_cleared_or_unchecked_stand_in_nobodys_way() -> None:
     async with client_for(*ALL) as client:

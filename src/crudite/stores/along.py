@@ -13,7 +13,8 @@ that he waits too: foreign keys alone would not make him.)
 | `restore` | comes back first | comes back if hidden at the same moment | the same | stays null | |
 
 What goes along is in nobody's way, wherever it points. So a reference that would hold up one that goes before it, as in
-a circle, becomes null first. (SQLite looks at foreign keys at the end of a statement, when all that cascades is gone;
+a circle, becomes null first; and any of the record itself, since foreign keys would take it away, or give it another
+version, before it is its turn. (SQLite looks at foreign keys at the end of a statement, when all that cascades is gone;
 PostgreSQL at what a cascade takes away before it has come to the next. So a delete is not left to its foreign keys
 there where something that cascades has another reference, too.)
 """
@@ -107,13 +108,14 @@ class _Journey:
         return stored
 
     def _let_go(self, order: Sequence[_Level]) -> Generator[Statement | Write, Any, Write | None]:
-        """Makes the references null with which what goes later would hold up what goes before it. The write that then
-        deletes the last; None where one cannot be null, and foreign keys may do better."""
+        """Makes the references null with which what goes later would hold up what goes before it, and those with which
+        the last would be changed by it, or gone. The write that then deletes the last; None where one cannot be null,
+        and foreign keys may do better."""
         *_, root = order
         held: list[tuple[_Place, _Level, Filter]] = []
-        for n, level in enumerate(order):
+        for n, level in enumerate(order[:-1]):
             for place in self._along.catalog.referrers[level.schema.name]:
-                for later in order[n + 1 :] if _policy(place) in ("restrict", "force") else ():
+                for later in order[n + 1 :] if _policy(place) in ("restrict", "force") else (root,):
                     pointing = join((later.filter, level.pointing(place)), either=False)
                     if later.schema == place[0] and (yield self._select(place[0], pointing, most=1)):
                         held.append((place, later, pointing))
