@@ -324,6 +324,10 @@ async def test_what_links_lead_to_is_exchanged_in_one_transaction() -> None:
             batch.update(Team, "b", captain=None, players=[])
             batch.update(Team, "c", players=[])
         assert await led() == [(None, "a"), ("c", "a"), ("a", "a")]
+        async with records.batch() as batch:  # and who says last that it is his has it
+            batch.update(Team, "b", captain="c1", players=["b1", "c1"])
+            batch.update(Team, "a", captain="c1", players=["a1", "c1"])
+        assert await led() == [(None, "a"), ("c", "b"), ("a", "a")]
 
 
 async def test_what_belongs_to_its_parent_is_not_deleted_where_the_same_transaction_has_moved_it() -> None:

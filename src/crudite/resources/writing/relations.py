@@ -116,10 +116,11 @@ class Relating:
         pointing = self._rulebook.definitions.by_name[link.target]
         rows = await self._pointing(setting, pointing)
         if link.to is None:
-            wanted = [key for key in setting.keys if key not in rows]
+            here = {key: to for key, to in rows.items() if (pointing.name, key, link.field) not in moved}
+            wanted = [key for key in setting.keys if key not in here]
             await self.refuse_unseen(pointing, ((key, setting.at(key)) for key in wanted), request)
             kept = set(setting.keys)
-            gone = [key for key in rows if key not in kept and (pointing.name, key, link.field) not in moved]
+            gone = [key for key in here if key not in kept]
             moved.update((pointing.name, key, link.field) for key in wanted)
         else:
             target = self._rulebook.definitions.by_name[link.leads_to]
