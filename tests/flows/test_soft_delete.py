@@ -331,6 +331,29 @@ async def test_a_restore_may_be_conditional_on_several_versions_as_any_write() -
         assert again.status == 412  # it is there, and of another version
 
 
+async def test_a_delete_for_good_may_be_conditional_on_several_versions_as_far_as_its_asker_sees_what_is_deleted() -> (
+    None
+):
+    class Page(Record[int], soft_delete=True, rules={
+        "read": allow.everyone, "write": allow.everyone, "purge": allow.everyone, "restore": allow.role("sexton"),
+    }):  # fmt: skip
+        title: str = ""
+
+    async with client_for(Page, auth=by_name) as client:
+        sexton = client.acting("sue:sexton")
+        for _ in range(3):
+            await client.post("/pages", {})
+        for key in (1, 2):
+            await client.delete(f"/pages/{key}")
+        tag, there = [(await sexton.get(f"/pages/{key}?deleted=with")).headers["etag"] for key in (1, 3)]
+        for headers in ({"if-match": '"v8", "v9"'}, {"if-none-match": tag}, {"if-none-match": "*"}):
+            assert (await sexton.delete("/pages/1?purge=true", headers=headers)).status == 412
+        assert (await sexton.delete("/pages/1?purge=true", headers={"if-match": f'"v9", {tag}'})).status == 204
+        assert (await sexton.get("/pages/1?deleted=with")).status == 404
+        assert (await client.delete("/pages/2?purge=true", headers={"if-match": f'"v9", {tag}'})).status == 404
+        assert (await client.delete("/pages/3?purge=true", headers={"if-match": f'"v9", {there}'})).status == 204
+
+
 async def test_nobody_deletes_for_good_where_no_rule_says_so() -> None:
     async with client_for(Post, Comment, Note, Pin) as client:
         await fill(client)

@@ -4,7 +4,7 @@ from dataclasses import replace
 from urllib.parse import quote
 
 from crudite.changes import NO_VERSION
-from crudite.errors import MethodNotAllowed, NotFound, PreconditionFailed, Problem
+from crudite.errors import Forbidden, MethodNotAllowed, NotFound, PreconditionFailed, Problem, Unauthorized
 from crudite.interfaces.addresses import key_in, nesting_in, split_keys
 from crudite.interfaces.base import Host, Receive, Scope, Send
 from crudite.interfaces.http import decode_json, read_body
@@ -19,7 +19,7 @@ from crudite.interfaces.rest.answers import (
     serve,
     version_in,
 )
-from crudite.interfaces.rest.removals import removal_in
+from crudite.interfaces.rest.removals import Removal, removal_in
 from crudite.interfaces.styles import DEFAULT, Asked, Body, Style
 from crudite.messages import Found, Listed, Written
 from crudite.query.parse import EMPTY, WrittenQuery, parse_json, parse_url
@@ -205,12 +205,15 @@ class ResourceEndpoints:
         elif self._style.reads_body_of_delete(asked):
             body = await read_body(exchange.receive, self._host.limits.body)
         minimal = preference(exchange.headers)
+        removal = Removal()
+        if action == "delete":
+            removal = removal_in(exchange.parameters, passes_over=self._style.passes_over)
+        purges = removal.purge and self._definition.schema.is_soft
         request = self._request(
             exchange, action, above, key=self._key(text), data=body, is_minimal=minimal is True,
-            expect=await self._expected(exchange, above, text),
+            expect=await (self._expected_of_any if purges else self._expected)(exchange, above, text),
         )  # fmt: skip
-        if action == "delete":
-            request.is_forced, request.is_purging = removal_in(exchange.parameters, passes_over=self._style.passes_over)
+        request.is_forced, request.is_purging = removal
         written = await exchange.perform(request)
         assert isinstance(written, Written)
         shown = Body(None) if minimal or action == "delete" else self._style.written(asked, written)
@@ -270,6 +273,13 @@ class ResourceEndpoints:
         if not is_wanted or weakly & {"*", f'"v{found.version}"'}:
             raise PreconditionFailed("The record has another version than the request is made for.")
         return found.version
+
+    async def _expected_of_any(self, exchange: Exchange, above: tuple[str, ...], text: str) -> int | None:
+        """The same of a record that is there, or deleted where the asker may see such."""
+        try:
+            return await self._expected(exchange, above, text, _DELETED)
+        except (Forbidden, Unauthorized):
+            return await self._expected(exchange, above, text)
 
     def _request(
         self, exchange: Exchange, action: AnyAction, above: tuple[str, ...], *, key: Key | None = None,
