@@ -19,6 +19,7 @@ from crudite import (
     One,
     OpenApi,
     Parent,
+    Place,
     Record,
     Ref,
     Request,
@@ -833,6 +834,25 @@ async def test_whose_rules_forbid_a_part_of_a_whole_changes_nothing_of_it() -> N
         refused = await client.put("/users/ann/groups", [1, {"name": "new"}])
         assert (refused.status, faults(refused)) == (403, [("", "not_writable")])
         assert len((await client.get("/users/ann/groups")).json) == 3
+
+
+async def test_who_may_read_nothing_of_a_place_sets_no_whole_there_though_nothing_would_be_written() -> None:
+    class Team(Record[str], rules=OPEN):
+        posts: Many["Post"] = Field(settable=True)
+
+    class Post(
+        Record[int], rules=OPEN, places=["/teams/{team}/posts", Place("/staff/{team}/posts", rules=allow.role("staff"))]
+    ):
+        team: Parent[Team]
+        title: str = ""
+
+    async with client_for(Team, Post, auth=by_name) as client:
+        await client.post("/teams", {"id": "t"})
+        ann, sue = client.acting("ann"), client.acting("sue:staff")
+        for asker, status in ((client, 401), (ann, 403), (sue, 200)):
+            read, written = await asker.get("/staff/t/posts"), await asker.put("/staff/t/posts", [])
+            assert (read.status, written.status) == (status, status)
+        assert (await client.put("/teams/t/posts", [])).status == 200
 
 
 async def test_what_the_asker_may_not_read_below_the_parent_is_not_taken_out() -> None:

@@ -14,7 +14,7 @@ from crudite.changes import Write
 from crudite.errors import Fault, Invalid, Malformed, MethodNotAllowed, NotFound, Problem
 from crudite.query.tree import is_judged
 from crudite.resources.access import Rulebook
-from crudite.resources.asking import above_now, rules_of
+from crudite.resources.asking import above_now, readable, rules_of
 from crudite.resources.declaring.body import decoded
 from crudite.resources.declaring.definition import Definition, Placement
 from crudite.resources.declaring.links import Settable
@@ -88,6 +88,8 @@ class Setting:
             else:
                 steps.append(Step(asked, InBody(f"/{index}", is_body=entry.values is not None)))
                 answers[index] = len(steps)  # the parent's write comes before them
+        if not steps:
+            readable(rules, "read", request.actor)  # nothing is told but what is there
         expect = row.version if steps else None
         where = None if is_judged(above.filter) else condition_of(above.filter)
         write = Write(action="update", schema=parent.schema, key=key, values={}, expect=expect, where=where)
