@@ -12,17 +12,18 @@ from crudite.stores.sqlite.dialect import SqliteDialect
 from crudite.types import Key
 
 _LAST = 2**63 - 1
+# no record has ever been numbered, or another program has taken the number away
+_BEGIN = "INSERT INTO sqlite_sequence (name, seq) SELECT ?1, 0 WHERE ?1 NOT IN (SELECT name FROM sqlite_sequence)"
 _dialect = SqliteDialect()
 
 
 def take(connection: apsw.Connection, schema: ResourceSchema, count: int) -> Sequence[Key]:
-    """So many keys that nobody else is given, durably. Raises StoreError when no more are left."""
+    """So many keys that nobody else is given, durably: above the last number and, as SQLite does it, above those of
+    the records that are there. Raises StoreError when no more are left."""
     connection.execute("BEGIN IMMEDIATE")
-    found = rows(connection, "SELECT seq FROM sqlite_sequence WHERE name = ?", (schema.table,))
-    if not found:  # no record has ever been numbered
-        highest = f"SELECT ?, coalesce(max({quote(schema.key)}), 0) FROM {quote(schema.table)}"
-        connection.execute(f"INSERT INTO sqlite_sequence (name, seq) {highest}", (schema.table,))
-    text = "UPDATE sqlite_sequence SET seq = seq + ?1 WHERE name = ?2 AND seq <= ?3 - ?1 RETURNING seq"
+    rows(connection, _BEGIN, (schema.table,))
+    highest = f"max(seq, 0, coalesce((SELECT max({quote(schema.key)}) FROM {quote(schema.table)}), 0))"
+    text = f"UPDATE sqlite_sequence SET seq = {highest} + ?1 WHERE name = ?2 AND {highest} <= ?3 - ?1 RETURNING seq"
     taken = rows(connection, text, (count, schema.table, _LAST))
     if not taken:
         raise StoreError(f"{schema.table} has no more numbers for its records")
