@@ -4,10 +4,10 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from crudite.calling import takes
 from crudite.channels import Channel
 from crudite.errors import DeclarationError
 from crudite.limiting import Rate
-from crudite.resources.hooks import takes
 from crudite.stores.mirrored.database import FUNCTIONS, refuse_no_database
 
 _OF_A_STORE = ("open", "lookup", "write", "follow")

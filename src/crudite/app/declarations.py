@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any, TypeVar, get_args, overload
 
 from crudite.app.arguments import shown
+from crudite.calling import takes
 from crudite.errors import DeclarationError
 from crudite.interfaces.files import Files
 from crudite.pipeline import Middleware, Step
 from crudite.resources.declaring.gather import nearest, sentence
 from crudite.resources.handlers import Handler, HandlerKind
-from crudite.resources.hooks import takes
 from crudite.resources.request import AnyAction
 
 F = TypeVar("F", bound=Callable[..., Any])

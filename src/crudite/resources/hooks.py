@@ -52,16 +52,3 @@ async def call(function: Callable[..., Any], *arguments: Any, **named: Any) -> A
 def is_async(function: Callable[..., Any]) -> bool:
     """Whether application code is to be awaited: a coroutine function, or an object that is called like one."""
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)
-
-
-def takes(function: Any, count: int) -> bool:
-    """Whether something can be called with so many arguments by position, and needs no other ones."""
-    if not callable(function):
-        return False
-    try:
-        inspect.signature(function).bind(*[None] * count)
-    except TypeError:
-        return False
-    except ValueError:  # a builtin without a signature
-        return True
-    return True

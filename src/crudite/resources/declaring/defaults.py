@@ -5,11 +5,11 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any
 
+from crudite.calling import takes
 from crudite.messages import Actor
 from crudite.query.tree import Symbol
 from crudite.resources.declaring.definition import MakeDefault
 from crudite.resources.declaring.shapes import Shape
-from crudite.resources.hooks import takes
 from crudite.schema import FieldType, format_datetime
 from crudite.types import Plain
 

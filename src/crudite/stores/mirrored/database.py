@@ -8,6 +8,7 @@ from typing import Any, Protocol, cast, runtime_checkable
 
 import msgspec
 
+from crudite.calling import takes
 from crudite.errors import Problem, StoreError
 from crudite.schema import ResourceSchema
 from crudite.stores.mirrored.fitting import Unfit, fitting, fitting_key, same
@@ -71,20 +72,10 @@ def refuse_no_database(given: object) -> None:
     missing = [name for name in FUNCTIONS if not callable(getattr(given, name, None))]
     faults = [f"lacks {', '.join(missing)}: a database has six functions"] if missing else []
     for function, parameters in FUNCTIONS.items():
-        if function not in missing and not _takes(getattr(given, function), len(parameters)):
+        if function not in missing and not takes(getattr(given, function), len(parameters)):
             faults.append(f"has a function {function} that cannot be called with ({', '.join(parameters)})")
     if faults:
         raise TypeError(f"{name} {'; '.join(faults)}")
-
-
-def _takes(function: Callable[..., Any], number: int) -> bool:
-    try:
-        inspect.signature(function).bind(*range(number))
-    except TypeError:
-        return False
-    except ValueError:  # one that is not written in Python may not tell
-        return True
-    return True
 
 
 class Calls:
