@@ -71,13 +71,10 @@ def above_now(request: Request, rulebook: Rulebook, above: Above) -> Selection:
     return rulebook.now(selection)
 
 
-_DOING = {"history": "see the history of", "deleted": "see deleted"}
-"""What is said of actions whose names are no verbs."""
-
-
 def refusal(actor: Actor, action: str, definition: Definition) -> Forbidden | Unauthorized:
     """The problem for an actor who may not do that with any record."""
-    doing = f"{_DOING.get(action, action)} {definition.path}"
+    verb = "see the history of" if action == "history" else action
+    doing = f"{verb} {definition.path}"
     if definition.rules[cast(ActionName, action)] == NOTHING:
         return Forbidden(f"Nobody may {doing}: {definition.name} has no rule that lets somebody.")
     if not actor.is_known:

@@ -119,6 +119,16 @@ class ResourceSchema:
         """The field that holds the key."""
         return self.fields[self.key]
 
+    @property
+    def is_numbered(self) -> bool:
+        """Whether the key is an integer, so that the store can number the records."""
+        return self.key_field.type.kind in ("integer", "bigint")
+
+    @cached_property
+    def beside_version(self) -> tuple[FieldSpec, ...]:
+        """The fields that somebody reads and of which the version says nothing."""
+        return tuple(one for one in self.fields.values() if one.quiet and not one.secret)
+
     @cached_property
     def secrets(self) -> frozenset[str]:
         """The fields that nobody reads."""

@@ -204,18 +204,18 @@ async def compare(
                     if done % size == 0:
                         progress(schema.name, done)
             progress(schema.name, done)
-            if _is_numbered(schema) and await theirs.number(schema) < await ours.number(schema):
+            if schema.is_numbered and await theirs.number(schema) < await ours.number(schema):
                 yield Difference(schema.name, None, ("the next number",))
             async for one in _compare_histories(schema, ours, theirs, size, progress):
                 yield one
 
 
 async def _copy_one(export: Export, filling: Filling, schema: ResourceSchema, size: int, progress: Progress) -> int:
-    done, highest = 0, await export.number(schema) if _is_numbered(schema) else 0
+    done, highest = 0, await export.number(schema) if schema.is_numbered else 0
     async for records in export.records(schema, size):
         await filling.add(schema, records)
         done += len(records)
-        if _is_numbered(schema):
+        if schema.is_numbered:
             highest = max(highest, int(str(records[-1][0])))
         progress(schema.name, done)
     if highest > 0:
@@ -320,7 +320,3 @@ def is_same(one: Any, other: Any) -> bool:
 
 def _has_json(schema: ResourceSchema) -> bool:
     return any(field.type.kind == "json" for field in schema.fields.values())
-
-
-def _is_numbered(schema: ResourceSchema) -> bool:
-    return schema.key_field.type.kind in ("integer", "bigint")

@@ -12,9 +12,7 @@ _decode = msgspec.json.Decoder(dict[str, object]).decode
 
 def beside_version(schema: ResourceSchema, record: PlainRecord | None) -> PlainRecord:
     """The values of a record that its version says nothing of: what not everybody may read does not move it."""
-    return (
-        {} if record is None else {f.name: record[f.name] for f in schema.fields.values() if f.quiet and not f.secret}
-    )
+    return {} if record is None else {field.name: record[field.name] for field in schema.beside_version}
 
 
 def differing(seen: Mapping[str, Plain], stored: str | None) -> tuple[str, ...]:

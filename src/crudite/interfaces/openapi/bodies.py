@@ -29,7 +29,7 @@ def describe_bodies(schemas: dict[str, Schema], definition: Definition, store: S
         schema["description"] = f"{words[action]} {definition.name}."
         for name, part in schema["properties"].items():
             if name in definition.settable:
-                is_numbered = action == "create" and definition.schema.key_field.type.kind == "integer"
+                is_numbered = action == "create" and definition.schema.is_numbered
                 wants_key = is_numbered and not isinstance(store, SupportsNumbers)
                 describe_link(part, definition.links[name], wants_key=wants_key)
                 continue

@@ -11,8 +11,7 @@ async def numbers_for(definition: Definition, records: Sequence[PlainRecord], st
     """The keys of those records, by their places, that give links and no key; none where the store has no numbers
     before the records are there."""
     schema = definition.schema
-    is_numbered = schema.key_field.type.kind in ("integer", "bigint")
-    if not (definition.settable and is_numbered and isinstance(store, SupportsNumbers)):
+    if not (definition.settable and schema.is_numbered and isinstance(store, SupportsNumbers)):
         return {}
     wanted = [index for index, one in enumerate(records) if schema.key not in one and _leads(definition, one)]
     return dict(zip(wanted, await store.numbers(schema, len(wanted)), strict=True)) if wanted else {}

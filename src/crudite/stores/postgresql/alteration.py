@@ -190,8 +190,7 @@ class Alteration:
         return name == self._schema.key and self._old[name].kind in ("integer", "bigint")
 
     def _loses_number(self, name: str) -> bool:
-        is_numbered = self._schema.key_field.type.kind in ("integer", "bigint")
-        return self._was_numbered(name) and not is_numbered
+        return self._was_numbered(name) and not self._schema.is_numbered
 
     def _column(self, column: Column) -> list[str]:
         name = quote(column.name)

@@ -179,18 +179,13 @@ def too_long(schema: ResourceSchema) -> list[str]:
     return [name for name in (schema.table, *schema.fields) if len(name.encode()) > _MOST_BYTES]
 
 
-def is_numbered(schema: ResourceSchema) -> bool:
-    """Whether the key is an integer, so that the database can number the records."""
-    return schema.key_field.type.kind in ("integer", "bigint")
-
-
 def columns(schema: ResourceSchema) -> list[Column]:
     """The columns of a resource's table."""
     return [
         Column(
             f.name,
             column_type(f.type),
-            f.name == schema.key and is_numbered(schema),
+            f.name == schema.key and schema.is_numbered,
             f.nullable and f.name != schema.key,
             _default(f, schema),
             check(quote(f.name), f.type),

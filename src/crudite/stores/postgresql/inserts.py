@@ -27,7 +27,7 @@ from crudite.ids import uuid7
 from crudite.query.sql import compiled, quote, record_json
 from crudite.schema import ResourceSchema
 from crudite.stores.postgresql.connections import Connection
-from crudite.stores.postgresql.ddl import LAST_NUMBER, is_numbered
+from crudite.stores.postgresql.ddl import LAST_NUMBER
 from crudite.stores.postgresql.dialect import PostgresqlDialect, literal, plain_text
 from crudite.stores.postgresql.errors import CONSTRAINTS, DRIVER, PASSING, beginning
 from crudite.stores.postgresql.groups import Apart
@@ -77,7 +77,7 @@ def _goes_along(write: Write) -> bool:
         return False
     if write.returning is not None and not is_plain(write.returning):
         return False
-    if is_numbered(write.schema):  # a key that is given moves the numbers on
+    if write.schema.is_numbered:  # a key that is given moves the numbers on
         return bool(write.values) and write.key is None and write.schema.key not in write.values
     return True
 
@@ -102,7 +102,7 @@ def as_inserts(unit: Unit) -> Sequence[Insert]:
 
 def _as_insert(unit: Unit, write: Write) -> Insert | None:
     schema, values = write.schema, dict(write.values)
-    if not is_numbered(schema):
+    if not schema.is_numbered:
         values[schema.key] = _given_key(write) or uuid7()
     shown = None if write.returning is None else write.returning.mask.always
     try:

@@ -16,7 +16,7 @@ from crudite.query.tree import EVERYTHING, Filter
 from crudite.schema import FieldSpec, ResourceSchema
 from crudite.stores.along import go_along
 from crudite.stores.postgresql.connections import Connection
-from crudite.stores.postgresql.ddl import LAST_NUMBER, is_numbered
+from crudite.stores.postgresql.ddl import LAST_NUMBER
 from crudite.stores.postgresql.dialect import PostgresqlDialect, literal
 from crudite.stores.postgresql.errors import CONSTRAINTS, refusal
 from crudite.stores.postgresql.reads import fetch
@@ -82,7 +82,7 @@ async def _perform_along(connection: Connection, index: int, write: Write) -> St
 
 async def _create(connection: Connection, index: int, write: Write) -> Stored:
     schema, values, key = write.schema, dict(write.values), write.key
-    if key is None and not is_numbered(schema):
+    if key is None and not schema.is_numbered:
         key = uuid7()
     if key is not None:
         values[schema.key] = key
@@ -92,7 +92,7 @@ async def _create(connection: Connection, index: int, write: Write) -> Stored:
     row = await connection.fetchrow(text, *bound)
     if row is None:
         raise Refused(index, "check", (), "a trigger of the database has left it out")
-    if key is not None and is_numbered(schema):
+    if key is not None and schema.is_numbered:
         await _pass_by(connection, schema, key)
     return _outcome(schema, row)
 

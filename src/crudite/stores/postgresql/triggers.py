@@ -92,7 +92,7 @@ END"""
 def _log(schema: ResourceSchema, place: str) -> str:
     key = quote(schema.key)
     new, old = _image(schema, "NEW"), _image(schema, "OLD")
-    seen = [f for f in schema.fields.values() if f.name == "version" or (f.quiet and not f.secret)]
+    seen = [*schema.beside_version, schema.fields["version"]]
     return f"""BEGIN
   IF TG_OP = 'INSERT' THEN
     {_insert(schema, place, "NEW", "NULL", new)};

@@ -14,7 +14,7 @@ from crudite.schema import Catalog, ResourceSchema
 from crudite.stores.base import Remembered
 from crudite.stores.sqlite import history
 from crudite.stores.sqlite.connections import rows
-from crudite.stores.sqlite.ddl import is_numbered, literal
+from crudite.stores.sqlite.ddl import literal
 from crudite.stores.sqlite.log import LAST
 
 _COUNT = "SELECT count(*) FROM ({})"
@@ -64,7 +64,7 @@ def room(connection: apsw.Connection) -> int:
 def add(connection: apsw.Connection, schema: ResourceSchema, changes: Sequence[Remembered], room: int) -> None:
     """Keeps changes of a resource's records; inside a transaction."""
     bound = (
-        (past.number + room, schema.table, int(key) if is_numbered(schema) else key, *past[1:]) for key, past in changes
+        (past.number + room, schema.table, int(key) if schema.is_numbered else key, *past[1:]) for key, past in changes
     )
     connection.executemany(_ADD, bound)
 

@@ -110,11 +110,6 @@ def column_type(type: FieldType) -> str:
     return _TYPES.get(type.kind, "TEXT")
 
 
-def is_numbered(schema: ResourceSchema) -> bool:
-    """Whether the key is an integer, so that the database can number the records."""
-    return schema.key_field.type.kind in ("integer", "bigint")
-
-
 def create_table(schema: ResourceSchema, targets: dict[str, ResourceSchema]) -> str:
     """The statement that makes a resource's table; `targets` are the schemas that references name."""
     return table_of(schema.table, define_columns(schema, targets).values(), table_options(schema))
@@ -128,7 +123,7 @@ def table_of(name: str, columns: Iterable[str], options: str) -> str:
 
 def table_options(schema: ResourceSchema) -> str:
     """What stands behind the columns of a resource's table."""
-    return "STRICT" if is_numbered(schema) else "STRICT, WITHOUT ROWID"
+    return "STRICT" if schema.is_numbered else "STRICT, WITHOUT ROWID"
 
 
 def define_columns(schema: ResourceSchema, targets: dict[str, ResourceSchema]) -> dict[str, str]:
@@ -183,7 +178,7 @@ def _column(field: FieldSpec, schema: ResourceSchema, targets: dict[str, Resourc
     name = quote(field.name)
     parts = [name, column_type(field.type)]
     if field.name == schema.key:
-        parts.append("NOT NULL PRIMARY KEY" + (" AUTOINCREMENT" if is_numbered(schema) else ""))
+        parts.append("NOT NULL PRIMARY KEY" + (" AUTOINCREMENT" if schema.is_numbered else ""))
     elif not field.nullable:
         parts.append("NOT NULL")
     default = _default(field, schema)
@@ -201,7 +196,7 @@ def _column(field: FieldSpec, schema: ResourceSchema, targets: dict[str, Resourc
 
 def _default(field: FieldSpec, schema: ResourceSchema) -> str:
     if field.name == schema.key:
-        return "" if is_numbered(schema) or field.type.kind not in ("uuid", "text") else f"({UUID7})"
+        return "" if schema.is_numbered or field.type.kind not in ("uuid", "text") else f"({UUID7})"
     if field.name == "version":
         return MICROSECONDS
     if field.name in ("created_at", "updated_at"):

@@ -159,7 +159,7 @@ class Performer:
     def _create(self, write: Write) -> Stored:
         schema = write.schema
         key = write.values.get(schema.key, write.key)
-        if key is None and schema.key_field.type.kind not in ("integer", "bigint"):
+        if key is None and not schema.is_numbered:
             key = uuid7()
         add_key = key is not None and schema.key not in write.values
         shape = self._shape(write, add_key)

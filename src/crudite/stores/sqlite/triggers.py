@@ -170,7 +170,7 @@ def _insert(schema: ResourceSchema) -> str:
 
 def _update(schema: ResourceSchema) -> str:
     same_key = f"OLD.{quote(schema.key)} IS NEW.{quote(schema.key)}"
-    quiet = _differs([f for f in schema.fields.values() if f.quiet and not f.secret])
+    quiet = _differs(schema.beside_version)
     when = f'{same_key} AND (OLD."version" IS NOT NEW."version"'
     when += f" OR ({quiet}) AND NOT ({_differs(_loud(schema))}))" if quiet else ")"
     before = f"coalesce({_note(schema, 'OLD', _outer(schema))}, {_image(schema, 'OLD')})"
