@@ -207,6 +207,38 @@ async def test_what_goes_along_neither_takes_the_record_with_it_nor_changes_it(p
             assert [row["id"] for row in (await client.get(path)).json] == ["u"]
 
 
+@pytest.mark.parametrize("is_forced", [False, True])
+async def test_who_may_not_delete_a_record_is_not_told_what_is_in_the_way(is_forced: bool) -> None:
+    rules: Any = {"read": allow.where(shown=True), "create": allow.everyone, "delete": allow.where(free=True)}
+
+    class Box(Record[str], rules=rules):
+        shown: bool = True
+        free: bool = False
+
+    class Bag(Record[str], rules=allow.everyone):
+        box: Ref[Box] = Field(on_delete="cascade")
+
+    class Can(Record[str], rules=allow.everyone):
+        bag: Ref[Bag] = Field(on_delete="cascade")
+        box: Ref[Box] = Field(on_delete="force" if is_forced else "restrict")
+
+    class Pin(Record[str], rules=allow.nobody):
+        bag: Ref[Bag]
+
+    async with client_for(Box, Bag, Can, Pin) as client:
+        await client.post("/boxes", [{"id": "s"}, {"id": "f", "free": True}])
+        await client.app.records.create(Box, id="h", shown=False)
+        for key in "sfh":
+            await client.app.records.create(Bag, id=key, box=key)
+            await client.app.records.create(Can, id=key, bag=key, box=key)
+            await client.app.records.create(Pin, id=key, bag=key)
+        forced = "?force=true" if is_forced else ""
+        told = [await client.delete(f"/boxes/{key}{forced}") for key in "sfh"]
+        assert [one.status for one in told] == [403, 409, 404]
+        old = await client.delete(f"/boxes/f{forced}", headers={"if-match": '"v1"'})
+        assert old.status == 412
+
+
 @pytest.mark.promises("B116")
 async def test_references_that_are_cleared_or_unchecked_stand_in_nobodys_way() -> None:
     async with client_for(*ALL) as client:

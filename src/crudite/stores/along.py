@@ -109,8 +109,8 @@ class _Journey:
 
     def _let_go(self, order: Sequence[_Level]) -> Generator[Statement | Write, Any, Write | None]:
         """Makes the references null with which what goes later would hold up what goes before it, and those with which
-        the last would be changed by it, or gone. The write that then deletes the last; None where one cannot be null,
-        and foreign keys may do better."""
+        the last would be changed by it, or gone, and looks at what is demanded of the last. The write that then deletes
+        it; None where a reference cannot be null, and foreign keys may do better."""
         *_, root = order
         held: list[tuple[_Place, _Level, Filter]] = []
         for n, level in enumerate(order[:-1]):
@@ -125,10 +125,10 @@ class _Journey:
         for place, level, pointing in held:
             if level is not root:
                 yield self._set(place[0], place[1], None, pointing)
-        if not own:
-            return self._write
+        # What is demanded of the record is looked at before anything goes:
+        # who may not delete it is told nothing of what is in the way.
         yield msgspec.structs.replace(self._write, action="update", values=own)
-        return Write(action="delete", schema=self._write.schema, key=self._write.key)  # all else has been looked at
+        return Write(action="delete", schema=self._write.schema, key=self._write.key)
 
     def hide(self, root: _Level) -> Asking:
         """Hides the record, then what goes along; and refuses when something stays that points at any of them."""
