@@ -78,7 +78,7 @@ class Writing:
                 one.request.is_written = True
             if any(one.after for one in every):
                 await self._run_after(every, commit)
-            return await self._results(requests, prepared, commit)
+            return await self._results(requests, prepared, every, commit)
         raise AssertionError("the last try returns or raises")
 
     async def _every(self, requests: Sequence[Request], prepared: Sequence[list[Prepared]]) -> list[Prepared]:
@@ -181,40 +181,51 @@ class Writing:
                     _log.exception("a hook after %r failed; what was written stays", one.request)
 
     async def _results(
-        self, requests: Sequence[Request], prepared: Sequence[Sequence[Prepared]], commit: Commit
+        self,
+        requests: Sequence[Request],
+        prepared: Sequence[Sequence[Prepared]],
+        every: Sequence[Prepared],
+        commit: Commit,
     ) -> list[Written]:
         results, start = [], 0
+        latest = _latest(every, commit.stored)
         for request, group in zip(requests, prepared, strict=True):
-            stored = commit.stored[start : start + len(group)]
+            stored, places = commit.stored[start : start + len(group)], range(start, start + len(group))
             start += len(group)
-            keys, versions = [one.key for one in stored], [one.version for one in stored]
+            keys, versions = [one.key for one in stored], [commit.stored[latest[place]].version for place in places]
             texts: list[str | None] = [one.json for one in stored]
             if request.action == "set":
                 keys, versions = _answers(group[0], stored)
             is_along = None in texts and len(commit.stored) > len(group)  # what came along may have given the right
+            is_old = any(latest[place] != place for place in places)
             if (
                 group
                 and request.action != "delete"
-                and (group[0].after or group[0].write.returning is None or is_along)
+                and (group[0].after or group[0].write.returning is None or is_along or is_old)
             ):
-                texts = await self._shown(request, keys)
+                texts, versions = await self._shown(request, keys, versions)
             if group and request.shows is not None:
                 texts = _narrowed(texts, request.shows(group[0].definition))
             many = request.action == "set" or (request.action == "create" and is_many(request.data))
             results.append(Written(cast(Any, request.action), keys, versions, texts, many, commit.mark))
         return results
 
-    async def _shown(self, request: Request, keys: Sequence[Key]) -> list[str | None]:
-        """What the asker may see of the written records, read after the commit."""
+    async def _shown(
+        self, request: Request, keys: Sequence[Key], versions: list[int]
+    ) -> tuple[list[str | None], list[int]]:
+        """What the asker may see of the written records, read after the commit, and the versions that it is of; those
+        that they got where he sees nothing."""
+        nothing: list[str | None] = [None] * len(keys)
         if request.is_minimal:
-            return [None] * len(keys)
+            return nothing, versions
         rules = rules_of(request, self._rulebook)
         readable = self._rulebook.now(rules.selection(request.actor, "read"))
         if readable.filter == NOTHING:
-            return [None] * len(keys)
+            return nothing, versions
         page = await read_page(self._store, Plan(selection=readable, keys=tuple(keys)))
-        found = dict(zip(page.keys, page.records, strict=True))
-        return [found.get(key) for key in keys]
+        texts = dict(zip(page.keys, page.records, strict=True))
+        found = dict(zip(page.keys, page.versions, strict=True))
+        return [texts.get(key) for key in keys], [found.get(key, v) for key, v in zip(keys, versions, strict=True)]
 
     async def _problem(self, refused: Refused, missed: Prepared, every: Sequence[Prepared]) -> Problem:
         """The problem for a refusal, said of the places in the body that it is about."""
@@ -239,6 +250,14 @@ class Writing:
         else:
             problem = explain(refused, missed.definition, missed.request)
         return problem
+
+
+def _latest(every: Sequence[Prepared], stored: Sequence[Stored]) -> list[int]:
+    """For each write of a transaction the place of the last one of the same record, which says how it is now; of a
+    record that is deleted in the end its own."""
+    names = [(one.write.schema.name, made.key) for one, made in zip(every, stored, strict=True)]
+    last = {name: place for place, name in enumerate(names)}
+    return [own if every[last[name]].write.action == "delete" else last[name] for own, name in enumerate(names)]
 
 
 def _narrowed(texts: Sequence[str | None], names: Collection[str]) -> list[str | None]:
