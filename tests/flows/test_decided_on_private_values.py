@@ -66,7 +66,7 @@ async def test_a_hook_counts_on_from_the_private_value_that_is_there_when_it_is_
 async def test_who_always_meets_another_one_is_told_so_and_has_changed_nothing() -> None:
     async with client_for(Purse) as client:
         await client.post("/purses", {"id": 1})
-        meanwhile.extend(partial(client.app.records.update, Purse, 1, coins=coins) for coins in (10, 20, 30))
+        meanwhile.extend(partial(client.app.records.update, Purse, 1, coins=coins) for coins in range(10, 90, 10))
         refused = await client.patch("/purses/1", {"name": "mine"})
         assert (refused.status, meanwhile) == (409, [])
         assert ((await stored(client)).coins, (await stored(client)).name) == (10, "")

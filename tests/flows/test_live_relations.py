@@ -169,3 +169,12 @@ async def test_a_link_to_one_that_two_records_want_at_the_same_time_leads_to_it_
             assert any(answer.status == 200 for answer in answers)
             found = (await client.get("/posts?include=cover")).json
             assert sum(post["_included"]["cover"] is not None for post in found) == 1
+
+
+async def test_many_who_set_the_same_link_at_the_same_time_are_all_done_one_after_the_other() -> None:
+    async with world() as client:
+        await fill(client)
+        for _ in range(3):
+            tags = [[tag] for tag in ("t1", "t2", "t3", "t4")] * 2
+            answers = await asyncio.gather(*(client.patch("/posts/p1", {"tags": some}) for some in tags))
+            assert [answer.status for answer in answers] == [200] * 8

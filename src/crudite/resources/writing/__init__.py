@@ -1,10 +1,13 @@
 """How the writing actions are performed: create, replace, update, delete, restore, alone or in one transaction.
 
 Each request is prepared (`resources.preparing`), all of them go to the store as one unit, and then the `after`
-hooks run. A write that was decided on a version that has moved meanwhile is decided again, at most three times.
+hooks run. A write that was decided on a version that has moved meanwhile is decided again, at most eight times, with
+pauses that are less than a second together: of many who write the same, one goes on each time.
 """
 
+import asyncio
 import logging
+import random
 from collections.abc import Collection, Sequence
 from typing import Any, cast
 
@@ -35,7 +38,10 @@ from crudite.stores.base import Store
 from crudite.stores.sieve import read_page
 from crudite.types import Key
 
-_TRIES = 3
+_TRIES = 8
+_FIRST_PAUSE = 0.005
+_TRIES_OF_DOUBT = 3
+"""How often a write is decided that nobody may have been in the way of."""
 _MOVED = ("missing", "unique")
 """Why a write that sets a link is refused when somebody else has written what it was decided on."""
 _CHANGED_BEFORE = "What is decided on a record as it is stored cannot come after a change of it in one transaction."
@@ -57,7 +63,7 @@ class Writing:
         """Performs several requests in one transaction: all of them, or none. Raises the problem of the first that
         cannot be performed; then nothing has changed."""
         given = [list(request.batched) for request in requests]
-        for left in reversed(range(_TRIES)):
+        for tried in range(1, _TRIES + 1):
             for request, intents in zip(requests, given, strict=True):
                 request.batched[:] = intents  # what hooks have put in at an earlier attempt is void
             prepared = [await self._prepare(request) for request in requests]
@@ -69,7 +75,10 @@ class Writing:
                 if _is_in_its_own_way(refused, every):
                     raise Conflict(_CHANGED_BEFORE) from refused
                 changing = await self._changing(refused, missed)
-                if left and (changing is not None or _may_have_come(refused, missed)):
+                if changing is not None and tried < _TRIES:  # those who met do not come back at the same moment
+                    await asyncio.sleep(random.uniform(0, _FIRST_PAUSE * 2**tried))  # noqa: S311
+                    continue
+                if changing is None and tried < _TRIES_OF_DOUBT and _may_have_come(refused, missed):
                     continue
                 if changing is not None:
                     raise Conflict(f"{changing} changing; try again.") from refused
