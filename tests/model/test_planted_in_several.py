@@ -20,5 +20,7 @@ def test_a_fault_that_two_processes_have_is_found(
 ) -> None:
     plant(monkeypatch.setattr)
 
-    with pytest.raises(Violation, match=r"holds|no commit|different states|last state|was revoked|does not end"):
+    with pytest.raises(
+        Violation, match=r"holds|not held|no commit|different states|last state|was revoked|does not end"
+    ):
         tell_stories(Setting(on_postgresql(postgresql), processes=2), scenes=0.3, first=TOLD_BY.get(plant, 0))
