@@ -18,19 +18,34 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias, TypeVar
+from inspect import getattr_static
+from typing import Any, Self, TypeAlias, TypeVar
 
 from crudite.changes import Change, Commit, Position, Reset, Unit
 from crudite.errors import StoreError
 from crudite.query.plan import Plan, Selection
 from crudite.schema import Catalog
-from crudite.stores.base import MOST_CHANGES, Batch, Page, Pages, Row, Signal, Step, Store
+from crudite.stores.base import (
+    MOST_CHANGES,
+    Batch,
+    Page,
+    Pages,
+    Row,
+    Signal,
+    Step,
+    Store,
+    SupportsHistory,
+    SupportsLoad,
+    SupportsNumbers,
+)
 from crudite.types import Key
 
 T = TypeVar("T")
 
 METHODS = ("lookup", "page", "read", "write", "batch", "fetch", "changes", "locate", "trim", "signal")
 """The calls of the port that have steps."""
+
+_POWERS = (SupportsHistory, SupportsLoad, SupportsNumbers)
 
 STEPS = tuple(f"{when} {method}" for method in METHODS for when in ("before", "after"))
 """The names of all steps."""
@@ -88,6 +103,13 @@ class Faulty:
 
     `on` is awaited at every step. `wakes` says how often each call of `wake` is passed on: 0 loses it, 2 doubles it.
     """
+
+    def __new__(cls, store: Store, *given: Any, **named: Any) -> Self:
+        """One that has, in a class of its own, what the other store can do beyond the port: `isinstance` sees nothing
+        from Python 3.12 on that an object gives only when it is asked."""
+        powers = (name for power in _POWERS for name in vars(power) if not name.startswith("_"))
+        its = {name: _passed_on(name) for name in powers if getattr_static(store, name, None) is not None}
+        return super().__new__(type(cls.__name__, (cls,), its))
 
     def __init__(self, store: Store, on: On | None = None, *, wakes: Callable[[], int] = lambda: 1) -> None:
         self.store = store
@@ -223,7 +245,7 @@ class Faulty:
         return await self.store.migrate(catalog, lose=lose)
 
     def __getattr__(self, name: str) -> Any:
-        """What the other store can do beyond the port, but for the ways round the steps."""
+        """What else the other store has, but for the ways round the steps."""
         if name in ("glance", "ask", "submit") or name == "store":  # not made yet
             raise AttributeError(name)
         return getattr(self.store, name)
@@ -255,6 +277,13 @@ class Faulty:
     def _known(self, step: str) -> None:
         if step not in STEPS:
             raise ValueError(f"expected one of {', '.join(STEPS)}, and got {step!r}")
+
+
+def _passed_on(name: str) -> property:
+    def of_other(self: Faulty) -> Any:
+        return getattr(self.store, name)
+
+    return property(of_other)
 
 
 class _FaultyBatch:

@@ -6,6 +6,7 @@ import pytest
 
 from crudite import App, Record, StoreError, allow
 from crudite.stores import open_store
+from crudite.stores.base import SupportsGlance, SupportsHistory, SupportsLoad, SupportsNumbers, SupportsSubmit
 from crudite.testing import Client, Faulty
 from crudite.testing.faults import STEPS, Call
 
@@ -110,3 +111,13 @@ def test_a_step_that_does_not_exist_is_refused_with_all_that_do() -> None:
     with pytest.raises(ValueError, match="before lookup, after lookup") as error:
         faulty().fail("while reading")
     assert all(step in str(error.value) for step in STEPS)
+
+
+async def test_it_can_do_what_the_other_store_can_but_for_what_goes_round_the_steps() -> None:
+    other = open_store("sqlite:///:memory:")
+    store = Faulty(other)
+
+    assert isinstance(store, SupportsHistory)
+    assert isinstance(store, SupportsNumbers)
+    assert store.history_figures is other.history_figures  # type: ignore[attr-defined]
+    assert not isinstance(store, SupportsLoad | SupportsGlance | SupportsSubmit)
