@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import closing
 from datetime import UTC, date, datetime, time
 from pathlib import Path
 from typing import Any
@@ -82,7 +83,13 @@ def from_a_cursor(table: str, search: Mapping[str, Any]) -> Iterator[dict[str, A
     """Rows of a database that answers only in the thread in which it was opened."""
     connection = sqlite3.connect(":memory:")
     connection.execute("CREATE TABLE tasks AS SELECT 1 AS id, 'a' AS title UNION SELECT 2, 'b'")
-    return map(lambda row: {"id": row[0], "title": row[1]}, connection.execute("SELECT id, title FROM tasks"))  # noqa: C417
+
+    def told() -> Iterator[dict[str, Any]]:
+        with closing(connection):
+            for id, title in connection.execute("SELECT id, title FROM tasks"):
+                yield {"id": id, "title": title}
+
+    return told()
 
 
 async def one_by_one(table: str, search: Mapping[str, Any]) -> AsyncIterator[dict[str, Any]]:
