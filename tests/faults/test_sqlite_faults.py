@@ -426,13 +426,12 @@ async def test_a_batch_whose_snapshot_nobody_reads_lets_it_go(path: Path, monkey
     batches = store.follow((await store.read([])).position)
     await store.write(unit(create(BOOK, title="a")))
     batch = await next_batch(batches)
-
-    async def fetch() -> None:
-        await batch.fetch([listing(BOOK)])
-        raise TimeoutError
+    passed = asyncio.Event()
+    asyncio.get_running_loop().call_later(0.0, passed.set)  # after the snapshot's own, which was set before
+    await passed.wait()
 
     with pytest.raises(StoreError, match="let go"):
-        await eventually(fetch, TimeoutError)
+        await batch.fetch([listing(BOOK)])
     await batches.aclose()
     await store.close()
 
