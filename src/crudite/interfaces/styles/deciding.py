@@ -4,6 +4,7 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
+from crudite import calling
 from crudite.resources.hooks import call, is_async
 from crudite.resources.request import Request
 
@@ -32,7 +33,7 @@ class Decision(NamedTuple):
         for takes in _FORMS[word][1:]:
             if len(named) == len(takes) > 1 and named[-1] == takes[-1]:
                 return cls(function, takes)
-        return next((cls(function, takes) for takes in _by_number(word) if can_take(function, len(takes))), None)
+        return next((cls(function, takes) for takes in _by_number(word) if calling.takes(function, len(takes))), None)
 
     async def __call__(self, request: Request, **given: Any) -> Any:
         """What it decides, given what it takes of all that there is."""
@@ -48,19 +49,6 @@ class Decision(NamedTuple):
 def forms(word: str) -> str:
     """What a function for a word may take, for somebody who reads of it."""
     return " or ".join(f"({', '.join(takes)})" for takes in _FORMS[word])
-
-
-def can_take(function: Any, number: int) -> bool:
-    """Whether something can be called with so many arguments, as far as its signature can be known."""
-    if not callable(function):
-        return False
-    try:
-        inspect.signature(function).bind(*[None] * number)
-    except TypeError:
-        return False
-    except ValueError:  # it has none that Python could show
-        return True
-    return True
 
 
 def _by_number(word: str) -> Sequence[Takes]:

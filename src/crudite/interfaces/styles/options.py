@@ -7,8 +7,9 @@ from difflib import get_close_matches
 from functools import cached_property
 from typing import Any, Literal, TypeAlias
 
+from crudite import calling
 from crudite.errors import Forbidden
-from crudite.interfaces.styles.deciding import Decision, can_take, forms
+from crudite.interfaces.styles.deciding import Decision, forms
 from crudite.interfaces.styles.returned import allowed_of, is_allowed, words_of
 from crudite.resources.hooks import call
 from crudite.resources.request import AnyAction, Request
@@ -171,7 +172,7 @@ def _misfits(name: str, given: Mapping[str, Any], takes: Mapping[str, Sequence[s
     return [
         f"The wheelhouse style's {option} for {name} is to be a function of ({', '.join(takes[option])})."
         for option, function in called.items()
-        if not can_take(function, len(takes[option]))
+        if not calling.takes(function, len(takes[option]))
     ]
 
 
