@@ -174,7 +174,7 @@ class Preparing:
         if definition.passwords:
             await hash_passwords(definition, values)
         pointing = {**repeated, **{name: values[name] for name, _ in definition.references if name in values}}
-        kept = await self._kept(request, definition, rules, pointing)
+        kept = await self._kept(request, definition, rules, pointing, old)
         leading = {name: key for name, key in pointing.items() if name not in kept}
         needs, has_pins = await self._needs(definition, leading, request, validation)
         write = Write(
@@ -254,14 +254,17 @@ class Preparing:
         return {name: value for name, value in old.items() if name in seen}
 
     async def _kept(
-        self, request: Request, definition: Definition, rules: Rules, values: Mapping[str, Plain]
-    ) -> PlainRecord:
+        self, request: Request, definition: Definition, rules: Rules, values: Mapping[str, Plain],
+        old: PlainRecord | None,
+    ) -> PlainRecord:  # fmt: skip
         """The references that a request leaves as its actor is shown them, though he may not read where they lead:
         what was read can be sent back. One that he is not shown he does not repeat, but guess."""
         unreadable: PlainRecord = {}
         for name, reference in definition.references:
             key = values.get(name)
             if key is None or not reference.enforced or self._belonging(request, name) != EVERYTHING:
+                continue
+            if old is not None and old.get(name, key) != key:  # it does not stay as it was
                 continue
             readable = self._readable(request, self._rulebook.definitions.catalog[reference.target])
             if readable.filter != EVERYTHING and await look_up(self._store, readable, cast(Key, key)) is None:
